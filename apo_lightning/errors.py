@@ -1,0 +1,34 @@
+"""Errors at the edges. Wording: what is wrong with its value, where, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ApoError(Exception):
+    """Base of every error a user is meant to read; the command line prints it without a traceback."""
+
+
+class ConfigError(ApoError):
+    """A setting is unknown, has the wrong type, or is out of range."""
+
+
+class DataError(ApoError):
+    """A file of a data set or of teacher trajectories is missing, malformed or contradicts itself."""
+
+
+class ArtifactError(ApoError):
+    """Something in a run folder is missing, corrupt, or was made by another configuration."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Sentence that offers the nearest known name and lists all of them.
+
+    >>> did_you_mean("betta", ["beta", "lr"])
+    "Did you mean 'beta'? Known: beta, lr."
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."

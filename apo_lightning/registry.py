@@ -1,0 +1,57 @@
+"""One dictionary per kind of extension; the files of a folder register themselves."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from types import ModuleType
+from typing import TypeVar
+
+from apo_lightning.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(dict[str, type]):
+    """Name to class, filled by decorators in the modules of one package.
+
+    Args:
+        kind: singular noun used in error messages, for example ``"loss"``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class decorator that files its class under ``name``.
+
+        Raises:
+            ConfigError: another class already holds the name.
+        """
+
+        def add(item: T) -> T:
+            held = self.get(name)
+            if held is not None and (held.__module__, held.__qualname__) != (item.__module__, item.__qualname__):
+                raise ConfigError(f"Two {self.kind} classes are named '{name}': {held.__module__} and {item.__module__}.")
+            self[name] = item
+            return item
+
+        return add
+
+    def lookup(self, name: str) -> type:
+        """Class filed under ``name``.
+
+        Raises:
+            ConfigError: nothing is filed there; the message names the nearest and all known names.
+        """
+        if name not in self:
+            raise ConfigError(f"No {self.kind} is named '{name}'. {did_you_mean(name, self)}")
+        return self[name]
+
+
+def discover(package: ModuleType) -> None:
+    """Import every module of ``package`` once, so that their ``register`` calls run."""
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        importlib.import_module(f"{package.__name__}.{module.name}")

@@ -1,0 +1,153 @@
+"""The plain records that the rooms of this project hand to each other.
+
+Letters in shapes: B studies, U branches of a study (N teachers, plus the preferred one for APO), P prompt tokens,
+T branch tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+PREFERRED = "preferred"
+"""Source name of the student's own preferred trajectory (t+)."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Where a present finding lies and how strong it is; None where the data set does not say."""
+
+    side: str | None = None
+    severity: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One chest X-ray case.
+
+    Attributes:
+        id: unique within the data set.
+        patient: splits never part a patient.
+        split: ``train``, ``val`` or ``test``.
+        images: opaque references that the data module of the study can open (file paths, or a seed of a drawing).
+        findings: canonical finding name to 1.0 present, 0.0 absent, NaN unknown.
+        details: side and severity of present findings, where known.
+        report: the radiologist's (or the phantom's ground-truth) words, where the set has them.
+    """
+
+    id: str
+    patient: str
+    split: str
+    images: tuple[str, ...]
+    findings: Mapping[str, float]
+    details: Mapping[str, Detail] = field(default_factory=dict)
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One teacher's reasoning text for one study. ``t`` in [0, 1] is the study's place in the teacher's stream."""
+
+    study: str
+    teacher: str
+    text: str
+    t: float = 0.0
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED)."""
+
+    source: str
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a stage trains or predicts on: a study with the answers to score and the teacher texts to read."""
+
+    study: Study
+    branches: tuple[Branch, ...] = ()
+    context: tuple[Trajectory, ...] = ()
+
+
+@dataclass
+class PromptBatch:
+    """Prompts with their images, left-padded so that an answer of any length continues at the last column.
+
+    Attributes:
+        studies: ids, length B.
+        prefix_ids: ``[B, P]`` token ids, image placeholders expanded.
+        prefix_mask: ``[B, P]`` 1 on real tokens.
+        pixel_values: patches of all images of the batch, in order of the studies.
+        image_grid_thw: ``[images, 3]`` patch grid of every image.
+    """
+
+    studies: list[str]
+    prefix_ids: Tensor
+    prefix_mask: Tensor
+    pixel_values: Tensor
+    image_grid_thw: Tensor
+
+    def __len__(self) -> int:
+        return len(self.studies)
+
+
+@dataclass
+class BranchBatch(PromptBatch):
+    """Prompts with U answers each; studies that have fewer are padded with ``present`` False.
+
+    Attributes:
+        branch_ids: ``[B, U, T]`` token ids, right-padded; the end-of-turn token is part of an answer.
+        branch_mask: ``[B, U, T]`` 1 on the tokens that are scored.
+        present: ``[B, U]`` bool.
+        weight: ``[B, U]`` teacher weights as configured (normalised by whoever uses them); 0 where absent.
+        sources: names of the branches, length B, each up to U.
+    """
+
+    branch_ids: Tensor
+    branch_mask: Tensor
+    present: Tensor
+    weight: Tensor
+    sources: list[list[str]]
+
+    def first(self, count: int) -> BranchBatch:
+        """The same studies with their first ``count`` branches only."""
+        return BranchBatch(
+            self.studies, self.prefix_ids, self.prefix_mask, self.pixel_values, self.image_grid_thw,
+            self.branch_ids[:, :count], self.branch_mask[:, :count], self.present[:, :count], self.weight[:, :count],
+            [names[:count] for names in self.sources],
+        )  # fmt: skip
+
+
+@dataclass
+class Scores:
+    """Log-probabilities of every branch of a batch.
+
+    Attributes:
+        token_logps: ``[B, U, T]`` float32 log-probability of each scored token, 0 where masked.
+        logps: ``[B, U]`` their sums.
+        lengths: ``[B, U]`` number of scored tokens.
+    """
+
+    token_logps: Tensor
+    logps: Tensor
+    lengths: Tensor
+
+
+@dataclass
+class LossOutput:
+    """What a loss returns: the scalar to minimise, its value for each study ``[B]``, and detached scalars to log."""
+
+    loss: Tensor
+    per_study: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+
+def detached(**values: Tensor) -> dict[str, Tensor]:
+    """Metrics without their graph, as float32 scalars."""
+    return {name: value.detach().to(torch.float32) for name, value in values.items()}
