@@ -1,0 +1,214 @@
+"""The typed shape of an experiment file. Values that the paper does not give have no default here (REQUIRED):
+an experiment must state them. Sections that name something registered (data, teachers, loss, callbacks) are plain
+mappings; `config.py` checks them against the settings of what they name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+REQUIRED: Any = "???"
+"""OmegaConf's marker for a value that must be given."""
+
+
+def _choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value != REQUIRED and value not in allowed:
+        raise ValueError(f"{key} must be one of {', '.join(allowed)}, got '{value}'")
+
+
+def _positive(**values: float | int | None) -> None:
+    for key, value in values.items():
+        if value is not None and value != REQUIRED and not value > 0:
+            raise ValueError(f"{key} must be > 0, got {value}")
+
+
+@dataclass
+class AdapterSettings:
+    """How the student is trained: ``lora`` adapters, ``qlora`` (the same over 4-bit weights), or ``full``."""
+
+    kind: str = "lora"
+    r: int = 8
+    alpha: int = 32
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _choice("kind", self.kind, ("lora", "qlora", "full"))
+        _positive(r=self.r, alpha=self.alpha)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass
+class StudentSettings:
+    """The vision-language model: ``nano`` (embedded), a folder, or a name on the Hugging Face hub."""
+
+    model: str = REQUIRED
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    dtype: str = "float32"
+    attention: str = "sdpa"
+    gradient_checkpointing: bool = False
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    max_prompt_tokens: int = REQUIRED
+    max_branch_tokens: int = REQUIRED
+    max_context_tokens: int = REQUIRED
+    """Budget of the reconcile prompt, which holds the texts of all teachers."""
+
+    def __post_init__(self) -> None:
+        _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
+        _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
+        _positive(
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_branch_tokens=self.max_branch_tokens,
+            max_context_tokens=self.max_context_tokens,
+        )
+
+
+@dataclass
+class PoolSettings:
+    """Which of the configured teachers an arm hears: ``all``, ``best_on_val`` (one), or a list of names."""
+
+    select: Any = "all"
+
+
+@dataclass
+class OptimSettings:
+    """AdamW with warm-up and a schedule."""
+
+    lr: float = REQUIRED
+    weight_decay: float = 0.0
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    warmup: float = 0.05
+    schedule: str = "cosine"
+    grad_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        _choice("schedule", self.schedule, ("cosine", "constant"))
+        _positive(lr=self.lr, grad_clip=self.grad_clip)
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+
+
+@dataclass
+class FitSettings:
+    """A stage that trains: its loss, its optimiser, and how long. ``steps`` counts optimiser steps."""
+
+    loss: dict[str, Any] = REQUIRED
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    steps: int = REQUIRED
+    batch_studies: int = REQUIRED
+    accumulate: int = 1
+    checkpoint_every: int = 50
+    drop_refusals: bool = True
+    drop_copies: bool = True
+    """Negatives only: refusals (and empty texts), and exact copies of the preferred trajectory."""
+
+    def __post_init__(self) -> None:
+        _positive(
+            steps=self.steps, batch_studies=self.batch_studies, accumulate=self.accumulate,
+            checkpoint_every=self.checkpoint_every,
+        )  # fmt: skip
+
+
+@dataclass
+class SelfDistillSettings:
+    """The student reads every teacher and writes t+."""
+
+    prompt: str = "reconcile"
+    batch_studies: int = REQUIRED
+    max_new_tokens: int = REQUIRED
+    sample: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
+
+    def __post_init__(self) -> None:
+        _positive(
+            batch_studies=self.batch_studies, max_new_tokens=self.max_new_tokens, temperature=self.temperature,
+            top_p=self.top_p,
+        )  # fmt: skip
+
+
+@dataclass
+class StagesSettings:
+    """learn, compare, critique."""
+
+    spd: FitSettings = field(default_factory=FitSettings)
+    self_distill: SelfDistillSettings = field(default_factory=SelfDistillSettings)
+    apo: FitSettings = field(default_factory=FitSettings)
+
+
+@dataclass
+class EvaluateSettings:
+    """Greedy answers to the diagnose prompt, read back into findings and compared with the labels."""
+
+    split: str = "test"
+    batch_studies: int = REQUIRED
+    max_new_tokens: int = REQUIRED
+    findings: list[str] = field(default_factory=list)
+    """Findings that are counted; empty means all of the data set."""
+    likelihood_studies: int = 64
+    """Validation studies on which log p(t+) and log p(teachers) are reported."""
+
+    def __post_init__(self) -> None:
+        _choice("split", self.split, ("val", "test"))
+        _positive(batch_studies=self.batch_studies, max_new_tokens=self.max_new_tokens)
+
+
+@dataclass
+class ArmSettings:
+    """One row of the table. ``set`` maps dotted keys to values laid over the experiment for this arm alone."""
+
+    label: str = REQUIRED
+    stages: list[str] = field(default_factory=list)
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainerSettings:
+    """Passed to Lightning's Trainer. ``strategy`` is ``single``, ``ddp``, ``fsdp2`` or any name Lightning knows."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: str = "single"
+    precision: str = "32-true"
+    log_every: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(devices=self.devices, nodes=self.nodes, log_every=self.log_every)
+
+
+@dataclass
+class WandbSettings:
+    """Weights & Biases; ``offline`` writes beside the run and never needs an account."""
+
+    mode: str = "offline"
+    project: str = "apo-lightning"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        _choice("mode", self.mode, ("offline", "online", "disabled"))
+
+
+@dataclass
+class ExperimentSettings:
+    """A whole experiment: arms x seeds x stages."""
+
+    name: str = REQUIRED
+    runs_dir: str = "runs"
+    seeds: list[int] = field(default_factory=lambda: [0])
+    only: list[str] = field(default_factory=list)
+    """Names of the arms to run; empty means all."""
+    data: dict[str, Any] = REQUIRED
+    student: StudentSettings = field(default_factory=StudentSettings)
+    prompt: str = "diagnose"
+    teachers: dict[str, dict[str, Any]] = REQUIRED
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    stages: StagesSettings = field(default_factory=StagesSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    arms: dict[str, ArmSettings] = REQUIRED
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wandb: WandbSettings = field(default_factory=WandbSettings)
