@@ -1,0 +1,79 @@
+# Every target makes .venv if it is missing or older than what it is made from. Try: make
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := .venv.stamp
+EXTRAS ?= dev
+EXP ?=
+SET ?=
+SWEEP ?=
+RUN ?= $(if $(EXP),runs/$(EXP))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check list test test-all experiment sweep report bench nano lint clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make the environment in .venv
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), and Python 3.10 or newer is needed. Try: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "setting up $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+check: $(STAMP) ## load and build every experiment file, without training
+	@$(PY) -m apo_lightning check
+
+list: $(STAMP) ## print what an experiment can name: data sets, teachers, losses, callbacks
+	@$(PY) -m apo_lightning list
+
+test: lint ## lint, then every test that is not slow and needs no GPU and no published weights
+	@$(PY) -m pytest -q
+
+test-all: lint ## the slow tests too
+	@$(PY) -m pytest -q -m "not gpu and not hf"
+
+experiment: $(STAMP) ## run one: EXP=name [SET="a.b=c d.e=f"]; without EXP, print their names
+ifeq ($(EXP),)
+	@echo 'usage: make experiment EXP=name [SET="key=value ..."]'
+	@for file in experiments/*.yaml; do \
+		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
+else
+	@set -f; $(PY) -m apo_lightning run '$(EXP)' $(SET)
+endif
+
+sweep: $(STAMP) ## walk the grid of a sweep file: SWEEP=name [SET="..."]; without SWEEP, print their names
+ifeq ($(SWEEP),)
+	@echo 'usage: make sweep SWEEP=name [SET="key=value ..."]'
+	@for file in experiments/sweeps/*.yaml; do \
+		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
+else
+	@set -f; $(PY) -m apo_lightning sweep '$(SWEEP)' $(SET)
+endif
+
+report: $(STAMP) ## write a report again: EXP=name or RUN=folder; without either, of the newest run
+	@$(PY) -m apo_lightning report $(RUN)
+
+bench: $(STAMP) ## run the benchmarks beside TRL
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'
+	@set -e; for file in benchmarks/*.py; do \
+		[ -e "$$file" ] || { echo "no benchmarks yet"; break; }; \
+		echo "== $$file"; $(PY) "$$file"; done
+
+nano: $(STAMP) ## train the embedded student again from its recipe
+	@$(PY) -m apo_lightning.nano
+
+lint: $(STAMP) ## ruff: mistakes and layout
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
+
+clean: ## remove the environment and caches, never the runs
+	@rm -rf $(VENV) $(STAMP) build dist *.egg-info .ruff_cache .pytest_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

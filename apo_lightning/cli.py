@@ -1,0 +1,169 @@
+"""The command line: parse, call, print. Nothing is decided here."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from apo_lightning import __version__
+from apo_lightning.errors import ApoError, ArtifactError, ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 130 after Ctrl-C."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.call(options) or 0
+    except ApoError as error:
+        show_error(str(error))
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="apo", description="Distil one vision-language student from several teachers.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    one = _command(commands, "run", run, "run an experiment, or go on with it")
+    one.add_argument("experiment", help="a name under experiments/, or a file")
+    _add_overrides(one)
+    check_ = _command(commands, "check", check, "load and build every experiment without training")
+    check_.add_argument("paths", nargs="*", type=Path, help="files or folders (default: experiments)")
+    _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
+    grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
+    grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
+    _add_overrides(grid)
+    again = _command(commands, "report", report, "write the report of a run again")
+    again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
+    return top
+
+
+def run(options: argparse.Namespace) -> None:
+    """``apo run EXPERIMENT [key=value ...]``."""
+    from apo_lightning import config
+
+    cfg = config.load(config.find(options.experiment), options.overrides)  # a mistake shows before the slow imports
+    from apo_lightning import run as runner
+
+    runner.run(cfg, options.overrides)
+
+
+def check(options: argparse.Namespace) -> int:
+    """``apo check [PATH ...]``: every file is looked at, however many are wrong."""
+    files = yaml_files(options.paths or [Path("experiments")])
+    wrong = 0
+    for path in files:
+        try:
+            Console().print(f"ok     {path}: {check_file(path)}", markup=False, soft_wrap=True)
+        except ApoError as error:
+            wrong += 1
+            show_error(f"{path}\n{error}")
+    if wrong:
+        show_error(f"{wrong} of {len(files)} files are not valid.")
+    return 2 if wrong else 0
+
+
+def check_file(path: Path) -> str:
+    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was."""
+    from apo_lightning import config
+
+    if path.parent.name == "base":
+        config.check_base(path)
+        return "base"
+    if path.parent.name == "sweeps":
+        from apo_lightning.sweep import points
+
+        return f"sweep of {len(points(path))} points"
+    cfg = config.load(path)
+    from apo_lightning import run as runner
+
+    runner.check(cfg)
+    return f"experiment with {len(cfg.arms)} arms"
+
+
+def list_(options: argparse.Namespace) -> None:
+    """``apo list``: one line a member."""
+    from apo_lightning import config
+    from apo_lightning.sections import SECTIONS
+
+    for section in SECTIONS:
+        registry = section.registry()
+        title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
+        _print_group(title, {name: _first(item) for name, item in registry.items()})
+    _print_group("experiments", dict(config.list_experiments()))
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """``apo sweep FILE [key=value ...]``."""
+    from apo_lightning import config
+    from apo_lightning import sweep as engine
+
+    engine.sweep(config.find(str(options.file), config.EXPERIMENTS / "sweeps"), options.overrides)
+
+
+def report(options: argparse.Namespace) -> None:
+    """``apo report [RUN_FOLDER]``."""
+    from apo_lightning import reports
+
+    reports.write(options.folder or newest_run(Path("runs")))
+
+
+def newest_run(runs: Path) -> Path:
+    """The run folder whose results were written last.
+
+    Raises:
+        ArtifactError: no run has finished.
+    """
+    finished = sorted(runs.glob("*/results.csv"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise ArtifactError(f"No finished run in {runs}/. Start one: make experiment EXP=smoke.")
+    return finished[-1].parent
+
+
+def yaml_files(paths: Sequence[Path]) -> list[Path]:
+    """The files among ``paths``, and all YAML files below its folders, in order.
+
+    Raises:
+        ConfigError: a path that does not exist, or nothing to check.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"There is no file or folder {path}.")
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.yaml")))]
+    if not files:
+        raise ConfigError(f"No YAML file in {', '.join(map(str, paths))}.")
+    return files
+
+
+def show_error(text: str) -> None:
+    """``error: ...`` on standard error, in red where it is a terminal."""
+    Console(stderr=True).print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _command(commands: argparse._SubParsersAction, name: str, call: Callable, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(call=call)
+    return command
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings laid over the experiment")
+
+
+def _first(item: type) -> str:
+    return (inspect.getdoc(item) or "").split("\n")[0]
+
+
+def _print_group(title: str, members: dict[str, str]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(title, style="bold", markup=False)
+    width = max(map(len, members), default=0)
+    for name, text in sorted(members.items()):
+        console.print(f"  {name:<{width}}  {text}", markup=False)

@@ -1,0 +1,76 @@
+"""Studies and texts -> what each stage iterates. Filters are counted here and named in the manifest of the stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from apo_lightning.metrics.labeler import refused
+from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
+
+Heard = Mapping[str, Mapping[str, Trajectory]]
+"""Study id to teacher name to trajectory."""
+
+
+def index(trajectories: Sequence[Trajectory], teachers: Sequence[str]) -> dict[str, dict[str, Trajectory]]:
+    """Trajectories of the named teachers by study, in the order of ``teachers``."""
+    found: dict[str, dict[str, Trajectory]] = {}
+    place = {name: i for i, name in enumerate(teachers)}
+    for item in sorted((t for t in trajectories if t.teacher in place), key=lambda t: place[t.teacher]):
+        found.setdefault(item.study, {})[item.teacher] = item
+    return found
+
+
+def plain(studies: Sequence[Study]) -> list[Example]:
+    """Studies to answer from the image alone."""
+    return [Example(study) for study in studies]
+
+
+def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
+    """Studies with every teacher's text to read; those that no teacher spoke of are left out."""
+    return [Example(s, (), tuple(heard[s.id].values())) for s in studies if heard.get(s.id)]
+
+
+def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
+           counts: Counter[str]) -> list[Example]:  # fmt: skip
+    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked."""
+    examples = []
+    for study in studies:
+        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts)
+        if branches:
+            examples.append(Example(study, branches))
+        else:
+            counts["studies_without_teacher"] += 1
+    return examples
+
+
+def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
+           drop_refusals: bool, drop_copies: bool, counts: Counter[str]) -> list[Example]:  # fmt: skip
+    """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out."""
+    examples = []
+    for study in studies:
+        best = preferred.get(study.id, "").strip()
+        if not best:
+            counts["studies_without_preferred"] += 1
+            continue
+        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts)
+        if drop_copies:
+            kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
+            counts["copies"] += len(rejected) - len(kept)
+            rejected = kept
+        examples.append(Example(study, (Branch(PREFERRED, best), *rejected)))
+    return examples
+
+
+def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool,
+              counts: Counter[str]) -> tuple[Branch, ...]:  # fmt: skip
+    kept = []
+    for name, trajectory in heard.items():
+        if not trajectory.text.strip():
+            counts["empty"] += 1
+        elif drop_refusals and refused(trajectory.text):
+            counts["refusals"] += 1
+        else:
+            counts["kept"] += 1
+            kept.append(Branch(name, trajectory.text, weights[name]))
+    return tuple(kept)

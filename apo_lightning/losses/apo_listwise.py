@@ -1,0 +1,31 @@
+"""The paper's loss: the preferred answer against all teachers at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from apo_lightning.functional.preference import listwise_nll
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.types import LossOutput
+
+
+@LOSSES.register("apo_listwise")
+@dataclass(frozen=True, kw_only=True)
+class ApoListwise(PreferenceLoss):
+    """``-log( exp r_+ / (exp r_+ + sum_u w_u exp r_u) )`` with ``sum_u w_u = N`` (arXiv 2510.04142).
+
+    Where policy and reference are one model it is log(1+N). Label smoothing is a cross-entropy whose target gives that
+    share to the teachers, by weight. TRL's ``apo_zero`` and ``apo_down`` are another method.
+    """
+
+    def __call__(
+        self, *, policy_logps: Tensor, reference_logps: Tensor, lengths: Tensor, weight: Tensor, present: Tensor
+    ) -> LossOutput:
+        """All arguments ``[B, 1+N]``, slot 0 the preferred answer."""
+        seen = self.candidates(
+            policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths, weight=weight, present=present
+        )
+        return self.output(seen, listwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing))

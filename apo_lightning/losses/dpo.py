@@ -1,0 +1,40 @@
+"""Stock DPO: the preferred answer against one teacher drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apo_lightning.functional.preference import draw_one, pairwise_nll
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.types import LossOutput
+
+
+@LOSSES.register("dpo")
+@dataclass(frozen=True, kw_only=True)
+class Dpo(PreferenceLoss):
+    """``-log sigmoid(r_+ - r_u)`` (arXiv 2305.18290), u drawn uniformly among the study's teachers with weight above 0.
+
+    Weights have no other effect. Metrics are taken over all teachers that count, not over the drawn one alone, so that
+    they compare with those of the other preference losses.
+    """
+
+    def __call__(
+        self,
+        *,
+        policy_logps: Tensor,
+        reference_logps: Tensor,
+        lengths: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        generator: torch.Generator,
+    ) -> LossOutput:
+        """Tensors ``[B, 1+N]``, slot 0 the preferred answer; the draws are those of ``generator``, one a study."""
+        seen = self.candidates(
+            policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths, weight=weight, present=present
+        )
+        drawn = draw_one(seen.counted, generator)
+        return self.output(seen, pairwise_nll(seen.rewards, seen.weight, drawn, self.label_smoothing))

@@ -1,0 +1,1 @@
+"""What is measured on texts: the findings they state, and how often those are right."""

@@ -1,0 +1,243 @@
+"""Reads findings out of a report with rules, after NegEx (Chapman et al. 2001): name, cue, and how far the cue reaches.
+
+What counts as stated:
+
+- present (1): named without a negation. Hedges count as present ("possible edema", "pneumonia cannot be excluded").
+- absent (0): named under a negation, an exclusion, "unlikely" or "resolved"; "heart size is normal" for cardiomegaly.
+- not stated (NaN): everything else. "The lungs are clear" names no finding and states none.
+
+A report that contradicts itself: the later sentence wins. What is only looked for ("rule out pneumonia"), remembered
+("history of pneumonia") or explained ("an effusion is a collection of ...") is not stated. A refusal states nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+_HEART = r"(?:heart|cardiac|cardio-?mediastinal|cardiopericardial)(?! (?:failure|pacemaker|device|generator|lead))"
+
+
+def _reach(*blocked: str) -> str:
+    """Up to 80 characters of one clause that name none of the ``blocked`` words."""
+    words = "|".join((r"but", r"(?<!and )lungs?", *blocked))
+    return rf"(?:(?!\b(?:{words})\b)[^.;:]){{0,80}}?"
+
+
+_NORMAL = (
+    rf"{_HEART}{_reach('enlarged', 'large', 'not', 'no')}\b(?:normal(?! lung| aort| medias)|unremarkable)"
+    rf"|normal(?:-?sized| in| size| appearance| contours?| configuration| and| of| the)* {_HEART}"
+)
+MENTIONS: dict[str, str] = {
+    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume|(?:lung|lobar) collapse|collapsed lungs?"
+    r"|collapse of (?:the )?(?:\w+ ){0,3}(?:lung|lobe)",
+    "cardiomegaly": r"cardiomegaly|enlarged (?:heart|cardiac)|cardiac enlargement|enlargement of the (?:heart|cardiac)"
+    rf"|(?!cardio){_HEART}{_reach('normal', 'unremarkable')}\b(?:enlarged|large)",
+    "consolidation": r"consolidat\w+",
+    "edema": r"(?<!subglottic )(?<!tissue )(?<!subcutaneous )(?<!peripheral )o?edema",
+    "pleural_effusion": r"(?<!pericardial )effusions?|pleural (?:or|and) pericardial effusions?|pleural fluid",
+    "pneumonia": r"(?:broncho)?pneumonias?",
+    "pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|pleural air|air in the pleural space|ptx",
+}
+"""Canonical finding to the words that name it. Any other finding is looked for under its own name."""
+
+_SEEN = (
+    r"(?:seen|present|identified|visible|visuali[sz]ed|evident|demonstrated|appreciated|detected|noted|observed|found"
+    r"|apparent|suspected)"
+)
+_CHANGE = r"(?:change|increase|decrease|improvement|progression|worsening)"
+_GRADE = r"(?:small|mild|moderate|severe|minimal|trace|tiny|stable|unchanged|persistent|residual|worsening|improv\w+)"
+CUES: dict[str, str] = {
+    # Negations that deny nothing; they stand first so that the plain "no" and "not" do not fire on them.
+    "pseudo": r"\b(?:can ?not|can't|could not|not|difficult to)(?: be)?(?: \w+ly)? (?:exclude[ds]?|rul(?:e|ed) out)\b"
+    rf"|\b(?:no|without)(?: (?:significant|interval|definite|acute|appreciable|further))* {_CHANGE}(?: in| of)?\b"
+    r"|\bnot (?:only|necessarily)\b|\b(?:not|incompletely|partially|nearly)(?: yet| \w+ly)? resolved\b",
+    # Only looked for, remembered or supposed.
+    "null": r"\b(?:correlat\w+|evaluat\w+|assess\w*|look\w*|search\w*|check\w*)(?: \w+ly)? for\b"
+    r"|\b(?:rule out|to exclude|history of|conditions such as|causes include|if)\b|\bwhen (?=[^,.]*suspected)"
+    r"|^(?:indication|history|clinical (?:history|information|indication)|reason for exam\w*)\b",
+    "explain": r"\b(?:is an?(?: abnormal)? (?:condition|type|collection)|refers to|is defined as)\b",
+    # Deny what stands before them.
+    "post": rf"\bno longer(?: {_SEEN})?|\b(?:not|\w+n't)(?: be)?(?: \w+ly)? {_SEEN}\b|\babsent\b"
+    r"|\b(?:is|are|was|were|has|have|had|been|be)(?: \w+ly| been| now)* (?:excluded|ruled out|resolved|negative(?! for)"
+    r"|unlikely|cleared)\b|\b(?:excluded|ruled out|resolved|negative|unlikely|none)(?=\W*$)"
+    r"|: (?:none|negative(?! for))\b",
+    # "edema: no" denies what stands before, "impression: no edema" what follows.
+    "both": r": (?:no|not)\b",
+    # Deny what follows.
+    "pre": r"\b(?:no|not|without(?! comparison)|w/o|negative for|free of|clear of|absence of|lack(?:s|ing)?|neither"
+    r"|nor|never|rather than|instead of|against|den(?:y|ies|ied)|fails? to|resolved|resolution of|clearing of"
+    r"|unlikely|excludes?|can ?not|can't|\w+n't)\b",
+    # Ends of a negation's reach; the first kind also parts what stood before from a later "is absent".
+    "hard": r"\b(?:but|however|although|though|except|aside from|apart from|yet|while|whereas)\b|,(?= ?[\w ]{1,40}:)",
+    "soft": rf"\b(?:which|there (?:is|are|was|were))\b|: yes\b|\b(?:is|are|was|were)(?: \w+ly)? {_SEEN}\b"
+    rf"|(?:,|\band|\bwith) (?:an? |new )?{_GRADE}\b(?!.*\bor\b)"
+    r"|, (?=consistent|compatible|suggest\w+|represent\w+|indicating)",
+}
+_CUES = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in CUES.items()))
+_STATE = {"pre": 0.0, "both": 0.0, "null": None, "hard": 1.0, "soft": 1.0}
+"""What is stated about a name that follows the cue."""
+
+_JOINED = re.compile(
+    r"\W*(?:(?:and|or|nor|an?|the|any|focal|new|left|right|bilateral|small|mild|moderate|severe|large)\b\W*)*"
+)
+_AND = re.compile(r"\b(?:and|or|nor)\b|/")
+_SIDES = re.compile(r"\b(left|right|bilateral|bibasilar|both (?=lung|side|base|hemi))")
+_DENIED = re.compile(r"\b(?:not|no|without)\b|n't")
+
+_BREAK = re.compile(r"\n\s*\n|(?<!:)\n\s*(?=[-•*✅A-Z]|\d+[.)])")
+_STUTTER = re.compile(r"\b(\w+(?: \w+){0,3})(?: \1\b){2,}")
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
+_REFUSAL = re.compile(
+    r"\b(?:i|we|as an ai)\b[^.!?]{0,80}?(?:can ?not|can't|unable|not able|not capable|not qualified|won't)[^.!?]{0,40}?"
+    r"\b(?:interpret\w*|diagnos\w*|analy[sz]\w*|read|evaluat\w*|provid\w*|give|help|assist|view|open|access)\b"
+    r"[^.!?]{0,40}?\b(?:images?|pictures?|x-?rays?|radiographs?|scans?|diagnos[ei]s|medical)\b"
+    r"(?![^.!?]*[.,]? (?:but|however),? (?:here|i can (?:describe|explain|point|tell|note)))"
+)
+_MODEST = re.compile(r"\b(?:definitive|certain|final)")
+
+
+@dataclass
+class _Mention:
+    """A finding named at ``start:end`` of a sentence; ``value`` None where nothing is stated about it."""
+
+    finding: str
+    start: int
+    end: int
+    value: float | None = None
+    fixed: bool = False
+    side: str | None = None
+
+
+def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
+    """What ``text`` states about each finding: 1 present, 0 absent, NaN not stated.
+
+    >>> parse("Heart size is normal. No effusion, but possible edema.", ["cardiomegaly", "edema", "pleural_effusion"])
+    {'cardiomegaly': 0.0, 'edema': 1.0, 'pleural_effusion': 0.0}
+    """
+    last = {item.finding: item.value for item in _statements(text, findings)}
+    return {name: last.get(name, math.nan) for name in findings}
+
+
+def sides(text: str, findings: Sequence[str]) -> dict[str, str | None]:
+    """Side of every finding that ``text`` states as present: left, right, bilateral, or None where it names no side.
+
+    The last sentence that names a side wins.
+
+    >>> sides("Mild left effusion. Edema. No pneumonia.", ["edema", "pleural_effusion", "pneumonia"])
+    {'edema': None, 'pleural_effusion': 'left'}
+    """
+    stated = _statements(text, findings)
+    last = {item.finding: item.value for item in stated}
+    side = {item.finding: item.side for item in stated if item.side and item.value == 1}
+    return {name: side.get(name) for name in findings if last.get(name) == 1}
+
+
+def refused(text: str) -> bool:
+    """Whether ``text`` declines to read the image ("I cannot interpret medical images") or states no finding at all."""
+    return not _statements(text, tuple(MENTIONS))
+
+
+def read(texts: Iterable[str], findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Answers ``[S, F]`` (1, 0, NaN) and refusals ``[S]`` (bool) of S texts, as `metrics.findings` takes them."""
+    texts = list(texts)
+    answers = np.array([list(parse(text, findings).values()) for text in texts], dtype=float)
+    return answers.reshape(len(texts), len(findings)), np.array([refused(text) for text in texts], dtype=bool)
+
+
+def _statements(text: str, findings: Sequence[str]) -> list[_Mention]:
+    """Everything stated in ``text``, in order; nothing where it refuses."""
+    plain = _plain(text)
+    if _declines(plain):
+        return []
+    other = tuple(sorted(set(findings) - set(MENTIONS)))
+    return [item for part in _SENTENCE.split(plain) for item in _sentence(part, other) if item.value is not None]
+
+
+def _plain(text: str) -> str:
+    """Lower case on one line, without markdown; each list item a sentence of its own, stuttered words gone."""
+    text = text.replace("**", "").replace("__", "").replace("\u2019", "'").replace("\u00a0", " ")
+    text = re.sub(r"[*#`_]", " ", _BREAK.sub(" . ", text)).lower()
+    return _STUTTER.sub(" ", " ".join(text.split()))
+
+
+def _declines(plain: str) -> bool:
+    """A refusal by its words. "I cannot give a definitive diagnosis" is modesty, and so is an offer to describe."""
+    found = _REFUSAL.search(plain)
+    return found is not None and not _MODEST.search(found.group())
+
+
+@lru_cache(maxsize=8)
+def _names(other: tuple[str, ...]) -> re.Pattern[str]:
+    words = {**MENTIONS, **{name: rf"{re.escape(name.replace('_', ' '))}(?:e?s)?" for name in other}}
+    groups = [rf"(?P<{name}>{pattern})" for name, pattern in words.items()]
+    return re.compile(rf"\b(?:{'|'.join([rf'(?P<normal_heart>{_NORMAL})', *groups])})\b")
+
+
+@lru_cache(maxsize=1 << 16)
+def _sentence(sentence: str, other: tuple[str, ...]) -> tuple[_Mention, ...]:
+    """All findings named in one sentence, with what it states about them."""
+    named = [_mention(match) for match in _names(other).finditer(sentence)]
+    if not named:
+        return ()
+    cues = [cue for cue in _CUES.finditer(sentence) if not any(m.start <= cue.start() < m.end for m in named)]
+    _judge(sentence, sorted([*named, *cues], key=_start))
+    for i, mention in enumerate(named):
+        before = sentence[named[i - 1].end if i else 0 : mention.start]
+        after = sentence[mention.end : named[i + 1].start if i + 1 < len(named) else None]
+        mention.side = _side(before) or _side(after)
+    return tuple(named)
+
+
+def _start(item: _Mention | re.Match[str]) -> int:
+    return item.start if isinstance(item, _Mention) else item.start()
+
+
+def _mention(match: re.Match[str]) -> _Mention:
+    if match.lastgroup == "normal_heart":
+        return _Mention("cardiomegaly", match.start(), match.end(), 0.0, fixed=True)
+    denied = _DENIED.search(match.group()) is not None
+    return _Mention(match.lastgroup or "", match.start(), match.end(), 0.0 if denied else 1.0, fixed=denied)
+
+
+def _judge(sentence: str, items: list[_Mention | re.Match[str]]) -> None:
+    """Walk names and cues from left to right and set what is stated about every name."""
+    state: float | None = 1.0
+    behind: list[_Mention] = []
+    for item in items:
+        if isinstance(item, _Mention):
+            item.value = item.value if item.fixed else state
+            behind.append(item)
+            continue
+        kind = item.lastgroup or ""
+        if kind in ("post", "both"):
+            for mention in _coordinated(sentence, behind):
+                mention.value = 0.0
+        if kind == "explain" and behind:
+            behind[-1].value = None
+        state = 0.0 if kind == "post" and not behind else _STATE.get(kind, state)
+        behind = [] if kind == "hard" else behind
+
+
+def _coordinated(sentence: str, behind: list[_Mention]) -> list[_Mention]:
+    """The last name and those joined to it: both of "edema and effusion (are ...)", not of "edema, effusion (is ...)"."""
+    group, joined = behind[-1:], False
+    for left, right in zip(reversed(behind[:-1]), reversed(behind[1:]), strict=True):
+        gap = sentence[left.end : right.start]
+        joined = joined or _AND.search(gap) is not None
+        if not joined or not _JOINED.fullmatch(gap):
+            break
+        group.append(left)
+    return group
+
+
+def _side(text: str) -> str | None:
+    found = set(_SIDES.findall(text))
+    if not found:
+        return None
+    return found.pop() if found in ({"left"}, {"right"}) else "bilateral"

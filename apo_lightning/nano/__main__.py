@@ -1,0 +1,3 @@
+from apo_lightning.nano.pretrain import main
+
+main()

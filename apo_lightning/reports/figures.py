@@ -1,0 +1,261 @@
+"""The figures of a report: data frames in, matplotlib Figures out. No pyplot, so nothing is kept alive between calls.
+
+Colours: Okabe and Ito's palette, which stays apart under the common colour-vision deficiencies. An arm has the same
+colour in every figure; from the ninth arm on the colours repeat with hatching.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from apo_lightning.reports.table import arm_labels, findings, wide
+
+PALETTE = ("#7F7F7F", "#56B4E9", "#0072B2", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
+HATCHES = ("", "///", "...", "xxx")
+CHOSEN, REJECTED = "#0072B2", "#D55E00"
+DPI = 150
+STYLE = {
+    "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#E3E3E3", "grid.linewidth": 0.7, "legend.frameon": False,
+    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5,
+}  # fmt: skip
+
+
+def arm_styles(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Colour and hatch of every arm."""
+    size = len(PALETTE)
+    return {arm: (PALETTE[i % size], HATCHES[i // size % len(HATCHES)]) for i, arm in enumerate(arm_labels(frame))}
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file at 150 dpi."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+
+
+def _ink(colour: str) -> str:
+    """Black or white, whichever reads better on the colour."""
+    red, green, blue = to_rgb(colour)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text.replace("_", " "), width, break_long_words=False)) or text
+
+
+def accuracy_bars(frame: pd.DataFrame) -> Figure:
+    """Accuracy of every arm, a group of bars a finding and one for the mean; whiskers are 95 % intervals.
+
+    ``frame`` is the tidy results table. Black ticks: the majority vote; dashed: the teacher of the best mean accuracy.
+    """
+    table, styles = wide(frame), arm_styles(frame)
+    groups = [*findings(frame), "mean"]
+    across = max(1, min(len(groups), 36 // (len(styles) + 1)))
+    lines = math.ceil(len(groups) / across)
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(11, 2.4 * lines + 0.9)
+        panels = figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]
+        for number, axes in enumerate(panels):
+            _bar_row(axes, table, styles, groups[number * across : (number + 1) * across], across)
+        handles = [Patch(facecolor=c, hatch=h, label=arm_labels(frame)[arm]) for arm, (c, h) in styles.items()]
+        figure.legend(handles=handles + _tick_handles(table), loc="outside upper center", ncols=4)
+    return figure
+
+
+def _bar_row(axes: Axes, table: pd.DataFrame, styles: Mapping, groups: Sequence[str], across: int) -> None:
+    slots = len(styles) + 1
+    for place, finding in enumerate(groups):
+        key = f"accuracy/{finding}"
+        for offset, (arm, (colour, hatch)) in enumerate(styles.items()):
+            value, half = _values(table, ("arm", arm), key)
+            if not math.isnan(value):
+                _bar(axes, place * slots + offset, (value, half), colour, hatch, small=slots * across > 40)
+        for row, look in _tick_rows(table):
+            value, _ = _values(table, row, key)
+            axes.hlines(
+                value, place * slots - 0.5, place * slots + slots - 1.5, color="black", linewidth=1.3, linestyle=look
+            )
+    axes.set_xlim(-1, across * slots - 1)
+    axes.set_ylim(0, 1)
+    centres = [place * slots + (slots - 2) / 2 for place in range(len(groups))]
+    axes.set_xticks(centres, [finding.replace("_", " ") for finding in groups])
+    axes.tick_params(axis="x", length=0)
+    axes.set_ylabel("accuracy")
+
+
+def _bar(axes: Axes, x: float, value: tuple[float, float], colour: str, hatch: str, *, small: bool) -> None:
+    mean, half = value
+    error = None if math.isnan(half) else [[min(half, mean)], [min(half, 1 - mean)]]
+    axes.bar(x, mean, 0.9, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3, yerr=error, ecolor="#333333",
+             error_kw={"elinewidth": 0.9})  # fmt: skip
+    if not small:
+        text = f"{mean:.2f}".removeprefix("0")
+        box = {"facecolor": colour, "edgecolor": "none", "pad": 0.6}
+        axes.text(x, 0.03, text, ha="center", va="bottom", fontsize=7.5, color=_ink(colour), bbox=box)
+
+
+def _values(table: pd.DataFrame, row: tuple[str, str], key: str) -> tuple[float, float]:
+    if row not in table.index or key not in table:
+        return math.nan, math.nan
+    return float(table.at[row, key]), float(table.at[row, f"{key} ±"])
+
+
+def _tick_rows(table: pd.DataFrame) -> list[tuple[tuple[str, str], str]]:
+    """Rows drawn as ticks over the bars, each with its line style: the majority vote, and the best teacher."""
+    drawn = [(("baseline", "majority_vote"), "-")] if ("baseline", "majority_vote") in table.index else []
+    best = _best_teacher(table)
+    return [*drawn, (("teacher", best), (0, (3, 2)))] if best else drawn
+
+
+def _best_teacher(table: pd.DataFrame) -> str | None:
+    if "teacher" not in table.index.get_level_values("kind") or "accuracy/mean" not in table:
+        return None
+    mean = table.loc["teacher", "accuracy/mean"].dropna()
+    return str(mean.idxmax()) if len(mean) else None
+
+
+def _tick_handles(table: pd.DataFrame) -> list[Line2D]:
+    names = [(row, look, str(table.at[row, "label"])) for row, look in _tick_rows(table)]
+    return [
+        Line2D(
+            [],
+            [],
+            color="black",
+            linewidth=1.3,
+            linestyle=look,
+            label=f"Best teacher ({name})" if row[0] == "teacher" else name,
+        )
+        for row, look, name in names
+    ]
+
+
+def radar(frame: pd.DataFrame) -> Figure:
+    """One radar an arm: accuracy on every finding, with the majority vote as a black outline. Needs three findings."""
+    table, styles, axes_names = wide(frame), arm_styles(frame), findings(frame)
+    if len(axes_names) < 3:
+        raise ValueError(f"a radar needs at least three findings, got {len(axes_names)}")
+    across = min(4, max(1, len(styles)))
+    lines = math.ceil(len(styles) / across)
+    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "both"}):
+        figure = _figure(3.0 * across, 2.5 * lines + 0.3)
+        panels = figure.subplots(lines, across, squeeze=False, subplot_kw={"projection": "polar"}).ravel()
+        for axes, (arm, (colour, _)) in zip(panels, styles.items(), strict=False):
+            _radar_panel(axes, table, arm, colour, axes_names)
+        for axes in panels[len(styles) :]:
+            axes.set_visible(False)
+        handles = [h for h in _tick_handles(table) if not h.get_label().startswith("Best teacher")]
+        if handles:
+            figure.legend(handles=handles, loc="outside upper center")
+    return figure
+
+
+def _radar_panel(axes: Axes, table: pd.DataFrame, arm: str, colour: str, names: Sequence[str]) -> None:
+    angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
+    closed = np.append(angles, angles[0])
+    values = [_values(table, ("arm", arm), f"accuracy/{name}")[0] for name in names]
+    axes.fill(angles, np.nan_to_num(values), color=colour, alpha=0.45)
+    axes.plot(closed, [*values, values[0]], color=colour, linewidth=1.6)
+    vote = [_values(table, ("baseline", "majority_vote"), f"accuracy/{name}")[0] for name in names]
+    axes.plot(closed, [*vote, vote[0]], color="black", linewidth=0.9)
+    axes.set_theta_offset(np.pi / 2)
+    axes.set_theta_direction(-1)
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0.25, 0.5, 0.75, 1], [])
+    axes.set_xticks(angles, [_wrapped(name, 10) for name in names], fontsize=7.5)
+    for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
+        label.set_horizontalalignment(
+            "center" if abs(math.sin(angle)) < 0.1 else "left" if math.sin(angle) > 0 else "right"
+        )
+    axes.tick_params(axis="x", pad=-2)
+    axes.spines["polar"].set_color("#BBBBBB")
+    axes.set_title(_wrapped(str(table.at[("arm", arm), "label"]), 30), fontsize=9.5, fontweight="bold", pad=8)
+
+
+def preference_arms(metrics: pd.DataFrame) -> list[str]:
+    """Arms whose metrics hold rewards."""
+    if "train/reward_chosen" not in metrics:
+        return []
+    return [str(arm) for arm in metrics.loc[metrics["train/reward_chosen"].notna(), "arm"].unique()]
+
+
+def reward_curves(metrics: pd.DataFrame) -> Figure:
+    """One row a preference arm: rewards on the left, log-probabilities on the right, both over optimiser steps.
+
+    ``metrics`` is the table of `read_metrics` for the stage ``apo``. Lines are means over seeds, pale lines single
+    seeds; on the right the thin lines are single teachers. The arms share their scales: a collapse shows as one.
+    """
+    arms = preference_arms(metrics)
+    if not arms:
+        raise ValueError("no arm has the metric train/reward_chosen")
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(10, 2.1 * len(arms) + 0.5)
+        panels = figure.subplots(len(arms), 2, sharex="col", sharey="col", squeeze=False)
+        for (left, right), arm in zip(panels, arms, strict=True):
+            own = metrics[metrics["arm"] == arm]
+            left.set_title(own["label"].iat[0], loc="left", fontweight="bold")
+            _pair(left, own, "train/reward_chosen", "train/reward_rejected", "reward")
+            left.axhline(0, color="#666666", linewidth=0.8)
+            for name in (name for name in own if name.startswith("train/logp_rejected/")):
+                _curve(right, own, name, REJECTED, width=0.6, seeds=False)
+            _pair(right, own, "train/logp_chosen", "train/logp_rejected", "log p (nats)")
+        for axes in panels[-1]:
+            axes.set_xlabel("optimiser step")
+        handles = [
+            Line2D([], [], color=c, linewidth=2, label=n) for c, n in ((CHOSEN, "preferred t+"), (REJECTED, "teachers"))
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
+
+
+def _pair(axes: Axes, own: pd.DataFrame, chosen: str, rejected: str, ylabel: str) -> None:
+    for name, colour in ((chosen, CHOSEN), (rejected, REJECTED)):
+        _curve(axes, own, name, colour)
+    axes.set_ylabel(ylabel)
+
+
+def _curve(axes: Axes, own: pd.DataFrame, name: str, colour: str, *, width: float = 1.8, seeds: bool = True) -> None:
+    if name not in own or own[name].isna().all():
+        return
+    by_step = own.dropna(subset=[name]).pivot_table(index="step", columns="seed", values=name)
+    if seeds and by_step.shape[1] > 1:
+        axes.plot(by_step.index, by_step.to_numpy(), color=colour, alpha=0.25, linewidth=0.7)
+    axes.plot(by_step.index, by_step.mean(axis=1), color=colour, linewidth=width)
+
+
+def spd_curve(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]]) -> Figure:
+    """Loss of the SPD stage over optimiser steps. Arms that share a stored stage share one line."""
+    if "train/loss" not in metrics or metrics["train/loss"].isna().all():
+        raise ValueError("no arm has the metric train/loss in its stage spd")
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for arm, own in metrics.groupby("arm", sort=False):
+        groups.setdefault(tuple(own["run"].unique()), []).append(str(arm))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(8, 3.2)
+        axes = figure.subplots()
+        for arms in groups.values():
+            own = metrics[metrics["arm"] == arms[0]]
+            _curve(axes, own, "train/loss", styles[arms[0]][0])
+            shared = f", shared by {len(arms)} arms" if len(arms) > 1 else ""
+            axes.plot([], [], color=styles[arms[0]][0], linewidth=1.8, label=own["label"].iat[0] + shared)
+        axes.set_xlabel("optimiser step")
+        axes.set_ylabel("SPD loss")
+        axes.legend(loc="upper right")
+    return figure

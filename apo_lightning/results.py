@@ -1,0 +1,83 @@
+"""results.csv: one tidy row a value, gathered from what lies in the run folder; and the sample studies of the report."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apo_lightning.artifacts import write_json, write_text
+from apo_lightning.evaluation import baseline_rows, score_texts, teacher_rows
+from apo_lightning.settings import ExperimentSettings
+from data_modules.base import CXRDataModule
+
+if TYPE_CHECKING:
+    from apo_lightning.pipeline import Pipeline
+
+COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
+SAMPLES = 40
+LABELS = {"majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no"}
+
+
+def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
+    """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines."""
+    rows = [*_arms(cfg, folder), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(COLUMNS)
+    table.writerows([*row[:-1], "" if math.isnan(row[-1]) else repr(row[-1])] for row in rows)
+    return write_text(folder / "results.csv", out.getvalue())
+
+
+def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
+    for path in sorted(folder.glob(f"{arm}/seed*/{file}"), key=lambda p: int(p.parts[-3][4:])):
+        yield int(path.parts[-3][4:]), path
+
+
+def _arms(cfg: ExperimentSettings, folder: Path) -> Iterator[tuple[Any, ...]]:
+    for arm, section in cfg.arms.items():
+        for seed, path in _seeds(folder, arm, "evaluate/scores.json"):
+            for metric, finding, value in json.loads(path.read_text()):
+                yield arm, section.label, "arm", seed, metric, finding, math.nan if value is None else float(value)
+
+
+def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[tuple[Any, ...]]:
+    """t+ itself, where it was written for the evaluation split: it has read the teachers, the arms have not."""
+    if cfg.evaluate.split not in cfg.stages.self_distill.splits:
+        return
+    writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
+    for arm in writers[:1]:
+        for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
+            texts = {row["study"]: row["text"] for row in map(json.loads, path.read_text().splitlines())}
+            for row in score_texts(texts, last.data.studies(cfg.evaluate.split), last.counted):
+                yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
+
+
+def _teachers(last: Pipeline) -> Iterator[tuple[Any, ...]]:
+    studies = last.data.studies(last.cfg.evaluate.split)
+    for name in last.cfg.teachers:
+        for row in teacher_rows(last.trajectories, studies, name, last.counted):
+            yield name, name, "teacher", 0, *row
+
+
+def _baselines(last: Pipeline) -> Iterator[tuple[Any, ...]]:
+    studies = last.data.studies(last.cfg.evaluate.split)
+    for name, rows in baseline_rows(last.trajectories, studies, list(last.cfg.teachers), last.counted).items():
+        for row in rows:
+            yield name, LABELS[name], "baseline", 0, *row
+
+
+def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:
+    """Truth and image of the first studies of the split, for the report to choose from."""
+    rows = []
+    for study in data.studies(split)[:SAMPLES]:
+        name = f"{study.id}.png".replace("/", "_")
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        data.images(study)[0].save(folder / "samples" / name)
+        findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
+        rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
+    write_json(folder / "samples" / "samples.json", rows)

@@ -1,0 +1,99 @@
+"""What must hold between the settings of an experiment: names that refer to each other, and the order of stages."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from apo_lightning.errors import did_you_mean
+from apo_lightning.sections import Path
+from apo_lightning.settings import ExperimentSettings
+
+STAGES = ("spd", "self_distill", "apo")
+"""In the order in which they may follow each other."""
+
+SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb")
+"""What belongs to the experiment as a whole, so that no arm may set it."""
+
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Finding = tuple[Path, str] | tuple[Path, str, str]
+"""A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
+
+
+def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """Every rule that ``cfg`` breaks. Values of the wrong type were reported before and are passed over."""
+    yield from _names(cfg)
+    yield from _seeds(cfg.seeds)
+    yield from _teachers(cfg)
+    yield from _arms(cfg)
+
+
+def weight_problem(weight: Any) -> str | None:
+    """What is wrong with a teacher's weight; None if it is a number of at least 0."""
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        return f"must be a number, got {weight!r}"
+    return None if math.isfinite(weight) and weight >= 0 else f"must be >= 0, got {weight}"
+
+
+def runs_stage(cfg: ExperimentSettings, stage: str) -> bool:
+    """Whether some arm runs ``stage``; the settings of a stage that none runs may be left out."""
+    return any(stage in arm.stages for arm in _mapping(cfg.arms).values())
+
+
+def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
+    if cfg.name != "???" and not all(FOLDER_NAME.fullmatch(part) for part in cfg.name.split("/")):
+        yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
+    for arm in _mapping(cfg.arms):
+        if not FOLDER_NAME.fullmatch(arm):
+            yield ("arms", arm), f"arms.{arm} must be usable as a folder (letters, digits, '.', '_', '-')"
+    for arm in cfg.only:
+        if arm not in _mapping(cfg.arms):
+            yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))
+
+
+def _seeds(seeds: list[int]) -> Iterator[Finding]:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        yield ("seeds",), f"seeds must be one or more different integers >= 0, got {seeds}"
+
+
+def _teachers(cfg: ExperimentSettings) -> Iterator[Finding]:
+    teachers = _mapping(cfg.teachers)
+    if not teachers and cfg.teachers != "???":
+        yield ("teachers",), "teachers must name at least one teacher"
+    weights = {name: section.get("weight", 1.0) for name, section in teachers.items()}
+    wrong = {name: problem for name, weight in weights.items() if (problem := weight_problem(weight))}
+    yield from ((("teachers", name, "weight"), f"teachers.{name}.weight {text}") for name, text in wrong.items())
+    chosen, select = list(teachers), cfg.pool.select
+    if isinstance(select, list):
+        chosen = [name for name in select if name in teachers]
+        for name in (name for name in select if name not in teachers):
+            yield ("pool", "select"), f"pool.select names no teacher '{name}'", did_you_mean(str(name), teachers)
+    elif select not in ("all", "best_on_val"):
+        yield ("pool", "select"), f"pool.select must be all, best_on_val, or a list of teachers, got {select!r}"
+    if teachers and not wrong and not any(weights[name] > 0 for name in chosen):
+        yield ("teachers",), "No teacher that is selected has a weight > 0"
+
+
+def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
+    if not _mapping(cfg.arms) and cfg.arms != "???":
+        yield ("arms",), "arms must name at least one arm"
+    for name, arm in _mapping(cfg.arms).items():
+        key = ("arms", name, "stages")
+        unknown = [stage for stage in arm.stages if stage not in STAGES]
+        for stage in unknown:
+            yield key, f"{'.'.join(key)} names no stage '{stage}'", did_you_mean(stage, STAGES)
+        if not unknown and arm.stages != [stage for stage in STAGES if stage in arm.stages]:
+            yield key, f"{'.'.join(key)} must be in the order {', '.join(STAGES)}, each once, got {arm.stages}"
+        if "apo" in arm.stages and "self_distill" not in arm.stages:
+            text = f"{'.'.join(key)}: 'apo' reads preferred.jsonl, which no stage before it writes"
+            yield key, text, "Add 'self_distill' before it."
+        for setting in arm.set:
+            if setting.split(".")[0] in SHARED:
+                yield ("arms", name, "set"), f"arms.{name}.set must not hold '{setting}', which all arms share"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

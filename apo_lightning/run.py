@@ -1,0 +1,102 @@
+"""The composition root: arms x seeds x stages, then the table and the report. Read this first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from apo_lightning import config, prompts, reports, results, training
+from apo_lightning.artifacts import RunFolder, digest
+from apo_lightning.errors import ConfigError
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import bind
+from apo_lightning.pipeline import Pipeline
+from apo_lightning.settings import ExperimentSettings
+from apo_lightning.stages import STAGES
+from apo_lightning.student import count_on_meta
+from apo_lightning.teachers import TEACHERS
+from data_modules import DATA
+from data_modules.base import CXRDataModule
+
+
+def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
+    """Run an experiment; what is already in the store is not run again.
+
+    Returns:
+        the run folder, with results.csv, report.md and report.html.
+
+    Raises:
+        ConfigError, DataError, ArtifactError: before any training.
+    """
+    training.quiet()
+    folder = RunFolder(Path(cfg.runs_dir), cfg.name)
+    arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
+    for own in arms.values():
+        check(own)
+    if training.is_leader():
+        folder.claim(json.loads(json.dumps(config.to_dict(cfg))), config.dump(cfg))
+    training.say(f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds -> {folder.path}")
+    data = _data(arms, folder)
+    for seed in cfg.seeds:
+        for arm, own in arms.items():
+            last = Pipeline(own, arm, seed, data[arm], folder)
+            last.run()
+    if training.is_leader():
+        _conclude(cfg, arms, data, folder, last)
+    training.barrier()
+    return folder.path
+
+
+def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str, CXRDataModule]:
+    """One checked data module for all arms with the same data section."""
+    made: dict[str, CXRDataModule] = {}
+    for own in arms.values():
+        key = digest(own.data)
+        if key not in made:
+            made[key] = config.build(DATA, own.data, "data")
+            made[key].check(report_path=folder.path / "bad_images.txt" if training.is_leader() else None)
+            sizes = {split: len(made[key].studies(split)) for split in ("train", "val", "test")}
+            training.say(f"  data: {own.data['name']}, studies {sizes}, {len(made[key].bad)} unreadable")
+    return {arm: made[digest(own.data)] for arm, own in arms.items()}
+
+
+def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
+              folder: RunFolder, last: Pipeline) -> None:  # fmt: skip
+    """Table, samples, report."""
+    results.write(cfg, folder.path, last)
+    own = data[next(iter(arms))]
+    results.write_samples(own, cfg.evaluate.split, folder.path)
+    folder.finish(config.to_dict(cfg), credentialed=own.credentialed, citation=own.citation, split=cfg.evaluate.split)
+    report = reports.write(folder.path)
+    reports.print_table(folder.path, training.console)
+    training.say(f"report: {report}")
+
+
+def check(cfg: ExperimentSettings) -> None:
+    """Build everything that an experiment names, the student on the meta device, without reading data or training.
+
+    Raises:
+        ConfigError: something does not build or does not fit together.
+    """
+    config.build(DATA, cfg.data, "data")
+    for name, section in cfg.teachers.items():
+        config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+    for prompt in {cfg.prompt, cfg.stages.self_distill.prompt}:
+        prompts.load(prompt)
+    _check_pool(cfg)
+    for stage in ("spd", "apo"):
+        if any(stage in arm.stages for arm in cfg.arms.values()):
+            section = getattr(cfg.stages, stage).loss
+            bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES[stage].provides, stage)
+    count_on_meta(cfg.student)
+
+
+def _check_pool(cfg: ExperimentSettings) -> None:
+    chosen = cfg.pool.select
+    known = list(cfg.teachers)
+    unknown = [name for name in chosen if name not in known] if isinstance(chosen, list) else []
+    if unknown or not (chosen in ("all", "best_on_val") or (isinstance(chosen, list) and chosen)):
+        raise ConfigError(
+            f"pool.select must be all, best_on_val, or a list of teachers, got {chosen!r}. Teachers: {', '.join(known)}."
+        )

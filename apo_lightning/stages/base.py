@@ -1,0 +1,111 @@
+"""What the training stages share: modes of frozen parts, optimiser, seeding of every step, sharding, logging."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from apo_lightning.losses.base import bind
+from apo_lightning.settings import OptimSettings
+from apo_lightning.student import Student
+from apo_lightning.types import BranchBatch, LossOutput
+
+
+def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
+    """Multiple of the peak learning rate at an optimiser step (counted from 0).
+
+    >>> [round(warmup_factor(s, steps=10, warmup=0.2, schedule="constant"), 2) for s in (0, 1, 2, 9)]
+    [0.5, 1.0, 1.0, 1.0]
+    """
+    ramp = math.ceil(steps * warmup)
+    if step < ramp:
+        return (step + 1) / ramp
+    if schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
+
+
+class Stage(LightningModule):
+    """A stage that trains the student with an injected loss.
+
+    Args:
+        student: already trainable (`Student.make_trainable`).
+        loss: registered loss; the keywords of its call are what it needs of the stage.
+        optim: optimiser settings.
+        steps: optimiser steps in all.
+        seed: of everything random inside a step.
+
+    Raises:
+        ConfigError: the loss needs something that this stage does not provide.
+    """
+
+    name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings, *, steps: int,
+                 seed: int) -> None:  # fmt: skip
+        super().__init__()
+        self.student, self.loss, self.optim, self.steps, self.seed = student, loss, optim, steps, seed
+        self.wanted = bind(loss, self.provides, self.name)
+        self.strict_loading = False  # checkpoints hold trained parameters only
+        self.generator = torch.Generator()
+
+    def train(self, mode: bool = True) -> Stage:
+        """Lightning keeps each submodule's mode and `from_pretrained` returns eval: put the trained student in training
+        mode (dropout on), what is frozen beside it stays in eval."""
+        super().train(mode)
+        if self.student.frozen is not None:
+            self.student.frozen.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        self.train()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed by step, so that a resumed run draws what the undisturbed one would have drawn."""
+        seed = (self.seed * 1_000_003 + batch_idx) % 2**63
+        torch.manual_seed(seed)
+        self.generator.manual_seed(seed + self.global_rank)
+
+    def finish(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
+        """Log a loss and hand callbacks what they may look at."""
+        values = {f"train/{key}": value for key, value in {"loss": output.loss.detach(), **output.metrics}.items()}
+        self.log_dict(values, batch_size=len(batch), sync_dist=self.trainer.world_size > 1)
+        return {"loss": output.loss, "per_study": output.per_study.detach(), **extra}
+
+    def configure_model(self) -> None:
+        """Shard the student over processes where the strategy asks for it (FSDP2)."""
+        if self.device_mesh is not None:
+            _shard(self.student, self.device_mesh["data_parallel"])
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+        how = dict(lr=self.optim.lr, betas=tuple(self.optim.betas), weight_decay=self.optim.weight_decay)
+        optimizer = torch.optim.AdamW(trained, **how)
+        shape = dict(steps=self.steps, warmup=self.optim.warmup, schedule=self.optim.schedule)
+        scheduler = LambdaLR(optimizer, lambda step: warmup_factor(step, **shape))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained: the rest is the frozen student, which the run can load again."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+
+def _shard(student: Student, mesh: Any) -> None:
+    from torch.distributed.fsdp import FSDPModule, fully_shard
+
+    if isinstance(student.model, FSDPModule):
+        return  # Lightning calls configure_model once a trainer function
+    decoder = next(module for name, module in student.model.named_modules() if name.endswith("language_model"))
+    for layer in decoder.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(student.model, mesh=mesh)

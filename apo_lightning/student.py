@@ -1,0 +1,254 @@
+"""The vision-language model that is trained: load, score, generate, reference, save. One class for every Hugging Face
+image-text-to-text model; the nano student is a folder, not another code path.
+
+A saved student is a folder: ``student.json`` names the base model, and either ``adapters/<k>`` hold the LoRA adapters
+that lie over it in order, or ``weights`` holds the whole model after full fine-tuning.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+
+from apo_lightning import scoring
+from apo_lightning.errors import ArtifactError, ConfigError
+from apo_lightning.processor import load_processor, locate
+from apo_lightning.settings import StudentSettings
+from apo_lightning.types import BranchBatch, PromptBatch, Scores
+
+RECORD = "student.json"
+
+
+def language_linears(model: nn.Module) -> list[str]:
+    """Names of all linear layers of the language part (not the vision tower, not the vocabulary head): what "all-linear"
+    means for a multimodal model in the authors' scripts."""
+    decoder = model.model.language_model
+    prefix = next(name for name, module in model.named_modules() if module is decoder)
+    return [f"{prefix}.{name}" for name, module in decoder.named_modules() if isinstance(module, nn.Linear)]
+
+
+def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
+    """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the vision tower and the head keep their precision."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=["visual", "lm_head"],
+    )  # fmt: skip
+
+
+def load_base(settings: StudentSettings, folder: str | None = None) -> nn.Module:
+    """Pre-trained model in the configured precision.
+
+    Raises:
+        ConfigError: the folder or hub name holds no image-text-to-text model.
+    """
+    four_bits = {"quantization_config": quantization_config(settings)} if settings.adapter.kind == "qlora" else {}
+    try:
+        return AutoModelForImageTextToText.from_pretrained(
+            folder or locate(settings.model), dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attention, **four_bits,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"student.model '{settings.model}' could not be loaded ({str(error).splitlines()[0]}). "
+            "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
+        ) from error
+
+
+class Student(nn.Module):
+    """A model with its processor.
+
+    Args:
+        model: Hugging Face image-text-to-text model, or its PEFT wrapper.
+        processor: see `apo_lightning.processor`.
+        settings: what it was loaded by.
+        source: folder of the saved student it came from, None for the base model.
+    """
+
+    def __init__(self, model: nn.Module, processor: Any, settings: StudentSettings, source: Path | None = None) -> None:
+        super().__init__()
+        self.model, self.processor, self.settings, self.source = model, processor, settings, source
+        self.frozen: nn.Module | None = None
+
+    @classmethod
+    def load(cls, settings: StudentSettings, source: Path | None = None) -> Student:
+        """The base model, or the saved student in ``source``: its adapters are merged into the base, in order, so that a
+        new adapter starts from exactly that student. Over 4-bit weights they stay apart and frozen, since merging
+        into 4 bits would change them."""
+        processor = load_processor(settings.model, settings.min_pixels, settings.max_pixels)
+        record = read_record(source) if source else {}
+        weights = str(source / "weights") if record.get("kind") == "full" else None
+        model = load_base(settings, weights)
+        for adapter in sorted((source / "adapters").iterdir()) if source and not weights else []:
+            if settings.adapter.kind == "qlora":
+                model = _stack(model, adapter)
+            else:
+                model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return cls(model.requires_grad_(False).eval(), processor, settings, source)
+
+    def make_trainable(self, seed: int) -> Student:
+        """Put a fresh adapter on (or free the language part), and make the present state the reference."""
+        torch.manual_seed(seed)
+        if self.settings.adapter.kind == "full":
+            self.frozen = copy.deepcopy(self.model)
+            self.model.model.language_model.requires_grad_(True)
+            self.model.lm_head.requires_grad_(True)
+        else:
+            self._add_adapter()
+        if self.settings.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        return self
+
+    def _add_adapter(self) -> None:
+        adapter = self.settings.adapter
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        config = LoraConfig(
+            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=language_linears(base),
+        )  # fmt: skip
+        if isinstance(self.model, PeftModel):
+            name = f"stage{len(self.model.peft_config)}"
+            below = list(self.model.peft_config)
+            self.model.add_adapter(name, config)
+            self.model.base_model.set_adapter([*below, name])
+            for key, parameter in self.model.named_parameters():
+                parameter.requires_grad_(f".{name}." in key)
+        else:
+            self.model = get_peft_model(self.model, config)
+
+    def score(self, batch: BranchBatch) -> Scores:
+        """Log-probabilities of every branch, see `scoring.score`."""
+        return scoring.score(self.model, batch)
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Inside, `score` asks the frozen student that training started from, without gradients."""
+        with torch.no_grad():
+            if self.frozen is not None:
+                self.model, self.frozen = self.frozen, self.model
+                try:
+                    yield
+                finally:
+                    self.model, self.frozen = self.frozen, self.model
+            elif isinstance(self.model, PeftModel):
+                with _without_newest(self.model):
+                    yield
+            else:
+                yield
+
+    @torch.no_grad()
+    def generate(self, batch: PromptBatch, *, max_new_tokens: int, sample: bool = False, temperature: float = 1.0,
+                 top_p: float = 1.0) -> list[str]:  # fmt: skip
+        """One answer a prompt, greedy unless ``sample``; special tokens are left out of the text."""
+        choice = dict(do_sample=True, temperature=temperature, top_p=top_p) if sample else dict(do_sample=False)
+        ids = self.model.generate(
+            **scoring.model_inputs(self.model, batch), **choice, max_new_tokens=max_new_tokens,
+            eos_token_id=self.processor.tokenizer.eos_token_id, pad_token_id=self.processor.tokenizer.pad_token_id,
+        )  # fmt: skip
+        answers = ids[:, batch.prefix_ids.shape[1] :]
+        return [text.strip() for text in self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+    def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+        """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are
+        sharded over processes. Chained adapters of the source are copied along."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.adapter.kind == "full":
+            self.model.save_pretrained(folder / "weights", state_dict=state)
+            self.processor.tokenizer.save_pretrained(folder / "weights")
+        else:
+            self._save_adapters(folder / "adapters", state)
+        record = {"base": self.settings.model, "kind": self.settings.adapter.kind, "adapter": asdict(self.settings.adapter)}
+        (folder / RECORD).write_text(json.dumps(record, indent=2))
+
+    def _save_adapters(self, folder: Path, state: dict[str, Tensor] | None) -> None:
+        kept = sorted((self.source / "adapters").iterdir()) if self.source else []
+        for adapter in kept:
+            shutil.copytree(adapter, folder / adapter.name, dirs_exist_ok=True)
+        newest = list(self.model.peft_config)[-1]
+        target, scratch = folder / f"{len(kept)}", folder / ".new"
+        self.model.save_pretrained(scratch, selected_adapters=[newest], state_dict=state)
+        (scratch / newest if (scratch / newest).exists() else scratch).rename(target)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a saved student says of itself.
+
+    Raises:
+        ArtifactError: the record is missing or unreadable.
+    """
+    try:
+        return json.loads((folder / RECORD).read_text())
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{folder / RECORD} is missing or unreadable ({error}). Remove {folder.parent} and run again.") from error
+
+
+def _stack(model: nn.Module, adapter: Path) -> PeftModel:
+    if not isinstance(model, PeftModel):
+        return PeftModel.from_pretrained(model, adapter, adapter_name="stage0")
+    name = f"stage{len(model.peft_config)}"
+    model.load_adapter(adapter, adapter_name=name)
+    model.base_model.set_adapter(list(model.peft_config))
+    return model
+
+
+@contextmanager
+def _without_newest(model: PeftModel) -> Iterator[None]:
+    """All adapters but the newest stay on; with a single one the base model is what is left."""
+    names = list(model.peft_config)
+    if len(names) == 1:
+        with model.disable_adapter():
+            yield
+        return
+    trainable = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    model.base_model.set_adapter(names[:-1])
+    try:
+        yield
+    finally:
+        model.base_model.set_adapter(names)
+        for key, parameter in model.named_parameters():
+            parameter.requires_grad_(key in trainable)
+
+
+def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
+    """Build the student with its adapter without any memory.
+
+    Returns:
+        number of parameters in all, and of those that are trained.
+
+    Raises:
+        ConfigError: the architecture is not known here, or is not one that this project can adapt.
+    """
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(_architecture(settings.model))
+    total = sum(parameter.numel() for parameter in model.parameters())
+    if settings.adapter.kind == "full":
+        return total, sum(p.numel() for p in model.model.language_model.parameters())
+    if settings.adapter.kind == "qlora":
+        model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
+    targets = language_linears(model)
+    with torch.device("meta"):
+        adapted = get_peft_model(model, LoraConfig(r=settings.adapter.r, lora_alpha=settings.adapter.alpha, target_modules=targets))
+    return total, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+
+
+def _architecture(model: str) -> Any:
+    """Configuration of a model: from its folder or cache, or, for the paper's student, from the copy beside this file."""
+    known = Path(__file__).parent / "assets" / "architectures" / f"{model.replace('/', '--')}.json"
+    try:
+        return AutoConfig.from_pretrained(known if known.exists() else locate(model))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
+            f"({str(error).splitlines()[0]})"
+        ) from error

@@ -1,0 +1,137 @@
+"""One fit or one prediction through Lightning: strategy, loggers, callbacks, resume, and who writes what."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from torch import Tensor, nn
+from torch import distributed as dist
+from transformers.utils import logging as transformers_logging
+
+from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
+from data_modules.base import CXRDataModule
+
+console = Console(highlight=False)
+
+
+def is_leader() -> bool:
+    """True in the one process that writes files and speaks."""
+    return rank_zero_only.rank == 0
+
+
+def barrier() -> None:
+    """Wait for every process of this run, if there is more than one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+
+
+def quiet() -> None:
+    """Silence what Lightning, W&B and transformers say about every one of our many small fits."""
+    for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*barrier.*", ".*lr_scheduler.step.*",
+                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*", ".*isinstance.treespec.*", ".*zero_grad.*"):  # fmt: skip
+        warnings.filterwarnings("ignore", text)
+    transformers_logging.disable_progress_bar()
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
+    """Lightning's strategy. Under FSDP2 only training is sharded; answers are written by whole models side by side."""
+    if settings.strategy == "fsdp2":
+        if not fit:
+            return "ddp"
+        return ModelParallelStrategy(data_parallel_size=settings.devices * settings.nodes, tensor_parallel_size=1)
+    return "auto" if settings.strategy == "single" else settings.strategy
+
+
+def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: str) -> list[WandbLogger]:
+    """One W&B run a stage; offline it lies in ``folder``."""
+    if settings.mode == "disabled":
+        return []
+    os.environ["WANDB_MODE"] = settings.mode
+    return [
+        WandbLogger(
+            project=settings.project, entity=settings.entity, save_dir=str(folder), group=group, job_type=stage,
+            name=f"{group}/{stage}",
+        )
+    ]  # fmt: skip
+
+
+def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),
+            **options: Any) -> Trainer:  # fmt: skip
+    """A Trainer with this project's habits; the data module owns the order of the data."""
+    bar = [RichProgressBar(leave=False)] if console.is_terminal and is_leader() else []
+    return Trainer(
+        accelerator=settings.accelerator, devices=settings.devices, num_nodes=settings.nodes,
+        strategy=strategy(settings, fit=fit), precision=settings.precision, logger=list(loggers) or False,
+        callbacks=[*callbacks, *bar], log_every_n_steps=settings.log_every, enable_progress_bar=bool(bar),
+        enable_model_summary=False, use_distributed_sampler=False, **options,
+    )  # fmt: skip
+
+
+def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, plan: FitSettings, folder: Path,
+        callbacks: Sequence[Callback], loggers: Sequence[Any]) -> None:  # fmt: skip
+    """Train ``stage``; if ``folder`` holds checkpoints of an interrupted fit, go on from the newest whole one."""
+    checkpoints = ModelCheckpoint(
+        dirpath=folder / "checkpoints", filename="{step}", every_n_train_steps=plan.checkpoint_every, monitor="step",
+        mode="max", save_top_k=2, save_on_train_epoch_end=False,
+    )  # fmt: skip
+    found = newest_checkpoint(folder / "checkpoints")
+    run = trainer(
+        settings, fit=True, callbacks=[*callbacks, checkpoints], loggers=loggers, max_steps=plan.steps, max_epochs=-1,
+        accumulate_grad_batches=plan.accumulate, gradient_clip_val=plan.optim.grad_clip,
+    )  # fmt: skip
+    if found and is_leader():
+        console.print(f"    continuing from {found.stem}")
+    run.fit(stage, data, ckpt_path=found, weights_only=False)
+
+
+def predict(writer: LightningModule, data: CXRDataModule, settings: TrainerSettings, callbacks: Sequence[Callback]) -> None:
+    """Let ``writer`` answer the connected examples; callbacks file the answers."""
+    trainer(settings, fit=False, callbacks=callbacks).predict(writer, data, return_predictions=False)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint that can be read; a kill may have cut one off while it was written."""
+    found = sorted(folder.glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[-1].split("-")[0]), reverse=True)
+    return next((path for path in found if _readable(path)), None)
+
+
+def _readable(path: Path) -> bool:
+    if path.is_dir():
+        return (path / ".metadata").exists()
+    try:
+        torch.load(path, map_location="cpu", weights_only=False)
+    except (RuntimeError, EOFError, OSError, ValueError):
+        return False
+    return True
+
+
+def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
+    """State dict gathered from all processes where parameters are sharded; None where they are not. Every process must call it."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+    from torch.distributed.fsdp import FSDPModule
+
+    if not isinstance(model, FSDPModule):
+        return None
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def say(text: str) -> None:
+    """One line to the terminal, from the leader only."""
+    if is_leader():
+        console.print(text)

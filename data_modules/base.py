@@ -1,0 +1,252 @@
+"""What every data set shares: splits by patient, data fraction, checks, image cache, fingerprint, loaders."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Example, Study
+from data_modules.checks import check_findings, check_splits, find_bad_images, hash_studies, report_bad
+from data_modules.sampler import (
+    ExampleSet,
+    Item,
+    NumberedBatches,
+    ResumableBatchSampler,
+    ResumableLoader,
+    own_generator,
+    rewind_to_whole_step,
+)
+from data_modules.transforms import read_radiograph
+
+SPLITS = ("train", "val", "test")
+CANONICAL = (
+    "atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax",
+)  # fmt: skip
+SMALL_SET = 5_000
+"""Below this many images every one is decoded by ``check`` and hashed by ``fingerprint``."""
+CACHE_BYTES = 1 << 30
+"""Decoded images kept in memory by each process, at most."""
+
+
+@dataclass(eq=False, kw_only=True)
+class CXRDataModule(LightningDataModule):
+    """A chest X-ray data set. A subclass gives ``read_studies`` and, where images are not plain files, ``open_images``.
+
+    Args:
+        seed: of the data fraction and of validation cuts, >= 0.
+        data_fraction: share of the training patients that is used, in (0, 1]. Nested: 1 % lies inside 10 %.
+        num_workers: processes that load images; 0 loads in the training process.
+        max_bad_share: share of unreadable studies above which ``check`` refuses the set, in [0, 1].
+        cache: keep decoded images in memory, up to ``CACHE_BYTES`` a process.
+    """
+
+    seed: int = 0
+    data_fraction: float = 1.0
+    num_workers: int = 0
+    max_bad_share: float = 0.01
+    cache: bool = True
+
+    credentialed: ClassVar[bool] = False
+    """Under a data use agreement: nothing of it leaves the machine unless the user says so."""
+    citation: ClassVar[str] = ""
+    findings: ClassVar[tuple[str, ...]] = CANONICAL
+    on_disk: ClassVar[bool] = True
+    """Image references are file paths. False: ``open_images`` draws them, and only a few are tried by ``check``."""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {self.seed}")
+        if not 0 < self.data_fraction <= 1:
+            raise ValueError(f"data_fraction must be in (0, 1], got {self.data_fraction}")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers must be >= 0, got {self.num_workers}")
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share must be in [0, 1], got {self.max_bad_share}")
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer predict batches than processes
+        self.bad: list[tuple[str, str]] = []
+        self._studies: dict[str, list[Study]] = {}
+        self._cache: dict[str, list[Image.Image]] = {}
+        self._cached_bytes = 0
+        self._plan: _Plan | None = None
+
+    def read_studies(self, split: str) -> Sequence[Study]:
+        """All studies of one split, in a fixed order, before ``data_fraction``. Raises DataError on bad tables."""
+        raise NotImplementedError
+
+    def open_images(self, study: Study) -> list[Image.Image]:
+        """Images of a study, PIL mode ``L``, undisturbed by the cache. Raises DataError naming the file."""
+        return [read_radiograph(path) for path in study.images]
+
+    def studies(self, split: str) -> list[Study]:
+        """Studies that are used: after ``data_fraction`` and, once ``check`` has run, without unreadable ones."""
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
+        if split not in self._studies:
+            found = list(self.read_studies(split))
+            if split == "train" and self.data_fraction < 1:
+                kept = share_of_patients((s.patient for s in found), self.data_fraction, self.seed)
+                found = [study for study in found if study.patient in kept]
+            self._studies[split] = found
+        return list(self._studies[split])
+
+    def images(self, study: Study) -> list[Image.Image]:
+        """``open_images`` through the cache. The images are shared: do not draw on them."""
+        held = self._cache.get(study.id)
+        if held is None:
+            held = self.open_images(study)
+            size = sum(image.width * image.height for image in held)
+            if self.cache and self._cached_bytes + size <= CACHE_BYTES:
+                self._cache[study.id] = held
+                self._cached_bytes += size
+        return list(held)
+
+    def check(self, *, report_path: Path | None = None) -> None:
+        """Look at everything that will be used, before any training.
+
+        Sets below ``SMALL_SET`` images are decoded in full. Of larger sets every file is looked at (there, not empty)
+        and a seeded sample is decoded. Unreadable studies are dropped and listed in ``bad`` as (reference, reason), and
+        in ``report_path`` where given.
+
+        Raises:
+            DataError: an empty split, a study or patient in two splits, a finding that is not 0, 1 or NaN, or more
+                unreadable studies than ``max_bad_share``.
+        """
+        self._studies.clear()  # a second check begins with all studies again
+        splits = {split: self.studies(split) for split in SPLITS}
+        check_splits(splits)
+        check_findings(splits, self.findings)
+        used = [study for studies in splits.values() for study in studies]
+        found = find_bad_images(used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed)
+        self.bad = sorted(found.values())
+        report_bad(self.bad, used=len(used), allowed=self.max_bad_share, report_path=report_path)
+        self._studies = {split: [s for s in studies if s.id not in found] for split, studies in splits.items()}
+        check_splits(self._studies)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what a run sees: studies, labels, reports and image contents (sizes only, from ``SMALL_SET``).
+
+        Independent of where the set lies and of file times. Call it after ``check``, which may drop studies.
+
+        Raises:
+            DataError: an image file cannot be read.
+        """
+        used = [study for split in SPLITS for study in self.studies(split)]
+        return hash_studies(used, on_disk=self.on_disk, full=_is_small(used))
+
+    def connect(
+        self,
+        *,
+        collate: Callable[[list[Item]], Any],
+        batch_studies: int,
+        seed: int,
+        train: Sequence[Example] | None = None,
+        predict: Sequence[Example] | None = None,
+        steps: int | None = None,
+        accumulate: int = 1,
+        skip_batches: frozenset[int] = frozenset(),
+    ) -> None:
+        """What the next stage iterates.
+
+        Args:
+            collate: list of (example, its images) to a batch.
+            batch_studies: studies of a batch of one process.
+            seed: of the training order.
+            train: examples of the training stream.
+            predict: examples of the prediction, in this order.
+            steps: optimiser steps of the whole training; None leaves the end to the Trainer.
+            accumulate: batches of an optimiser step.
+            skip_batches: numbers of prediction batches that are done.
+        """
+        if batch_studies < 1 or accumulate < 1:
+            raise ValueError(f"batch_studies and accumulate must be >= 1, got {batch_studies} and {accumulate}")
+        length = None if steps is None else steps * accumulate
+        self._plan = _Plan(collate, batch_studies, seed, train, predict, length, accumulate, skip_batches)
+
+    def train_dataloader(self) -> DataLoader:
+        """Endless seeded batches; a resumed fit goes on where the checkpoint stopped. See ``sampler.py``."""
+        plan, rank, world = self._connected("train"), *self._place()
+        if self.trainer is not None and self.trainer.fit_loop.restarting:
+            rewind_to_whole_step(self.trainer.fit_loop.epoch_loop, plan.accumulate)
+        sampler = ResumableBatchSampler(
+            len(plan.train), batch_studies=plan.batch_studies, seed=plan.seed, rank=rank, world=world,
+            length=plan.length, position=self._batches_trained,
+        )  # fmt: skip
+        return ResumableLoader(
+            ExampleSet(plan.train, self.images), batch_sampler=sampler, collate_fn=plan.collate,
+            num_workers=self.num_workers, order=plan.order(world),
+        )  # fmt: skip
+
+    def predict_dataloader(self) -> DataLoader:
+        """``(batch number, collated)`` in order; this process's share, without ``skip_batches``."""
+        plan, rank, world = self._connected("predict"), *self._place()
+        batches = NumberedBatches(
+            ExampleSet(plan.predict, self.images), plan.collate,
+            batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
+        )  # fmt: skip
+        return DataLoader(batches, batch_size=None, num_workers=self.num_workers, generator=own_generator())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Loading processes need neither the trainer nor a copy of the cache."""
+        return {**self.__dict__, "trainer": None, "_cache": {}, "_cached_bytes": 0}
+
+    def _connected(self, kind: str) -> _Plan:
+        if self._plan is None or not getattr(self._plan, kind):
+            raise DataError(f"There is nothing to {kind} on: call connect({kind}=...) with at least one example first.")
+        return self._plan
+
+    def _place(self) -> tuple[int, int]:
+        """This process's rank among those that see different data, and their number."""
+        share = self.trainer.distributed_sampler_kwargs if self.trainer is not None else None
+        return (share["rank"], share["num_replicas"]) if share else (0, 1)
+
+    def _batches_trained(self) -> int:
+        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The arguments of ``CXRDataModule.connect``."""
+
+    collate: Callable[[list[Item]], Any]
+    batch_studies: int
+    seed: int
+    train: Sequence[Example] | None
+    predict: Sequence[Example] | None
+    length: int | None
+    accumulate: int
+    skip: frozenset[int]
+
+    def order(self, world: int) -> dict[str, Any]:
+        """What the order of training depends on."""
+        names = "\n".join(example.study.id for example in self.train or ())
+        return {
+            "seed": self.seed,
+            "studies of a step": self.batch_studies * world * self.accumulate,
+            "accumulate": self.accumulate,
+            "order of the studies": hashlib.sha256(names.encode()).hexdigest()[:12],
+        }
+
+
+def _is_small(studies: Sequence[Study]) -> bool:
+    return sum(len(study.images) for study in studies) < SMALL_SET
+
+
+def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:
+    """A seeded part of the patients, at least one; a smaller share lies inside a larger one.
+
+    >>> share_of_patients(["a", "b", "c", "d"], 0.25, 0) < share_of_patients(["a", "b", "c", "d"], 0.5, 0)
+    True
+    """
+    names = sorted(set(patients))
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[i] for i in order[: max(1, round(share * len(names)))]}

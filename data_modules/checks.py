@@ -1,0 +1,144 @@
+"""What is looked at in a data set before any training, and the hash of what was found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Study
+from data_modules.sampler import OpenImages
+from data_modules.transforms import refuse_unreadable
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 500
+"""Studies of a large set that are decoded."""
+DRAWN_SAMPLE = 8
+"""Studies of a drawn set that are tried: a drawing cannot be truncated."""
+
+
+def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
+    """Every split has studies; no study or patient is in two.
+
+    Raises:
+        DataError: naming the split, or the first studies or patients that are shared.
+    """
+    for split, studies in splits.items():
+        if not studies:
+            raise DataError(f"Split '{split}' has no studies. Check split lists, image folder and data_fraction.")
+        wrong = next((study for study in studies if study.split != split), None)
+        if wrong is not None:
+            raise DataError(f"Study {wrong.id} says split '{wrong.split}' but is listed in '{split}'.")
+    seen = Counter(study.id for studies in splits.values() for study in studies)
+    twice = sorted(name for name, times in seen.items() if times > 1)
+    if twice:
+        raise DataError(f"{len(twice)} study ids occur twice: {_some(twice)}. Ids must be unique within a data set.")
+    for one, two in combinations(splits, 2):
+        shared = sorted({s.patient for s in splits[one]} & {s.patient for s in splits[two]})
+        if shared:
+            raise DataError(
+                f"{len(shared)} patients are both in '{one}' and in '{two}': {_some(shared)}. "
+                "Split by patient, or the test measures memory."
+            )
+
+
+def check_findings(splits: Mapping[str, Sequence[Study]], known: Sequence[str]) -> None:
+    """Every label is 0, 1 or NaN, and its name belongs to the data set.
+
+    Raises:
+        DataError: naming the study, the finding and the value.
+    """
+    for study in (study for studies in splits.values() for study in studies):
+        for name, value in study.findings.items():
+            if name not in known:
+                raise DataError(f"Study {study.id} has a finding '{name}'. Known: {', '.join(known)}.")
+            if value not in (0, 1) and value == value:  # NaN alone differs from itself
+                raise DataError(
+                    f"Study {study.id}: finding '{name}' is {value}; allowed are 1 (present), 0 (absent) and NaN "
+                    "(unknown). Correct the label table."
+                )
+
+
+def find_bad_images(
+    studies: Sequence[Study], images: OpenImages, *, on_disk: bool, full: bool, seed: int
+) -> dict[str, tuple[str, str]]:
+    """Studies whose images cannot be opened: study id to (image references, reason)."""
+    count = len(studies) if full else min(SAMPLE, len(studies))
+    count = count if on_disk else min(DRAWN_SAMPLE, len(studies))
+    picked = np.random.default_rng(seed).choice(len(studies), count, replace=False)
+    decoded = {studies[i].id for i in picked}
+    log.info("Checking images: %d of %d studies are decoded%s.", count, len(studies),
+             ", of the others the files are looked at" if on_disk and count < len(studies) else "")  # fmt: skip
+
+    def fault(study: Study) -> str | None:
+        try:
+            if study.id in decoded:
+                images(study)
+            elif on_disk:
+                for path in study.images:
+                    refuse_unreadable(Path(path))
+        except DataError as error:
+            return str(error)
+        return None if study.images else "has no image"
+
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
+        faults = pool.map(fault, studies)
+        return {s.id: (", ".join(s.images) or s.id, why) for s, why in zip(studies, faults, strict=True) if why}
+
+
+def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None) -> None:
+    """Say how many studies cannot be read, and write (reference, reason) lines to ``report_path``.
+
+    Raises:
+        DataError: their share is above ``allowed``.
+    """
+    if not bad:
+        return
+    where = ""
+    if report_path is not None:
+        report_path.parent.mkdir(parents=True, exist_ok=True)
+        report_path.write_text("".join(f"{reference}\t{reason}\n" for reference, reason in bad), encoding="utf-8")
+        where = f" All of them are listed in {report_path}."
+    summary = f"{len(bad)} of {used} studies cannot be read ({len(bad) / used:.1%}; first: {bad[0][1]}).{where}"
+    if len(bad) / used > allowed:
+        raise DataError(f"{summary} Allowed is data.max_bad_share={allowed:g}: repair the files or raise it.")
+    log.warning("%s They are left out.", summary)
+
+
+def hash_studies(studies: Sequence[Study], *, on_disk: bool, full: bool) -> str:
+    """SHA-256 over studies in order of their ids; image files by content, or by size where not ``full``.
+
+    Raises:
+        DataError: an image file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for study in sorted(studies, key=lambda study: study.id):
+        details = {name: asdict(detail) for name, detail in sorted(study.details.items())}
+        labels = {name: float(value) for name, value in sorted(study.findings.items())}
+        marks = [_file_mark(ref, full=full) if on_disk else ref for ref in study.images]
+        record = [study.id, study.patient, study.split, labels, details, study.report, marks]
+        digest.update(json.dumps(record).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _file_mark(reference: str, *, full: bool) -> str:
+    path = Path(reference)
+    try:
+        mark = hashlib.sha256(path.read_bytes()).hexdigest() if full else str(path.stat().st_size)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Run check(): it names such files.") from error
+    return f"{path.name}:{mark}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

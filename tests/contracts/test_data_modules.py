@@ -1,0 +1,183 @@
+"""Every registered data set keeps the promises of ``CXRDataModule``.
+
+A data set that needs settings gets a line in MAKE that builds a small one in a folder; the others are built bare.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Example, Study
+from data_modules import DATA
+from data_modules.base import CANONICAL, SPLITS, CXRDataModule
+from tests.helpers.nih_folder import nih_folder
+
+Make = Callable[..., CXRDataModule]
+
+
+def chestxray14(folder: Path) -> dict:
+    return {"root": str(folder if (folder / "images").is_dir() else nih_folder(folder))}
+
+
+MAKE: dict[str, Callable[[Path], dict]] = {"chestxray14": chestxray14}
+
+
+@pytest.fixture(params=sorted(DATA))
+def make(request, tmp_path) -> Make:
+    """Builds the same small data set anew, with some settings changed."""
+    cls, settings = DATA[request.param], MAKE.get(request.param, lambda folder: {})(tmp_path)
+    return lambda **changes: cls(**{**settings, **changes})
+
+
+def every(data: CXRDataModule) -> list[Study]:
+    return [study for split in SPLITS for study in data.studies(split)]
+
+
+def test_class_says_what_it_is(make):
+    data = make()
+    assert isinstance(data, CXRDataModule)
+    assert type(data).studies is CXRDataModule.studies, "give read_studies; studies belongs to the base"
+    assert type(data).citation or not data.on_disk, "name who made the images"
+    assert list(data.findings) == sorted(data.findings) and data.findings
+
+
+def test_splits_part_patients_and_nothing_is_empty(make):
+    data = make()
+    patients = [{study.patient for study in data.studies(split)} for split in SPLITS]
+    assert all(patients)
+    assert sum(map(len, patients)) == len(set().union(*patients))
+    assert len({study.id for study in every(data)}) == len(every(data))
+    assert all(study.split == split for split in SPLITS for study in data.studies(split))
+
+
+def test_findings_are_known_and_zero_one_or_nan(make):
+    data = make()
+    for study in every(data):
+        assert set(study.findings) <= set(data.findings)
+        assert all(value in (0.0, 1.0) or math.isnan(value) for value in study.findings.values())
+        present = {name for name, value in study.findings.items() if value == 1.0}
+        assert set(study.details) <= present, "details belong to present findings"
+    present = {name for study in every(data) for name, value in study.findings.items() if value == 1.0}
+    assert present & set(CANONICAL), "no canonical finding is ever present"
+
+
+def test_same_settings_give_the_same_studies(make):
+    assert every(make()) == every(make())
+
+
+def test_data_fraction_is_nested_by_patient_and_leaves_val_and_test_alone(make):
+    whole = make()
+    parts = [make(data_fraction=share).studies("train") for share in (0.1, 0.5, 1.0)]
+    patients = [{study.patient for study in part} for part in parts]
+    assert patients[0] < patients[1] < patients[2]
+    assert len(patients[1]) == pytest.approx(len(patients[2]) / 2, abs=1)
+    assert parts[2] == whole.studies("train")
+    assert parts[1] == [study for study in parts[2] if study.patient in patients[1]], "a patient comes whole"
+    for split in ("val", "test"):
+        assert make(data_fraction=0.1).studies(split) == whole.studies(split)
+
+
+def test_images_are_eight_bit_grey_and_the_same_every_time(make):
+    data, other = make(), make()
+    for study, same in zip(every(data)[:4], every(other)[:4], strict=True):
+        images = data.images(study)
+        assert images and all(isinstance(image, Image.Image) and image.mode == "L" for image in images)
+        assert [i.tobytes() for i in images] == [i.tobytes() for i in other.open_images(same)]
+
+
+def test_check_passes_and_drops_nothing(make):
+    data = make()
+    before = every(data)
+    data.check()
+    assert data.bad == [] and every(data) == before
+
+
+def test_fingerprint_is_stable_and_moves_with_any_label(make):
+    data = make()
+    print_ = data.fingerprint()
+    assert make().fingerprint() == print_
+    assert make(data_fraction=0.5).fingerprint() != print_
+    data = with_label(make, math.nan)
+    assert data.fingerprint() != print_
+
+
+def with_label(make: Make, value: float) -> CXRDataModule:
+    """The set with the first finding of its first training study changed."""
+    data = make()
+    first, *rest = data.studies("train")
+    name = data.findings[0]
+    changed = replace(first, findings={**first.findings, name: value})
+    data.read_studies = lambda split, read=data.read_studies: [changed, *rest] if split == "train" else read(split)
+    data._studies.clear()
+    return data
+
+
+@pytest.mark.parametrize("value", [2.0, -1.0, 0.5])
+def test_label_out_of_range_is_an_error_that_names_it(make, value):
+    data = with_label(make, value)
+    with pytest.raises(DataError, match=f"Study {data.studies('train')[0].id}.*'{data.findings[0]}' is {value}"):
+        data.check()
+
+
+def test_unknown_finding_is_an_error(make):
+    data = make()
+    first = data.studies("train")[0]
+    data.read_studies = lambda split: [replace(first, id=split, patient=split, split=split, findings={"gout": 1.0})]
+    data._studies.clear()
+    with pytest.raises(DataError, match=r"finding 'gout'\. Known: atelectasis"):
+        data.check()
+
+
+def test_patient_in_two_splits_is_an_error_that_names_them(make):
+    data = make()
+    first = data.studies("train")[0]
+    data.read_studies = lambda split: [replace(first, id=split, patient="p7", split=split)]
+    data._studies.clear()
+    with pytest.raises(DataError, match="1 patients are both in 'train' and in 'val': p7"):
+        data.check()
+
+
+def test_empty_split_and_repeated_id_are_errors(make):
+    data = make()
+    first = data.studies("train")[0]
+    for studies, reason in (([], "Split 'train' has no studies"), ([first, first], "1 study ids occur twice")):
+        data.read_studies = lambda split, s=studies: [replace(x, split=split) for x in s]
+        data._studies.clear()
+        with pytest.raises(DataError, match=reason):
+            data.check()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"seed": -1}, {"data_fraction": 0.0}, {"data_fraction": 1.5}, {"num_workers": -1}, {"max_bad_share": 2.0}]
+)
+def test_settings_out_of_range_are_refused_with_their_value(make, wrong):
+    ((key, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{key} must be .*, got {value}"):
+        make(**wrong)
+
+
+def test_loaders_hand_over_examples_with_their_images(make):
+    data = make()
+    examples = [Example(study) for study in data.studies("val")]
+    data.connect(collate=list, batch_studies=2, seed=0, train=examples, predict=examples)
+    batch = next(iter(data.train_dataloader()))
+    assert len(batch) == 2
+    assert all(isinstance(example, Example) and image.mode == "L" for example, (image, *_) in batch)
+    answered = [example for _, batch in data.predict_dataloader() for example, _ in batch]
+    assert answered == examples
+
+
+def test_a_loading_process_gets_a_light_copy(make):
+    data = make()
+    data.images(data.studies("val")[0])
+    copy = pickle.loads(pickle.dumps(data))
+    assert copy._cache == {} and copy.trainer is None
+    assert copy.studies("val") == data.studies("val")

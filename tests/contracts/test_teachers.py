@@ -1,0 +1,145 @@
+"""What every registered teacher keeps, and the pool that holds them. New kinds are tested without being listed here;
+one that cannot be built from its name alone gives its settings in ``NEEDS``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from apo_lightning.errors import ConfigError, DataError
+from apo_lightning.phantom.world import FINDINGS, cases
+from apo_lightning.teachers import TEACHERS
+from apo_lightning.teachers.base import GIVES, Teacher, by_study
+from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.teachers.recorded import write_jsonl
+from apo_lightning.types import Study, Trajectory
+
+STUDIES = [
+    Study(c.id, str(c.patient), "train", (), {name: float(name in c.present) for name in FINDINGS}, c.present)
+    for c in cases(seed=1, count=12)
+]
+PLACES = [i / 11 for i in range(12)]
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    write_jsonl(folder / "t.jsonl", [Trajectory(study.id, "some", f"Report {study.id}.") for study in STUDIES[::2]])
+    return {"path": str(folder / "t.jsonl")}
+
+
+def _simulated(folder: Path) -> dict[str, Any]:
+    return {"sensitivity": {"default": 0.7}, "specificity": {"default": 0.7}, "refusal": 0.2, "hedging": 0.5,
+            "stream_drift": {"kind": "sudden", "size": 0.5}, "step_drift": 0.3}  # fmt: skip
+
+
+NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {"recorded": _recorded, "simulated": _simulated}
+
+
+@pytest.fixture(params=sorted(TEACHERS))
+def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Teacher:
+    """A teacher built the way the configuration builds it: typed by its own dataclass."""
+    settings = NEEDS.get(request.param, lambda folder: {})(tmp_path)
+    schema = OmegaConf.structured(TEACHERS[request.param])
+    return OmegaConf.to_object(OmegaConf.merge(schema, {"name": "some", **settings}))
+
+
+def test_both_kinds_of_this_issue_are_registered() -> None:
+    assert {"recorded", "simulated"} <= set(TEACHERS)
+
+
+def test_is_a_teacher(teacher: Teacher) -> None:
+    assert isinstance(teacher, Teacher)
+    assert teacher.name == "some" and teacher.gives in GIVES
+    assert dataclasses.is_dataclass(teacher)
+    assert "gives" not in {item.name for item in dataclasses.fields(teacher)}
+
+
+def test_an_unknown_setting_is_refused(teacher: Teacher) -> None:
+    with pytest.raises(OmegaConfBaseException):
+        OmegaConf.merge(OmegaConf.structured(type(teacher)), {"name": "some", "no_such_key": 1})
+
+
+def test_answers_are_its_own_one_a_study_in_the_order_asked(teacher: Teacher) -> None:
+    found = teacher.signal(STUDIES, PLACES)
+    asked = [study.id for study in STUDIES]
+    assert found and {item.teacher for item in found} == {"some"}
+    assert [item.study for item in found] == [name for name in asked if name in {item.study for item in found}]
+    assert all(isinstance(item.text, str) and 0 <= item.t <= 1 for item in found)
+
+
+def test_an_answer_depends_on_its_study_and_place_alone(teacher: Teacher) -> None:
+    found = teacher.signal(STUDIES, PLACES)
+    assert teacher.signal(STUDIES, PLACES) == found
+    assert teacher.signal(STUDIES[::-1], PLACES[::-1]) == found[::-1]
+    first = {study.id for study in STUDIES[:6]}
+    assert teacher.signal(STUDIES[:6], PLACES[:6]) == [item for item in found if item.study in first]
+
+
+def test_nothing_asked_nothing_answered(teacher: Teacher) -> None:
+    assert teacher.signal([], []) == []
+
+
+def test_places_must_fit(teacher: Teacher) -> None:
+    with pytest.raises(ValueError, match="one value a study, got 1 for 12"):
+        teacher.signal(STUDIES, [0.0])
+    with pytest.raises(ValueError, match=r"t must lie in \[0, 1\], got 1\.5"):
+        teacher.signal(STUDIES[:1], [1.5])
+
+
+@dataclasses.dataclass
+class Echo:
+    """Says the id and place of a study, so that a test can see what it was asked."""
+
+    name: str
+    gives: str = "text"
+
+    def signal(self, studies, t):
+        return [Trajectory(study.id, self.name, f"{study.id}", place) for study, place in zip(studies, t, strict=True)]
+
+
+def pool(**weights: float) -> TeacherPool:
+    return TeacherPool({name: Echo(name) for name in ("c", "a", "b")}, weights)
+
+
+def test_pool_keeps_order_and_fills_weights() -> None:
+    assert pool().names == ["c", "a", "b"] and len(pool()) == 3
+    assert pool(a=0.5).weights == {"c": 1.0, "a": 0.5, "b": 1.0}
+    chosen = pool(a=0.5).select(["a", "c"])
+    assert chosen.names == ["c", "a"] and chosen.weights == {"c": 1.0, "a": 0.5}
+
+
+def test_pool_places_every_study_in_its_own_split() -> None:
+    found = by_study(pool().collect({"train": STUDIES[:3], "val": STUDIES[3:4], "test": STUDIES[4:6]}))
+    assert [found[study.id]["a"].t for study in STUDIES[:6]] == [0.0, 0.5, 1.0, 0.0, 0.0, 1.0]
+    assert all(list(answers) == ["c", "a", "b"] for answers in found.values())
+
+
+def test_pool_asks_a_recorded_teacher_for_all_splits_at_once(tmp_path: Path) -> None:
+    settings = _recorded(tmp_path)
+    some = TeacherPool({"some": TEACHERS["recorded"]("some", **settings)})
+    assert len(some.collect({"train": STUDIES[:1], "test": STUDIES[1:2]})) == 1
+    with pytest.raises(DataError, match=r"teachers\.some"):
+        some.collect({"test": STUDIES[1:2]})
+
+
+def test_pool_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ConfigError, match=r"teachers\.d\.weight: no such teacher.*Known: a, b, c"):
+        pool(d=1.0)
+    with pytest.raises(ConfigError, match=r"teachers\.a\.weight must be >= 0 and finite, got -1"):
+        pool(a=-1.0)
+    with pytest.raises(ConfigError, match=r"teachers\.a\.weight must be >= 0 and finite, got nan"):
+        pool(a=float("nan"))
+    with pytest.raises(ConfigError, match="must not all be 0"):
+        pool(a=0.0, b=0.0, c=0.0)
+    with pytest.raises(ConfigError, match="at least one teacher"):
+        TeacherPool({})
+    with pytest.raises(ConfigError, match=r"pool\.select: no teacher is named 'aa'\. Did you mean 'a'\?"):
+        pool().select(["aa"])
+    with pytest.raises(DataError, match=f"Two studies have the id '{STUDIES[0].id}'"):
+        pool().collect({"train": STUDIES[:1], "test": STUDIES[:1]})

@@ -1,0 +1,101 @@
+"""Naive twins of every equation: plain Python floats and loops, no torch, no care for large numbers.
+
+They are written from the equations, not from the code under test: products and exponentials where the code has sums
+and logsumexp.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Row = Sequence[float]
+Flags = Sequence[bool]
+
+
+def token_logps(logits: Sequence[Row], ids: Sequence[int], mask: Sequence[int]) -> list[float]:
+    """``log softmax(logits before the token)[token]`` for one sequence; 0 where not scored."""
+    out = [0.0] * len(ids)
+    for i in range(1, len(ids)):
+        if mask[i]:
+            exps = [math.exp(x) for x in logits[i - 1]]
+            out[i] = math.log(exps[ids[i]] / sum(exps))
+    return out
+
+
+def weights(weight: Row, present: Flags, total: float | str) -> list[float]:
+    """One study's weights, scaled to ``total`` or to the number of teachers present with a weight above 0."""
+    kept = [w if p else 0.0 for w, p in zip(weight, present, strict=True)]
+    if sum(kept) == 0:
+        return [0.0] * len(kept)
+    target = sum(1 for w in kept if w > 0) if total == "count" else total
+    return [w * target / sum(kept) for w in kept]
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def _counted(weight: Row, present: Flags) -> list[int]:
+    return [u for u, (w, p) in enumerate(zip(weight, present, strict=True)) if p and w > 0]
+
+
+def listwise(rewards: Row, weight: Row, present: Flags, smoothing: float = 0.0) -> float:
+    """Cross-entropy of (1 - e on r_+, e shared by weight) with the softmax over the answers, weights as copies."""
+    chosen, rejected = rewards[0], rewards[1:]
+    counted = _counted(weight, present)
+    if not counted:
+        return 0.0
+    z = math.exp(chosen) + sum(weight[u] * math.exp(rejected[u]) for u in counted)
+    mass = sum(weight[u] for u in counted)
+    soft = sum(weight[u] / mass * math.log(math.exp(rejected[u]) / z) for u in counted)
+    return -(1 - smoothing) * math.log(math.exp(chosen) / z) - smoothing * soft
+
+
+def pairwise(rewards: Row, weight: Row, present: Flags, smoothing: float = 0.0) -> float:
+    """Mean over teachers of the (conservative) Bradley-Terry term, weights as copies."""
+    value, mass = 0.0, 0.0
+    for u in _counted(weight, present):
+        gap = rewards[0] - rewards[1 + u]
+        term = -(1 - smoothing) * math.log(_sigmoid(gap)) - smoothing * math.log(_sigmoid(-gap))
+        value, mass = value + weight[u] * term, mass + weight[u]
+    return value / mass if mass else 0.0
+
+
+def softmax_dpo(rewards: Row) -> float:
+    """S-DPO: ``-log sigmoid(-log sum_u exp(r_u - r_+))``."""
+    return -math.log(_sigmoid(-math.log(sum(math.exp(r - rewards[0]) for r in rewards[1:]))))
+
+
+def spd_nll(logps: Sequence[Row], lengths: Sequence[Row], weight: Sequence[Row], present: Sequence[Flags],
+            reduction: str) -> float:  # fmt: skip
+    """Mean over studies with a teacher of ``-sum_u w_u log q``."""
+    values = []
+    for lp, n, w, p in zip(logps, lengths, weight, present, strict=True):
+        share = weights(w, p, 1.0)
+        if any(share):
+            per = [x / k if reduction == "token_mean" else x for x, k in zip(lp, n, strict=True)]
+            values.append(-sum(s * x for s, x in zip(share, per, strict=True) if s > 0))
+    return sum(values) / len(values)
+
+
+def preference(kind: str, policy: Sequence[Row], reference: Sequence[Row], lengths: Sequence[Row],
+               weight: Sequence[Row], present: Sequence[Flags], *, beta: float, nll_weight: float, reduction: str,
+               label_smoothing: float) -> float:  # fmt: skip
+    """Mean over studies with a preferred answer of ``listwise`` or ``pairwise`` plus the nll of that answer."""
+    term = {"listwise": listwise, "pairwise": pairwise}[kind]
+    values = []
+    for pol, ref, n, w, p in zip(policy, reference, lengths, weight, present, strict=True):
+        if not p[0]:
+            continue
+        scale = [1 / k if reduction == "mean" else 1.0 for k in n]
+        rewards = [beta * s * (a - b) if q else 0.0 for s, a, b, q in zip(scale, pol, ref, p, strict=True)]
+        share = weights(w[1:], p[1:], "count")
+        values.append(term(rewards, share, p[1:], label_smoothing) + nll_weight * -pol[0] / n[0])
+    return sum(values) / len(values)
+
+
+def sft(logps: Row, lengths: Row, present: Flags, reduction: str) -> float:
+    """Mean over studies with a preferred answer of its negative log-prob, a token or in all."""
+    values = [-x / n if reduction == "token_mean" else -x for x, n, p in zip(logps, lengths, present, strict=True) if p]
+    return sum(values) / len(values)

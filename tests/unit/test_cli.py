@@ -1,0 +1,133 @@
+"""The command line: what it calls, and what it prints when that goes wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from fakes import EXPERIMENT, fake_registries, write_experiment
+
+from apo_lightning.cli import main
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    fake_registries(monkeypatch)
+    return write_experiment(tmp_path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Stand-ins for the rooms that work: each notes what it was called with."""
+    seen: list[tuple[Any, ...]] = []
+    fakes = {
+        "run": {
+            "run": lambda cfg, overrides: seen.append(("run", cfg.name, cfg.seeds, list(overrides))),
+            "check": lambda cfg: seen.append(("check", cfg.name)),
+        },
+        "reports": {"write": lambda folder: seen.append(("report", str(folder)))},
+    }
+    for name, functions in fakes.items():
+        module = ModuleType(f"apo_lightning.{name}")
+        vars(module).update(functions)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(module.__name__, module, raising=False)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["small", "experiments/small.yaml"])
+def test_run_takes_words_as_wandb_prints_them(calls: list, name: str) -> None:
+    assert main(["run", name, "stages.apo.loss.beta=0.1", "seeds=[1,2]"]) == 0
+    assert calls == [("run", "small", [1, 2], ["stages.apo.loss.beta=0.1", "seeds=[1,2]"])]
+
+
+def test_errors_are_one_line_without_a_traceback(calls: list, capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", "small", "stages.apo.loss.beta=-1"]) == 2
+    assert capsys.readouterr().err == "error: stages.apo.loss.beta must be > 0, got -1.0 (command line).\n"
+    assert calls == []
+
+
+def test_brackets_in_messages_are_not_markup(capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", "small", "seeds=[bold]"]) == 2
+    assert "got ['bold']" in capsys.readouterr().err
+
+
+def test_unknown_experiment(capsys: pytest.CaptureFixture) -> None:
+    assert main(["run", "smal"]) == 2
+    assert capsys.readouterr().err == (
+        "error: There is no experiment 'smal' in experiments/. Did you mean 'small'? Known: small.\n"
+    )
+
+
+def test_ctrl_c_says_how_to_go_on(calls: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def stop(cfg, overrides):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
+    assert main(["run", "small"]) == 130
+    assert "The same command continues" in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback(calls: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(cfg, overrides):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["run", "small"])
+
+
+def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.CaptureFixture) -> None:
+    (path.parent / "sweeps").mkdir()
+    (path.parent / "sweeps/beta.yaml").write_text(
+        "command: [python, run, small, '${args_no_hyphens}']\nmethod: grid\n"
+        "parameters: {stages.apo.loss.beta: {values: [0.1, 0.2]}}\n"
+    )
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ok     experiments/base/common.yaml: base",
+        "ok     experiments/small.yaml: experiment with 4 arms",
+        "ok     experiments/sweeps/beta.yaml: sweep of 2 points",
+    ]
+    assert calls == [("check", "small")]
+    path.with_name("bad.yaml").write_text(EXPERIMENT.replace("studies: 10", "studies: -1"))
+    path.with_name("empty.yaml").write_text("")
+    assert main(["check"]) == 2
+    said = capsys.readouterr()
+    assert "experiments/bad.yaml\ndata.studies must be > 0, got -1" in said.err
+    assert "experiments/empty.yaml is empty" in said.err
+    assert "2 of 5 files are not valid." in said.err
+    assert said.out.count("ok ") == 3
+
+
+def test_check_of_nothing(capsys: pytest.CaptureFixture) -> None:
+    assert main(["check", "nowhere"]) == 2
+    assert capsys.readouterr().err == "error: There is no file or folder nowhere.\n"
+
+
+def test_list_prints_one_line_a_member(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "data (data)",
+        "  drawn    A plain class: its typed arguments are its settings.",
+        "  on_disk  Looks at files when it is made.",
+    ]
+    assert lines[-2:] == ["experiments", "  small  All of it, small."]
+
+
+def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture) -> None:
+    assert main(["report"]) == 2
+    assert "No finished run in runs/" in capsys.readouterr().err
+    Path("runs/one").mkdir(parents=True)
+    Path("runs/one/results.csv").touch()
+    assert main(["report"]) == main(["report", "runs/two"]) == 0
+    assert calls == [("report", "runs/one"), ("report", "runs/two")]
+
+
+def test_sweep_by_name(capsys: pytest.CaptureFixture) -> None:
+    assert main(["sweep", "beta"]) == 2
+    assert "There is no experiment 'beta' in experiments/sweeps/" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""Scores of findings: by hand, by their policy, and against sklearn and torchmetrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+from torchmetrics.functional.classification import multiclass_f1_score
+
+from apo_lightning.metrics import findings as M
+
+NAN = np.nan
+NONE = np.zeros(5, dtype=bool)
+
+
+def table(labels, answers, refused, names=("edema",)) -> dict[tuple[str, str], float]:
+    rows = M.scores(np.array(labels, float), np.array(answers, float), np.array(refused), names)
+    assert len({row[:2] for row in rows}) == len(rows)
+    return {(metric, finding): value for metric, finding, value in rows}
+
+
+def column(*values: float) -> list[list[float]]:
+    return [[value] for value in values]
+
+
+def test_values_by_hand() -> None:
+    """Labels 1 1 1 0 0, answers 1 1 0 1 0: three of five right; recalls 2/3 and 1/2; F1 2/3 (present), 1/2 (absent)."""
+    got = table(column(1, 1, 1, 0, 0), column(1, 1, 0, 1, 0), NONE)
+    assert got["accuracy", "edema"] == pytest.approx(0.6)
+    assert got["balanced_accuracy", "edema"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert got["f1", "edema"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert got["refusals", "mean"] == 0 and got["unstated", "mean"] == 0
+
+
+def test_mean_is_over_findings() -> None:
+    got = table([[1, 0], [1, 0]], [[1, 1], [1, 0]], [False, False], ("a", "b"))
+    assert (got["accuracy", "a"], got["accuracy", "b"], got["accuracy", "mean"]) == (1, 0.5, 0.75)
+
+
+def test_a_refusal_is_wrong_whatever_the_label() -> None:
+    """One right answer and one refusal in each class: half right everywhere. F1 of either class: tp 1, fp 1, fn 1."""
+    got = table(column(1, 1, 0, 0), column(1, 1, 0, 0), [False, True, False, True])
+    assert got["accuracy", "edema"] == 0.5
+    assert got["balanced_accuracy", "edema"] == 0.5
+    assert got["f1", "edema"] == pytest.approx(0.5)
+    assert got["refusals", "mean"] == 0.5
+
+
+def test_all_refused_scores_zero() -> None:
+    got = table(column(1, 1, 0, 0, 0), column(NAN, NAN, NAN, NAN, NAN), ~NONE)
+    assert [got[metric, "edema"] for metric in M.METRICS] == [0, 0, 0]
+    assert (got["refusals", "mean"], got["unstated", "mean"]) == (1, 0)
+
+
+def test_unstated_counts_as_absent() -> None:
+    """Labels 1 0, nothing stated: right on the absent one; recalls 0 and 1; F1 0 (present) and 2/3 (absent)."""
+    got = table(column(1, 0), column(NAN, NAN), [False, False])
+    assert got["accuracy", "edema"] == 0.5
+    assert got["balanced_accuracy", "edema"] == 0.5
+    assert got["f1", "edema"] == pytest.approx(1 / 3)
+    assert got["unstated", "mean"] == 1
+
+
+def test_unstated_is_a_share_of_labelled_findings_in_readable_answers() -> None:
+    got = table([[1, NAN], [0, 1], [1, 1]], [[NAN, NAN], [0, NAN], [NAN, NAN]], [False, False, True], ("a", "b"))
+    assert got["unstated", "mean"] == pytest.approx(2 / 3)
+
+
+def test_nan_labels_add_nothing() -> None:
+    with_nan = table(column(1, NAN, 0, NAN, 0), column(1, 1, 1, NAN, 0), [False, False, False, True, False])
+    without = table(column(1, 0, 0), column(1, 1, 0), [False, False, False])
+    for metric in M.METRICS:
+        assert with_nan[metric, "edema"] == without[metric, "edema"]
+
+
+def test_a_finding_without_labels_is_nan_and_stays_out_of_the_mean() -> None:
+    got = table([[1, NAN], [0, NAN]], [[1, 1], [1, 1]], [False, False], ("a", "b"))
+    assert np.isnan(got["accuracy", "b"]) and np.isnan(got["f1", "b"])
+    assert got["accuracy", "mean"] == got["accuracy", "a"] == 0.5
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_one_class_only(only: int) -> None:
+    """Three of four right. Balanced accuracy is the recall of the class there is; F1 6/7 for it and 0 for the other."""
+    got = table(column(*[only] * 4), column(only, only, only, 1 - only), [False] * 4)
+    assert got["balanced_accuracy", "edema"] == 0.75
+    assert got["f1", "edema"] == pytest.approx((6 / 7 + 0) / 2)
+    perfect = table(column(*[only] * 4), column(*[only] * 4), [False] * 4)
+    assert [perfect[metric, "edema"] for metric in M.METRICS] == [1, 1, 1]
+
+
+def test_parity_with_sklearn_and_torchmetrics() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        labels, answers = rng.integers(2, size=(2, 40, 3)).astype(float)
+        got = table(labels, answers, np.zeros(40, bool), ("a", "b", "c"))
+        for f, name in enumerate("abc"):
+            y, p = labels[:, f], answers[:, f]
+            assert got["accuracy", name] == pytest.approx(sk.accuracy_score(y, p))
+            assert got["balanced_accuracy", name] == pytest.approx(sk.balanced_accuracy_score(y, p))
+            expected = multiclass_f1_score(torch.tensor(p), torch.tensor(y), num_classes=2, average="macro")
+            assert got["f1", name] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_order_of_studies_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    labels, answers = rng.integers(2, size=(2, 30, 2)).astype(float)
+    refused, order = rng.random(30) < 0.3, rng.permutation(30)
+    assert table(labels, answers, refused, "ab") == table(labels[order], answers[order], refused[order], "ab")
+
+
+def test_majority_vote() -> None:
+    """Study 1: two of three present, a tie, nobody. Study 2: one against none, two against one, absent by all."""
+    answers = np.array([
+        [[1, 1, NAN], [1, 0, NAN], [0, NAN, NAN]],
+        [[1, 0, 0], [NAN, 1, 0], [NAN, 0, 0]],
+    ])  # fmt: skip
+    np.testing.assert_array_equal(M.majority_vote(answers), [[1, 0, NAN], [1, 0, 0]])
+
+
+def test_wrong_shapes_and_values_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[studies, findings\] = \[2, 1\]"):
+        M.scores(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros(2, bool), ["edema"])
+    with pytest.raises(ValueError, match=r"answers must be 0, 1 or NaN, got 2\.0 \(edema, row 1\)"):
+        M.scores(np.zeros((2, 1)), np.array([[0.0], [2.0]]), np.zeros(2, bool), ["edema"])
+    with pytest.raises(ValueError, match=r"labels must be 0, 1 or NaN, got -1\.0"):
+        M.scores(np.array([[-1.0]]), np.zeros((1, 1)), np.zeros(1, bool), ["edema"])
+
+
+def test_no_studies_give_nan_not_an_error() -> None:
+    got = table(np.zeros((0, 1)), np.zeros((0, 1)), np.zeros(0, bool))
+    assert np.isnan(got["accuracy", "mean"]) and np.isnan(got["refusals", "mean"])

@@ -1,0 +1,287 @@
+"""A run folder to its report: self-contained, escaped, tolerant of missing pieces, and written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from apo_lightning import reports
+from apo_lightning.errors import ArtifactError
+from apo_lightning.reports import figures, folder, render, samples
+from tests.helpers import fake_run
+
+SMALL = {"arms": ("base", "spd_mt", "sft", "apo_listwise"), "seeds": (0, 1), "steps": 4}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run whose teachers are hostile, with its report."""
+    run = fake_run.make(tmp_path_factory.mktemp("run"), teacher_text="<script>alert(1)</script> | **x**", **SMALL)
+    assert reports.write(run) == run / "report.html"
+    return run
+
+
+def test_teacher_text_comes_out_escaped(written: Path) -> None:
+    html, markdown = ((written / name).read_text() for name in ("report.html", "report.md"))
+    assert "<script" not in html.lower()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script" not in markdown.lower()
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt; \| \*\*x\*\*" in markdown
+
+
+def test_html_asks_for_nothing_outside_itself(written: Path) -> None:
+    page = Page((written / "report.html").read_text())
+    addresses = [
+        v for _, a in page.tags for k, v in a.items() if k in ("src", "href", "srcset", "data", "action", "poster")
+    ]
+    assert len(addresses) == 4 + 3  # figures and images of the example studies
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    style = (written / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_html_says_what_was_run_and_how_it_counts(written: Path) -> None:
+    page = Page((written / "report.html").read_text())
+    for text in (
+        "2025-11-03T09:30", "5d34990", "0, 1", "make experiment EXP=fake", "torch 2.13.0", "Not for clinical use",
+        "wrong on every labelled finding", "counts as absent", "SPD+MT, SFT on t+", "Majority vote",
+    ):  # fmt: skip
+        assert text in page.text, text
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+
+
+def test_markdown_links_figures_that_exist(written: Path) -> None:
+    markdown = (written / "report.md").read_text()
+    for name in reports.FIGURES:
+        assert f"](figures/{name})" in markdown
+        with Image.open(written / "figures" / name) as image:
+            assert image.format == "PNG" and min(image.size) > 300
+    assert f"]({samples_path(written)})" in markdown
+    widths = {line.count("|") for line in markdown.splitlines() if line.startswith("| ") and "difference" not in line}
+    assert 15 in widths  # 13 columns and the label
+
+
+def samples_path(run: Path) -> str:
+    return f"samples/{json.loads((run / 'samples' / 'samples.json').read_text())[0]['image']}"
+
+
+def test_latex_table_has_as_many_cells_as_columns(written: Path) -> None:
+    lines = (written / "table.tex").read_text().splitlines()
+    rows = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
+    assert len(rows) == 1 + 4 + 7 + 3
+    assert {line.count(" & ") for line in rows} == {13}
+    assert render.tex("a_b & 5% ± \\") == r"a\_b \& 5\% $\pm$ \textbackslash{}"
+
+
+def test_terminal_tables_fit_eighty_columns(written: Path) -> None:
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    reports.print_table(written, console)
+    text = console.export_text()
+    assert "…" not in text
+    for word in ("mean accuracy", "pneumon.", "pneumot.", "Always yes", "minus SPD+MT, SFT on t+", "-24.0 →"):
+        assert word in text, word
+
+
+def test_terminal_shows_labels_as_they_are(tmp_path: Path) -> None:
+    """A label is no markup; one arm has nothing to be compared with, so there is no third table."""
+    (tmp_path / "results.csv").write_text(
+        "arm,label,kind,seed,metric,finding,value\na,[red]A,arm,0,accuracy,mean,0.5\nt,T,teacher,0,accuracy,mean,0.9\n"
+    )
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    reports.print_table(tmp_path, console)
+    text = console.export_text()
+    assert "[red]A" in text and "minus" not in text
+
+
+def test_missing_stages_and_metrics_are_tolerated(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, **SMALL)
+    for path in (run.parent / "store").glob("*/metrics.jsonl"):
+        path.unlink()
+    reports.write(run)
+    assert sorted(path.name for path in (run / "figures").iterdir()) == ["accuracy.png", "radar.png"]
+    assert "Reward curves" not in (run / "report.html").read_text()
+
+
+def test_a_figure_that_is_no_longer_drawn_is_removed(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, findings=("edema", "pneumonia"), **SMALL)
+    (run / "figures").mkdir()
+    (run / "figures" / "radar.png").write_bytes(b"old")
+    reports.write(run)
+    assert not (run / "figures" / "radar.png").exists()
+    assert (run / "figures" / "accuracy.png").exists()
+
+
+def test_results_alone_make_a_report(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text(
+        "arm,label,kind,seed,metric,finding,value\nvote,Vote,baseline,0,accuracy,edema,0.5\n"
+    )
+    html = reports.write(tmp_path).read_text()
+    assert samples.ABSENT in Page(html).text and "not recorded" in html
+
+
+def test_metrics_of_a_killed_and_resumed_run(tmp_path: Path) -> None:
+    """A step written twice keeps its last value; a last line without its end is left out."""
+    run = fake_run.make(tmp_path, arms=("sft",), seeds=(0,), steps=2)
+    (run / "sft" / "seed0" / "spd" / "metrics.jsonl").write_text(
+        '{"step": 0, "train/loss": 3.0}\n{"step": 1, "train/loss": 2.0}\n'
+        '{"step": 1, "train/loss": 1.5}\n{"step": 2, "tra'
+    )
+    metrics = folder.read_metrics(run, "spd", {"sft": "SFT"})
+    assert list(zip(metrics["step"], metrics["train/loss"], strict=True)) == [(0, 3.0), (1, 1.5)]
+    assert metrics["run"].unique().tolist() == ["spd-shared0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "delete"),
+    [
+        ("manifest.json", "{", ".*/fake/manifest.json"),
+        ("manifest.json", "[]", ".*/fake/manifest.json"),
+        ("samples/samples.json", '[{"findings": {}}]', ".*/fake/samples/samples.json"),
+        ("samples/samples.json", "{}", ".*/fake/samples/samples.json"),
+        ("sft/seed0/evaluate/predictions.jsonl", '{"study": "a"}\nnonsense\n{}\n', ".*/store/evaluate-sft0,"),
+        ("apo_listwise/seed0/collect/trajectories.jsonl", '{"study": "a"}\n', ".*/store/collect-all,"),
+        ("apo_listwise/seed1/apo/metrics.jsonl", "3\n", ".*/store/apo-apo_listwise1,"),
+    ],
+)
+def test_a_corrupt_file_is_named(tmp_path: Path, name: str, content: str, delete: str) -> None:
+    run = fake_run.make(tmp_path, **SMALL)
+    (run / name).write_text(content)
+    with pytest.raises(ArtifactError, match=f"{name}.* Delete {delete}.*run the experiment 'fake' again"):
+        reports.write(run)
+
+
+def test_an_error_leaves_the_previous_report(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, **SMALL)
+    before = reports.write(run).read_bytes()
+    (run / "results.csv").write_text("not,a,table\n")
+    with pytest.raises(ArtifactError, match=r"results\.csv lacks the columns"):
+        reports.write(run)
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_files_are_renamed_into_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the rename fails, the old file is whole and no temporary file stays."""
+    target = tmp_path / "report.html"
+    folder.write_atomic(target, "old")
+
+    def refuse(source: Path, _: Path) -> None:
+        assert Path(source).read_text() == "new" and target.read_text() == "old"
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        folder.write_atomic(target, "new")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_no_report_leaves_temporary_files(written: Path) -> None:
+    assert not list(written.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "shown"),
+    [
+        ({}, True), ({"credentialed": False}, True), ({"credentialed": True}, False),
+        ({"credentialed": True, "acknowledged": False}, False), ({"credentialed": True, "acknowledged": "no"}, False),
+        ({"credentialed": True, "acknowledged": True}, True),
+    ],
+)  # fmt: skip
+def test_credentialed_data_stays_out_of_the_report(tmp_path: Path, manifest: dict, shown: bool) -> None:
+    run = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2, manifest=manifest)
+    reports.write(run)
+    html, markdown = ((run / name).read_text() for name in ("report.html", "report.md"))
+    for word in ("study000", "consult a radiologist", "Most readers agree"):
+        assert (word in html) is shown
+        assert (word in markdown) is shown
+    assert ("data use agreement" in html) is not shown
+
+
+def test_unfinished_arms_are_named(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, manifest={"seeds": [0, 1, 2]}, **SMALL)
+    reports.write(run)
+    assert "Unfinished: Base has no results for seed 2." in (run / "report.html").read_text()
+
+
+def test_examples_are_studies_on_which_first_and_last_arm_differ(tmp_path: Path) -> None:
+    """The arms differ on d (a finding) and b (a refusal), not on a (None counts as absent): b, d, then a."""
+    run = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2, studies=0)
+    entries = [
+        {"study": s, "findings": {"edema": 1, "pneumonia": None}, "report": None, "image": "../../x.png"}
+        for s in "dcba"
+    ]
+    (run / "samples" / "samples.json").write_text(json.dumps(entries))
+    (run.parent / "x.png").write_bytes(b"not of this run")
+    first = {s: {"study": s, "text": "", "findings": {"edema": 0}, "refused": False} for s in "abcd"}
+    last = {**first, "a": first["a"] | {"findings": {"edema": None}}, "b": first["b"] | {"refused": True}}
+    last["d"] = first["d"] | {"findings": {"edema": 1}}
+    for arm, rows in (("base", first), ("sft", last)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows.values())
+        (run / arm / "seed0" / "evaluate" / "predictions.jsonl").write_text(lines)
+    found, note = samples.collect(run, {"experiment": "fake"}, {"base": "Base", "sft": "SFT"})
+    assert note == ""
+    assert [sample.study for sample in found] == ["b", "d", "a"]
+    assert [answer.verdict for answer in found[0].students] == [
+        "wrong on edema", "refused or unreadable: wrong on every labelled finding",
+    ]  # fmt: skip
+    assert found[1].students[1].verdict == "right on every labelled finding"
+    assert found[0].truth == "edema (not labelled: pneumonia)"
+    assert found[0].image is None  # a name that leaves the folder is not followed
+
+
+def test_arms_keep_their_colour_and_nine_are_told_apart() -> None:
+    frame = fake_frame([f"arm{i}" for i in range(10)])
+    styles = figures.arm_styles(frame)
+    assert len(set(styles.values())) == 10
+    assert styles["arm0"] == ("#7F7F7F", "")
+
+
+def fake_frame(arms: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(arm, arm, "arm", 0, "accuracy", "mean", 0.5) for arm in arms],
+        columns=["arm", "label", "kind", "seed", "metric", "finding", "value"],
+    )
+
+
+def test_figures_refuse_what_they_cannot_draw() -> None:
+    with pytest.raises(ValueError, match="at least three findings, got 0"):
+        figures.radar(fake_frame(["a"]))
+    empty = fake_frame([])
+    with pytest.raises(ValueError, match="train/reward_chosen"):
+        figures.reward_curves(empty)
+    with pytest.raises(ValueError, match="train/loss"):
+        figures.spd_curve(empty, {})
+
+
+def test_bars_show_the_mean_over_seeds(tmp_path: Path) -> None:
+    """Two seeds at .2 and .6: one bar of height .4."""
+    lines = [("a", "A", "arm", seed, "accuracy", "mean", value) for seed, value in ((0, 0.2), (1, 0.6))]
+    frame = pd.DataFrame(lines, columns=["arm", "label", "kind", "seed", "metric", "finding", "value"])
+    (axes,) = figures.accuracy_bars(frame).axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.4])
+    assert [text.get_text() for text in axes.texts] == [".40"]

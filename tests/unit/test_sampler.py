@@ -1,0 +1,103 @@
+"""The training order: a pure function of seed and batch number, the same for one process and for several."""
+
+from __future__ import annotations
+
+from itertools import islice
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch.loops.progress import _BatchProgress, _ProcessedTracker
+
+from apo_lightning.types import Example, Study
+from data_modules.sampler import ExampleSet, NumberedBatches, ResumableBatchSampler, rewind_to_whole_step
+
+
+def draw(count: int, size: int = 10, **how) -> list[list[int]]:
+    return list(islice(ResumableBatchSampler(size, **{"batch_studies": 3, "seed": 0, **how}), count))
+
+
+def test_a_pass_sees_every_study_at_most_once_and_drops_the_rest():
+    """10 studies in batches of 3: three batches a pass, nine different studies, then a new order."""
+    batches = draw(6)
+    first, second = batches[:3], batches[3:]
+    assert [len(batch) for batch in batches] == [3] * 6
+    assert len({i for batch in first for i in batch}) == 9
+    assert len({i for batch in second for i in batch}) == 9
+    assert first != second
+
+
+def test_exact_fit_sees_everything_in_every_pass():
+    batches = draw(4, size=6)
+    assert sorted(batches[0] + batches[1]) == sorted(batches[2] + batches[3]) == list(range(6))
+
+
+@pytest.mark.parametrize("position", [0, 1, 3, 4, 7])
+def test_starting_later_gives_the_rest_of_the_same_stream(position):
+    assert draw(12)[position:] == draw(12 - position, position=lambda: position)
+
+
+def test_position_is_asked_at_every_iteration():
+    trained = [0]
+    sampler = ResumableBatchSampler(10, batch_studies=3, seed=0, position=lambda: trained[0])
+    first = list(islice(sampler, 5))
+    trained[0] = 2
+    assert list(islice(sampler, 3)) == first[2:]
+
+
+@pytest.mark.parametrize("size", [3, 10, 16])
+def test_two_processes_together_see_what_one_sees(size):
+    """1 process x 4 studies = 2 processes x 2 studies, also when the set (3) is smaller than a global batch (4)."""
+    one = draw(7, size=size, batch_studies=4)
+    ranks = [draw(7, size=size, batch_studies=2, rank=rank, world=2) for rank in range(2)]
+    assert one == [left + right for left, right in zip(*ranks, strict=True)]
+
+
+def test_small_set_is_repeated_to_fill_a_batch():
+    """2 studies, batch of 5: the order of the pass, over and over."""
+    (batch,) = draw(1, size=2, batch_studies=5)
+    a, b = batch[:2]
+    assert batch == [a, b, a, b, a] and {a, b} == {0, 1}
+
+
+def test_seeds_are_unrelated():
+    """Seed 0's second pass must not be seed 1's first, as it would be with seed + epoch."""
+    assert draw(3, seed=0) != draw(3, seed=1)
+    assert draw(6, seed=0)[3:] != draw(3, seed=1)
+
+
+def test_length_is_what_was_said_and_absent_otherwise():
+    assert len(ResumableBatchSampler(10, batch_studies=3, seed=0, length=26)) == 26
+    with pytest.raises(NotImplementedError):
+        len(ResumableBatchSampler(10, batch_studies=3, seed=0))
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"batch_studies": 0}, {"rank": 2, "world": 2}])
+def test_wrong_counts_are_refused_with_their_values(wrong):
+    with pytest.raises(ValueError, match=r"got size="):
+        ResumableBatchSampler(**{"size": 4, "batch_studies": 2, "seed": 0, **wrong})
+
+
+def numbered(**how) -> list[tuple[int, str]]:
+    examples = [Example(Study(name, name, "test", (), {})) for name in "abcdefg"]
+    items = ExampleSet(examples, lambda study: [])
+    batches = NumberedBatches(items, lambda batch: "".join(e.study.id for e, _ in batch), batch_studies=2, **how)
+    return [batches[i] for i in range(len(batches))]
+
+
+def test_prediction_batches_have_a_fixed_composition():
+    assert numbered() == [(0, "ab"), (1, "cd"), (2, "ef"), (3, "g")]
+    assert numbered(skip=frozenset({0, 2})) == [(1, "cd"), (3, "g")]
+    assert numbered(rank=1, world=2) == [(1, "cd"), (3, "g")]
+    assert numbered(rank=0, world=2, skip=frozenset({2})) == [(0, "ab")]
+    assert numbered(rank=5, world=6) == []
+
+
+@pytest.mark.parametrize(("processed", "accumulate", "kept", "stepped"), [(9, 2, 8, 3), (8, 2, 8, 4), (11, 4, 8, 3)])
+def test_a_cut_accumulation_is_taken_back(processed, accumulate, kept, stepped):
+    """9 batches, 2 a step: the ninth is half a step and is trained on again; 8 are whole steps."""
+    trackers = [_ProcessedTracker(processed, processed - 1, processed, processed) for _ in range(2)]
+    loop = SimpleNamespace(batch_progress=_BatchProgress(*trackers), _batches_that_stepped=4)
+    rewind_to_whole_step(loop, accumulate)
+    for tracker in trackers:
+        assert (tracker.ready, tracker.started, tracker.processed, tracker.completed) == (kept, kept, kept, kept - 1)
+    assert loop._batches_that_stepped == stepped
