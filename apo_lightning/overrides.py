@@ -97,7 +97,8 @@ class Layers:
             at[key] = at[key] if isinstance(at.get(key), dict) else {}
             at = at[key]
         at[path[-1]] = _plain(value)
-        self.origins = {leaf: place for leaf, place in self.origins.items() if leaf[: len(path)] != path}
+        apart = {leaf for leaf in self.origins if any(a != b for a, b in zip(leaf, path, strict=False))}
+        self.origins = {leaf: self.origins[leaf] for leaf in self.origins if leaf in apart}
         self.origins |= {(*path, *leaf): source for leaf in _leaves(value)}
 
 

@@ -26,7 +26,7 @@ class Section:
         module, attribute: where its registry lies.
         discriminator: the key that names the class; empty where the section's own key does.
         own: keys that belong to the section and are not passed to the class.
-        given: arguments of the class that the program passes, so that no file may set them.
+        given: arguments of the class that the program passes, so that no file may set them. ``name`` is the section's key.
     """
 
     pattern: Path
@@ -56,7 +56,7 @@ class Section:
 DATA = Section(("data",), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
-CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "")
+CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
 SECTIONS = (DATA, TEACHERS, LOSSES, CALLBACKS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import traceback
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -210,8 +210,8 @@ def _positions(values: Sequence[Any]) -> dict[Any, float]:
 
 
 def _word(value: Any) -> str:
-    """A value as it stands on the command line, in YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=math.inf).removesuffix("\n").removesuffix("\n...")
+    """A value as it stands on the command line: JSON, which every reader of YAML takes for what it is."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _cell(value: Any) -> Any:

@@ -87,7 +87,8 @@ class Checker:
         keep = {key: value for key, value in section.items() if key in (*kind.own, kind.discriminator)}
         values = self.values(cls, {k: v for k, v in section.items() if k not in keep}, path, kind.given)
         if before == len(self.missing):
-            self.construct(cls, values | {key: path[-1] for key in kind.given if key in settings_of(cls)}, path)
+            named = {"name": path[-1]} if "name" in kind.given and "name" in settings_of(cls) else {}
+            self.construct(cls, values | named, path)
         return keep | values
 
     def values(self, cls: type, tree: Mapping[str, Any], path: Path, given: Collection[str] = ()) -> dict[str, Any]:
@@ -108,6 +109,8 @@ class Checker:
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
         """One value in the type ``hint``. Nested settings and mappings of them are walked, so that each is named."""
+        if type(value) is hint:
+            return value
         below = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
         if is_dataclass(hint) and isinstance(value, Mapping):
             return self.read(hint, value, path)

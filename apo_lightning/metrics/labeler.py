@@ -225,7 +225,7 @@ def _judge(sentence: str, items: list[_Mention | re.Match[str]]) -> None:
 
 
 def _coordinated(sentence: str, behind: list[_Mention]) -> list[_Mention]:
-    """The last name and those joined to it: both of "edema and effusion (are ...)", not of "edema, effusion (is ...)"."""
+    """The last name and those joined to it: both in "edema and effusion (are)", but one in "edema, effusion (is)"."""
     group, joined = behind[-1:], False
     for left, right in zip(reversed(behind[:-1]), reversed(behind[1:]), strict=True):
         gap = sentence[left.end : right.start]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from apo_lightning.collate import Collator
 from apo_lightning.nano import parts
 from apo_lightning.nano.skills import biased_view, describe, reconcile
+from apo_lightning.metrics.labeler import parse
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.world import FINDINGS, Case, cases
 from apo_lightning.processor import NANO, JoinedProcessor
@@ -36,24 +39,41 @@ def _example(case: Case, answer: str, reports: list[str] | None = None) -> Examp
     return Example(study, (Branch("answer", answer),), context)
 
 
-class Lessons(IterableDataset):
-    """Endless pairs of batches: seeing (``sights`` studies) and reconciling (``debates`` studies)."""
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of pre-training. ``readers`` maps a number of readers to how often a step debates with that many;
+    counting votes is learned only after restating one reader is."""
 
-    def __init__(self, pool: list[tuple[Case, Any]], see: Collator, weigh: Collator, sights: int, debates: int,
-                 seed: int) -> None:  # fmt: skip
-        self.pool, self.see, self.weigh = pool, see, weigh
-        self.sights, self.debates, self.seed = sights, debates, seed
+    steps: int
+    sights: int
+    reports: int
+    readers: dict[int, float]
+    lr: float = 1.5e-3
+
+
+PHASES = (
+    Phase(1600, sights=28, reports=70, readers={7: 1.0}),
+    Phase(1000, sights=8, reports=70, readers={1: 0.5, 2: 0.1, 3: 0.2, 7: 0.2}),
+    Phase(1000, sights=8, reports=70, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
+)
+
+
+class Lessons(IterableDataset):
+    """Endless pairs of batches: seeing (``sights`` studies) and reconciling (about ``reports`` reports in all)."""
+
+    def __init__(self, pool: list[tuple[Case, Any]], see: Collator, weigh: Collator, phase: Phase, seed: int) -> None:
+        self.pool, self.see, self.weigh, self.phase, self.seed = pool, see, weigh, phase, seed
 
     def __iter__(self) -> Iterator[tuple[BranchBatch, BranchBatch]]:
         rng = np.random.default_rng(self.seed)
+        counts, shares = zip(*self.phase.readers.items(), strict=True)
         while True:
-            picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.sights + self.debates)]
-            sights = [(_example(case, describe(case, rng)), [image]) for case, image in picks[: self.sights]]
-            debates = []
-            for case, image in picks[self.sights :]:
-                reports, answer = reconcile(rng)
-                debates.append((_example(case, answer, reports), [image]))
-            yield self.see(sights), self.weigh(debates)
+            readers = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
+            debates = min(32, self.phase.reports // readers)
+            picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.phase.sights + debates)]
+            sights = [(_example(case, describe(case, rng)), [image]) for case, image in picks[: self.phase.sights]]
+            disputed = [(case, image, reconcile(rng, readers)) for case, image in picks[self.phase.sights :]]
+            yield self.see(sights), self.weigh([(_example(c, answer, texts), [i]) for c, i, (texts, answer) in disputed])
 
 
 class Pretraining(LightningModule):
@@ -87,32 +107,32 @@ def answers(network: Any, tokenizer: Any, batch: PromptBatch, limit: int = 120) 
 
 
 def _agreement(texts: list[str], truths: list[set[str]]) -> float:
-    from apo_lightning.metrics.labeler import parse
-
     parsed = [parse(text, FINDINGS) for text in texts]
     return float(np.mean([(row[f] == 1.0) == (f in truth) for row, truth in zip(parsed, truths, strict=True) for f in FINDINGS]))
 
 
 def examine(network: Any, see: Collator, weigh: Collator, count: int = 200) -> dict[str, float]:
     """Accuracy of seeing against the truth and against the rule it was taught, and of reconciling new readers."""
-    from apo_lightning.metrics.labeler import parse
-
     network.eval()
     tests = cases(WORLD_SEED + 1, count, FIRST_PATIENT)
     plain = [(Example(_example(case, "").study), [draw(case, parts.SIDE)]) for case in tests]
-    seen = [text for i in range(0, count, 50) for text in answers(network, see.tokenizer, see(plain[i : i + 50]))]
-    rng, debates, agreed = np.random.default_rng(1), [], []
-    for case, (_, images) in zip(tests, plain, strict=True):
-        reports, answer = reconcile(rng)
-        debates.append((Example(_example(case, "").study, (), _example(case, "", reports).context), images))
-        agreed.append({f for f, v in parse(answer, FINDINGS).items() if v == 1.0})
-    weighed = [t for i in range(0, count, 50) for t in answers(network, see.tokenizer, weigh(debates[i : i + 50]))]
-    print(*seen[:3], *weighed[:2], sep="\n")
-    return {
+    seen = _in_batches(network, see, plain)
+    found = {
         "seeing_vs_truth": _agreement(seen, [set(case.present) for case in tests]),
         "seeing_vs_rule": _agreement(seen, [set(biased_view(case.present)) for case in tests]),
-        "reconciling": _agreement(weighed, agreed),
     }
+    for readers in (1, 3, 7):
+        rng, debates, agreed = np.random.default_rng(1), [], []
+        for case, (_, images) in zip(tests, plain, strict=True):
+            reports, answer = reconcile(rng, readers)
+            debates.append((Example(_example(case, "").study, (), _example(case, "", reports).context), images))
+            agreed.append({f for f, v in parse(answer, FINDINGS).items() if v == 1.0})
+        found[f"reconciling_{readers}"] = _agreement(_in_batches(network, weigh, debates), agreed)
+    return found
+
+
+def _in_batches(network: Any, collate: Collator, items: list[Any], size: int = 50) -> list[str]:
+    return [t for i in range(0, len(items), size) for t in answers(network, collate.tokenizer, collate(items[i : i + size]))]
 
 
 def _corpus(count: int = 3000) -> Iterator[str]:
@@ -123,31 +143,34 @@ def _corpus(count: int = 3000) -> Iterator[str]:
         yield render("reconcile", FINDINGS, reconcile(rng)[0])
 
 
+def teach(network: Any, phase: Phase, lessons: Lessons) -> None:
+    """Train for one phase, in place."""
+    trainer = Trainer(
+        max_steps=phase.steps, accelerator="auto", devices=1, precision="bf16-mixed", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, gradient_clip_val=1.0,
+    )  # fmt: skip
+    trainer.fit(Pretraining(network.train(), phase.steps, phase.lr), DataLoader(lessons, batch_size=None))
+
+
 def main() -> None:
+    """Build, teach phase after phase, write after each, and say what the student can do."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=NANO)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--out", type=Path, default=NANO, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--sights", type=int, default=28)
-    parser.add_argument("--debates", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="continue from --out with this phase")
     args = parser.parse_args()
-    seed_everything(args.seed)
-    tokenizer = parts.build_tokenizer(_corpus())
+    tokenizer = parts.build_tokenizer(_corpus()) if args.first == 0 else AutoTokenizer.from_pretrained(args.out)
     processor = JoinedProcessor(tokenizer, parts.build_image_processor())
-    network = parts.build_network(tokenizer, args.seed)
+    network = parts.build_network(tokenizer, args.seed) if args.first == 0 else AutoModelForImageTextToText.from_pretrained(args.out)
     print(len(tokenizer), "tokens,", sum(p.numel() for p in network.parameters()), "parameters")
     see = Collator(processor, prompt="describe", findings=FINDINGS, **LIMITS)
     weigh = Collator(processor, prompt="reconcile", findings=FINDINGS, **LIMITS)
     pool = [(case, draw(case, parts.SIDE)) for case in cases(WORLD_SEED, 4000, FIRST_PATIENT)]
-    lessons = DataLoader(Lessons(pool, see, weigh, args.sights, args.debates, args.seed), batch_size=None)
-    trainer = Trainer(
-        max_steps=args.steps, accelerator="auto", devices=1, precision="bf16-mixed", logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, gradient_clip_val=1.0,
-    )  # fmt: skip
-    trainer.fit(Pretraining(network, args.steps, args.lr), lessons)
-    parts.save(args.out, network.float(), tokenizer)
-    print(examine(network, see, weigh))
+    for number, phase in list(enumerate(PHASES))[args.first :]:
+        seed_everything(args.seed + number)
+        teach(network, phase, Lessons(pool, see, weigh, phase, args.seed + number))
+        parts.save(args.out, network.float(), tokenizer)
+        print(f"phase {number}", examine(network, see, weigh), flush=True)
 
 
 if __name__ == "__main__":

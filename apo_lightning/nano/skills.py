@@ -88,13 +88,12 @@ def consensus(claims: list[Mapping[str, Detail]]) -> dict[str, Detail]:
     return agreed
 
 
-def reconcile(rng: np.random.Generator, most: int = 7) -> tuple[list[str], str]:
-    """Reports of up to ``most`` readers, some of whom refuse, and the report that reconciles them."""
+def reconcile(rng: np.random.Generator, readers: int = 7) -> tuple[list[str], str]:
+    """Reports of ``readers`` readers, of whom some may refuse, and the report that reconciles them."""
     truth = {finding: _random_detail(finding, rng) for finding in FINDINGS if rng.random() < 0.45}
-    count = most if rng.random() < 0.5 else int(rng.integers(2, most + 1))
     reports, claims = [], []
-    for _ in range(count):
-        if rng.random() < 0.08:
+    for _ in range(readers):
+        if readers > 2 and rng.random() < 0.08:
             reports.append(REFUSALS[rng.integers(len(REFUSALS))])
             continue
         claims.append(_reader(truth, rng))

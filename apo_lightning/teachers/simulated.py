@@ -55,17 +55,17 @@ class StreamDrift:
 
     def __post_init__(self) -> None:
         if self.kind not in DRIFTS:
-            raise ValueError(f"stream_drift.kind must be one of {', '.join(DRIFTS)}, got '{self.kind}'")
-        _share(**{"stream_drift.size": self.size, "stream_drift.at": self.at})
+            raise ValueError(f"kind must be one of {', '.join(DRIFTS)}, got '{self.kind}'")
+        _share(size=self.size, at=self.at)
         if not 0 < self.period <= 1:
-            raise ValueError(f"stream_drift.period must be in (0, 1], got {self.period}")
+            raise ValueError(f"period must be in (0, 1], got {self.period}")
 
     def shift(self, t: float) -> float:
         """Accuracy added at place ``t`` of the stream."""
         if self.kind == "sudden":
             return self.size * (1 - self.at) if t < self.at else -self.size * self.at
         if self.kind == "gradual":
-            return self.size * (1 - t)
+            return self.size * (0.5 - t)
         if self.kind == "recurring":
             good = math.floor(t / self.period * 2 + 1e-9) % 2 == 0
             return self.size * (1 - self._good_share) if good else -self.size * self._good_share

@@ -86,10 +86,10 @@ class Likelihood:
 
 @CALLBACKS.register("writer")
 class Writer:
-    """Needs an object that only a run can give."""
+    """Needs a folder and an object that only a run can give."""
 
-    def __init__(self, place: Callable[[], Path], every: int = 1) -> None:
-        self.place, self.every = place, every
+    def __init__(self, folder: str, place: Callable[[], Path], every: int = 1) -> None:
+        self.folder, self.place, self.every = folder, place, every
 
 
 BASE = """

@@ -100,6 +100,7 @@ MISTAKES = {
     "teachers.eager=3": "teachers.eager must be a mapping (key: value), got 3 (command line).",
     "data.studies=0": "data.studies must be > 0, got 0 (command line).",
     "callbacks.wirter.every=2": "No callback is named 'wirter' (command line). Did you mean 'writer'? Known: writer.",
+    "callbacks.writer.folder=x": "Unknown key 'callbacks.writer.folder' (command line). Known: every.",
     "callbacks.writer.place=x": "Unknown key 'callbacks.writer.place' (command line). Known: every.",
     "only=[apoo]": "only names no arm 'apoo' (command line). Did you mean 'apo'? Known: apo, base, dpo, sft.",
     "seeds=[]": "seeds must be one or more different integers >= 0, got [] (command line).",
@@ -263,8 +264,8 @@ class TestBuild:
         teacher = config.build(TEACHERS, cfg.teachers["gpt5"], "teachers.gpt5", "kind", name="gpt5", seed=3)
         assert (teacher.name, teacher.accuracy, teacher.words) == ("gpt5", 0.8, ("yes", "no"))
         assert config.build(LOSSES, cfg.stages.apo.loss, "stages.apo.loss").beta == 0.1
-        writer = config.build(CALLBACKS, cfg.callbacks["writer"], "callbacks.writer", None, place=Path.cwd)
-        assert (writer.place, writer.every) == (Path.cwd, 1)
+        writer = config.build(CALLBACKS, cfg.callbacks["writer"], "callbacks.writer", None, folder="x", place=Path.cwd)
+        assert (writer.folder, writer.place, writer.every) == ("x", Path.cwd, 1)
 
     def test_mistakes_name_the_key(self) -> None:
         with pytest.raises(ConfigError, match=r"^stages\.apo\.loss\.beta must be > 0, got -1\.0"):

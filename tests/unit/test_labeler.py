@@ -84,6 +84,7 @@ def test_every_phrase_with_every_name_alone(bank: str, variant: int) -> None:
         ("No pneumothorax, but a small effusion.", {"pneumothorax": 0, "pleural_effusion": 1}),
         ("No pneumothorax, stable cardiomegaly.", {"pneumothorax": 0, "cardiomegaly": 1}),
         ("No pneumothorax, large effusion, or edema.", {"pneumothorax": 0, "pleural_effusion": 0, "edema": 0}),
+        ("Atelectasis, but the catheter is no longer seen.", {"atelectasis": 1}),
         ("Neither edema nor effusion.", {"edema": 0, "pleural_effusion": 0}),
         ("Atelectasis rather than pneumonia.", {"atelectasis": 1, "pneumonia": 0}),
         ("Pericardial effusion. Soft tissue edema.", {}),

@@ -226,9 +226,9 @@ def test_bad_settings(settings: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "slow"}, r"stream_drift\.kind must be one of none, sudden, gradual, recurring, got 'slow'"),
-        ({"size": 2.0}, r"stream_drift\.size must be in \[0, 1\], got 2\.0"),
-        ({"period": 0.0}, r"stream_drift\.period must be in \(0, 1\], got 0\.0"),
+        ({"kind": "slow"}, r"^kind must be one of none, sudden, gradual, recurring, got 'slow'"),
+        ({"size": 2.0}, r"^size must be in \[0, 1\], got 2\.0"),
+        ({"period": 0.0}, r"^period must be in \(0, 1\], got 0\.0"),
     ],
 )
 def test_bad_drift(settings: dict, message: str) -> None:

@@ -1,0 +1,49 @@
+"""What becomes a branch: filters of refusals, empty texts and copies, and what they count."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from apo_lightning import examples
+from apo_lightning.types import PREFERRED, Study, Trajectory
+
+STUDIES = [Study(f"s{i}", f"p{i}", "train", (), {"edema": 1.0}) for i in range(3)]
+SAID = [
+    ("s0", "a", "No edema."), ("s0", "b", "I cannot interpret medical images."), ("s0", "c", " "),
+    ("s1", "b", "Severe edema."), ("s1", "a", "Severe   edema."), ("s1", "x", "Edema."),
+]  # fmt: skip
+WEIGHTS = {"a": 1.0, "b": 2.0, "c": 1.0}
+HEARD = examples.index([Trajectory(*row) for row in SAID], list(WEIGHTS))
+
+
+def names(found) -> list[list[str]]:
+    return [[branch.source for branch in example.branches] for example in found]
+
+
+def test_teachers_stand_in_the_order_of_the_pool_and_unknown_ones_are_left_out() -> None:
+    assert [list(row) for row in HEARD.values()] == [["a", "b", "c"], ["a", "b"]]
+
+
+def test_spd_drops_empty_texts_and_refusals_and_counts_them() -> None:
+    counts: Counter[str] = Counter()
+    found = examples.taught(STUDIES, HEARD, WEIGHTS, drop_refusals=True, counts=counts)
+    assert names(found) == [["a"], ["a", "b"]]
+    assert counts == {"kept": 3, "refusals": 1, "empty": 1, "studies_without_teacher": 1}
+    assert [b.weight for b in found[1].branches] == [1.0, 2.0]
+    kept = examples.taught(STUDIES, HEARD, WEIGHTS, drop_refusals=False, counts=Counter())
+    assert names(kept) == [["a", "b"], ["a", "b"]]
+
+
+def test_apo_puts_the_preferred_first_and_drops_exact_copies_of_it() -> None:
+    counts: Counter[str] = Counter()
+    preferred = {"s0": "Edema.", "s1": "Severe edema.", "s2": " "}
+    found = examples.judged(
+        STUDIES, HEARD, WEIGHTS, preferred, drop_refusals=True, drop_copies=True, counts=counts
+    )
+    assert names(found) == [[PREFERRED, "a"], [PREFERRED]]
+    assert counts["copies"] == 2 and counts["studies_without_preferred"] == 1
+
+
+def test_informed_studies_read_every_teacher() -> None:
+    found = examples.informed(STUDIES, HEARD)
+    assert [[t.teacher for t in example.context] for example in found] == [["a", "b", "c"], ["a", "b"]]
