@@ -21,8 +21,8 @@ help: ## print this list
 setup: $(STAMP) ## make the environment in .venv
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), and Python 3.10 or newer is needed. Try: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), and Python 3.11 or newer is needed. Try: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[$(EXTRAS)]'

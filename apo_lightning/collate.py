@@ -57,14 +57,17 @@ class Collator:
         return BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
 
     def _prompts(self, items: Sequence[Item]) -> PromptBatch:
-        texts = [self._render(example, images) for example, images in items]
-        images = [image.convert("RGB") for _, pictures in items for image in pictures]
-        features = self.processor(text=texts, images=images, return_tensors="pt", padding=True)
-        lengths = features["attention_mask"].sum(-1)
-        if int(lengths.max()) > self.max_prompt_tokens:
-            worst = int(lengths.argmax())
+        reports = [self._reports(example) for example, _ in items]
+        features = self._process(items, reports)
+        lengths = features["attention_mask"].sum(-1).tolist()
+        if self.reads_reports and max(lengths) > self.max_prompt_tokens:
+            reports = [self._shorten(texts, length) for texts, length in zip(reports, lengths, strict=True)]
+            features = self._process(items, reports)
+            lengths = features["attention_mask"].sum(-1).tolist()
+        if max(lengths) > self.max_prompt_tokens:
+            worst = lengths.index(max(lengths))
             raise DataError(
-                f"The prompt of study '{items[worst][0].study.id}' has {int(lengths[worst])} tokens, more than "
+                f"The prompt of study '{items[worst][0].study.id}' has {lengths[worst]} tokens, more than "
                 f"{self.max_prompt_tokens}. Image tokens are never cut: lower student.max_pixels, or raise "
                 f"student.{'max_context_tokens' if self.reads_reports else 'max_prompt_tokens'}."
             )
@@ -73,23 +76,27 @@ class Collator:
             features["pixel_values"], features["image_grid_thw"],
         )  # fmt: skip
 
-    def _render(self, example: Example, images: Sequence[Image.Image]) -> str:
-        reports = [disarm(trajectory.text) for trajectory in example.context] if self.reads_reports else []
-        if reports:
-            reports = self._shorten(reports)
-        content = [{"type": "image"} for _ in images]
+    def _reports(self, example: Example) -> list[str]:
+        return [disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
+
+    def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
+        texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
+        images = [image.convert("RGB") for _, pictures in items for image in pictures]
+        return self.processor(text=texts, images=images, return_tensors="pt", padding=True)
+
+    def _render(self, images: int, reports: Sequence[str]) -> str:
+        content = [{"type": "image"}] * images
         content.append({"type": "text", "text": prompts.render(self.prompt, self.findings, reports)})
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
-    def _shorten(self, reports: list[str]) -> list[str]:
-        """Cut every report to the longest common length that keeps their sum within half of the prompt's budget each
-        way: image and instruction are left a quarter."""
-        budget = self.max_prompt_tokens * 3 // 4
+    def _shorten(self, reports: list[str], length: int) -> list[str]:
+        """Cut every report to the longest common length with which a prompt of ``length`` tokens fits."""
         tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in reports]
-        if sum(map(len, tokens)) <= budget:
+        room = self.max_prompt_tokens - (length - sum(map(len, tokens)))
+        if length <= self.max_prompt_tokens or room < len(reports):
             return reports
-        limit = max(n for n in range(1, budget + 1) if sum(min(len(row), n) for row in tokens) <= budget or n == 1)
+        limit = max(n for n in range(1, room + 1) if sum(min(len(row), n) for row in tokens) <= room)
         self.cut["reports"] += sum(len(row) > limit for row in tokens)
         return [self.tokenizer.decode(row[:limit]) if len(row) > limit else text
                 for row, text in zip(tokens, reports, strict=True)]  # fmt: skip

@@ -26,7 +26,7 @@ class Section:
         module, attribute: where its registry lies.
         discriminator: the key that names the class; empty where the section's own key does.
         own: keys that belong to the section and are not passed to the class.
-        given: arguments of the class that the program passes, so that no file may set them. ``name`` is the section's key.
+        given: arguments that the program passes, so that no file may set them; ``name`` is the section's key.
     """
 
     pattern: Path

@@ -53,7 +53,7 @@ class Phase:
 
 PHASES = (
     Phase(1600, sights=28, reports=70, readers={7: 1.0}),
-    Phase(1000, sights=8, reports=70, readers={1: 0.5, 2: 0.1, 3: 0.2, 7: 0.2}),
+    Phase(800, sights=4, reports=48, readers={1: 0.8, 2: 0.2}),
     Phase(1000, sights=8, reports=70, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
 )
 
@@ -69,7 +69,7 @@ class Lessons(IterableDataset):
         counts, shares = zip(*self.phase.readers.items(), strict=True)
         while True:
             readers = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
-            debates = min(32, self.phase.reports // readers)
+            debates = min(48, self.phase.reports // readers)
             picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.phase.sights + debates)]
             sights = [(_example(case, describe(case, rng)), [image]) for case, image in picks[: self.phase.sights]]
             disputed = [(case, image, reconcile(rng, readers)) for case, image in picks[self.phase.sights :]]
@@ -82,15 +82,18 @@ class Pretraining(LightningModule):
     def __init__(self, network: Any, steps: int, lr: float) -> None:
         super().__init__()
         self.network, self.steps, self.lr, self.began = network, steps, lr, time.time()
+        self.recent: list[list[float]] = []
 
     def training_step(self, batch: tuple[BranchBatch, BranchBatch], index: int) -> torch.Tensor:
         losses = []
         for lesson in batch:
             scores = score(self.network, lesson)
             losses.append(-scores.logps.sum() / scores.lengths.sum())
-        if index % 50 == 0:
-            sight, debate = (round(float(loss), 4) for loss in losses)
-            print(f"step {index} seeing {sight} reconciling {debate} {time.time() - self.began:.0f} s", flush=True)
+        self.recent.append([loss.item() for loss in losses])
+        if (index + 1) % 50 == 0:
+            sight, debate = np.mean(self.recent, axis=0)
+            self.recent.clear()
+            print(f"step {index + 1} seeing {sight:.3f} reconciling {debate:.3f} {time.time() - self.began:.0f} s", flush=True)
         return sum(losses)
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -197,9 +197,10 @@ class _Chest:
         self.image += 0.10 * _edge(collar - 0.012, 0.01) * (outer > 0.04) * (outer < 0.36)
 
     def _film(self) -> np.ndarray:
-        coarse = self.rng.normal(0, 0.02, (8, 8)).astype(np.float32)
+        noise = np.random.default_rng([self.case.noise, 1])  # its own stream: findings must not change the grain
+        coarse = noise.normal(0, 0.02, (8, 8)).astype(np.float32)
         self.image += zoom(coarse, self.size / 8, order=1)[: self.size, : self.size]
-        self.image += self.rng.normal(0, 0.018, self.image.shape).astype(np.float32)
+        self.image += noise.normal(0, 0.018, self.image.shape).astype(np.float32)
         return np.clip(self.image * self.body.exposure, 0, 1)
 
 

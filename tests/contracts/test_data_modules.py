@@ -127,6 +127,12 @@ def test_label_out_of_range_is_an_error_that_names_it(make, value):
         data.check()
 
 
+def test_unknown_label_passes_the_check(make):
+    data = with_label(make, math.nan)
+    data.check()
+    assert math.isnan(data.studies("train")[0].findings[data.findings[0]])
+
+
 def test_unknown_finding_is_an_error(make):
     data = make()
     first = data.studies("train")[0]

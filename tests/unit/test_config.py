@@ -209,6 +209,16 @@ class TestArms:
     def test_set_replaces_a_whole_section(self, path: Path) -> None:
         assert config.resolve_arm(config.load(path), "sft").stages.apo.loss == {"name": "likelihood"}
 
+    def test_set_replaces_a_section_of_the_same_class_too(self, path: Path) -> None:
+        words = ["stages.apo.loss.smoothing=0.3"]
+        path.write_text(EXPERIMENT.replace("{name: likelihood}}", "{name: listwise, beta: 2}}"))
+        assert config.resolve_arm(config.load(path, words), "sft").stages.apo.loss["smoothing"] == 0.0
+
+    def test_each_value_of_set_replaces_that_of_the_base(self, path: Path) -> None:
+        base = "arms: {sft: {set: {stages.apo.loss: {name: dpo, beta: 1}, prompt: other}}}\n"
+        (path.parent / "base/common.yaml").write_text(BASE + base)
+        assert config.load(path).arms["sft"].set == {"stages.apo.loss": {"name": "likelihood"}, "prompt": "other"}
+
     def test_set_of_one_value_keeps_the_others_and_defaults_are_filled(self, path: Path) -> None:
         loss = config.resolve_arm(config.load(path), "dpo").stages.apo.loss
         assert loss == {"name": "dpo", "beta": 0.5, "smoothing": 0.0, "reduction": "sum"}

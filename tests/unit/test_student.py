@@ -20,9 +20,9 @@ def batch():
 
 
 def nudge(student: Student) -> None:
-    """One big optimiser step, so that adapters are not zero."""
+    """Big optimiser steps, so that adapters are not zero."""
     trained = [p for p in student.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=5.0)
+    optimizer = torch.optim.SGD(trained, lr=5.0 if student.frozen is None else 0.05)
     for _ in range(2):
         student.score(batch()).logps.mean().neg().backward()
         optimizer.step()
