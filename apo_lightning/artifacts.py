@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import uuid
@@ -22,6 +23,7 @@ from apo_lightning.errors import ArtifactError
 
 PACKAGES = ("torch", "lightning", "transformers", "peft", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
 PRUNABLE = ("checkpoints", "parts")
+"""What only an interrupted stage needs."""
 
 
 def digest(content: Any) -> str:
@@ -120,6 +122,8 @@ class StageFolder:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"stage": self.stage, "inputs_sha256": self.key, "finished": stamp, **provenance(), **facts}
         write_json(self.path / "manifest.json", record)
+        for name in PRUNABLE:
+            shutil.rmtree(self.path / name, ignore_errors=True)
         return self
 
     def manifest(self) -> dict[str, Any]:

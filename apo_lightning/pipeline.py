@@ -164,8 +164,9 @@ class Pipeline:
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
-        """Configured callbacks; where a callback writes is not a setting but the stage's folder."""
-        chosen = {name: {k: v for k, v in own.items() if k != "folder"} for name, own in self.cfg.callbacks.items()}
+        """Configured callbacks. Where they write is not a setting but the stage's folder; the file of metrics comes last,
+        so that it holds what the others log in the same step."""
+        chosen = {name: {k: v for k, v in own.items() if k != "folder"} for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")}
         return [config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path)) for name, own in chosen.items()]
 
     def _self_distill(self) -> StageFolder:

@@ -1,0 +1,56 @@
+"""kill -9 in each of the three stages; the same command again ends with the numbers of an undisturbed run."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.pipeline.conftest import ROOT
+
+DEADLY = """
+import os, signal, sys
+from apo_lightning import cli
+from callbacks.metrics_jsonl import MetricsJsonl
+from callbacks.trajectory_writer import TrajectoryWriter
+
+def die_after(cls, hook, stage, count):
+    plain, calls = getattr(cls, hook), []
+    def deadly(self, trainer, module, *args, **kwargs):
+        plain(self, trainer, module, *args, **kwargs)
+        calls.append(1)
+        if getattr(module, "name", "") == stage and len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+    setattr(cls, hook, deadly)
+
+stage, count = sys.argv[1], int(sys.argv[2])
+if stage == "self_distill":
+    die_after(TrajectoryWriter, "on_predict_batch_end", stage, count)
+else:
+    die_after(MetricsJsonl, "on_train_batch_end", stage, count)
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+def command(words: list[str], runs: Path) -> list[str]:
+    return ["run", str(ROOT / "experiments/smoke.yaml"), *words, f"runs_dir={runs}", "only=[apo_listwise]", "wandb.mode=disabled"]
+
+
+def test_final_numbers_survive_a_kill_in_each_stage(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    undisturbed = command(words, tmp_path / "calm")
+    subprocess.run([sys.executable, "-m", "apo_lightning", *undisturbed], check=True, cwd=ROOT, capture_output=True)
+    for stage, count in (("spd", 5), ("self_distill", 2), ("apo", 3)):
+        killed = command(words, tmp_path / "torn")
+        end = subprocess.run([sys.executable, tmp_path / "deadly.py", stage, str(count), *killed], cwd=ROOT, check=False)
+        assert end.returncode == -signal.SIGKILL, stage
+    done = subprocess.run(
+        [sys.executable, "-m", "apo_lightning", *command(words, tmp_path / "torn")], check=True, cwd=ROOT,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "continuing from step=2" in done.stdout
+    for file in ("results.csv", "apo_listwise/seed0/apo/metrics.jsonl", "apo_listwise/seed0/spd/metrics.jsonl",
+                 "apo_listwise/seed0/self_distill/preferred.jsonl"):  # fmt: skip
+        calm, torn = ((tmp_path / name / "smoke" / file).read_text() for name in ("calm", "torn"))
+        assert calm == torn, file
