@@ -78,6 +78,8 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
         write_json(folder.path / "scores.json", [list(row) for row in rows])
+        values = {f"{plan.split}/{metric}": value for metric, finding, value in rows if finding == MEAN}
+        training.wandb_summary(pipeline.cfg.wandb, folder.path, values, group=f"{pipeline.cfg.name}/{pipeline.arm}")
     return {"studies": len(studies), "split": plan.split}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         ConfigError, DataError, ArtifactError: before any training.
     """
     training.quiet()
+    if training.in_wandb_sweep():  # every trial has its own run folder, all share the store
+        cfg.name = f"{cfg.name}-sweep/{os.environ['WANDB_SWEEP_ID']}/{os.environ.get('WANDB_RUN_ID', 'trial')}"
     folder = RunFolder(Path(cfg.runs_dir), cfg.name)
     arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
     for own in arms.values():

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
@@ -36,7 +37,12 @@ def language_linears(model: nn.Module) -> list[str]:
     means for a multimodal model in the authors' scripts."""
     decoder = model.model.language_model
     prefix = next(name for name, module in model.named_modules() if module is decoder)
-    return [f"{prefix}.{name}" for name, module in decoder.named_modules() if isinstance(module, nn.Linear)]
+    found: list[str] = []
+    for name, module in decoder.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in found)  # a layer that already carries an adapter
+        if isinstance(module, nn.Linear | BaseTunerLayer) and not inside:
+            found.append(name)
+    return [f"{prefix}.{name}" for name in found]
 
 
 def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
@@ -108,6 +114,17 @@ class Student(nn.Module):
             self._add_adapter()
         if self.settings.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        return self
+
+    def train(self, mode: bool = True) -> Student:
+        """Training mode for what is trained; the frozen copy and frozen adapters below the newest stay without dropout."""
+        super().train(mode)
+        if self.frozen is not None:
+            self.frozen.eval()
+        below = list(self.model.peft_config)[:-1] if isinstance(self.model, PeftModel) else []
+        for name, module in self.model.named_modules():
+            if "lora_dropout" in name and name.rsplit(".", 1)[-1] in below:
+                module.eval()
         return self
 
     def _add_adapter(self) -> None:

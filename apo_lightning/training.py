@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
@@ -59,8 +60,8 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
 
 
 def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: str) -> list[WandbLogger]:
-    """One W&B run a stage; offline it lies in ``folder``."""
-    if settings.mode == "disabled":
+    """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
+    if settings.mode == "disabled" or in_wandb_sweep():
         return []
     os.environ["WANDB_MODE"] = settings.mode
     return [
@@ -69,6 +70,20 @@ def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: st
             name=f"{group}/{stage}",
         )
     ]  # fmt: skip
+
+
+def in_wandb_sweep() -> bool:
+    """True where ``wandb agent`` started this process as a trial."""
+    return "WANDB_SWEEP_ID" in os.environ
+
+
+def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float], *, group: str) -> None:
+    """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own run, whose metric the sweep reads."""
+    if settings.mode == "disabled" or not is_leader():
+        return
+    where = {} if in_wandb_sweep() else {"group": group, "name": f"{group}/evaluate", "mode": settings.mode}
+    with wandb.init(project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where) as run:
+        run.log(values)
 
 
 def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
 from apo_lightning.types import BranchBatch
@@ -36,15 +34,7 @@ class APO(Stage):
             chosen_present=batch.present[:, 0],
         )  # fmt: skip
         if "reference_logps" in self.wanted:
-            given["reference_logps"] = self._reference(batch)
+            with self.student.reference():  # under the policy's padding: rewards are exactly 0 before the first update
+                given["reference_logps"] = self.student.score(batch).logps
         output = self.loss(**{name: given[name] for name in self.wanted})
         return self.finish(output, batch, policy_logps=policy.logps.detach())
-
-    def _reference(self, batch: BranchBatch) -> torch.Tensor:
-        """Under the same padding as the policy, in eval mode, so that rewards are exactly 0 before the first update."""
-        mode = self.student.model.training
-        self.student.model.eval()
-        with self.student.reference():
-            logps = self.student.score(batch).logps
-        self.student.model.train(mode)
-        return logps

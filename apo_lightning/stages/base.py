@@ -58,15 +58,8 @@ class Stage(LightningModule):
         self.strict_loading = False  # checkpoints hold trained parameters only
         self.generator = torch.Generator()
 
-    def train(self, mode: bool = True) -> Stage:
-        """Lightning keeps each submodule's mode and `from_pretrained` returns eval: put the trained student in training
-        mode (dropout on), what is frozen beside it stays in eval."""
-        super().train(mode)
-        if self.student.frozen is not None:
-            self.student.frozen.eval()
-        return self
-
     def on_fit_start(self) -> None:
+        """Lightning keeps each submodule's mode and `from_pretrained` returns eval: without this, dropout would be off."""
         self.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
