@@ -79,7 +79,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def provenance() -> dict[str, Any]:
     """Versions, commit and machine of this process."""
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        check=False,
     )
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
@@ -110,7 +114,9 @@ class StageFolder:
         except (ValueError, KeyError) as error:
             raise ArtifactError(f"{manifest} is damaged ({error!r}). Remove {self.path} and run again.") from error
         if made_of != self.key:
-            raise ArtifactError(f"{self.path} was made by another configuration ({made_of[:12]}). Remove it and run again.")
+            raise ArtifactError(
+                f"{self.path} was made by another configuration ({made_of[:12]}). Remove it and run again."
+            )
         return True
 
     def begin(self) -> StageFolder:
@@ -173,7 +179,7 @@ class RunFolder:
 
 
 UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir"})
-"""Top-level settings that may differ between two runs into one folder: they change which rows it has, not their values."""
+"""Top-level settings that may differ between runs into one folder: they change which rows it has, not their values."""
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:

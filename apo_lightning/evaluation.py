@@ -1,4 +1,4 @@
-"""What a student answers, and how likely it finds t+ and the teachers' texts; the same measure for every row of a table."""
+"""What a student answers, and how likely it finds t+ and the teachers' texts: one measure for every row of a table."""
 
 from __future__ import annotations
 

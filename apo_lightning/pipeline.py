@@ -60,7 +60,11 @@ class Pipeline:
     def collect(self) -> StageFolder:
         """Every teacher's text for every study: from here on, all teachers are recorded ones."""
         sections = {name: {k: v for k, v in s.items() if k != "weight"} for name, s in self.cfg.teachers.items()}
-        files = {name: file_digest(Path(s["path"])) for name, s in sections.items() if "path" in s and Path(s["path"]).is_file()}
+        files = {
+            name: file_digest(Path(s["path"]))
+            for name, s in sections.items()
+            if "path" in s and Path(s["path"]).is_file()
+        }
         folder = self.folder.stage("collect", {"data": self.fingerprint, "teachers": sections, "files": files})
         return self._once(folder, lambda: self._ask(folder))
 
@@ -118,11 +122,15 @@ class Pipeline:
         return {
             "student": asdict(self.cfg.student), "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
-            "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed, **more,
+            "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
+            **more,
         }  # fmt: skip
 
     def collator(self, student: Student, prompt: str) -> Collator:
-        limits = {key: getattr(self.cfg.student, key) for key in ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")}
+        limits = {
+            key: getattr(self.cfg.student, key)
+            for key in ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
+        }
         return Collator(student.processor, prompt=prompt, findings=self.data.findings, **limits)
 
     def _fit(self, name: str) -> StageFolder:
@@ -164,10 +172,16 @@ class Pipeline:
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
-        """Configured callbacks. Where they write is not a setting but the stage's folder; the file of metrics comes last,
-        so that it holds what the others log in the same step."""
-        chosen = {name: {k: v for k, v in own.items() if k != "folder"} for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")}
-        return [config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path)) for name, own in chosen.items()]
+        """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds what
+        the others log in the same step."""
+        chosen = {
+            name: {k: v for k, v in own.items() if k != "folder"}
+            for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")
+        }
+        return [
+            config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path))
+            for name, own in chosen.items()
+        ]
 
     def _self_distill(self) -> StageFolder:
         made_by, plan = self._student("spd"), self.cfg.stages.self_distill
@@ -189,7 +203,9 @@ class Pipeline:
             write_jsonl(folder.path / "preferred.jsonl", rows)
         return {"studies": len(rows), "cut": dict(collate.cut)}
 
-    def answers(self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder) -> dict[str, str]:
+    def answers(
+        self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder
+    ) -> dict[str, str]:
         """Texts by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
         total, done = -(-len(asked) // size), filed.done()
@@ -202,7 +218,9 @@ class Pipeline:
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
-        own = dict(evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers, prompt=self.cfg.prompt)
+        own = dict(
+            evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers, prompt=self.cfg.prompt
+        )
         before = self._student("spd")
         inputs = self._inputs(made_by, **own, before=before.key if before else None)
         folder = self.folder.stage("evaluate", inputs)

@@ -34,7 +34,9 @@ class Registry(dict[str, type]):
         def add(item: T) -> T:
             held = self.get(name)
             if held is not None and (held.__module__, held.__qualname__) != (item.__module__, item.__qualname__):
-                raise ConfigError(f"Two {self.kind} classes are named '{name}': {held.__module__} and {item.__module__}.")
+                raise ConfigError(
+                    f"Two {self.kind} classes are named '{name}': {held.__module__} and {item.__module__}."
+                )
             self[name] = item
             return item
 

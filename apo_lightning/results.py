@@ -1,4 +1,4 @@
-"""results.csv: one tidy row a value, gathered from what lies in the run folder; and the sample studies of the report."""
+"""results.csv: one tidy row a value, gathered from the run folder; and the sample studies of the report."""
 
 from __future__ import annotations
 

@@ -101,5 +101,6 @@ def _check_pool(cfg: ExperimentSettings) -> None:
     unknown = [name for name in chosen if name not in known] if isinstance(chosen, list) else []
     if unknown or not (chosen in ("all", "best_on_val") or (isinstance(chosen, list) and chosen)):
         raise ConfigError(
-            f"pool.select must be all, best_on_val, or a list of teachers, got {chosen!r}. Teachers: {', '.join(known)}."
+            f"pool.select must be all, best_on_val, or a list of teachers, got {chosen!r}. "
+            f"Teachers: {', '.join(known)}."
         )

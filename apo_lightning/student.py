@@ -33,8 +33,8 @@ RECORD = "student.json"
 
 
 def language_linears(model: nn.Module) -> list[str]:
-    """Names of all linear layers of the language part (not the vision tower, not the vocabulary head): what "all-linear"
-    means for a multimodal model in the authors' scripts."""
+    """Names of all linear layers of the language part, without vision tower and vocabulary head: what "all-linear" means
+    for a multimodal model in the authors' scripts."""
     decoder = model.model.language_model
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     found: list[str] = []
@@ -89,8 +89,8 @@ class Student(nn.Module):
 
     @classmethod
     def load(cls, settings: StudentSettings, source: Path | None = None) -> Student:
-        """The base model, or the saved student in ``source``: its adapters are merged into the base, in order, so that a
-        new adapter starts from exactly that student. Over 4-bit weights they stay apart and frozen, since merging
+        """The base model, or the saved student in ``source``: its adapters are merged into the base, in order, so that
+        a new adapter starts from exactly that student. Over 4-bit weights they stay apart and frozen, since merging
         into 4 bits would change them."""
         processor = load_processor(settings.model, settings.min_pixels, settings.max_pixels)
         record = read_record(source) if source else {}
@@ -117,7 +117,7 @@ class Student(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Student:
-        """Training mode for what is trained; the frozen copy and frozen adapters below the newest stay without dropout."""
+        """Training mode for what is trained; the frozen copy and adapters below the newest stay without dropout."""
         super().train(mode)
         if self.frozen is not None:
             self.frozen.eval()
@@ -178,13 +178,18 @@ class Student(nn.Module):
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are
         sharded over processes. Chained adapters of the source are copied along."""
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what a kill in the middle of an earlier call left
+        folder.mkdir(parents=True)
         if self.settings.adapter.kind == "full":
             self.model.save_pretrained(folder / "weights", state_dict=state)
             self.processor.tokenizer.save_pretrained(folder / "weights")
         else:
             self._save_adapters(folder / "adapters", state)
-        record = {"base": self.settings.model, "kind": self.settings.adapter.kind, "adapter": asdict(self.settings.adapter)}
+        record = {
+            "base": self.settings.model,
+            "kind": self.settings.adapter.kind,
+            "adapter": asdict(self.settings.adapter),
+        }
         (folder / RECORD).write_text(json.dumps(record, indent=2))
 
     def _save_adapters(self, folder: Path, state: dict[str, Tensor] | None) -> None:
@@ -207,7 +212,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / RECORD).read_text())
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{folder / RECORD} is missing or unreadable ({error}). Remove {folder.parent} and run again.") from error
+        raise ArtifactError(
+            f"{folder / RECORD} is missing or unreadable ({error}). Remove {folder.parent} and run again."
+        ) from error
 
 
 def _stack(model: nn.Module, adapter: Path) -> PeftModel:
@@ -255,12 +262,14 @@ def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
         model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
     targets = language_linears(model)
     with torch.device("meta"):
-        adapted = get_peft_model(model, LoraConfig(r=settings.adapter.r, lora_alpha=settings.adapter.alpha, target_modules=targets))
+        adapted = get_peft_model(
+            model, LoraConfig(r=settings.adapter.r, lora_alpha=settings.adapter.alpha, target_modules=targets)
+        )
     return total, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
 def _architecture(model: str) -> Any:
-    """Configuration of a model: from its folder or cache, or, for the paper's student, from the copy beside this file."""
+    """Configuration of a model: from its folder or cache; for the paper's student from the copy beside this file."""
     known = Path(__file__).parent / "assets" / "architectures" / f"{model.replace('/', '--')}.json"
     try:
         return AutoConfig.from_pretrained(known if known.exists() else locate(model))

@@ -43,7 +43,7 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*barrier.*", ".*lr_scheduler.step.*",
-                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*", ".*isinstance.treespec.*", ".*zero_grad.*"):  # fmt: skip
+                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*", ".*isinstance.treespec.*"):  # fmt: skip
         warnings.filterwarnings("ignore", text)
     transformers_logging.disable_progress_bar()
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -78,11 +78,13 @@ def in_wandb_sweep() -> bool:
 
 
 def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float], *, group: str) -> None:
-    """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own run, whose metric the sweep reads."""
+    """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own, whose metric the sweep reads."""
     if settings.mode == "disabled" or not is_leader():
         return
     where = {} if in_wandb_sweep() else {"group": group, "name": f"{group}/evaluate", "mode": settings.mode}
-    with wandb.init(project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where) as run:
+    with wandb.init(
+        project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where
+    ) as run:
         run.log(values)
 
 
@@ -115,7 +117,9 @@ def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, 
     run.fit(stage, data, ckpt_path=found, weights_only=False)
 
 
-def predict(writer: LightningModule, data: CXRDataModule, settings: TrainerSettings, callbacks: Sequence[Callback]) -> None:
+def predict(
+    writer: LightningModule, data: CXRDataModule, settings: TrainerSettings, callbacks: Sequence[Callback]
+) -> None:
     """Let ``writer`` answer the connected examples; callbacks file the answers."""
     trainer(settings, fit=False, callbacks=callbacks).predict(writer, data, return_predictions=False)
 
@@ -137,7 +141,7 @@ def _readable(path: Path) -> bool:
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
-    """State dict gathered from all processes where parameters are sharded; None where they are not. Every process must call it."""
+    """State dict gathered from all processes where parameters are sharded, else None. Every process must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
     from torch.distributed.fsdp import FSDPModule
 

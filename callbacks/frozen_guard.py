@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from apo_lightning.errors import ApoError
 from callbacks import CALLBACKS
@@ -29,13 +32,11 @@ class FrozenGuard(Callback):
 
 
 def frozen_hashes(module: LightningModule) -> dict[str, str]:
-    """SHA-1 of the bytes of each local frozen parameter."""
-    return {
-        name: hashlib.sha1(_local(parameter).detach().cpu().contiguous().flatten().view(-1).numpy(force=True).tobytes()).hexdigest()
-        for name, parameter in module.named_parameters()
-        if not parameter.requires_grad and parameter.dtype.is_floating_point and parameter.element_size() > 2
-    }
+    """SHA-1 of the bytes of each frozen parameter, of this process's shard where parameters are sharded."""
+    frozen = {name: p for name, p in module.named_parameters() if not p.requires_grad}
+    return {name: hashlib.sha1(_bytes(parameter)).hexdigest() for name, parameter in frozen.items()}
 
 
-def _local(parameter):  # noqa: ANN001, ANN202  # a DTensor knows its local shard
-    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+def _bytes(parameter: Tensor) -> bytes:
+    local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    return local.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from apo_lightning.collate import Collator
+from apo_lightning.metrics.labeler import parse
 from apo_lightning.nano import parts
 from apo_lightning.nano.skills import biased_view, describe, reconcile
-from apo_lightning.metrics.labeler import parse
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.world import FINDINGS, Case, cases
 from apo_lightning.processor import NANO, JoinedProcessor
@@ -73,7 +73,10 @@ class Lessons(IterableDataset):
             picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.phase.sights + debates)]
             sights = [(_example(case, describe(case, rng)), [image]) for case, image in picks[: self.phase.sights]]
             disputed = [(case, image, reconcile(rng, readers)) for case, image in picks[self.phase.sights :]]
-            yield self.see(sights), self.weigh([(_example(c, answer, texts), [i]) for c, i, (texts, answer) in disputed])
+            yield (
+                self.see(sights),
+                self.weigh([(_example(c, answer, texts), [i]) for c, i, (texts, answer) in disputed]),
+            )
 
 
 class Pretraining(LightningModule):
@@ -93,7 +96,10 @@ class Pretraining(LightningModule):
         if (index + 1) % 50 == 0:
             sight, debate = np.mean(self.recent, axis=0)
             self.recent.clear()
-            print(f"step {index + 1} seeing {sight:.3f} reconciling {debate:.3f} {time.time() - self.began:.0f} s", flush=True)
+            print(
+                f"step {index + 1} seeing {sight:.3f} reconciling {debate:.3f} {time.time() - self.began:.0f} s",
+                flush=True,
+            )
         return sum(losses)
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -111,7 +117,9 @@ def answers(network: Any, tokenizer: Any, batch: PromptBatch, limit: int = 120) 
 
 def _agreement(texts: list[str], truths: list[set[str]]) -> float:
     parsed = [parse(text, FINDINGS) for text in texts]
-    return float(np.mean([(row[f] == 1.0) == (f in truth) for row, truth in zip(parsed, truths, strict=True) for f in FINDINGS]))
+    return float(
+        np.mean([(row[f] == 1.0) == (f in truth) for row, truth in zip(parsed, truths, strict=True) for f in FINDINGS])
+    )
 
 
 def examine(network: Any, see: Collator, weigh: Collator, count: int = 200) -> dict[str, float]:
@@ -135,7 +143,9 @@ def examine(network: Any, see: Collator, weigh: Collator, count: int = 200) -> d
 
 
 def _in_batches(network: Any, collate: Collator, items: list[Any], size: int = 50) -> list[str]:
-    return [t for i in range(0, len(items), size) for t in answers(network, collate.tokenizer, collate(items[i : i + size]))]
+    return [
+        t for i in range(0, len(items), size) for t in answers(network, collate.tokenizer, collate(items[i : i + size]))
+    ]
 
 
 def _corpus(count: int = 3000) -> Iterator[str]:
@@ -164,7 +174,11 @@ def main() -> None:
     args = parser.parse_args()
     tokenizer = parts.build_tokenizer(_corpus()) if args.first == 0 else AutoTokenizer.from_pretrained(args.out)
     processor = JoinedProcessor(tokenizer, parts.build_image_processor())
-    network = parts.build_network(tokenizer, args.seed) if args.first == 0 else AutoModelForImageTextToText.from_pretrained(args.out)
+    network = (
+        parts.build_network(tokenizer, args.seed)
+        if args.first == 0
+        else AutoModelForImageTextToText.from_pretrained(args.out)
+    )
     print(len(tokenizer), "tokens,", sum(p.numel() for p in network.parameters()), "parameters")
     see = Collator(processor, prompt="describe", findings=FINDINGS, **LIMITS)
     weigh = Collator(processor, prompt="reconcile", findings=FINDINGS, **LIMITS)

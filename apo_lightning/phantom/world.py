@@ -1,4 +1,4 @@
-"""Who has what: patients, their studies and findings, from a seed. Images are drawn from this, words are written from it."""
+"""Who has what: patients, their studies and findings, from a seed. Images and words are made from this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text templates, one ``.txt`` file each. ``$findings`` is the list of finding names, ``$reports`` the teachers' texts."""
+"""Text templates, one ``.txt`` file each. ``$findings`` lists the finding names, ``$reports`` the teachers' texts."""
 
 from __future__ import annotations
 

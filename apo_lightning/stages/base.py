@@ -59,7 +59,7 @@ class Stage(LightningModule):
         self.generator = torch.Generator()
 
     def on_fit_start(self) -> None:
-        """Lightning keeps each submodule's mode and `from_pretrained` returns eval: without this, dropout would be off."""
+        """Lightning keeps each submodule's mode and `from_pretrained` returns eval: dropout would be off."""
         self.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

@@ -48,7 +48,9 @@ def test_settings(word: str, parts: list[str], capsys: pytest.CaptureFixture) ->
 
 
 def test_a_teacher_without_trajectories(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "said.jsonl").write_text(json.dumps({"study": "elsewhere", "teacher": "gpt5", "text": "No edema."}) + "\n")
+    (tmp_path / "said.jsonl").write_text(
+        json.dumps({"study": "elsewhere", "teacher": "gpt5", "text": "No edema."}) + "\n"
+    )
     experiment = tmp_path / "mine.yaml"
     experiment.write_text(f"extends: [{SMOKE}]\nname: mine\nteachers:\n  gpt5: {{kind: recorded, path: said.jsonl}}\n")
     text = said(capsys, *words, experiment=str(experiment))
@@ -62,12 +64,17 @@ def test_a_run_folder_of_another_configuration(words: list[str], capsys: pytest.
     assert "runs/smoke was made by another configuration" in text and "name=smoke_2" in text
 
 
-def test_images_that_cannot_be_read_stop_the_run_with_their_list(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture) -> None:
+def test_images_that_cannot_be_read_stop_the_run_with_their_list(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture
+) -> None:
     root = tmp_path / "nih"
     (root / "images").mkdir(parents=True)
     names = [f"{patient:08d}_000.png" for patient in range(12)]
     rows = [f"{name},No Finding,0,{i},50,M,PA,100,100,0.1,0.1" for i, name in enumerate(names)]
-    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+    header = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+        "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
+    )
     (root / "Data_Entry_2017_v2020.csv").write_text("\n".join([header, *rows]) + "\n")
     (root / "train_val_list.txt").write_text("\n".join(names[:8]) + "\n")
     (root / "test_list.txt").write_text("\n".join(names[8:]) + "\n")

@@ -34,7 +34,14 @@ sys.exit(cli.main(sys.argv[3:]))
 
 
 def command(words: list[str], runs: Path) -> list[str]:
-    return ["run", str(ROOT / "experiments/smoke.yaml"), *words, f"runs_dir={runs}", "only=[apo_listwise]", "wandb.mode=disabled"]
+    return [
+        "run",
+        str(ROOT / "experiments/smoke.yaml"),
+        *words,
+        f"runs_dir={runs}",
+        "only=[apo_listwise]",
+        "wandb.mode=disabled",
+    ]
 
 
 def test_final_numbers_survive_a_kill_in_each_stage(words: list[str], tmp_path: Path) -> None:
@@ -43,7 +50,9 @@ def test_final_numbers_survive_a_kill_in_each_stage(words: list[str], tmp_path: 
     subprocess.run([sys.executable, "-m", "apo_lightning", *undisturbed], check=True, cwd=ROOT, capture_output=True)
     for stage, count in (("spd", 5), ("self_distill", 2), ("apo", 3)):
         killed = command(words, tmp_path / "torn")
-        end = subprocess.run([sys.executable, tmp_path / "deadly.py", stage, str(count), *killed], cwd=ROOT, check=False)
+        end = subprocess.run(
+            [sys.executable, tmp_path / "deadly.py", stage, str(count), *killed], cwd=ROOT, check=False
+        )
         assert end.returncode == -signal.SIGKILL, stage
     done = subprocess.run(
         [sys.executable, "-m", "apo_lightning", *command(words, tmp_path / "torn")], check=True, cwd=ROOT,

@@ -67,7 +67,9 @@ def test_every_teacher_spoke_of_every_study(folder: Path) -> None:
     assert len({(t.study, t.teacher) for t in texts}) == len(texts) == 7 * 18
 
 
-def test_a_second_run_trains_and_predicts_nothing(folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_trains_and_predicts_nothing(
+    folder: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a stage was run again")
 
@@ -82,4 +84,4 @@ def test_a_second_run_trains_and_predicts_nothing(folder: Path, words: list[str]
 def test_the_report_holds_the_table_and_asks_for_nothing_outside(folder: Path) -> None:
     html = (folder / "report.html").read_text()
     assert "APO listwise" in html and "Majority vote" in html
-    assert "http://" not in html.replace("http://www.w3.org", "") and "src=\"http" not in html
+    assert "http://" not in html.replace("http://www.w3.org", "") and 'src="http' not in html

@@ -10,7 +10,9 @@ from tests.helpers import tiny
 
 
 def test_prompts_end_at_the_last_column_and_answers_start_at_their_first() -> None:
-    batch = tiny.collator()([tiny.item(0, {"a": "No edema.", "b": "Mild left pneumonia."}), tiny.item(1, {"a": "Edema."})])
+    batch = tiny.collator()(
+        [tiny.item(0, {"a": "No edema.", "b": "Mild left pneumonia."}), tiny.item(1, {"a": "Edema."})]
+    )
     assert batch.prefix_mask[:, -1].tolist() == [1, 1]
     assert batch.present.tolist() == [[True, True], [True, False]]
     assert batch.weight.tolist() == [[1.0, 1.0], [1.0, 0.0]]

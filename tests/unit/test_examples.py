@@ -37,9 +37,7 @@ def test_spd_drops_empty_texts_and_refusals_and_counts_them() -> None:
 def test_apo_puts_the_preferred_first_and_drops_exact_copies_of_it() -> None:
     counts: Counter[str] = Counter()
     preferred = {"s0": "Edema.", "s1": "Severe edema.", "s2": " "}
-    found = examples.judged(
-        STUDIES, HEARD, WEIGHTS, preferred, drop_refusals=True, drop_copies=True, counts=counts
-    )
+    found = examples.judged(STUDIES, HEARD, WEIGHTS, preferred, drop_refusals=True, drop_copies=True, counts=counts)
     assert names(found) == [[PREFERRED, "a"], [PREFERRED]]
     assert counts["copies"] == 2 and counts["studies_without_preferred"] == 1
 

@@ -1,4 +1,4 @@
-"""Stages as Lightning sees them: rewards at step 0, modes of frozen parts, what is charged, refusals at construction."""
+"""Stages as Lightning sees them: rewards at step 0, modes of frozen parts, refusals at construction."""
 
 from __future__ import annotations
 
