@@ -172,8 +172,8 @@ class Pipeline:
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
-        """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds what
-        the others log in the same step."""
+        """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds
+        what the others log in the same step."""
         chosen = {
             name: {k: v for k, v in own.items() if k != "folder"}
             for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")

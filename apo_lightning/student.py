@@ -33,8 +33,8 @@ RECORD = "student.json"
 
 
 def language_linears(model: nn.Module) -> list[str]:
-    """Names of all linear layers of the language part, without vision tower and vocabulary head: what "all-linear" means
-    for a multimodal model in the authors' scripts."""
+    """Names of all linear layers of the language part, without vision tower and vocabulary head: what "all-linear"
+    means for a multimodal model in the authors' scripts."""
     decoder = model.model.language_model
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     found: list[str] = []

@@ -43,7 +43,8 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*barrier.*", ".*lr_scheduler.step.*",
-                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*", ".*isinstance.treespec.*"):  # fmt: skip
+                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*",
+                 ".*isinstance.treespec.*"):  # fmt: skip
         warnings.filterwarnings("ignore", text)
     transformers_logging.disable_progress_bar()
     os.environ.setdefault("WANDB_SILENT", "true")
