@@ -64,11 +64,10 @@ def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: st
     """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
     if settings.mode == "disabled" or in_wandb_sweep():
         return []
-    os.environ["WANDB_MODE"] = settings.mode
     return [
         WandbLogger(
             project=settings.project, entity=settings.entity, save_dir=str(folder), group=group, job_type=stage,
-            name=f"{group}/{stage}",
+            name=f"{group}/{stage}", offline=settings.mode == "offline",
         )
     ]  # fmt: skip
 
