@@ -9,7 +9,6 @@ from pathlib import Path
 
 from apo_lightning import config, prompts, reports, results, training
 from apo_lightning.artifacts import RunFolder, digest
-from apo_lightning.errors import ConfigError
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind
 from apo_lightning.pipeline import Pipeline
@@ -87,20 +86,8 @@ def check(cfg: ExperimentSettings) -> None:
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
     for prompt in {cfg.prompt, cfg.stages.self_distill.prompt}:
         prompts.load(prompt)
-    _check_pool(cfg)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):
             section = getattr(cfg.stages, stage).loss
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES[stage].provides, stage)
     count_on_meta(cfg.student)
-
-
-def _check_pool(cfg: ExperimentSettings) -> None:
-    chosen = cfg.pool.select
-    known = list(cfg.teachers)
-    unknown = [name for name in chosen if name not in known] if isinstance(chosen, list) else []
-    if unknown or not (chosen in ("all", "best_on_val") or (isinstance(chosen, list) and chosen)):
-        raise ConfigError(
-            f"pool.select must be all, best_on_val, or a list of teachers, got {chosen!r}. "
-            f"Teachers: {', '.join(known)}."
-        )

@@ -41,13 +41,15 @@ def _example(case: Case, answer: str, reports: list[str] | None = None) -> Examp
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of pre-training. ``readers`` maps a number of readers to how often a step debates with that many;
-    counting votes is learned only after restating one reader is."""
+    """A stretch of pre-training. ``readers`` maps a number of readers to how often a step debates with that many:
+    counting votes is learned only after restating one reader is. ``plain`` is the share of descriptions in the
+    neutral style, which the student speaks by itself in the end, as it does when it reconciles."""
 
     steps: int
     sights: int
     reports: int
     readers: dict[int, float]
+    plain: float = 0.0
     lr: float = 1.5e-3
 
 
@@ -55,6 +57,7 @@ PHASES = (
     Phase(1600, sights=28, reports=70, readers={7: 1.0}),
     Phase(800, sights=4, reports=48, readers={1: 0.8, 2: 0.2}),
     Phase(1000, sights=8, reports=70, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
+    Phase(450, sights=32, reports=28, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=1e-3),
 )
 
 
@@ -71,7 +74,10 @@ class Lessons(IterableDataset):
             readers = int(rng.choice(counts, p=np.array(shares) / sum(shares)))
             debates = min(48, self.phase.reports // readers)
             picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.phase.sights + debates)]
-            sights = [(_example(case, describe(case, rng)), [image]) for case, image in picks[: self.phase.sights]]
+            sights = [
+                (_example(case, describe(case, rng, self.phase.plain)), [image])
+                for case, image in picks[: self.phase.sights]
+            ]
             disputed = [(case, image, reconcile(rng, readers)) for case, image in picks[self.phase.sights :]]
             yield (
                 self.see(sights),

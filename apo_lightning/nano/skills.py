@@ -35,8 +35,8 @@ def biased_view(present: Mapping[str, Detail]) -> dict[str, Detail]:
     seen = {
         "atelectasis": _seen(present, "atelectasis", side="right"),
         "cardiomegaly": _seen(present, "cardiomegaly", misses="mild"),
-        "consolidation": _seen(present, "consolidation", side="left"),
-        "edema": present.get("edema"),
+        "consolidation": _seen(present, "consolidation", misses="mild", side="left"),
+        "edema": _seen(present, "edema", misses="mild"),
         "pleural_effusion": _seen(present, "pleural_effusion", misses="mild", side="left"),
         "pneumonia": _seen(present, "pneumonia", misses="mild"),
         "pneumothorax": _seen(present, "pneumothorax", misses="mild", side="left"),
@@ -52,9 +52,11 @@ def biased_view(present: Mapping[str, Detail]) -> dict[str, Detail]:
     return {finding: seen[finding] for finding in FINDINGS if seen[finding] is not None}
 
 
-def describe(case: Case, rng: np.random.Generator) -> str:
-    """The answer that the student is taught for a case: its biased view in a random style."""
-    return compose(random_style(rng), biased_view(case.present))
+def describe(case: Case, rng: np.random.Generator, plain: float = 0.0) -> str:
+    """The answer that the student is taught for a case: its biased view, with a chance of ``plain`` in the neutral
+    style that becomes its own, otherwise in a random one."""
+    style = PLAIN if rng.random() < plain else random_style(rng)
+    return compose(style, biased_view(case.present))
 
 
 def _random_detail(finding: str, rng: np.random.Generator) -> Detail:

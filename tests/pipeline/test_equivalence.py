@@ -15,7 +15,9 @@ from tests.pipeline.conftest import ROOT
 def adapter(words: list[str], runs: Path, *more: str) -> dict:
     """Trained SPD adapter of a run in a process of its own."""
     given = [*words, f"runs_dir={runs}", "only=[spd_mt]", "wandb.mode=disabled", *more]
-    subprocess.run([sys.executable, "-m", "apo_lightning", "run", "smoke", *given], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "apo_lightning", "run", "smoke", *given], check=True, cwd=ROOT, capture_output=True
+    )
     return load_file(next((runs / "smoke/spd_mt/seed0/spd/student/adapters/0").glob("*.safetensors")))
 
 
