@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from transformers import AutoModelForImageTextToText
 
 from apo_lightning.metrics.labeler import parse
+from apo_lightning.nano import parts
+from apo_lightning.nano.pretrain import examine
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
 from apo_lightning.phantom.wording import REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.processor import NANO
 from apo_lightning.types import Detail
+from tests.helpers import tiny
 
 LEFT = Detail("left", "mild")
 RIGHT = Detail("right", "severe")
@@ -48,3 +54,30 @@ def test_the_taught_bias_is_as_wrong_as_promised() -> None:
 
 def test_the_committed_student_is_small() -> None:
     assert sum(path.stat().st_size for path in NANO.iterdir()) < 10_000_000
+
+
+@pytest.fixture(scope="module")
+def skills() -> dict[str, float]:
+    """What the committed student can do on patients that neither its lessons nor any data module has."""
+    network = AutoModelForImageTextToText.from_pretrained(NANO).eval()
+    return examine(network, tiny.collator("describe"), tiny.collator("reconcile"), count=200)
+
+
+def test_the_committed_student_sees_a_little_with_the_bias_it_was_taught(skills: dict[str, float]) -> None:
+    assert 0.60 <= skills["seeing_vs_truth"] <= 0.72
+    assert skills["seeing_vs_rule"] > skills["seeing_vs_truth"] + 0.15
+
+
+@pytest.mark.parametrize("readers", [1, 3, 7])
+def test_the_committed_student_reconciles_readers_it_never_met(skills: dict[str, float], readers: int) -> None:
+    assert skills[f"reconciling_{readers}"] > 0.97
+
+
+def test_the_committed_student_is_what_the_parts_build() -> None:
+    config = json.loads((NANO / "config.json").read_text())
+    network = parts.build_network(tiny.processor().tokenizer, seed=0)
+    assert config["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
+    assert len(tiny.processor().tokenizer) == config["text_config"]["vocab_size"] <= 2000
+    assert {k: v.shape for k, v in network.state_dict().items() if k != "lm_head.weight"} == {
+        k: v.shape for k, v in AutoModelForImageTextToText.from_pretrained(NANO).state_dict().items() if k != "lm_head.weight"
+    }
