@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import config, examples, training
+from apo_lightning import __version__, config, examples, training
 from apo_lightning.artifacts import RunFolder, StageFolder, file_digest, read_jsonl, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate
@@ -65,7 +65,8 @@ class Pipeline:
             for name, s in sections.items()
             if "path" in s and Path(s["path"]).is_file()
         }
-        folder = self.folder.stage("collect", {"data": self.fingerprint, "teachers": sections, "files": files})
+        inputs = {"code": __version__, "data": self.fingerprint, "teachers": sections, "files": files}
+        folder = self.folder.stage("collect", inputs)
         return self._once(folder, lambda: self._ask(folder))
 
     def _ask(self, folder: StageFolder) -> dict[str, Any]:
@@ -120,7 +121,7 @@ class Pipeline:
         """What every stage with a student depends on."""
         base = Path(locate(self.cfg.student.model))
         return {
-            "student": asdict(self.cfg.student), "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
+            "code": __version__, "student": asdict(self.cfg.student), "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
             "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
             **more,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from PIL import Image
 
 from apo_lightning.phantom.domains import DOMAINS, shift
-from apo_lightning.phantom.drawing import draw
+from apo_lightning.phantom.drawing import DRAWING, draw
 from apo_lightning.phantom.wording import ground_truth
 from apo_lightning.phantom.world import FINDINGS, Case, patient_cases
 from apo_lightning.types import Study
@@ -61,7 +61,7 @@ class Phantom(CXRDataModule):
 
     def _study(self, case: Case, split: str) -> Study:
         self._cases[case.id] = case
-        reference = f"phantom:{self.seed}:{case.id}:{self.size}:{self.domain}"
+        reference = f"phantom{DRAWING}:{self.seed}:{case.id}:{self.size}:{self.domain}"
         findings = {name: float(name in case.present) for name in FINDINGS}
         report = ground_truth(case.present)
         return Study(case.id, f"p{case.patient:05d}", split, (reference,), findings, dict(case.present), report)

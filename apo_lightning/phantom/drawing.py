@@ -21,6 +21,8 @@ from apo_lightning.types import Detail
 
 GRADE = {"mild": 0.0, "moderate": 0.5, "severe": 1.0}
 CENTRE_Y = 0.45
+DRAWING = 1
+"""Raise it when images change: it is part of every image reference, and so of the hashes of stored stages."""
 
 
 @lru_cache(maxsize=8)

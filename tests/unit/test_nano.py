@@ -79,5 +79,7 @@ def test_the_committed_student_is_what_the_parts_build() -> None:
     assert config["architectures"] == ["Qwen2_5_VLForConditionalGeneration"]
     assert len(tiny.processor().tokenizer) == config["text_config"]["vocab_size"] <= 2000
     assert {k: v.shape for k, v in network.state_dict().items() if k != "lm_head.weight"} == {
-        k: v.shape for k, v in AutoModelForImageTextToText.from_pretrained(NANO).state_dict().items() if k != "lm_head.weight"
+        k: v.shape
+        for k, v in AutoModelForImageTextToText.from_pretrained(NANO).state_dict().items()
+        if k != "lm_head.weight"
     }
