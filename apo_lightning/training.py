@@ -64,6 +64,7 @@ def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: st
     """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
     if settings.mode == "disabled" or in_wandb_sweep():
         return []
+    os.environ["WANDB_MODE"] = settings.mode  # W&B reads it once in a process, when it is first used
     return [
         WandbLogger(
             project=settings.project, entity=settings.entity, save_dir=str(folder), group=group, job_type=stage,
@@ -81,6 +82,7 @@ def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float
     """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own, whose metric the sweep reads."""
     if settings.mode == "disabled" or not is_leader():
         return
+    os.environ["WANDB_MODE"] = settings.mode
     where = {} if in_wandb_sweep() else {"group": group, "name": f"{group}/evaluate", "mode": settings.mode}
     with wandb.init(
         project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where

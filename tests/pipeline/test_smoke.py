@@ -19,7 +19,7 @@ SMOKE = ROOT / "experiments" / "smoke.yaml"
 
 @pytest.fixture(scope="module")
 def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    given = [*words, f"runs_dir={tmp_path_factory.mktemp('runs')}", "wandb.mode=disabled"]
+    given = [*words, f"runs_dir={tmp_path_factory.mktemp('runs')}"]
     return run(config.load(SMOKE, given), given)
 
 
@@ -60,6 +60,11 @@ def test_arms_share_spd_and_every_stage_says_what_it_was_made_of(folder: Path) -
     assert manifest["filtered"]["kept"] > 0 and manifest["studies"] == 8
     assert {"versions", "commit", "machine", "inputs_sha256"} <= set(manifest)
     assert not list(folder.parent.glob("store/*/checkpoints")) and not list(folder.parent.glob("store/*/parts"))
+
+
+def test_every_stage_is_an_offline_wandb_run(folder: Path) -> None:
+    runs = [path.parent.parent.name for path in folder.parent.glob("store/*/wandb/offline-run-*")]
+    assert sorted(name.rsplit("-", 1)[0] for name in runs) == ["apo", "evaluate", "evaluate", "evaluate", "spd"]
 
 
 def test_every_teacher_spoke_of_every_study(folder: Path) -> None:
