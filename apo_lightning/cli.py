@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ApoError as error:
         show_error(str(error))
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+            raise  # Lightning turns Ctrl-C into an exit; any other exit is not ours
         Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
         return 130
 
