@@ -121,7 +121,8 @@ class Pipeline:
         """What every stage with a student depends on."""
         base = Path(locate(self.cfg.student.model))
         return {
-            "code": __version__, "student": asdict(self.cfg.student), "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
+            "code": __version__, "student": asdict(self.cfg.student),
+            "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
             "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
             **more,

@@ -1,0 +1,44 @@
+"""What README and docs name exists: make targets, experiments, sweeps, files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+PAPER_MAP = (ROOT / "docs" / "paper_map.md").read_text()
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"\bmake ([a-z-]+)", README + (ROOT / "CONTRIBUTING.md").read_text()))
+    assert named and named <= targets
+
+
+@pytest.mark.parametrize(("word", "folder"), [("EXP", "experiments"), ("SWEEP", "experiments/sweeps")])
+def test_every_experiment_and_sweep_exists(word: str, folder: str) -> None:
+    named = set(re.findall(rf"{word}=([a-z0-9_]+)", README + (ROOT / "docs/adding.md").read_text()))
+    assert named
+    assert not [name for name in named if not (ROOT / folder / f"{name}.yaml").is_file()]
+
+
+def test_every_folder_and_file_of_the_readme_exists() -> None:
+    named = re.findall(r"`((?:apo_lightning|data_modules|callbacks|experiments|docs|functional)/[\w/.]*)`", README)
+    named += re.findall(r"\]\((docs/[\w/.]+)\)", README)
+    missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "apo_lightning"))]
+    assert len(named) > 10 and not missing
+
+
+def test_the_paper_map_points_at_real_files_and_tests() -> None:
+    named = re.findall(r"`((?:[\w]+/)*[\w]+\.(?:py|txt|yaml))", PAPER_MAP)
+    homes = (ROOT, ROOT / "apo_lightning", ROOT / "tests")
+    missing = [name for name in named if not any((home / name).is_file() for home in homes)]
+    assert len(named) > 20 and not missing
+
+
+def test_every_experiment_says_what_it_asks_in_its_first_line() -> None:
+    for path in (ROOT / "experiments").rglob("*.yaml"):
+        assert path.read_text().startswith("# "), path

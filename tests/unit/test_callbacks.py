@@ -1,0 +1,99 @@
+"""Callbacks observe and write: metrics that a resumed run continues, parts of a prediction, frozen parameters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+
+from apo_lightning.errors import ApoError
+from apo_lightning.stages.self_distill import Written
+from callbacks import CALLBACKS
+from callbacks.frozen_guard import FrozenGuard
+from callbacks.metrics_jsonl import MetricsJsonl
+from callbacks.preference_monitor import PreferenceMonitor
+from callbacks.trajectory_writer import TrajectoryWriter
+
+
+def trainer(step: int, **metrics: float) -> SimpleNamespace:
+    optimizer = SimpleNamespace(param_groups=[{"lr": 0.5}])
+    return SimpleNamespace(is_global_zero=True, global_step=step, callback_metrics=metrics, optimizers=[optimizer])
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_all_are_discovered() -> None:
+    assert {"metrics_jsonl", "preference_monitor", "trajectory_writer", "frozen_guard"} <= set(CALLBACKS)
+
+
+def test_a_resumed_run_drops_what_came_after_its_checkpoint_and_a_line_that_was_cut(tmp_path: Path) -> None:
+    first = MetricsJsonl(str(tmp_path))
+    first.on_train_start(trainer(0), None)
+    for step in (1, 2, 3):
+        first.on_train_batch_end(trainer(step, loss=float(step)), None, None, None, 0)
+        first.on_train_batch_end(trainer(step, loss=float(step)), None, None, None, 0)  # accumulation: same step
+    with (tmp_path / "metrics.jsonl").open("a") as out:
+        out.write('{"step": 4, "lo')
+    again = MetricsJsonl(str(tmp_path))
+    again.on_train_start(trainer(2), None)
+    again.on_train_batch_end(trainer(3, loss=9.0), None, None, None, 0)
+    assert [(row["step"], row["loss"]) for row in rows(tmp_path)] == [(1, 1.0), (2, 2.0), (3, 9.0)]
+    assert rows(tmp_path)[0]["train/lr"] == 0.5
+
+
+def test_a_value_that_is_not_finite_becomes_null(tmp_path: Path) -> None:
+    own = MetricsJsonl(str(tmp_path))
+    own.on_train_start(trainer(0), None)
+    own.on_train_batch_end(trainer(1, loss=float("nan")), None, None, None, 0)
+    assert rows(tmp_path)[0]["loss"] is None
+
+
+def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
+    writer = TrajectoryWriter(str(tmp_path))
+    for number, texts in ((2, ["c"]), (0, ["a", "b"])):
+        studies = [f"s{number}{i}" for i in range(len(texts))]
+        writer.on_predict_batch_end(None, None, Written(number, studies, texts), None, 0)
+    (tmp_path / "parts" / "000005.tmp").write_text("{")  # a kill in the middle of a write
+    assert writer.done() == {0, 2}
+    assert writer.texts() == {"s00": "a", "s01": "b", "s20": "c"}
+
+
+class Pair(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = torch.nn.Linear(2, 2)
+        self.frozen = torch.nn.Linear(2, 2, dtype=torch.bfloat16).requires_grad_(False)
+
+
+def test_the_guard_names_a_frozen_parameter_that_moved() -> None:
+    module, guard = Pair(), FrozenGuard()
+    guard.on_train_start(None, module)
+    module.free.weight.data += 1
+    guard.on_train_end(None, module)
+    module.frozen.bias.data += 1
+    with pytest.raises(ApoError, match=r"1 frozen parameters moved.*frozen\.bias"):
+        guard.on_train_end(None, module)
+
+
+def test_log_probs_are_averaged_a_teacher() -> None:
+    """Teacher a was heard twice (-2 and -4), b once (-6); slot 0 is t+."""
+    logged = {}
+    module = SimpleNamespace(log_dict=lambda values, batch_size: logged.update(values))
+    batch = _Sized([["preferred", "a", "b"], ["preferred", "a"]])
+    outputs = {"policy_logps": torch.tensor([[-1.0, -2.0, -6.0], [-1.0, -4.0, 0.0]])}
+    PreferenceMonitor().on_train_batch_end(None, module, outputs, batch, 0)
+    assert logged == {"train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
+
+
+class _Sized:
+    def __init__(self, sources: list[list[str]]) -> None:
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return len(self.sources)
