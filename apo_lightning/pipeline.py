@@ -242,6 +242,8 @@ class Pipeline:
             facts = work()
             if training.is_leader():
                 folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
-            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s")
+            counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
+            texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
+            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}")
         training.barrier()
         return folder
