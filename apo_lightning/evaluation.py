@@ -12,7 +12,7 @@ import torch
 from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
-from apo_lightning.metrics.labeler import parse, refused
+from apo_lightning.metrics.labeler import parse, read, refused
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
@@ -26,15 +26,9 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
     return np.array([[study.findings.get(name, np.nan) for name in findings] for study in studies], float)
 
 
-def answers_of(texts: Sequence[str], findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What texts state ``[S, F]``, and which of them refuse ``[S]``."""
-    stated = [[row[name] for name in findings] for row in (parse(text, findings) for text in texts)]
-    return np.array(stated, float), np.array([refused(text) for text in texts], bool)
-
-
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
     """Metrics of one text a study; a study without a text counts as refused."""
-    stated, refusals = answers_of([texts.get(study.id, "") for study in studies], findings)
+    stated, refusals = read([texts.get(study.id, "") for study in studies], findings)
     return scores(labels_of(studies, findings), stated, refusals, findings)
 
 
@@ -59,7 +53,7 @@ def baseline_rows(trajectories: Sequence[Trajectory], studies: Sequence[Study], 
     """Rows that need no training: majority vote of the teachers (refusals abstain), always yes, always no."""
     labels, count = labels_of(studies, findings), len(studies)
     texts = {(t.study, t.teacher): t.text for t in trajectories}
-    votes = np.stack([answers_of([texts.get((s.id, name), "") for s in studies], findings)[0] for name in names], 1)
+    votes = np.stack([read([texts.get((s.id, name), "") for s in studies], findings)[0] for name in names], 1)
     nobody = np.zeros(count, bool)
     constant = {word: np.full(labels.shape, value) for word, value in (("always_yes", 1.0), ("always_no", 0.0))}
     answers = {"majority_vote": majority_vote(votes), **constant}
@@ -70,16 +64,14 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
              folder: StageFolder) -> dict[str, Any]:  # fmt: skip
     """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+."""
     plan, findings = pipeline.cfg.evaluate, pipeline.counted
-    studies, student = pipeline.data.studies(plan.split), pipeline._load(made_by)
+    studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
     writer = Writer(student, seed=pipeline.seed, max_new_tokens=plan.max_new_tokens)
     collate = pipeline.collator(student, pipeline.cfg.prompt)
     texts = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
-    rows = score_texts(texts, studies, findings) + _likelihoods(pipeline, student, made_by, before)
+    rows = score_texts(texts, studies, findings) + _likelihoods(pipeline, student, before)
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
         write_json(folder.path / "scores.json", [list(row) for row in rows])
-        values = {f"{plan.split}/{metric}": value for metric, finding, value in rows if finding == MEAN}
-        training.wandb_summary(pipeline.cfg.wandb, folder.path, values, group=f"{pipeline.cfg.name}/{pipeline.arm}")
     return {"studies": len(studies), "split": plan.split}
 
 
@@ -88,8 +80,7 @@ def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, A
     return {"study": study.id, "text": text, "findings": stated, "refused": refused(text)}
 
 
-def _likelihoods(pipeline: Pipeline, student: Student, made_by: StageFolder | None,
-                 before: StageFolder | None) -> list[Row]:  # fmt: skip
+def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | None) -> list[Row]:
     """Mean log p of t+ and of the teachers' texts on validation studies, under this student and the one before APO."""
     if "apo" not in pipeline.done or "val" not in pipeline.cfg.stages.self_distill.splits:
         return []
@@ -99,7 +90,7 @@ def _likelihoods(pipeline: Pipeline, student: Student, made_by: StageFolder | No
         studies, pipeline.heard, weights, pipeline.preferred, drop_refusals=True, drop_copies=True, counts=Counter()
     )
     rows: list[Row] = []
-    for suffix, judge in (("", student), ("_before", pipeline._load(before))):
+    for suffix, judge in (("", student), ("_before", pipeline.load(before))):
         chosen, rejected = _mean_logps(pipeline, judge, asked)
         rows += [(f"logp_preferred{suffix}", MEAN, chosen), (f"logp_teachers{suffix}", MEAN, rejected)]
     return rows
@@ -109,7 +100,8 @@ def _likelihoods(pipeline: Pipeline, student: Student, made_by: StageFolder | No
 def _mean_logps(pipeline: Pipeline, student: Student, asked: Sequence[Any], size: int = 8) -> tuple[float, float]:
     collate = pipeline.collator(student, pipeline.cfg.prompt)
     chosen, rejected = [], []
-    device = next(student.parameters()).device
+    device = training.device(pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
+    student.to(device)
     for start in range(0, len(asked), size):
         batch = collate([(example, pipeline.data.images(example.study)) for example in asked[start : start + size]])
         logps = student.score(pipeline.data.transfer_batch_to_device(batch, device, 0)).logps

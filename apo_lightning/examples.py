@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from apo_lightning.metrics.labeler import refused
+from apo_lightning.teachers.base import by_study
 from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
 
 Heard = Mapping[str, Mapping[str, Trajectory]]
@@ -14,11 +15,8 @@ Heard = Mapping[str, Mapping[str, Trajectory]]
 
 def index(trajectories: Sequence[Trajectory], teachers: Sequence[str]) -> dict[str, dict[str, Trajectory]]:
     """Trajectories of the named teachers by study, in the order of ``teachers``."""
-    found: dict[str, dict[str, Trajectory]] = {}
-    place = {name: i for i, name in enumerate(teachers)}
-    for item in sorted((t for t in trajectories if t.teacher in place), key=lambda t: place[t.teacher]):
-        found.setdefault(item.study, {})[item.teacher] = item
-    return found
+    said = by_study(trajectories)
+    return {study: {name: texts[name] for name in teachers if name in texts} for study, texts in said.items()}
 
 
 def plain(studies: Sequence[Study]) -> list[Example]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,11 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import __version__, config, examples, training
+from apo_lightning import __version__, config, examples, prompts, training
 from apo_lightning.artifacts import RunFolder, StageFolder, file_digest, read_jsonl, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate
 from apo_lightning.losses import LOSSES
+from apo_lightning.metrics.findings import MEAN
 from apo_lightning.processor import locate
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
@@ -114,7 +117,7 @@ class Pipeline:
         """The newest of the named stages that wrote a student, None for the base model."""
         return next((self.done[name] for name in stages if name in self.done), None)
 
-    def _load(self, made_by: StageFolder | None) -> Student:
+    def load(self, made_by: StageFolder | None) -> Student:
         return Student.load(self.cfg.student, made_by.path / "student" if made_by else None)
 
     def _inputs(self, made_by: StageFolder | None, **more: Any) -> dict[str, Any]:
@@ -139,8 +142,11 @@ class Pipeline:
         plan: FitSettings = getattr(self.cfg.stages, name)
         made_by = self._student("spd") if name == "apo" else None
         own = {"preferred": self.done["self_distill"].key} if name == "apo" else {}
-        inputs = self._inputs(made_by, stage=asdict(plan), teachers=self.teachers, prompt=self.cfg.prompt, **own)
-        inputs["callbacks"] = self.cfg.callbacks
+        inputs = self._inputs(
+            made_by, stage=asdict(plan), teachers=self.teachers, prompt=_template(self.cfg.prompt), **own
+        )
+        loss = LOSSES.lookup(plan.loss["name"])
+        inputs |= {"callbacks": self.cfg.callbacks, "loss_code": file_digest(Path(inspect.getfile(loss)))}
         folder = self.folder.stage(name, inputs)
         return self._once(folder, lambda: self._train(name, plan, made_by, folder))
 
@@ -148,7 +154,7 @@ class Pipeline:
         counts: Counter[str] = Counter()
         stream = self._stream(name, plan, counts)
         loss = config.build(LOSSES, plan.loss, f"stages.{name}.loss")
-        student = self._load(made_by).make_trainable(self.seed)
+        student = self.load(made_by).make_trainable(self.seed)
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
         collate = self.collator(student, self.cfg.prompt)
         self.data.connect(
@@ -187,11 +193,12 @@ class Pipeline:
 
     def _self_distill(self) -> StageFolder:
         made_by, plan = self._student("spd"), self.cfg.stages.self_distill
-        folder = self.folder.stage("self_distill", self._inputs(made_by, stage=asdict(plan), teachers=self.teachers))
+        own = dict(stage=asdict(plan), teachers=self.teachers, prompt=_template(plan.prompt))
+        folder = self.folder.stage("self_distill", self._inputs(made_by, **own))
         return self._once(folder, lambda: self._write_preferred(made_by, folder))
 
     def _write_preferred(self, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
-        plan, student = self.cfg.stages.self_distill, self._load(made_by)
+        plan, student = self.cfg.stages.self_distill, self.load(made_by)
         split = {study.id: name for name in plan.splits for study in self.data.studies(name)}
         asked = examples.informed([s for name in plan.splits for s in self.data.studies(name)], self.heard)
         writer = SelfDistill(
@@ -221,12 +228,23 @@ class Pipeline:
         made_by = self._student("apo", "spd")
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
         own = dict(
-            evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers, prompt=self.cfg.prompt
-        )
+            evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
+            prompt=_template(self.cfg.prompt),
+        )  # fmt: skip
         before = self._student("spd")
         inputs = self._inputs(made_by, **own, before=before.key if before else None)
         folder = self.folder.stage("evaluate", inputs)
-        return self._once(folder, lambda: evaluate(self, made_by, before, folder))
+        stored = folder.done
+        self._once(folder, lambda: evaluate(self, made_by, before, folder))
+        if not stored or training.in_wandb_sweep():  # a trial is told its metric also where the store has it
+            self._tell_wandb(folder)
+        return folder
+
+    def _tell_wandb(self, folder: StageFolder) -> None:
+        if training.is_leader():
+            rows = json.loads((folder.path / "scores.json").read_text())
+            values = {f"{self.cfg.evaluate.split}/{metric}": v for metric, finding, v in rows if finding == MEAN}
+            training.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
         """Do ``work`` unless its result is there; say which."""
@@ -247,3 +265,8 @@ class Pipeline:
             training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}")
         training.barrier()
         return folder
+
+
+def _template(name: str) -> dict[str, str]:
+    """A prompt as a stage depends on it: its words, not its name alone."""
+    return {"name": name, "text": prompts.load(name).template}

@@ -182,7 +182,6 @@ class Student(nn.Module):
         folder.mkdir(parents=True)
         if self.settings.adapter.kind == "full":
             self.model.save_pretrained(folder / "weights", state_dict=state)
-            self.processor.tokenizer.save_pretrained(folder / "weights")
         else:
             self._save_adapters(folder / "adapters", state)
         record = {

@@ -64,13 +64,19 @@ def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: st
     """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
     if settings.mode == "disabled" or in_wandb_sweep():
         return []
-    os.environ["WANDB_MODE"] = settings.mode  # W&B reads it once in a process, when it is first used
+    _choose_mode(settings)
     return [
         WandbLogger(
             project=settings.project, entity=settings.entity, save_dir=str(folder), group=group, job_type=stage,
             name=f"{group}/{stage}", offline=settings.mode == "offline",
         )
     ]  # fmt: skip
+
+
+def _choose_mode(settings: WandbSettings) -> None:
+    """W&B reads its mode once in a process, when it is first used. A trial keeps the mode of its agent."""
+    if not in_wandb_sweep():
+        os.environ["WANDB_MODE"] = settings.mode
 
 
 def in_wandb_sweep() -> bool:
@@ -82,7 +88,7 @@ def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float
     """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own, whose metric the sweep reads."""
     if settings.mode == "disabled" or not is_leader():
         return
-    os.environ["WANDB_MODE"] = settings.mode
+    _choose_mode(settings)
     where = {} if in_wandb_sweep() else {"group": group, "name": f"{group}/evaluate", "mode": settings.mode}
     with wandb.init(
         project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where
@@ -114,8 +120,8 @@ def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, 
         settings, fit=True, callbacks=[*callbacks, checkpoints], loggers=loggers, max_steps=plan.steps, max_epochs=-1,
         accumulate_grad_batches=plan.accumulate, gradient_clip_val=plan.optim.grad_clip,
     )  # fmt: skip
-    if found and is_leader():
-        console.print(f"    continuing from {found.stem}")
+    if found:
+        say(f"    continuing from {found.stem}")
     run.fit(stage, data, ckpt_path=found, weights_only=False)
 
 
@@ -124,6 +130,11 @@ def predict(
 ) -> None:
     """Let ``writer`` answer the connected examples; callbacks file the answers."""
     trainer(settings, fit=False, callbacks=callbacks).predict(writer, data, return_predictions=False)
+
+
+def device(settings: TrainerSettings) -> torch.device:
+    """Where Lightning would put a model of this process."""
+    return trainer(settings, fit=False, callbacks=[]).strategy.root_device
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -20,8 +20,6 @@ class APO(Stage):
     """
 
     name = "apo"
-    reads = ("trajectories", "preferred", "student")
-    writes = ("student",)
     provides = frozenset({"policy_logps", "reference_logps", "lengths", "weight", "present", "generator"}) | CHOSEN
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:

@@ -46,8 +46,6 @@ class Stage(LightningModule):
     """
 
     name: ClassVar[str]
-    reads: ClassVar[tuple[str, ...]] = ()
-    writes: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings, *, steps: int,

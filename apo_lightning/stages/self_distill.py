@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -42,6 +41,3 @@ class SelfDistill(Writer):
     """`t+ ~ q(. | image, question, tau_1 .. tau_N)`."""
 
     name = "self_distill"
-    reads = ("trajectories", "student")
-    writes = ("preferred",)
-    provides: frozenset[Any] = frozenset()

@@ -15,8 +15,6 @@ class SPD(Stage):
     branch a teacher; a study that lacks a teacher has fewer."""
 
     name = "spd"
-    reads = ("trajectories",)
-    writes = ("student",)
     provides = frozenset({"logps", "lengths", "weight", "present"})
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""kill -9 in each of the three stages; the same command again ends with the numbers of an undisturbed run."""
+"""kill -9 in each of the three stages; the same command again ends with the numbers of an undisturbed run.
+
+Dropout and a loss that draws a teacher at random are on, so a resumed step must draw what it would have drawn.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,8 @@ def command(words: list[str], runs: Path) -> list[str]:
         f"runs_dir={runs}",
         "only=[apo_listwise]",
         "wandb.mode=disabled",
+        "student.adapter.dropout=0.2",
+        "stages.apo.loss.name=dpo",
     ]
 
 

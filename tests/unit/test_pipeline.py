@@ -1,0 +1,87 @@
+"""What a stage's hash depends on, and what a W&B trial is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pytest
+
+from apo_lightning import config, pipeline, training
+from apo_lightning.artifacts import RunFolder, StageFolder
+from apo_lightning.pipeline import Pipeline
+from apo_lightning.settings import WandbSettings
+from data_modules.phantom import Phantom
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def keys(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
+    """Hashes of all stages of the smoke experiment, without running any."""
+    cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
+    for name, value in changes.items():
+        setattr(cfg, name, value)
+    monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
+    monkeypatch.setattr(StageFolder, "done", True)
+    own = Pipeline(cfg, "apo_listwise", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
+    return {name: folder.key for name, folder in own.run().items()}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_the_same_settings_hash_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert changed(keys(monkeypatch), keys(monkeypatch)) == set()
+
+
+def test_a_prompt_is_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(monkeypatch)
+    monkeypatch.setattr(pipeline.prompts, "load", lambda name: Template(f"{name}, in other words $reports"))
+    assert changed(before, keys(monkeypatch)) == {"spd", "self_distill", "apo", "evaluate"}
+
+
+def test_an_edited_loss_is_another_loss(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before, plain = keys(monkeypatch), pipeline.inspect.getfile
+    edited = tmp_path / "edited.py"
+    edited.write_text("# edited")
+    own = "apo_lightning.losses.apo_listwise"
+    monkeypatch.setattr(pipeline.inspect, "getfile", lambda cls: str(edited) if cls.__module__ == own else plain(cls))
+    assert changed(before, keys(monkeypatch)) == {"apo", "evaluate"}
+
+
+def test_teacher_weights_leave_the_collected_texts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(monkeypatch)
+    cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
+    heavier = {name: {**section, "weight": 2.0} for name, section in cfg.teachers.items()}
+    assert "collect" not in changed(before, keys(monkeypatch, teachers=heavier))
+    assert "spd" in changed(before, keys(monkeypatch, teachers=heavier))
+
+
+class FakeRun:
+    logged: dict[str, float]
+
+    def __enter__(self) -> FakeRun:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def log(self, values: dict[str, float]) -> None:
+        FakeRun.logged = values
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    if trial:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(training.wandb, "init", lambda **how: given.update(how) or FakeRun())
+    settings = WandbSettings(mode="offline")
+    training.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
+    assert FakeRun.logged == {"val/accuracy": 0.5}
+    assert {"group", "mode"} <= set(given) if not trial else not {"group", "mode"} & set(given)
+    assert training.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
+    assert (training.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
