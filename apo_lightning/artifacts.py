@@ -178,7 +178,7 @@ class RunFolder:
         write_json(self.path / "manifest.json", {**record, **provenance(), **facts})
 
 
-UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir"})
+UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache"})
 """Top-level settings that may differ between runs into one folder: they change which rows it has, not their values."""
 
 

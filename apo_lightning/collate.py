@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from apo_lightning import prompts
 from apo_lightning.errors import DataError
+from apo_lightning.scoring.vision import split_images
+from apo_lightning.stores.keys import branch_key, image_key, prompt_key
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch
 
 Item = tuple[Example, Sequence[Image.Image]]
+TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
+"""What a processor makes of the text; everything else it returns belongs to the images."""
 
 
 def disarm(text: str) -> str:
@@ -37,11 +41,12 @@ class Collator:
         max_branch_tokens: answers are cut here at the end (without an end-of-turn token) and counted in ``cut``.
         max_context_tokens: budget of a prompt with reports; when it is exceeded all reports are cut to one common
             length, never the last one alone, and counted in ``cut``.
+        keys: give batches the content hashes by which features and reference log-probs are stored.
     """
 
     def __init__(self, processor: Any, *, prompt: str, findings: Sequence[str], max_prompt_tokens: int,
-                 max_branch_tokens: int, max_context_tokens: int) -> None:  # fmt: skip
-        self.processor = processor
+                 max_branch_tokens: int, max_context_tokens: int, keys: bool = False) -> None:  # fmt: skip
+        self.processor, self.keys = processor, keys
         self.tokenizer = processor.tokenizer
         self.prompt = prompt
         self.findings = tuple(findings)
@@ -54,7 +59,10 @@ class Collator:
         prompt = self._prompts(items)
         if not any(example.branches for example, _ in items):
             return prompt
-        return BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
+        batch = BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
+        if self.keys:
+            batch.branch_keys = _branch_keys(batch)
+        return batch
 
     def _prompts(self, items: Sequence[Item]) -> PromptBatch:
         reports = [self._reports(example) for example, _ in items]
@@ -71,9 +79,11 @@ class Collator:
                 f"{self.max_prompt_tokens}. Image tokens are never cut: lower student.max_pixels, or raise "
                 f"student.{'max_context_tokens' if self.reads_reports else 'max_prompt_tokens'}."
             )
+        vision = {name: value for name, value in features.items() if name not in TEXT_INPUTS}
+        images = [image_key(image) for image in split_images(vision)] if self.keys and vision else None
         return PromptBatch(
-            [example.study.id for example, _ in items], features["input_ids"], features["attention_mask"],
-            features["pixel_values"], features["image_grid_thw"],
+            [example.study.id for example, _ in items], features["input_ids"], features["attention_mask"], vision,
+            [len(images) for _, images in items], image_keys=images,
         )  # fmt: skip
 
     def _reports(self, example: Example) -> list[str]:
@@ -101,28 +111,44 @@ class Collator:
         return [self.tokenizer.decode(row[:limit]) if len(row) > limit else text
                 for row, text in zip(tokens, reports, strict=True)]  # fmt: skip
 
-    def encode_answer(self, text: str) -> list[int]:
-        """Token ids of an answer with its end-of-turn token, cut at ``max_branch_tokens``."""
-        ids = self.tokenizer(disarm(text), add_special_tokens=False)["input_ids"] + [self.tokenizer.eos_token_id]
+    def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
+        """Token ids of an answer with its end-of-turn token, cut at ``max_branch_tokens``, and which of them lie in a
+        sentence that contradicts t+."""
+        found = self.tokenizer(disarm(branch.text), add_special_tokens=False, return_offsets_mapping=True)
+        ids = found["input_ids"] + [self.tokenizer.eos_token_id]
         if len(ids) > self.max_branch_tokens:
             self.cut["branches"] += 1
-        return ids[: self.max_branch_tokens]
+        spans = [tuple(len(disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
+        inside = [any(start < b and a < end for start, end in spans) for a, b in found["offset_mapping"]]
+        return ids[: self.max_branch_tokens], [*inside, False][: self.max_branch_tokens]
 
     def _branches(self, rows: Sequence[Sequence[Branch]]) -> dict[str, Any]:
-        encoded = [[self.encode_answer(branch.text) for branch in row] for row in rows]
+        encoded = [[self.encode_answer(branch) for branch in row] for row in rows]
         shape = (len(rows), max(map(len, rows)))
-        length = max(len(ids) for row in encoded for ids in row)
-        ids = torch.full((*shape, length), self.tokenizer.pad_token_id)
-        mask = torch.zeros((*shape, length), dtype=torch.long)
-        weight, present = torch.zeros(shape), torch.zeros(shape, dtype=torch.bool)
+        length = max(len(ids) for row in encoded for ids, _ in row)
+        made = dict(
+            branch_ids=torch.full((*shape, length), self.tokenizer.pad_token_id),
+            branch_mask=torch.zeros((*shape, length), dtype=torch.long),
+            conflict=torch.zeros((*shape, length), dtype=torch.bool),
+            weight=torch.zeros(shape), agreement=torch.zeros(shape), present=torch.zeros(shape, dtype=torch.bool),
+        )  # fmt: skip
         for b, row in enumerate(rows):
             for u, branch in enumerate(row):
-                _fill(ids[b, u], mask[b, u], encoded[b][u])
-                weight[b, u], present[b, u] = branch.weight, True
-        sources = [[branch.source for branch in row] for row in rows]
-        return dict(branch_ids=ids, branch_mask=mask, weight=weight, present=present, sources=sources)
+                ids, inside = encoded[b][u]
+                made["branch_ids"][b, u, : len(ids)] = torch.tensor(ids)
+                made["branch_mask"][b, u, : len(ids)] = 1
+                made["conflict"][b, u, : len(ids)] = torch.tensor(inside)
+                made["weight"][b, u], made["agreement"][b, u] = branch.weight, branch.agreement
+                made["present"][b, u] = True
+        return {**made, "sources": [[branch.source for branch in row] for row in rows]}
 
 
-def _fill(ids: Tensor, mask: Tensor, tokens: list[int]) -> None:
-    ids[: len(tokens)] = torch.tensor(tokens)
-    mask[: len(tokens)] = 1
+def _branch_keys(batch: BranchBatch) -> list[list[bytes]]:
+    """Content hash of prompt, images and answer of each branch; padding does not matter."""
+    images, keys = iter(batch.image_keys or ()), []
+    for b, names in enumerate(batch.sources):
+        prefix = batch.prefix_ids[b][batch.prefix_mask[b].bool()].tolist()
+        prompt = prompt_key(list(islice(images, batch.image_counts[b])), prefix)
+        scored = batch.branch_mask[b].sum(-1).tolist()
+        keys.append([branch_key(prompt, batch.branch_ids[b, u, : scored[u]].tolist()) for u in range(len(names))])
+    return keys

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from apo_lightning.metrics.conflict import agreement, conflicting_spans
 from apo_lightning.metrics.labeler import refused
 from apo_lightning.teachers.base import by_study
 from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
@@ -43,8 +45,13 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
 
 
 def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
-           drop_refusals: bool, drop_copies: bool, counts: Counter[str]) -> list[Example]:  # fmt: skip
-    """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out."""
+           drop_refusals: bool, drop_copies: bool, counts: Counter[str],
+           compare: Sequence[str] = ()) -> list[Example]:  # fmt: skip
+    """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
+
+    Args:
+        compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
+    """
     examples = []
     for study in studies:
         best = preferred.get(study.id, "").strip()
@@ -56,8 +63,18 @@ def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
             rejected = kept
+        if compare:
+            rejected = tuple(_compared(branch, best, compare) for branch in rejected)
+            counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
         examples.append(Example(study, (Branch(PREFERRED, best), *rejected)))
     return examples
+
+
+def _compared(branch: Branch, best: str, findings: Sequence[str]) -> Branch:
+    return replace(
+        branch, agreement=agreement(branch.text, best, findings),
+        conflicts=tuple(conflicting_spans(branch.text, best, findings)),
+    )  # fmt: skip
 
 
 def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool,

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import __version__, config, examples, prompts, training
-from apo_lightning.artifacts import RunFolder, StageFolder, file_digest, read_jsonl, write_jsonl
+from apo_lightning import __version__, caching, config, examples, prompts, training
+from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, read_jsonl, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate
 from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import needs
 from apo_lightning.metrics.findings import MEAN
-from apo_lightning.processor import locate
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
@@ -118,14 +118,15 @@ class Pipeline:
         return next((self.done[name] for name in stages if name in self.done), None)
 
     def load(self, made_by: StageFolder | None) -> Student:
-        return Student.load(self.cfg.student, made_by.path / "student" if made_by else None)
+        student = Student.load(self.cfg.student, made_by.path / "student" if made_by else None)
+        student.feature_cache = caching.feature_cache(self.cfg, student, self.folder.store)
+        return student
 
     def _inputs(self, made_by: StageFolder | None, **more: Any) -> dict[str, Any]:
         """What every stage with a student depends on."""
-        base = Path(locate(self.cfg.student.model))
         return {
             "code": __version__, "student": asdict(self.cfg.student),
-            "base": file_digest(base) if base.is_dir() else self.cfg.student.model,
+            "base": caching.base_digest(self.cfg.student.model),
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
             "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
             **more,
@@ -136,7 +137,8 @@ class Pipeline:
             key: getattr(self.cfg.student, key)
             for key in ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
         }
-        return Collator(student.processor, prompt=prompt, findings=self.data.findings, **limits)
+        keys = self.cfg.cache.reference or self.cfg.cache.features
+        return Collator(student.processor, prompt=prompt, findings=self.data.findings, keys=keys, **limits)
 
     def _fit(self, name: str) -> StageFolder:
         plan: FitSettings = getattr(self.cfg.stages, name)
@@ -156,6 +158,10 @@ class Pipeline:
         loss = config.build(LOSSES, plan.loss, f"stages.{name}.loss")
         student = self.load(made_by).make_trainable(self.seed)
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
+        template = digest(_template(self.cfg.prompt))
+        reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
+        if name == "apo":
+            stage.reference_cache = reference
         collate = self.collator(student, self.cfg.prompt)
         self.data.connect(
             collate=collate, batch_studies=plan.batch_studies, seed=self.seed, train=stream, steps=plan.steps,
@@ -163,20 +169,22 @@ class Pipeline:
         )  # fmt: skip
         loggers = training.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
         training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, self._callbacks(folder), loggers)
-        state = training.whole_state(student.model)
+        state = training.whole_state(student)
         if training.is_leader():
             student.save(folder.path / "student", state)
         for logger in loggers:
             logger.experiment.finish()
-        return {"studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut)}
+        computed = caching.facts(student, reference if name == "apo" else None)
+        return {"studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed}
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
         studies = self.data.studies("train")
         if name == "spd":
             return examples.taught(studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts)
+        wanted = needs(LOSSES.lookup(plan.loss["name"])) & {"agreement", "conflict"}
         return examples.judged(
             studies, self.heard, self.teachers, self.preferred, drop_refusals=plan.drop_refusals,
-            drop_copies=plan.drop_copies, counts=counts,
+            drop_copies=plan.drop_copies, counts=counts, compare=self.data.findings if wanted else (),
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
@@ -262,7 +270,8 @@ class Pipeline:
                 folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
             counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
             texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
-            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}")
+            computed = "".join(f", {n} {name}" for name, n in facts.get("computed", {}).items())
+            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
         training.barrier()
         return folder
 

@@ -40,6 +40,22 @@ class AdapterSettings:
 
 
 @dataclass
+class ScorerSettings:
+    """How answers are scored: ``joint``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto`` takes joint
+    where it fits the memory and branchwise elsewhere. All give the same numbers up to rounding."""
+
+    mode: str = "auto"
+    rows: int | None = None
+    """Answers that run at a time, at most."""
+    memory_gb: float | None = None
+    """What ``auto`` may plan with; null: most of what is free."""
+
+    def __post_init__(self) -> None:
+        _choice("mode", self.mode, ("auto", "joint", "branchwise", "separate"))
+        _positive(rows=self.rows, memory_gb=self.memory_gb)
+
+
+@dataclass
 class StudentSettings:
     """The vision-language model: ``nano`` (embedded), a folder, or a name on the Hugging Face hub."""
 
@@ -48,6 +64,7 @@ class StudentSettings:
     dtype: str = "float32"
     attention: str = "sdpa"
     gradient_checkpointing: bool = False
+    scorer: ScorerSettings = field(default_factory=ScorerSettings)
     min_pixels: int | None = None
     max_pixels: int | None = None
     max_prompt_tokens: int = REQUIRED
@@ -181,6 +198,16 @@ class TrainerSettings:
 
 
 @dataclass
+class CacheSettings:
+    """What is kept on disk, beside the stages of the store, and shared by arms, seeds and sweep trials."""
+
+    reference: bool = True
+    """Log-probs under the reference: they depend on neither beta, teacher weights nor loss."""
+    features: bool = False
+    """Image features. Pays where the tower is slow; 9 MB an image for a 7B student at a megapixel."""
+
+
+@dataclass
 class WandbSettings:
     """Weights & Biases; ``offline`` writes beside the run and never needs an account."""
 
@@ -211,4 +238,5 @@ class ExperimentSettings:
     arms: dict[str, ArmSettings] = REQUIRED
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cache: CacheSettings = field(default_factory=CacheSettings)
     wandb: WandbSettings = field(default_factory=WandbSettings)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from apo_lightning import scoring
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.processor import load_processor, locate
 from apo_lightning.settings import StudentSettings
+from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import BranchBatch, PromptBatch, Scores
 
 RECORD = "student.json"
@@ -35,7 +37,7 @@ RECORD = "student.json"
 def language_linears(model: nn.Module) -> list[str]:
     """Names of all linear layers of the language part, without vision tower and vocabulary head: what "all-linear"
     means for a multimodal model in the authors' scripts."""
-    decoder = model.model.language_model
+    decoder = model.get_decoder()
     prefix = next(name for name, module in model.named_modules() if module is decoder)
     found: list[str] = []
     for name, module in decoder.named_modules():
@@ -86,6 +88,8 @@ class Student(nn.Module):
         super().__init__()
         self.model, self.processor, self.settings, self.source = model, processor, settings, source
         self.frozen: nn.Module | None = None
+        self.feature_cache: FeatureCache | None = None
+        self.counts: Counter[str] = Counter()
 
     @classmethod
     def load(cls, settings: StudentSettings, source: Path | None = None) -> Student:
@@ -108,12 +112,12 @@ class Student(nn.Module):
         torch.manual_seed(seed)
         if self.settings.adapter.kind == "full":
             self.frozen = copy.deepcopy(self.model)
-            self.model.model.language_model.requires_grad_(True)
-            self.model.lm_head.requires_grad_(True)
+            self.model.get_decoder().requires_grad_(True)
+            self.model.get_output_embeddings().requires_grad_(True)
         else:
             self._add_adapter()
         if self.settings.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
         return self
 
     def train(self, mode: bool = True) -> Student:
@@ -143,9 +147,17 @@ class Student(nn.Module):
         else:
             self.model = get_peft_model(self.model, config)
 
-    def score(self, batch: BranchBatch) -> Scores:
+    def score(self, batch: BranchBatch, slope: Tensor | None = None) -> Scores:
         """Log-probabilities of every branch, see `scoring.score`."""
-        return scoring.score(self.model, batch)
+        self.see(batch)
+        how = self.settings.scorer
+        budget = scoring.Budget(int(how.memory_gb * 1e9)) if how.memory_gb else None
+        return scoring.score(self.model, batch, mode=how.mode, rows=how.rows, slope=slope, budget=budget)
+
+    @torch.no_grad()
+    def see(self, batch: PromptBatch) -> None:
+        """Encode the images of a batch, through the feature cache where there is one. The tower is never trained."""
+        self.counts["images encoded"] += scoring.see(scoring.Parts.of(self.model), batch, self.feature_cache)
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -168,8 +180,10 @@ class Student(nn.Module):
                  top_p: float = 1.0) -> list[str]:  # fmt: skip
         """One answer a prompt, greedy unless ``sample``; special tokens are left out of the text."""
         choice = dict(do_sample=True, temperature=temperature, top_p=top_p) if sample else dict(do_sample=False)
+        self.see(batch)
+        inputs = scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or []))
         ids = self.model.generate(
-            **scoring.model_inputs(self.model, batch), **choice, max_new_tokens=max_new_tokens,
+            **inputs, **choice, max_new_tokens=max_new_tokens,
             eos_token_id=self.processor.tokenizer.eos_token_id, pad_token_id=self.processor.tokenizer.pad_token_id,
         )  # fmt: skip
         answers = ids[:, batch.prefix_ids.shape[1] :]
@@ -256,7 +270,7 @@ def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
         model = AutoModelForImageTextToText.from_config(_architecture(settings.model))
     total = sum(parameter.numel() for parameter in model.parameters())
     if settings.adapter.kind == "full":
-        return total, sum(p.numel() for p in model.model.language_model.parameters())
+        return total, sum(p.numel() for p in model.get_decoder().parameters())
     if settings.adapter.kind == "qlora":
         model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
     targets = language_linears(model)

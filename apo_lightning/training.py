@@ -153,14 +153,16 @@ def _readable(path: Path) -> bool:
     return True
 
 
-def whole_state(model: nn.Module) -> dict[str, Tensor] | None:
-    """State dict gathered from all processes where parameters are sharded, else None. Every process must call it."""
+def whole_state(student: nn.Module) -> dict[str, Tensor] | None:
+    """State dict of the student's model, gathered from all processes where parameters are sharded, else None. Every
+    process must call it."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
     from torch.distributed.fsdp import FSDPModule
 
-    if not isinstance(model, FSDPModule):
+    if not isinstance(student, FSDPModule):
         return None
-    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    state = get_model_state_dict(student, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
 
 
 def say(text: str) -> None:

@@ -7,7 +7,7 @@ T branch tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -59,11 +59,21 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Branch:
-    """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED)."""
+    """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED).
+
+    Attributes:
+        source: who gave it.
+        text: the answer.
+        weight: the teacher's weight as configured.
+        agreement: share of the findings stated here and in t+ on which both say the same, in [0, 1].
+        conflicts: character spans of the sentences that contradict t+.
+    """
 
     source: str
     text: str
     weight: float = 1.0
+    agreement: float = 1.0
+    conflicts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,15 +93,20 @@ class PromptBatch:
         studies: ids, length B.
         prefix_ids: ``[B, P]`` token ids, image placeholders expanded.
         prefix_mask: ``[B, P]`` 1 on real tokens.
-        pixel_values: patches of all images of the batch, in order of the studies.
-        image_grid_thw: ``[images, 3]`` patch grid of every image.
+        vision: what the image processor made of all images of the batch, in order of the studies (``pixel_values``,
+            and the ``image_grid_thw`` of families that cut images into a varying number of patches).
+        image_counts: images of each study, length B.
+        image_keys: content hash of each image, where the collator was asked for them; names of cached features.
+        features: what the vision tower makes of each image, once somebody has asked; see `scoring.vision`.
     """
 
     studies: list[str]
     prefix_ids: Tensor
     prefix_mask: Tensor
-    pixel_values: Tensor
-    image_grid_thw: Tensor
+    vision: dict[str, Tensor]
+    image_counts: list[int]
+    image_keys: list[bytes] | None = field(default=None, kw_only=True)
+    features: list[dict[str, Tensor]] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.studies)
@@ -107,6 +122,10 @@ class BranchBatch(PromptBatch):
         present: ``[B, U]`` bool.
         weight: ``[B, U]`` teacher weights as configured (normalised by whoever uses them); 0 where absent.
         sources: names of the branches, length B, each up to U.
+        agreement: ``[B, U]`` see `Branch`; 0 where absent.
+        conflict: ``[B, U, T]`` bool, tokens of the sentences that contradict t+.
+        branch_keys: content hash of prompt, images and answer of each branch, where the collator was asked for them.
+        reference: ``[B, U, T]`` float32 token log-probs under the reference, where they are known beforehand.
     """
 
     branch_ids: Tensor
@@ -114,14 +133,20 @@ class BranchBatch(PromptBatch):
     present: Tensor
     weight: Tensor
     sources: list[list[str]]
+    agreement: Tensor
+    conflict: Tensor
+    branch_keys: list[list[bytes]] | None = field(default=None, kw_only=True)
+    reference: Tensor | None = field(default=None, kw_only=True)
 
     def first(self, count: int) -> BranchBatch:
         """The same studies with their first ``count`` branches only."""
-        return BranchBatch(
-            self.studies, self.prefix_ids, self.prefix_mask, self.pixel_values, self.image_grid_thw,
-            self.branch_ids[:, :count], self.branch_mask[:, :count], self.present[:, :count], self.weight[:, :count],
-            [names[:count] for names in self.sources],
-        )  # fmt: skip
+        columns = {name: value[:, :count] for name in _COLUMNS if (value := getattr(self, name)) is not None}
+        keys = self.branch_keys and [row[:count] for row in self.branch_keys]
+        return replace(self, **columns, sources=[names[:count] for names in self.sources], branch_keys=keys)
+
+
+_COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict", "reference")
+"""Tensors of a `BranchBatch` that have one column a branch."""
 
 
 @dataclass

@@ -20,6 +20,28 @@ def implicit_rewards(policy_logps: Tensor, reference_logps: Tensor, beta: float)
     return beta * (policy_logps - reference_logps.detach())
 
 
+def desensitize_length(token_logps: Tensor, mask: Tensor, counted: Tensor, alpha: float) -> Tensor:
+    """Length desensitising of LD-DPO (arXiv 2409.06411): tokens behind an answer's first l_p count ``alpha`` times.
+
+    ``log pi(t) = sum_{i <= l_p} log pi(t_i | t_<i) + alpha sum_{i > l_p} log pi(t_i | t_<i)``. LD-DPO's public length
+    l_p is that of the shorter answer of a pair. Here a study has one: the length of its shortest answer that counts,
+    so that r_+ is one number whichever teacher it meets. With one teacher this is LD-DPO.
+
+    Args:
+        token_logps: ``[B, 1+N, T]``.
+        mask: ``[B, 1+N, T]`` 1 on the tokens that an answer is made of; they need not follow one another.
+        counted: ``[B, 1+N]`` bool, the answers among which the shortest is looked for.
+        alpha: in [0, 1]; 1 returns the values as they came, bit for bit.
+
+    Returns:
+        ``[B, 1+N, T]``.
+    """
+    scored = mask.bool()
+    endless = scored.shape[-1]
+    public = torch.where(counted, scored.sum(-1), endless).amin(-1)
+    return torch.where(scored.cumsum(-1) > public[:, None, None], alpha * token_logps, token_logps)
+
+
 def _gaps(rewards: Tensor, counted: Tensor) -> Tensor:
     """``r_u - r_+`` ``[B, N]``, 0 without gradient where not counted."""
     return torch.where(counted, rewards[:, 1:] - rewards[:, :1], 0)
@@ -69,6 +91,43 @@ def pairwise_nll(rewards: Tensor, weight: Tensor, present: Tensor, label_smoothi
     # logsigmoid, not softplus: torch's softplus turns linear at 20 and is then off by 2e-9.
     terms = -(1 - label_smoothing) * F.logsigmoid(-gaps) - label_smoothing * F.logsigmoid(gaps)
     return _weighted_mean(terms, weight, counted)
+
+
+def plackett_luce_nll(
+    rewards: Tensor, weight: Tensor, present: Tensor, rank: Tensor, label_smoothing: float = 0.0
+) -> Tensor:
+    """Plackett-Luce likelihood of the order "t+ first, then the teachers by ``rank``, highest first".
+
+    The general form of DPO in appendix A.3 of arXiv 2305.18290 (Plackett 1975, Luce 1959): the best is chosen among
+    all, then the next among the rest. Teachers of one rank are tied, and nothing is said about the order among them:
+
+        ``l_k = -log( exp r_k / (exp r_k + sum_{j ranked strictly below k} w_j exp r_j) )``
+        ``L = l_+ + sum_u w_u l_u``
+
+    Every l_k is `listwise_nll` against those below. With all teachers tied L is `listwise_nll`, with no ties and all
+    weights 1 the plain Plackett-Luce negative log-likelihood, and where all rewards are equal log((N+1)!) then. A
+    weight is a multiplicity here too: the copies of a teacher are tied. Label smoothing gives e to those below in every
+    choice, shared by weight.
+
+    Args:
+        rewards: ``[B, 1+N]``.
+        weight: ``[B, N]`` >= 0.
+        present: ``[B, N]`` bool.
+        rank: ``[B, N]``, any scale; ignored where the teacher does not count.
+        label_smoothing: e in [0, 0.5).
+
+    Returns:
+        ``[B]``; exactly 0 with zero gradient for a study without any teacher that counts.
+    """
+    counted = present & (weight > 0)
+    batch, teachers = counted.shape
+    below = counted[:, :, None] & counted[:, None, :] & (rank[:, :, None] > rank[:, None, :])
+    own, others = rewards[:, 1:, None], rewards[:, None, 1:].expand(-1, teachers, -1)
+    choices = torch.cat([own, others], dim=-1).flatten(0, 1)
+    copies = weight[:, None, :].expand(-1, teachers, -1).flatten(0, 1)
+    terms = listwise_nll(choices, copies, below.flatten(0, 1), label_smoothing).view(batch, teachers)
+    among_teachers = (torch.where(counted, weight, 0).to(terms.dtype) * terms).sum(-1)
+    return listwise_nll(rewards, weight, counted, label_smoothing) + among_teachers
 
 
 def _weighted_mean(values: Tensor, weight: Tensor, counted: Tensor) -> Tensor:

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import listwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
-from apo_lightning.types import LossOutput
+from apo_lightning.losses.base import Candidates, PreferenceLoss
 
 
 @LOSSES.register("apo_listwise")
@@ -21,11 +20,5 @@ class ApoListwise(PreferenceLoss):
     share to the teachers, by weight. TRL's ``apo_zero`` and ``apo_down`` are another method.
     """
 
-    def __call__(
-        self, *, policy_logps: Tensor, reference_logps: Tensor, lengths: Tensor, weight: Tensor, present: Tensor
-    ) -> LossOutput:
-        """All arguments ``[B, 1+N]``, slot 0 the preferred answer."""
-        seen = self.candidates(
-            policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths, weight=weight, present=present
-        )
-        return self.output(seen, listwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing))
+    def preference(self, seen: Candidates) -> Tensor:
+        return listwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing)

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import pairwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
-from apo_lightning.types import LossOutput
+from apo_lightning.losses.base import Candidates, PreferenceLoss
 
 
 @LOSSES.register("apo_pairwise")
@@ -20,11 +19,5 @@ class ApoPairwise(PreferenceLoss):
     Where policy and reference are one model it is log 2. Label smoothing is that of conservative DPO, in every pair.
     """
 
-    def __call__(
-        self, *, policy_logps: Tensor, reference_logps: Tensor, lengths: Tensor, weight: Tensor, present: Tensor
-    ) -> LossOutput:
-        """All arguments ``[B, 1+N]``, slot 0 the preferred answer."""
-        seen = self.candidates(
-            policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths, weight=weight, present=present
-        )
-        return self.output(seen, pairwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing))
+    def preference(self, seen: Candidates) -> Tensor:
+        return pairwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing)

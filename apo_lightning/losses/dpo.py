@@ -19,22 +19,14 @@ class Dpo(PreferenceLoss):
     """``-log sigmoid(r_+ - r_u)`` (arXiv 2305.18290), u drawn uniformly among the study's teachers with weight above 0.
 
     Weights have no other effect. Metrics are taken over all teachers that count, not over the drawn one alone, so that
-    they compare with those of the other preference losses.
+    they compare with those of the other preference losses; so is the shortest answer that ``length_alpha`` refers to.
     """
 
     def __call__(
-        self,
-        *,
-        policy_logps: Tensor,
-        reference_logps: Tensor,
-        lengths: Tensor,
-        weight: Tensor,
-        present: Tensor,
-        generator: torch.Generator,
-    ) -> LossOutput:
-        """Tensors ``[B, 1+N]``, slot 0 the preferred answer; the draws are those of ``generator``, one a study."""
-        seen = self.candidates(
-            policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths, weight=weight, present=present
-        )
+        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
+        present: Tensor, generator: torch.Generator,
+    ) -> LossOutput:  # fmt: skip
+        """Tensors as in `PreferenceLoss`; the draws are those of ``generator``, one a study."""
+        seen = self.candidates(policy_token_logps, reference_token_logps, mask, weight, present)
         drawn = draw_one(seen.counted, generator)
         return self.output(seen, pairwise_nll(seen.rewards, seen.weight, drawn, self.label_smoothing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,9 +21,12 @@ class Sft:
 
     Attributes:
         reduction: ``token_mean`` divides each answer by its own token count; ``sequence_sum`` does not.
+        linear: the gradient does not depend on the log-probs, so a scorer may back up each branch as soon as it is
+            computed.
     """
 
     reduction: NllReduction
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choices(self)

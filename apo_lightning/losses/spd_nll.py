@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,9 +26,12 @@ class SpdNll:
     Attributes:
         reduction: ``token_mean`` divides each trajectory by its own token count before the weights apply, so that a
             long-winded teacher pulls no harder than a terse one; ``sequence_sum`` is the equation as it stands.
+        linear: the gradient does not depend on the log-probs, so a scorer may back up each branch as soon as it is
+            computed.
     """
 
     reduction: NllReduction
+    linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choices(self)

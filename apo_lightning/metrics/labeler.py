@@ -20,6 +20,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from apo_lightning.metrics.plain_text import SENTENCE, plain
+
 _HEART = r"(?:heart|cardiac|cardio-?mediastinal|cardiopericardial)(?! (?:failure|pacemaker|device|generator|lead))"
 
 
@@ -90,9 +92,6 @@ _AND = re.compile(r"\b(?:and|or|nor)\b|/")
 _SIDES = re.compile(r"\b(left|right|bilateral|bibasilar|both (?=lung|side|base|hemi))")
 _DENIED = re.compile(r"\b(?:not|no|without)\b|n't")
 
-_BREAK = re.compile(r"\n\s*\n|(?<!:)\n\s*(?=[-•*✅A-Z]|\d+[.)])")
-_STUTTER = re.compile(r"\b(\w+(?: \w+){0,3})(?: \1\b){2,}")
-_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _REFUSAL = re.compile(
     r"\b(?:i|we|as an ai)\b[^.!?]{0,80}?(?:can ?not|can't|unable|not able|not capable|not qualified|won't)[^.!?]{0,40}?"
     r"\b(?:interpret\w*|diagnos\w*|analy[sz]\w*|read|evaluat\w*|provid\w*|give|help|assist|view|open|access)\b"
@@ -114,13 +113,55 @@ class _Mention:
     side: str | None = None
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """What the characters ``start:end`` of a text state.
+
+    Attributes:
+        values: finding to 1 present, 0 absent; never empty.
+        sides: finding to left, right or bilateral, for present ones whose side is named.
+    """
+
+    start: int
+    end: int
+    values: dict[str, float]
+    sides: dict[str, str]
+
+
+def sentences(text: str, findings: Sequence[str]) -> list[Sentence]:
+    """The sentences of ``text`` that state something, in order; none where it refuses.
+
+    They state the findings of the vocabulary and those asked for. Within a sentence the later words win.
+
+    >>> sentences("Chest film. No edema.", ["edema"])
+    [Sentence(start=12, end=21, values={'edema': 0.0}, sides={})]
+    """
+    words, origin = plain(text)
+    if _declines(words):
+        return []
+    other = tuple(sorted(set(findings) - set(MENTIONS)))
+    found, end = [], 0
+    for part in SENTENCE.split(words):
+        start = words.index(part, end)
+        end = start + len(part)
+        stated = [item for item in _sentence(part, other) if item.value is not None]
+        if stated:
+            length = len(text[origin[start] : origin[end - 1] + 1].rstrip())
+            values = {item.finding: float(item.value) for item in stated}
+            named = {item.finding: item.side for item in stated if item.side and item.value == 1}
+            found.append(Sentence(origin[start], origin[start] + length, values, named))
+    return found
+
+
 def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
     """What ``text`` states about each finding: 1 present, 0 absent, NaN not stated.
 
     >>> parse("Heart size is normal. No effusion, but possible edema.", ["cardiomegaly", "edema", "pleural_effusion"])
     {'cardiomegaly': 0.0, 'edema': 1.0, 'pleural_effusion': 0.0}
     """
-    last = {item.finding: item.value for item in _statements(text, findings)}
+    last: dict[str, float] = {}
+    for sentence in sentences(text, findings):
+        last |= sentence.values
     return {name: last.get(name, math.nan) for name in findings}
 
 
@@ -132,15 +173,17 @@ def sides(text: str, findings: Sequence[str]) -> dict[str, str | None]:
     >>> sides("Mild left effusion. Edema. No pneumonia.", ["edema", "pleural_effusion", "pneumonia"])
     {'edema': None, 'pleural_effusion': 'left'}
     """
-    stated = _statements(text, findings)
-    last = {item.finding: item.value for item in stated}
-    side = {item.finding: item.side for item in stated if item.side and item.value == 1}
+    last: dict[str, float] = {}
+    side: dict[str, str] = {}
+    for sentence in sentences(text, findings):
+        last |= sentence.values
+        side |= sentence.sides
     return {name: side.get(name) for name in findings if last.get(name) == 1}
 
 
 def refused(text: str) -> bool:
     """Whether ``text`` declines to read the image ("I cannot interpret medical images") or states no finding at all."""
-    return not _statements(text, tuple(MENTIONS))
+    return not sentences(text, tuple(MENTIONS))
 
 
 def read(texts: Iterable[str], findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -150,25 +193,9 @@ def read(texts: Iterable[str], findings: Sequence[str]) -> tuple[np.ndarray, np.
     return answers.reshape(len(texts), len(findings)), np.array([refused(text) for text in texts], dtype=bool)
 
 
-def _statements(text: str, findings: Sequence[str]) -> list[_Mention]:
-    """Everything stated in ``text``, in order; nothing where it refuses."""
-    plain = _plain(text)
-    if _declines(plain):
-        return []
-    other = tuple(sorted(set(findings) - set(MENTIONS)))
-    return [item for part in _SENTENCE.split(plain) for item in _sentence(part, other) if item.value is not None]
-
-
-def _plain(text: str) -> str:
-    """Lower case on one line, without markdown; each list item a sentence of its own, stuttered words gone."""
-    text = text.replace("**", "").replace("__", "").replace("\u2019", "'").replace("\u00a0", " ")
-    text = re.sub(r"[*#`_]", " ", _BREAK.sub(" . ", text)).lower()
-    return _STUTTER.sub(" ", " ".join(text.split()))
-
-
-def _declines(plain: str) -> bool:
+def _declines(words: str) -> bool:
     """A refusal by its words. "I cannot give a definitive diagnosis" is modesty, and so is an offer to describe."""
-    found = _REFUSAL.search(plain)
+    found = _REFUSAL.search(words)
     return found is not None and not _MODEST.search(found.group())
 
 

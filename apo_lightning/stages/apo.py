@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
-from apo_lightning.types import BranchBatch
+from apo_lightning.stores.reference import ReferenceCache
+from apo_lightning.types import BranchBatch, Scores
 
 CHOSEN = frozenset({"chosen_logps", "chosen_lengths", "chosen_present"})
+REFERENCE = frozenset({"reference_token_logps", "reference_logps"})
 
 
 @STAGES.register("apo")
@@ -17,22 +22,53 @@ class APO(Stage):
 
     Slot 0 of every study is t+, scored under the plain prompt: the student that is trained never sees the teachers.
     A loss that asks for the ``chosen_*`` quantities alone (plain fine-tuning on t+) is not charged for the teachers.
+    With a ``reference_cache`` the reference is asked once for a branch, whatever arm, beta or loss asks next.
     """
 
     name = "apo"
-    provides = frozenset({"policy_logps", "reference_logps", "lengths", "weight", "present", "generator"}) | CHOSEN
+    provides = (
+        frozenset({
+            "policy_token_logps", "policy_logps", "lengths", "mask", "weight", "present", "agreement", "conflict",
+            "generator",
+        })
+        | CHOSEN
+        | REFERENCE
+    )  # fmt: skip
+    reference_cache: ReferenceCache | None = None
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
         if self.wanted <= CHOSEN:
             batch = batch.first(1)
-        policy = self.student.score(batch)
-        given = dict(
-            policy_logps=policy.logps, lengths=policy.lengths, weight=batch.weight, present=batch.present,
-            generator=self.generator, chosen_logps=policy.logps[:, 0], chosen_lengths=policy.lengths[:, 0],
-            chosen_present=batch.present[:, 0],
+        policy = self.student.score(batch, self.slope(batch))
+        given = self.quantities(batch, policy)
+        if REFERENCE & self.wanted:
+            given["reference_token_logps"] = self._reference(batch)
+            given["reference_logps"] = given["reference_token_logps"].sum(-1)
+        return self.finish(self.ask(given), batch, policy_logps=policy.logps.detach())
+
+    def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
+        return dict(
+            policy_token_logps=scores.token_logps, policy_logps=scores.logps, lengths=scores.lengths,
+            mask=batch.branch_mask, weight=batch.weight, present=batch.present, agreement=batch.agreement,
+            conflict=batch.conflict, generator=self.generator, chosen_logps=scores.logps[:, 0],
+            chosen_lengths=scores.lengths[:, 0], chosen_present=batch.present[:, 0],
         )  # fmt: skip
-        if "reference_logps" in self.wanted:
-            with self.student.reference():  # under the policy's padding: rewards are exactly 0 before the first update
-                given["reference_logps"] = self.student.score(batch).logps
-        output = self.loss(**{name: given[name] for name in self.wanted})
-        return self.finish(output, batch, policy_logps=policy.logps.detach())
+
+    def _reference(self, batch: BranchBatch) -> Tensor:
+        """``[B, 1+N, T]`` token log-probs under the reference; rows that the cache does not know are added to it."""
+        cache, lengths = self.reference_cache, batch.branch_mask.sum(-1)
+        if cache is None:
+            return self._ask_reference(batch)
+        known, found = cache.read(batch.branch_keys, tuple(batch.branch_mask.shape), lengths)
+        # Sharded processes must run the same passes, so all of them compute if one has to.
+        if self.trainer.strategy.reduce_boolean_decision(bool(found.all()), all=True):
+            return known
+        scored = self._ask_reference(batch)
+        cache.write(batch.branch_keys, scored, lengths)
+        return torch.where(found[..., None], known, scored)
+
+    def _ask_reference(self, batch: BranchBatch) -> Tensor:
+        """Under the policy's padding, so that rewards are exactly 0 before the first update."""
+        self.student.counts["reference passes"] += 1
+        with self.student.reference():
+            return self.student.score(batch).token_logps

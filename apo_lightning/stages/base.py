@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from apo_lightning.losses.base import bind
 from apo_lightning.settings import OptimSettings
 from apo_lightning.student import Student
-from apo_lightning.types import BranchBatch, LossOutput
+from apo_lightning.types import BranchBatch, LossOutput, Scores
 
 
 def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
@@ -66,6 +66,25 @@ class Stage(LightningModule):
         torch.manual_seed(seed)
         self.generator.manual_seed(seed + self.global_rank)
 
+    def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
+        """What this stage can hand to a loss, by name."""
+        raise NotImplementedError(f"{type(self).__name__} must define quantities(batch, scores)")
+
+    def ask(self, given: dict[str, Any]) -> LossOutput:
+        """Call the loss with what it wants of ``given``."""
+        return self.loss(**{name: given[name] for name in self.wanted})
+
+    def slope(self, batch: BranchBatch) -> Tensor | None:
+        """``[B, U]`` derivative of the loss with respect to each branch's log-prob, if that does not depend on them
+        (the loss says so with ``linear``): a scorer can then back up a branch as soon as it has run."""
+        if not getattr(self.loss, "linear", False):
+            return None
+        nothing = torch.zeros_like(batch.branch_mask, dtype=torch.float32, requires_grad=True)
+        lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
+        logps = nothing.sum(-1)
+        loss = self.ask(self.quantities(batch, Scores(nothing, logps, lengths))).loss
+        return torch.autograd.grad(loss, logps, allow_unused=True)[0]
+
     def finish(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
         """Log a loss and hand callbacks what they may look at."""
         values = {f"train/{key}": value for key, value in {"loss": output.loss.detach(), **output.metrics}.items()}
@@ -92,11 +111,14 @@ class Stage(LightningModule):
 
 
 def _shard(student: Student, mesh: Any) -> None:
-    from torch.distributed.fsdp import FSDPModule, fully_shard
+    """Spread decoder layers one by one and the rest as the root, whose forward is `Student.score`."""
+    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
-    if isinstance(student.model, FSDPModule):
+    if isinstance(student, FSDPModule):
         return  # Lightning calls configure_model once a trainer function
-    decoder = next(module for name, module in student.model.named_modules() if name.endswith("language_model"))
-    for layer in decoder.layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(student.model, mesh=mesh)
+    for name, module in student.named_modules():
+        if name.endswith("language_model"):
+            for layer in module.layers:
+                fully_shard(layer, mesh=mesh)
+    fully_shard(student, mesh=mesh)
+    register_fsdp_forward_method(student, "score")

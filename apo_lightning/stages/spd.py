@@ -6,7 +6,7 @@ from typing import Any
 
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
-from apo_lightning.types import BranchBatch
+from apo_lightning.types import BranchBatch, Scores
 
 
 @STAGES.register("spd")
@@ -15,10 +15,14 @@ class SPD(Stage):
     branch a teacher; a study that lacks a teacher has fewer."""
 
     name = "spd"
-    provides = frozenset({"logps", "lengths", "weight", "present"})
+    provides = frozenset({"logps", "token_logps", "lengths", "mask", "weight", "present"})
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
-        scores = self.student.score(batch)
-        given = dict(logps=scores.logps, lengths=scores.lengths, weight=batch.weight, present=batch.present)
-        output = self.loss(**{name: given[name] for name in self.wanted})
-        return self.finish(output, batch)
+        scores = self.student.score(batch, self.slope(batch))
+        return self.finish(self.ask(self.quantities(batch, scores)), batch)
+
+    def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
+        return dict(
+            logps=scores.logps, token_logps=scores.token_logps, lengths=scores.lengths, mask=batch.branch_mask,
+            weight=batch.weight, present=batch.present,
+        )  # fmt: skip

@@ -62,6 +62,26 @@ def pairwise(rewards: Row, weight: Row, present: Flags, smoothing: float = 0.0) 
     return value / mass if mass else 0.0
 
 
+def plackett_luce(rewards: Row, weight: Row, present: Flags, rank: Row, smoothing: float = 0.0) -> float:
+    """Every item chosen among itself and those ranked strictly below it; t+ above all."""
+    counted = _counted(weight, present)
+    value = listwise(rewards, weight, present, smoothing)
+    for k in counted:
+        below = [j for j in counted if rank[j] < rank[k]]
+        choice = [rewards[1 + k], *(rewards[1 + j] for j in below)]
+        value += weight[k] * listwise(choice, [weight[j] for j in below], [True] * len(below), smoothing)
+    return value
+
+
+def order_probability(rewards: Row, order: Sequence[int]) -> float:
+    """Chance of drawing the items in ``order``, one after the other and without putting back, each by exp(reward)."""
+    left, chance = [math.exp(r) for r in rewards], 1.0
+    for item in order:
+        chance *= left[item] / sum(left)
+        left[item] = 0.0
+    return chance
+
+
 def softmax_dpo(rewards: Row) -> float:
     """S-DPO: ``-log sigmoid(-log sum_u exp(r_u - r_+))``."""
     return -math.log(_sigmoid(-math.log(sum(math.exp(r - rewards[0]) for r in rewards[1:]))))
@@ -79,19 +99,35 @@ def spd_nll(logps: Sequence[Row], lengths: Sequence[Row], weight: Sequence[Row],
     return sum(values) / len(values)
 
 
-def preference(kind: str, policy: Sequence[Row], reference: Sequence[Row], lengths: Sequence[Row],
-               weight: Sequence[Row], present: Sequence[Flags], *, beta: float, nll_weight: float, reduction: str,
-               label_smoothing: float) -> float:  # fmt: skip
-    """Mean over studies with a preferred answer of ``listwise`` or ``pairwise`` plus the nll of that answer."""
-    term = {"listwise": listwise, "pairwise": pairwise}[kind]
+def preference(kind: str, policy: Sequence[Sequence[Row]], reference: Sequence[Sequence[Row]],
+               mask: Sequence[Sequence[Flags]], weight: Sequence[Row], present: Sequence[Flags], *, beta: float,
+               nll_weight: float, reduction: str, label_smoothing: float = 0.0, length_alpha: float = 1.0,
+               order: str = "", agreement: Sequence[Row] = (),
+               conflict: Sequence[Sequence[Flags]] = ()) -> float:  # fmt: skip
+    """Mean over studies with a preferred answer of the term plus the nll of that answer; tokens are ``[B][1+N][T]``."""
     values = []
-    for pol, ref, n, w, p in zip(policy, reference, lengths, weight, present, strict=True):
-        if not p[0]:
+    for b, here in enumerate(present):
+        if not here[0]:
             continue
-        scale = [1 / k if reduction == "mean" else 1.0 for k in n]
-        rewards = [beta * s * (a - b) if q else 0.0 for s, a, b, q in zip(scale, pol, ref, p, strict=True)]
-        share = weights(w[1:], p[1:], "count")
-        values.append(term(rewards, share, p[1:], label_smoothing) + nll_weight * -pol[0] / n[0])
+        tokens = [[i for i, m in enumerate(row) if m] for row in mask[b]]
+        nll = -sum(policy[b][0][i] for i in tokens[0]) / len(tokens[0])
+        if conflict:
+            tokens[1:] = [[i for i in row if conflict[b][s][i]] for s, row in enumerate(tokens[1:], start=1)]
+        counts = [p and w > 0 and bool(row) for p, w, row in zip(here[1:], weight[b][1:], tokens[1:], strict=True)]
+        public = min(len(row) for row, c in zip(tokens, [True, *counts], strict=True) if c)
+        rewards = []
+        for s, row in enumerate(tokens):
+            ratios = [policy[b][s][i] - reference[b][s][i] for i in row]
+            total = sum(ratios[:public]) + length_alpha * sum(ratios[public:])
+            rewards.append(beta * (total / len(row) if reduction == "mean" else total) if row else 0.0)
+        share = weights(weight[b][1:], counts, "count")
+        if kind == "plackett_luce":
+            rank = weight[b][1:] if order == "weight" else agreement[b][1:]
+            share = [float(c) for c in counts] if order == "weight" else share
+            term = plackett_luce(rewards, share, counts, rank, label_smoothing)
+        else:
+            term = {"listwise": listwise, "pairwise": pairwise}[kind](rewards, share, counts, label_smoothing)
+        values.append(term + nll_weight * nll)
     return sum(values) / len(values)
 
 

@@ -1,4 +1,4 @@
-"""Settings that must not matter do not: accumulation against batch size, one process against two."""
+"""Settings that must not matter do not: accumulation against batch size, one process against two, ways of scoring."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from safetensors.torch import load_file
 from tests.pipeline.conftest import ROOT
 
 
-def adapter(words: list[str], runs: Path, *more: str) -> dict:
-    """Trained SPD adapter of a run in a process of its own."""
-    given = [*words, f"runs_dir={runs}", "only=[spd_mt]", "wandb.mode=disabled", *more]
+def adapter(words: list[str], runs: Path, *more: str, arm: str = "spd_mt") -> dict:
+    """Adapter that the last stage of an arm trained, in a process of its own."""
+    given = [*words, f"runs_dir={runs}", f"only=[{arm}]", "wandb.mode=disabled", *more]
     subprocess.run(
         [sys.executable, "-m", "apo_lightning", "run", "smoke", *given], check=True, cwd=ROOT, capture_output=True
     )
-    return load_file(next((runs / "smoke/spd_mt/seed0/spd/student/adapters/0").glob("*.safetensors")))
+    stage, place = ("spd", 0) if arm == "spd_mt" else ("apo", 1)
+    return load_file(next((runs / f"smoke/{arm}/seed0/{stage}/student/adapters/{place}").glob("*.safetensors")))
 
 
 def worst(a: dict, b: dict) -> float:
@@ -38,3 +39,27 @@ def test_batch_size_accumulation_and_processes_are_one_thing(words: list[str], t
     assert moved > 1e-3
     for other in (split, ddp, sharded):
         assert worst(whole, other) < 0.05 * moved
+
+
+@pytest.mark.slow
+def test_ways_of_scoring_train_one_adapter(words: list[str], tmp_path: Path) -> None:
+    """SPD (a loss with a known slope) and APO (coupled) end at one adapter, whatever holds the activations. Sharded
+    processes meet studies with different numbers of chunks, so this also shows that they keep pace."""
+    common = ("stages.spd.batch_studies=4", "stages.apo.batch_studies=4")
+    whole = adapter(words, tmp_path / "a", *common, "student.scorer.mode=joint", arm="apo_listwise")
+    moved = max(float(v.abs().max()) for k, v in whole.items() if "lora_B" in k)
+    assert moved > 1e-4
+    two = ("stages.spd.batch_studies=2", "stages.apo.batch_studies=2", "trainer.devices=2", "trainer.accelerator=cpu")
+    ways = {
+        "branchwise": (*common, "student.scorer.mode=branchwise", "student.scorer.rows=3"),
+        "separate": (*common, "student.scorer.mode=separate"),
+        "checkpointed": (*common, "student.scorer.mode=joint", "student.gradient_checkpointing=true"),
+        "ddp": (*two, "student.scorer.mode=branchwise", "trainer.strategy=ddp"),
+        "sharded": (*two, "student.scorer.mode=branchwise", "student.scorer.rows=3", "trainer.strategy=fsdp2"),
+        "sharded, checkpointed": (
+            *two, "student.scorer.mode=joint", "student.gradient_checkpointing=true", "trainer.strategy=fsdp2",
+        ),
+    }  # fmt: skip
+    for name, how in ways.items():
+        other = adapter(words, tmp_path / name.replace(", ", "-"), *how, arm="apo_listwise")
+        assert worst(whole, other) < 0.05 * moved, name

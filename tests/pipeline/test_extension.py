@@ -25,11 +25,9 @@ from apo_lightning.losses.base import PreferenceLoss
 @LOSSES.register("apo_hinge")
 @dataclass(frozen=True, kw_only=True)
 class ApoHinge(PreferenceLoss):
-    def __call__(self, *, policy_logps, reference_logps, lengths, weight, present):
-        seen = self.candidates(policy_logps=policy_logps, reference_logps=reference_logps, lengths=lengths,
-                               weight=weight, present=present)
+    def preference(self, seen):
         gaps = seen.rewards[:, :1] - seen.rewards[:, 1:]
-        return self.output(seen, masked_mean((1 - gaps).clamp(min=0), seen.counted, dim=-1))
+        return masked_mean((1 - gaps).clamp(min=0), seen.counted, dim=-1)
 '''
 
 

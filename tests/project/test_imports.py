@@ -13,10 +13,10 @@ from conftest import ROOT
 LEVELS = (
     ("types", "errors", "registry", "settings"),
     ("functional", "prompts"),
-    ("collate", "processor", "student", "scoring", "losses", "metrics", "teachers", "phantom", "examples"),
+    ("collate", "processor", "student", "scoring", "stores", "losses", "metrics", "teachers", "phantom", "examples"),
     ("stages", "data_modules", "callbacks", "drift"),
     ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
-    ("run", "pipeline", "evaluation", "results", "sweep", "nano", "cli", "__main__"),
+    ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")

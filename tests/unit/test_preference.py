@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 
 from apo_lightning.functional.preference import (
+    desensitize_length,
     draw_one,
     implicit_rewards,
     listwise_nll,
     pairwise_nll,
+    plackett_luce_nll,
     reward_metrics,
 )
 from tests.helpers import reference_losses as naive
 
-TERMS = [(listwise_nll, naive.listwise), (pairwise_nll, naive.pairwise)]
-both_terms = pytest.mark.parametrize("term", [listwise_nll, pairwise_nll])
+
+def ranked_nll(rewards, weight, present, smoothing=0.0):
+    """Plackett-Luce with the first teachers ranked highest."""
+    rank = torch.arange(weight.shape[1], 0, -1).expand_as(weight)
+    return plackett_luce_nll(rewards, weight, present, rank, smoothing)
+
+
+def naive_ranked(rewards, weight, present, smoothing=0.0):
+    return naive.plackett_luce(rewards, weight, present, range(len(weight), 0, -1), smoothing)
+
+
+TERMS = [(listwise_nll, naive.listwise), (pairwise_nll, naive.pairwise), (ranked_nll, naive_ranked)]
+each_term = pytest.mark.parametrize("term", [term for term, _ in TERMS])
 
 
 def f64(values) -> torch.Tensor:
@@ -89,7 +103,7 @@ def test_listwise_gradient_is_the_softmax():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@both_terms
+@pytest.mark.parametrize("term", [listwise_nll, pairwise_nll])
 def test_weight_two_is_two_teachers(term, smoothing):
     one = term(f64([[0.3, 1.1, -0.4]]), f64([[2, 1]]), yes(1, 2), smoothing)
     two = term(f64([[0.3, 1.1, 1.1, -0.4]]), f64([[1, 1, 1]]), yes(1, 3), smoothing)
@@ -98,7 +112,7 @@ def test_weight_two_is_two_teachers(term, smoothing):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@both_terms
+@each_term
 def test_huge_gaps_are_finite(term, smoothing, dtype):
     """A gap of -1e4 costs 1e4, one of +1e4 nothing; smoothing 0.1 turns these into 0.9e4 and 0.1e4."""
     rewards = torch.tensor([[0, 1e4], [0, -1e4]], dtype=dtype, requires_grad=True)
@@ -109,14 +123,14 @@ def test_huge_gaps_are_finite(term, smoothing, dtype):
     torch.testing.assert_close(rewards.grad, pull)
 
 
-@both_terms
+@each_term
 def test_small_gaps_between_large_rewards_keep_their_digits(term):
     """float32 has steps of 1/128 near 1e5; only the gap of 1 may matter: log(1 + e) = 1.3133."""
     got = term(torch.tensor([[100000.0, 100001.0]]), torch.ones(1, 1), yes(1, 1))
     assert got.item() == pytest.approx(math.log(1 + math.e), abs=1e-6)
 
 
-@both_terms
+@each_term
 def test_gap_of_21_keeps_its_tail(term):
     """log(1 + e^21) = 21 + 7.6e-10, where torch's softplus would give 21."""
     got = term(f64([[0, 21]]), f64([[1]]), yes(1, 1))
@@ -124,7 +138,7 @@ def test_gap_of_21_keeps_its_tail(term):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@both_terms
+@each_term
 def test_no_negative_is_exactly_zero(term, smoothing):
     """Nobody present, everybody of weight 0, and no columns at all."""
     rewards = f64([[3.0, 1.0], [3.0, 1.0]]).requires_grad_()
@@ -134,7 +148,7 @@ def test_no_negative_is_exactly_zero(term, smoothing):
     assert term(f64([[3.0]]), torch.zeros(1, 0).double(), yes(1, 0), smoothing).tolist() == [0]
 
 
-@both_terms
+@each_term
 def test_absent_teachers_may_hold_anything(term):
     """NaN or infinity in the reward or the weight of an absent teacher: value and gradient as without it."""
     for garbage in (math.nan, math.inf, -math.inf):
@@ -146,12 +160,63 @@ def test_absent_teachers_may_hold_anything(term):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@both_terms
+@each_term
 def test_gradcheck(term, smoothing):
     torch.manual_seed(0)
     weight, present = torch.rand(4, 3).double() + 0.1, torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 1, 0]]).bool()
     rewards = torch.randn(4, 4).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda r: term(r, weight, present, smoothing), rewards)
+
+
+def test_plackett_luce_by_hand():
+    """exp r = (2, 3, 1, 6). Ranks 7 > 5 > 0: 2/12 3/10 1/7 in the order given, 2/12 6/10 3/4 turned round. The last two
+    tied: 2/12 3/10 alone."""
+    rewards = f64([[2, 3, 1, 6]] * 3).log()
+    got = plackett_luce_nll(rewards, torch.ones(3, 3), yes(3, 3), f64([[7, 5, 0], [5, 0, 7], [9, 1, 1]]))
+    torch.testing.assert_close(got, -f64([2 / 12 * 3 / 10 / 7, 2 / 12 * 6 / 10 * 3 / 4, 2 / 12 * 3 / 10]).log())
+
+
+def test_plackett_luce_is_the_chance_of_the_order_and_all_orders_make_the_listwise_loss():
+    """Over the 24 orders of four teachers: each is the chance of drawing t+ and then the teachers so, and together they
+    are the chance that t+ comes first, which is the listwise loss."""
+    torch.manual_seed(0)
+    rewards, weight, total = torch.randn(1, 5).double(), torch.ones(1, 4).double(), 0.0
+    for order in itertools.permutations(range(4)):
+        rank = f64([[-order.index(u) for u in range(4)]])
+        got = plackett_luce_nll(rewards, weight, yes(1, 4), rank).item()
+        chance = naive.order_probability(rewards[0].tolist(), [0, *(1 + u for u in order)])
+        assert got == pytest.approx(-math.log(chance), rel=0, abs=1e-10)
+        total += math.exp(-got)
+    assert -math.log(total) == pytest.approx(listwise_nll(rewards, weight, yes(1, 4)).item(), rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_plackett_luce_of_one_rank_is_listwise_bit_for_bit(smoothing):
+    rewards, weight, present = torch.randn(9, 6), torch.rand(9, 5), torch.rand(9, 5) > 0.3
+    got = plackett_luce_nll(rewards, weight, present, torch.full((9, 5), 0.4), smoothing)
+    assert torch.equal(got, listwise_nll(rewards, weight, present, smoothing))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_plackett_luce_weight_two_is_two_tied_teachers(smoothing):
+    """For a copy that is ranked above another teacher, and for one that is ranked below."""
+    for rank in ([5, 3], [3, 5]):
+        one = plackett_luce_nll(f64([[0.3, 1.1, -0.4]]), f64([[2, 1]]), yes(1, 2), f64([rank]), smoothing)
+        twice = f64([[rank[0], *rank]])
+        two = plackett_luce_nll(f64([[0.3, 1.1, 1.1, -0.4]]), f64([[1, 1, 1]]), yes(1, 3), twice, smoothing)
+        torch.testing.assert_close(one, two)
+
+
+def test_desensitize_length_by_hand():
+    """Study 0: lengths 3, 2 and 1, of which the last does not count: l_p = 2. Study 1: nothing counts, nothing changes.
+    Tokens are counted where the mask is, so a gap is no token."""
+    tokens = f64([[1, 2, 4, 8]]).expand(2, 3, 4)
+    mask = torch.tensor([[[1, 0, 1, 1], [1, 1, 0, 0], [0, 0, 0, 1]]] * 2)
+    counted = torch.tensor([[1, 1, 0], [0, 0, 0]]).bool()
+    got = desensitize_length(tokens, mask, counted, 0.5)
+    assert got[0].tolist() == [[1, 2, 4, 4], [1, 2, 4, 8], [1, 2, 4, 8]] and torch.equal(got[1], tokens[1])
+    counted[0, 2] = True
+    assert desensitize_length(tokens, mask, counted, 0.5)[0].tolist() == [[1, 2, 2, 4], [1, 1, 2, 4], [1, 2, 4, 8]]
 
 
 def test_draw_one_is_uniform_over_the_present():

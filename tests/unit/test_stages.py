@@ -15,7 +15,7 @@ from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
 from apo_lightning.stages.base import Stage, warmup_factor
 from apo_lightning.stages.spd import SPD
-from apo_lightning.types import PREFERRED, BranchBatch
+from apo_lightning.types import PREFERRED, BranchBatch, Scores
 from tests.helpers import tiny
 
 WORDS = ("No edema.", "Edema.", "Mild pneumonia.", "Effusion: yes.", "No.", "I see no edema.", "Severe edema is seen.")
@@ -63,7 +63,12 @@ def test_the_first_update_raises_the_chosen_reward_above_the_rejected() -> None:
 def test_sft_is_not_charged_for_the_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
     stage, widths = apo("sft"), []
     score = stage.student.score
-    monkeypatch.setattr(stage.student, "score", lambda batch: (widths.append(batch.present.shape[1]), score(batch))[1])
+
+    def watched(batch: BranchBatch, slope: torch.Tensor | None) -> Scores:
+        widths.append(batch.present.shape[1])
+        return score(batch, slope)
+
+    monkeypatch.setattr(stage.student, "score", watched)
     stage.training_step(mixed(), 0)
     assert widths == [1]
 
@@ -83,7 +88,7 @@ def test_dpo_draws_the_same_teacher_when_a_step_is_done_again() -> None:
 
 def test_a_loss_that_needs_what_a_stage_lacks_is_refused_when_the_stage_is_built() -> None:
     student = tiny.student().make_trainable(seed=0)
-    with pytest.raises(ConfigError, match=r"Loss 'apo_listwise' needs .*reference_logps.*'spd'"):
+    with pytest.raises(ConfigError, match=r"Loss 'apo_listwise' needs .*reference_token_logps.*'spd'"):
         SPD(student, LOSSES["apo_listwise"](**PREFERENCE), OptimSettings(lr=1e-3), steps=1, seed=0)
 
 
@@ -102,9 +107,21 @@ def test_spd_is_the_weighted_token_mean_by_hand() -> None:
     stage.finish = lambda output, batch, **extra: output
     batch = tiny.collator()([tiny.item(0, {"a": "x", "b": "y"})])
     batch = replace(batch, weight=torch.tensor([[3.0, 1.0]]))
-    scores = type("S", (), {"logps": torch.tensor([[-8.0, -3.0]]), "lengths": torch.tensor([[4, 3]])})
-    stage.student.score = lambda _: scores
+    scores = Scores(torch.zeros(1, 2, 4), torch.tensor([[-8.0, -3.0]]), torch.tensor([[4, 3]]))
+    stage.student.score = lambda batch, slope: scores
     assert stage.training_step(batch, 0).loss.item() == pytest.approx(1.75)
+
+
+def test_the_slope_of_a_linear_loss_by_hand_and_none_for_the_others() -> None:
+    """Weights 3 and 1, texts of 4 tokens each: d loss / d logp is -3/4 / 4 and -1/4 / 4."""
+    student = tiny.student().make_trainable(seed=0)
+    stage = SPD(student, SpdNll(reduction="token_mean"), OptimSettings(lr=1e-3), steps=1, seed=0)
+    batch = tiny.collator()([tiny.item(0, {"a": "No edema.", "b": "Edema."})])
+    assert batch.branch_mask.sum(-1).tolist() == [[4, 4]]
+    slope = stage.slope(replace(batch, weight=torch.tensor([[3.0, 1.0]])))
+    torch.testing.assert_close(slope, torch.tensor([[-3 / 16, -1 / 16]]))
+    assert apo("apo_listwise").slope(mixed()) is None
+    assert apo("sft").slope(mixed())[:, 1:].abs().sum() == 0
 
 
 def test_schedule_by_hand() -> None:

@@ -1,0 +1,36 @@
+"""The preferred answer against what contradicts it, and nothing else of the teachers' answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from apo_lightning.functional.preference import listwise_nll
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.types import LossOutput
+
+
+@LOSSES.register("apo_conflict")
+@dataclass(frozen=True, kw_only=True)
+class ApoConflict(PreferenceLoss):
+    """``apo_listwise`` with ``r_u = beta sum_{i in C_u} (log pi(tau_u,i) - log ref(tau_u,i))``; ours, not the paper's.
+
+    C_u are the tokens of the sentences of tau_u that conflict with t+ in a finding or its side
+    (`metrics.conflict.conflicting_spans`), each given all tokens before it; r_+ is made of the whole of t+. What a
+    teacher says in accord with t+ is thus never pushed down. A teacher without a conflict does not count: N and
+    ``sum_u w_u = N`` run over the others, and where nobody is left the study has its nll only. ``mean`` divides by the
+    number of tokens in C_u, and ``length_alpha`` counts in C_u.
+    """
+
+    def __call__(
+        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
+        present: Tensor, conflict: Tensor,
+    ) -> LossOutput:  # fmt: skip
+        """Tensors as in `PreferenceLoss`; ``conflict`` ``[B, 1+N, T]`` bool, slot 0 unused."""
+        whole = torch.ones_like(conflict[:, :1], dtype=torch.bool)
+        compared = torch.cat([whole, conflict[:, 1:].bool()], dim=1)
+        seen = self.candidates(policy_token_logps, reference_token_logps, mask, weight, present, compared)
+        return self.output(seen, listwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing))

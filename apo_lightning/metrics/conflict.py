@@ -1,0 +1,60 @@
+"""Where one text contradicts another in the findings that both state.
+
+Two statements of a finding conflict if one says present and the other absent, or if both say present, one on the left
+and the other on the right. What is not stated contradicts nothing, and "bilateral" contradicts neither side: it agrees
+with each about the side that is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from apo_lightning.metrics.labeler import parse, sentences, sides
+
+Stated = tuple[float, str | None]
+"""What is said of a finding: 1 present or 0 absent, and the side if one is named."""
+
+
+def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> list[tuple[int, int]]:
+    """Sentences of ``text`` that contradict ``preferred``, as ``(start, end)`` character positions in ``text``.
+
+    ``preferred`` is read as a whole (its later sentences win), ``text`` sentence by sentence, so that a wrong sentence
+    counts although a later one takes it back. A sentence counts whole, whatever else it says. A refusal states nothing.
+
+    >>> text = "Left effusion. No edema."
+    >>> [text[slice(*span)] for span in conflicting_spans(text, "Effusion, edema.", ["edema", "pleural_effusion"])]
+    ['No edema.']
+    """
+    wanted = _statements(preferred, findings)
+    spans = []
+    for said in sentences(text, findings):
+        common = [name for name in said.values if name in wanted]
+        if any(_conflict((said.values[name], said.sides.get(name)), wanted[name]) for name in common):
+            spans.append((said.start, said.end))
+    return spans
+
+
+def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
+    """Share in [0, 1] of the findings stated by both texts on which they do not conflict.
+
+    0 where they have no finding in common: a text that shows no agreement ranks behind those that show some.
+
+    >>> agreement("Left effusion. No edema.", "Effusion, edema.", ["edema", "pleural_effusion", "pneumonia"])
+    0.5
+    """
+    ours, theirs = _statements(text, findings), _statements(preferred, findings)
+    common = [name for name in ours if name in theirs]
+    kept = [name for name in common if not _conflict(ours[name], theirs[name])]
+    return len(kept) / len(common) if common else 0.0
+
+
+def _statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:
+    """What a whole text states, of ``findings`` only."""
+    side = sides(text, findings)
+    return {name: (value, side.get(name)) for name, value in parse(text, findings).items() if not math.isnan(value)}
+
+
+def _conflict(one: Stated, other: Stated) -> bool:
+    (value, side), (other_value, other_side) = one, other
+    return value != other_value or {side, other_side} == {"left", "right"}

@@ -1,0 +1,108 @@
+"""How much memory a way of scoring needs, roughly, and which way to take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import distributed as dist
+from torch import nn
+
+from apo_lightning.scoring.parts import Parts, dtype_bytes
+from apo_lightning.scoring.sharding import is_sharded
+from apo_lightning.types import BranchBatch
+
+SHARE = 0.8
+"""Part of the free memory that `auto` plans with; the rest is for what the estimate does not see."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes that activations may take."""
+
+    bytes: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Budget:
+        """What is free now on the device of ``model``, cached blocks of the allocator included."""
+        device = next(model.parameters()).device
+        if device.type != "cuda":
+            return cls(int(SHARE * psutil.virtual_memory().available))
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return cls(int(SHARE * (free + cached)))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of activations.
+
+    Attributes:
+        prompt: what the prompts of the batch hold.
+        branch: what its longest answer holds, the copy of its prompt's keys and values included.
+        branches: what all answers hold.
+    """
+
+    prompt: int
+    branch: int
+    branches: int
+
+
+def estimate(parts: Parts, batch: BranchBatch) -> Estimate:
+    """Activations that the backward needs, counted from the shapes of a pre-norm decoder with a gated MLP.
+
+    Token-wise: about 16 hidden-size tensors (norms work in float32), 4 of the MLP's width, 4 of the keys' width. Each
+    answer also holds its prompt's keys and values once as stored and once repeated for the query heads. With
+    checkpointing a layer keeps its input only, and one layer at a time is whole. Without gradients only the prompt's
+    keys and values last, and one layer at a time is whole.
+    """
+    config = parts.whole.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    kv, queries, hidden = heads * width, config.num_attention_heads * width, config.hidden_size
+    whole = 16 * hidden + 4 * config.intermediate_size + 4 * kv  # a token of a layer
+    seen = 2 * (kv + queries)  # a prompt token that an answer reads, a layer
+    lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
+    prompts, tokens = batch.prefix_ids.numel(), int(lengths.sum())
+    longest, prompt = int(lengths.max()), batch.prefix_ids.shape[1]
+    rows = int((lengths > 0).sum())
+    read, kept = rows * prompt + tokens, _kept(parts, hidden)
+    layers, unit = parts.layers, dtype_bytes(parts.whole)
+
+    def held(count: int, context: int) -> int:
+        if kept is None:
+            return unit * layers * (count * whole + context * seen)
+        return unit * (layers * count * kept + count * whole + context * seen)
+
+    keys = 2 * unit * layers * prompts * kv
+    return Estimate(held(prompts, 0) + keys, held(longest, prompt + longest), held(tokens, read))
+
+
+def _kept(parts: Parts, hidden: int) -> int | None:
+    """Elements that a layer keeps of a token, where it does not keep everything."""
+    if not torch.is_grad_enabled():
+        return 0
+    layer = parts.decoder.layers[0]
+    return hidden if getattr(layer, "gradient_checkpointing", False) and layer.training else None
+
+
+def choose(parts: Parts, batch: BranchBatch, rows: int | None, budget: Budget) -> tuple[str, int | None]:
+    """Joint where the estimate fits ``budget``, else branchwise with as many answers at a time as fit, at least one.
+
+    Args:
+        rows: a limit of the user's, kept.
+
+    Returns:
+        mode and rows; under FSDP2 the most careful of all processes' choices, since all must do the same passes.
+    """
+    need = estimate(parts, batch)
+    fitting = max(1, (budget.bytes - need.prompt) // max(1, need.branch))
+    fits = need.prompt + need.branches <= budget.bytes
+    if is_sharded(parts.decoder):
+        agreed = torch.tensor([int(fits), fitting], device=batch.prefix_ids.device)
+        dist.all_reduce(agreed, op=dist.ReduceOp.MIN)
+        fits, fitting = bool(agreed[0]), int(agreed[1])
+    if fits:
+        return "joint", rows
+    return ("branchwise" if torch.is_grad_enabled() else "joint"), min(rows or fitting, fitting)

@@ -1,0 +1,84 @@
+"""What the benchmarks compute around the measurement: texts of given length, slopes, crosses, and the peak itself."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A file of benchmarks/, which is a folder of scripts, as it sees its neighbours."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return __import__(name)
+
+
+@pytest.fixture
+def common(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("common", monkeypatch)
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return load("cost", monkeypatch)
+
+
+@pytest.mark.parametrize(("prompt", "side"), [(48, 5), (450, 17), (1400, 30)])
+def test_a_batch_has_the_lengths_asked_for(common: ModuleType, prompt: int, side: int) -> None:
+    own = common.processor()
+    batch = common.to_batch(common.Setup(prompt=prompt, answer=33, negatives=2, tiny=True), own)
+    image = own.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert batch.prefix_ids.shape == (1, prompt) and batch.branch_ids.shape == (1, 3, 33)
+    assert (batch.prefix_ids == image).sum() == side**2 == batch.vision["image_grid_thw"].prod() // 4
+    assert (batch.branch_ids[0, :, -1] == own.tokenizer.eos_token_id).all()
+    assert len(set(map(tuple, batch.branch_ids[0].tolist()))) == 3
+
+
+def test_fill_ends_on_the_token(common: ModuleType) -> None:
+    tokenizer = common.processor().tokenizer
+    for count in range(12):
+        text = common.fill(tokenizer, ["cardiomegaly", "and", "something", "xylophonic"], count)
+        assert len(tokenizer(text, add_special_tokens=False)["input_ids"]) == count
+
+
+def test_steps_take_turns(common: ModuleType) -> None:
+    order: list[str] = []
+    seconds = common.alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order == ["a", "b"] * 3
+    assert [len(row) for row in seconds.values()] == [3, 3]
+    assert common.spread([4.0, 1.0, 2.0]) == {"median_s": 2.0, "min_s": 1.0, "max_s": 4.0}
+
+
+def test_slope_is_the_least_squares_line(common: ModuleType) -> None:
+    assert common.slope([1, 3, 7, 15], [5 + 2.5 * n for n in (1, 3, 7, 15)]) == pytest.approx(2.5)
+    assert common.slope([0, 1, 2], [0.0, 2.0, 1.0]) == pytest.approx(0.5)  # sum (x - 1)(y - 1) = 1, sum (x - 1)^2 = 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_is_what_a_step_holds_at_most(common: ModuleType) -> None:
+    def step() -> None:
+        torch.ones(10_000_000).sum()  # 40 MB, given back
+        torch.ones(20_000_000).sum()  # 80 MB
+
+    torch.ones(50_000_000).sum()  # a higher mark from before does not count
+    assert 75 < common.peak_mb(step) < 95
+
+
+def test_cross_meets_once(cost: ModuleType, common: ModuleType) -> None:
+    middle = common.Setup(prompt=450, negatives=7)
+    found = [(one.prompt, one.negatives) for one in cost.points(middle, [1, 7], [200, 450])]
+    assert found == [(450, 1), (450, 7), (200, 7)]
+
+
+def test_slopes_take_one_arm_of_the_cross_each(cost: ModuleType, common: ModuleType) -> None:
+    """Seconds 1 + 2 N + 0.01 P and MB 10 N + 0.5 P, at (450, 1), (450, 3), (200, 3)."""
+    places = [(450, 1), (450, 3), (200, 3)]
+    rows = [dict(mode=mode, prompt=p, negatives=n, median_s=1 + 2 * n + p / 100, peak_mb=10 * n + p / 2)
+            for mode in cost.MODES for p, n in places]  # fmt: skip
+    table = cost.slopes(pd.DataFrame(rows), common.Setup(prompt=450, negatives=3)).set_index("mode")
+    assert table.loc["joint"].tolist() == pytest.approx([2, 10, 10, 500])
+    assert len(table) == 3
