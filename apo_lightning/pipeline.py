@@ -22,6 +22,7 @@ from apo_lightning.metrics.findings import MEAN
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
+from apo_lightning.stages.spd import LOGITS
 from apo_lightning.student import Student
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.pool import TeacherPool
@@ -64,23 +65,24 @@ class Pipeline:
         """Every teacher's text for every study: from here on, all teachers are recorded ones."""
         sections = {name: {k: v for k, v in s.items() if k != "weight"} for name, s in self.cfg.teachers.items()}
         files = {
-            name: file_digest(Path(s["path"]))
+            f"{name}.{key}": file_digest(Path(s[key]))
             for name, s in sections.items()
-            if "path" in s and Path(s["path"]).is_file()
+            for key in ("path", "model", "student")
+            if s.get(key) and Path(s[key]).exists()
         }
         inputs = {"code": __version__, "data": self.fingerprint, "teachers": sections, "files": files}
         folder = self.folder.stage("collect", inputs)
         return self._once(folder, lambda: self._ask(folder))
 
     def _ask(self, folder: StageFolder) -> dict[str, Any]:
-        teachers = {
-            name: config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
-            for name, section in self.cfg.teachers.items()
-        }
+        teachers = {name: self._teacher(name) for name in self.cfg.teachers}
         if training.is_leader():
             texts = TeacherPool(teachers).collect({split: self.data.studies(split) for split in SPLITS})
             write_trajectories(folder.path / "trajectories.jsonl", texts)
         return {"teachers": list(teachers)}
+
+    def _teacher(self, name: str) -> Any:
+        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", name=name)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -162,6 +164,8 @@ class Pipeline:
         reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
         if name == "apo":
             stage.reference_cache = reference
+        if needs(loss) & LOGITS:
+            stage.hear({name: self._teacher(name).load(self.cfg.student) for name in self.teachers})
         collate = self.collator(student, self.cfg.prompt)
         self.data.connect(
             collate=collate, batch_studies=plan.batch_studies, seed=self.seed, train=stream, steps=plan.steps,

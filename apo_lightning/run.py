@@ -9,11 +9,13 @@ from pathlib import Path
 
 from apo_lightning import config, prompts, reports, results, training
 from apo_lightning.artifacts import RunFolder, digest
+from apo_lightning.errors import ConfigError
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import bind
+from apo_lightning.losses.base import bind, needs
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stages import STAGES
+from apo_lightning.stages.spd import LOGITS
 from apo_lightning.student import count_on_meta
 from apo_lightning.teachers import TEACHERS
 from data_modules import DATA
@@ -90,4 +92,21 @@ def check(cfg: ExperimentSettings) -> None:
         if any(stage in arm.stages for arm in cfg.arms.values()):
             section = getattr(cfg.stages, stage).loss
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES[stage].provides, stage)
+    _require_logits(cfg)
     count_on_meta(cfg.student)
+
+
+def _require_logits(cfg: ExperimentSettings) -> None:
+    if not any("spd" in arm.stages for arm in cfg.arms.values()):
+        return
+    name, select = cfg.stages.spd.loss["name"], cfg.pool.select
+    silent = [
+        teacher
+        for teacher, section in cfg.teachers.items()
+        if TEACHERS[section["kind"]].gives != "logits" and (not isinstance(select, list) or teacher in select)
+    ]
+    if needs(LOSSES[name]) & LOGITS and silent:
+        raise ConfigError(
+            f"stages.spd.loss '{name}' needs teachers that give logits, and {', '.join(silent)} give text. Leave them "
+            "out with pool.select, give them kind hf_logits, or use spd_nll."
+        )

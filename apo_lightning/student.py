@@ -11,7 +11,7 @@ import copy
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -153,6 +153,15 @@ class Student(nn.Module):
         how = self.settings.scorer
         budget = scoring.Budget(int(how.memory_gb * 1e9)) if how.memory_gb else None
         return scoring.score(self.model, batch, mode=how.mode, rows=how.rows, slope=slope, budget=budget)
+
+    def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], rows: scoring.RowsOf, *,
+                mixed: bool) -> Tensor:  # fmt: skip
+        """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
+        self.see(batch)
+        models = {name: teacher.model for name, teacher in teachers.items()}
+        how = self.settings.scorer
+        budget = scoring.Budget(int(how.memory_gb * 1e9)) if how.memory_gb else None
+        return scoring.compare(self.model, batch, models, rows, mixed=mixed, mode=how.mode, budget=budget)
 
     @torch.no_grad()
     def see(self, batch: PromptBatch) -> None:

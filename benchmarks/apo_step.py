@@ -80,13 +80,17 @@ def measure(setup: Setup, names: Sequence[str], weighed: Sequence[str], args: ar
     found = times(setup, names, args.repeats)
     for name in names:
         known = name in weighed and name != "floor"
-        found[name]["peak_mb"] = child_peak(name, setup, args.threads) if known else None
+        found[name]["peak_mb"] = weigh(name, setup, args) if known else None
     return found
 
 
-def flatness(setup: Setup, threads: int) -> dict[int, float]:
+def weigh(name: str, setup: Setup, args: argparse.Namespace) -> float:
+    return child_peak(name, setup, args.threads, plain_malloc=args.plain_malloc)
+
+
+def flatness(setup: Setup, args: argparse.Namespace) -> dict[int, float]:
     """Peak of branchwise, one answer at a time, over N."""
-    return {n: child_peak("branchwise_1", replace(setup, negatives=n), threads) for n in (3, 7, 15)}
+    return {n: weigh("branchwise_1", replace(setup, negatives=n), args) for n in (3, 7, 15)}
 
 
 def ratios(found: Mapping[str, Row]) -> list[tuple[str, float]]:
@@ -153,6 +157,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mlp", type=int, default=Setup.mlp, help="width inside the MLPs of the decoder")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *TRL], default=[*OURS, *TRL])
     parser.add_argument("--skip-trl", action="store_true")
+    parser.add_argument("--plain-malloc", action="store_true", help="peaks include what glibc keeps of freed memory")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the code")
     parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
@@ -175,11 +180,15 @@ def main() -> None:
     for setup in setups:
         weighed = names[:1] + names[-1:] if args.quick else names  # a fresh process takes ten seconds to start
         found = measure(setup, names, weighed, args)
-        flat = flatness(setup, args.threads) if "branchwise_1" in weighed else {}
+        flat = flatness(setup, args) if "branchwise_1" in weighed else {}
         show(setup, found, flat)
         rows += [dict(prompt=setup.prompt, contender=name, **row) for name, row in found.items()]
         rows += [dict(prompt=setup.prompt, contender=f"branchwise_1 N={n}", peak_mb=mb) for n, mb in flat.items()]
-        write(args.out, rows, dict(machine=machine(args.threads), setups=[asdict(one) for one in setups]))
+        write(
+            args.out,
+            rows,
+            dict(machine=machine(args.threads), plain_malloc=args.plain_malloc, setups=[asdict(one) for one in setups]),
+        )
 
 
 if __name__ == "__main__":

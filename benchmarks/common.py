@@ -225,10 +225,13 @@ def _status(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
-def child_peak(name: str, setup: Setup, threads: int) -> float:
+def child_peak(name: str, setup: Setup, threads: int, *, plain_malloc: bool = False) -> float:
     """Peak of contender ``name`` in a fresh process. Freed blocks of 64 KiB and more go back to the system at once
-    there, so that the mark is what the step holds, not what the allocator keeps."""
-    environment = os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    there, so that the mark is what the step holds; with ``plain_malloc`` it is also what glibc keeps of what was freed,
+    which grows with the number of passes."""
+    give_back = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    environment = {key: value for key, value in os.environ.items() if key not in give_back}
+    environment |= {} if plain_malloc else give_back
     script = Path(__file__).with_name("apo_step.py")
     call = [sys.executable, str(script), "--peak-of", name, "--setup", json.dumps(asdict(setup))]
     done = subprocess.run(

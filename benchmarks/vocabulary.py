@@ -100,7 +100,8 @@ def show(options: argparse.Namespace) -> None:
         found = seconds(inputs(options.timed, options.hidden, options.vocab, head), options.repeats)
         ratio = found["chunked"] / found["plain"]
         times.add_row(head, f"{options.timed:,}", f"{found['plain']:.2f}", f"{found['chunked']:.2f}", f"{ratio:.2f}")
-        rows = [("plain", options.timed)] + [(w, n * options.tokens) for w in list(WAYS)[1:] for n in (1, 2)]
+        chunked = ["chunked", "jensen_shannon"] if head == "frozen" else ["chunked"]
+        rows = [("plain", options.timed)] + [(way, n * options.tokens) for way in chunked for n in (1, 2)]
         for way, tokens in rows:
             extra = extra_mb_apart(way, [tokens, options.hidden, options.vocab], head, options.threads)
             memory.add_row(head, f"{tokens:,}", way, f"{extra:,.0f}")

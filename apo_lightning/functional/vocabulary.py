@@ -20,8 +20,8 @@ the derivative, which the caller overwrites. A row's value must depend on that r
 the second may be None.
 """
 
-CHUNK_BYTES = 34 << 20
-"""Bytes of one ``[c, V]`` float32 buffer. Up to 32 MiB the C library may keep what is freed, in pieces: memory grows."""
+CHUNK_BYTES = 33 << 20
+"""Bytes of one ``[c, V]`` float32 buffer: just above 32 MiB, up to which glibc may keep what is freed, in pieces."""
 
 
 def head_token_logps(
@@ -85,7 +85,8 @@ def head_rows(
     gradient is added up in one ``[V, H]`` buffer, in float32 where the head has fewer bits. Where nothing asks for a
     gradient no derivative is formed. A second backward through the same graph is right, and slower.
 
-    The matmul runs in the dtype that `torch.nn.functional.linear` would use, autocast included.
+    The matmul runs in the dtype that `torch.nn.functional.linear` would use, autocast included; a head of another dtype
+    is then cast once a call. Every chunk reads the whole head once: on an accelerator, give ``chunk_bytes`` more.
 
     Args:
         hidden: ``[M, H]``.

@@ -6,13 +6,15 @@ gradients. `score` is the door; `modes` has the ways through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from apo_lightning.scoring import modes
-from apo_lightning.scoring.branches import Chunk, plan
+from apo_lightning.scoring.branches import Chunk, places, plan
+from apo_lightning.scoring.divergences import RowsOf, divergences
 from apo_lightning.scoring.memory import Budget, choose
 from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, model_inputs, prompt_positions
 from apo_lightning.scoring.prefix import Prefix, read_prompts
@@ -20,7 +22,7 @@ from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_p
 from apo_lightning.scoring.vision import as_encoder_outputs, see
 from apo_lightning.types import BranchBatch, Scores
 
-__all__ = ["Budget", "Parts", "as_encoder_outputs", "model_inputs", "score", "see"]
+__all__ = ["Budget", "Parts", "RowsOf", "as_encoder_outputs", "compare", "model_inputs", "score", "see"]
 
 
 def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None,
@@ -43,32 +45,58 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
     Raises:
         ValueError: unknown mode, or a prompt that ends in an image.
     """
+    parts = Parts.of(model)
+    mode, rows = _way(parts, batch, mode, rows, budget)
+    chunks = plan(batch, rows)
+    known = slope is not None and torch.is_grad_enabled() and not is_sharded(parts.decoder)
+    if not chunks:
+        flat = batch.weight.new_zeros(0)
+    elif mode == "branchwise" and known:
+        flat = _at_once(parts, batch, chunks, slope)
+    else:
+        flat = modes.vocabulary(parts, _hidden(parts, batch, chunks, mode), batch, chunks)
+    token = torch.zeros(batch.branch_ids.shape, dtype=flat.dtype, device=flat.device)
+    token = token.index_put(places(chunks, flat.device), flat)
+    return Scores(token, token.sum(-1), (batch.branch_mask * batch.present[..., None]).sum(-1))
+
+
+def compare(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], rows: RowsOf, *, mixed: bool,
+            mode: str = "joint", budget: Budget | None = None) -> Tensor:  # fmt: skip
+    """Divergence between teachers' and ``model``'s token distributions, ``[B, U, T]``; see `divergences`. Each teacher
+    looks at the images with its own tower."""
+    known = {id(model): batch.features}
+
+    def hidden_of(who: nn.Module, asked: BranchBatch, chunks: Sequence[Chunk]) -> Tensor:
+        parts, asked = Parts.of(who), replace(asked, features=known.get(id(who)))
+        way, _ = _way(parts, asked, mode, None, budget)
+        return _hidden(parts, asked, chunks, way)
+
+    return divergences(model, batch, teachers, rows, mixed=mixed, hidden_of=hidden_of)
+
+
+def _way(
+    parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: Budget | None
+) -> tuple[str, int | None]:
+    """Mode and rows that are meant."""
     if mode not in ("auto", "joint", "branchwise", "separate"):
         raise ValueError(f"mode must be one of auto, joint, branchwise, separate, got '{mode}'")
-    parts = Parts.of(model)
-    allow_cache_under_checkpointing(parts.decoder)
     if mode == "auto":
         mode, rows = choose(parts, batch, rows, budget or Budget.of(parts.whole))
-    chunks = plan(batch, rows or (1 if mode == "branchwise" else None))
-    flat = _token_logps(parts, batch, chunks, mode, slope) if chunks else batch.weight.new_zeros(0)
-    return _placed(flat, batch, chunks)
+    return mode, rows or (1 if mode == "branchwise" else None)
 
 
-def _token_logps(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str, slope: Tensor | None) -> Tensor:
+def _hidden(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str) -> Tensor:
+    """Hidden states that predict the scored tokens, chunk by chunk, ``[M, H]``."""
+    allow_cache_under_checkpointing(parts.decoder)
     see(parts, batch)
     features = batch.features or []
     if mode == "separate":
-        hidden = modes.separate(parts, features, prompt_positions(parts, batch), batch, chunks)
-        return modes.vocabulary(parts, hidden, batch, chunks)
-    prefix, sharded = read_prompts(parts, batch, features), is_sharded(parts.decoder)
-    if mode == "branchwise" and slope is not None and torch.is_grad_enabled() and not sharded:
-        by_token = torch.cat([_by_token(chunk, slope) for chunk in chunks])
-        leaves = (*prefix.tensors, *parts.trained)
-        return modes.BackedUpAtOnce.apply(parts, prefix, batch, chunks, by_token, *leaves)
+        return modes.separate(parts, features, prompt_positions(parts, batch), batch, chunks)
+    prefix = read_prompts(parts, batch, features)
     run = modes.branchwise if mode == "branchwise" else modes.joint
-    if sharded:
-        return _sharded(parts, prefix, batch, chunks, run)
-    return modes.vocabulary(parts, run(parts, prefix, batch, chunks), batch, chunks)
+    if not is_sharded(parts.decoder):
+        return run(parts, prefix, batch, chunks)
+    return _sharded(parts, prefix, batch, chunks, run)
 
 
 def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk],
@@ -80,25 +108,14 @@ def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[
         hold_back_sync(parts.decoder, prefix.last)
     hidden = run(parts, prefix, batch, [*chunks, *list(chunks[:1]) * extra])
     real = sum(map(sum, (chunk.lengths for chunk in chunks)))
-    flat = modes.vocabulary(parts, hidden[:real], batch, chunks)
-    return flat + 0 * (hidden[real:].sum() + prefix.last.sum())
+    return hidden[:real] + 0 * (hidden[real:].sum() + prefix.last.sum())
 
 
-def _by_token(chunk: Chunk, slope: Tensor) -> Tensor:
-    lengths = torch.tensor(chunk.lengths, device=slope.device)
-    return slope[chunk.studies, chunk.branches].repeat_interleave(lengths)
-
-
-def _placed(flat: Tensor, batch: BranchBatch, chunks: Sequence[Chunk]) -> Scores:
-    """Line of scored tokens ``[M]`` to ``[B, U, T]``."""
-    steps = torch.arange(batch.branch_ids.shape[-1], device=flat.device)
-    place = [
-        torch.stack([chunk.studies[i].expand(n), chunk.branches[i].expand(n), steps[:n]])
-        for chunk in chunks
-        for i, n in enumerate(chunk.lengths)
-    ]
-    token = torch.zeros(batch.branch_ids.shape, dtype=flat.dtype, device=flat.device)
-    if place:
-        token = token.index_put(tuple(torch.cat(place, 1)), flat)
-    lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
-    return Scores(token, token.sum(-1), lengths)
+def _at_once(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], slope: Tensor) -> Tensor:
+    """Log-prob of each scored token ``[M]``, every chunk backed up as soon as it has run."""
+    allow_cache_under_checkpointing(parts.decoder)
+    see(parts, batch)
+    prefix = read_prompts(parts, batch, batch.features or [])
+    b, u, _ = places(chunks, slope.device)
+    leaves = (*prefix.tensors, *parts.trained)
+    return modes.BackedUpAtOnce.apply(parts, prefix, batch, chunks, slope[b, u], *leaves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,3 +77,14 @@ def hidden_states(parts: Parts, prefix: Prefix, batch: BranchBatch, chunk: Chunk
         past_key_values=prefix.cache(chunk.studies, start), use_cache=False,
     )  # fmt: skip
     return chunk.scored(output.last_hidden_state)
+
+
+def places(chunks: Sequence[Chunk], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Study, branch and token ``[M]`` each of the scored tokens, in the order in which chunks give them."""
+    longest = torch.arange(max((chunk.lengths[0] for chunk in chunks), default=0), device=device)
+    rows = [
+        torch.stack([chunk.studies[i].expand(n), chunk.branches[i].expand(n), longest[:n]])
+        for chunk in chunks
+        for i, n in enumerate(chunk.lengths)
+    ]
+    return tuple(torch.cat(rows, 1)) if rows else (longest, longest, longest)

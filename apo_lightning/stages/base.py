@@ -111,7 +111,7 @@ class Stage(LightningModule):
 
 
 def _shard(student: Student, mesh: Any) -> None:
-    """Spread decoder layers one by one and the rest as the root, whose forward is `Student.score`."""
+    """Spread decoder layers one by one and the rest as the root, whose forward is `Student.score` or `compare`."""
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     if isinstance(student, FSDPModule):
@@ -121,4 +121,5 @@ def _shard(student: Student, mesh: Any) -> None:
             for layer in module.layers:
                 fully_shard(layer, mesh=mesh)
     fully_shard(student, mesh=mesh)
-    register_fsdp_forward_method(student, "score")
+    for method in ("score", "compare"):
+        register_fsdp_forward_method(student, method)

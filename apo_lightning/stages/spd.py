@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import nn
 
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
+from apo_lightning.student import Student
 from apo_lightning.types import BranchBatch, Scores
+
+LOGITS = frozenset({"divergence", "mixture_divergence"})
+"""What can be provided only where every teacher gives logits."""
 
 
 @STAGES.register("spd")
 class SPD(Stage):
-    """`min sum_u w_u KL(pi_u || q)`; for teachers that give text, the weighted likelihood of their trajectories. One
-    branch a teacher; a study that lacks a teacher has fewer."""
+    """`min sum_u w_u KL(pi_u || q)`; for teachers that give text, the weighted likelihood of their trajectories; for
+    teachers that give logits, a divergence at every token. One branch a teacher; a study that lacks a teacher has
+    fewer."""
 
     name = "spd"
-    provides = frozenset({"logps", "token_logps", "lengths", "mask", "weight", "present"})
+    provides = frozenset({"logps", "token_logps", "lengths", "mask", "weight", "present"}) | LOGITS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.names, self.models = [], nn.ModuleList()
+
+    def hear(self, teachers: Mapping[str, Student]) -> None:
+        """Give the stage the frozen models of teachers that give logits."""
+        self.names, self.models = list(teachers), nn.ModuleList(teachers.values())
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        self.models.eval()
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
+        if self.wanted & LOGITS:
+            return self.finish(self.ask(self._compared(batch)), batch)
         scores = self.student.score(batch, self.slope(batch))
         return self.finish(self.ask(self.quantities(batch, scores)), batch)
 
@@ -26,3 +48,9 @@ class SPD(Stage):
             logps=scores.logps, token_logps=scores.token_logps, lengths=scores.lengths, mask=batch.branch_mask,
             weight=batch.weight, present=batch.present,
         )  # fmt: skip
+
+    def _compared(self, batch: BranchBatch) -> dict[str, Any]:
+        name = next(iter(self.wanted & LOGITS))
+        teachers = dict(zip(self.names, self.models, strict=True))
+        values = self.student.compare(batch, teachers, self.loss.rows, mixed=name == "mixture_divergence")
+        return {name: values, "mask": batch.branch_mask, "weight": batch.weight, "present": batch.present}

@@ -38,7 +38,9 @@ def _simulated(folder: Path) -> dict[str, Any]:
             "stream_drift": {"kind": "sudden", "size": 0.5}, "step_drift": 0.3}  # fmt: skip
 
 
-NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {"recorded": _recorded, "simulated": _simulated}
+NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "recorded": _recorded, "simulated": _simulated, "hf_logits": _recorded,
+}  # fmt: skip
 
 
 @pytest.fixture(params=sorted(TEACHERS))

@@ -1,0 +1,108 @@
+"""How far teachers' token distributions are from the student's, on the tokens of the branches; nobody ever holds a
+``[tokens, vocabulary]`` tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from apo_lightning.functional.teacher_logits import FullTeacher, head_logits, mixture
+from apo_lightning.functional.vocabulary import RowFunction, head_rows
+from apo_lightning.scoring.branches import Chunk, places, plan
+from apo_lightning.scoring.parts import Parts
+from apo_lightning.types import BranchBatch
+
+HiddenOf = Callable[[nn.Module, BranchBatch, Sequence[Chunk]], Tensor]
+RowsOf = Callable[[FullTeacher], RowFunction]
+
+
+@dataclass(frozen=True)
+class _States:
+    """Hidden states of a model ``[M, H]`` with the place ``[M]`` of each token in ``[B, U, T]``, ascending."""
+
+    hidden: Tensor
+    place: Tensor
+    parts: Parts
+
+    def at(self, place: Tensor) -> Tensor:
+        return self.hidden[torch.searchsorted(self.place, place)]
+
+    def teacher(self, place: Tensor, vocabulary: int) -> FullTeacher:
+        head = self.parts.head
+        return head_logits(self.at(place), head.weight, bias=getattr(head, "bias", None), vocabulary=vocabulary)
+
+
+def divergences(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], rows: RowsOf, *,
+                mixed: bool, hidden_of: HiddenOf) -> Tensor:  # fmt: skip
+    """Divergence between teachers and ``model`` at every scored token.
+
+    Args:
+        model: the student, with gradients where they are enabled.
+        batch: branches whose ``sources`` name teachers.
+        teachers: frozen models with the student's tokenizer and image layout, by name.
+        rows: the divergence of one teacher (`functional.divergence.divergence_rows`).
+        mixed: compare with the weighted mixture of the study's teachers everywhere, instead of teacher u alone on
+            branch u.
+        hidden_of: hidden states of the scored tokens of some chunks under a model.
+
+    Returns:
+        ``[B, U, T]`` float32, 0 where nothing is scored.
+
+    Raises:
+        ValueError: a branch is of a teacher without a model.
+    """
+    owner, names = _owners(batch, teachers), list(teachers)
+    student = _states(model, batch, hidden_of)
+    shape = batch.branch_ids.shape
+    out = torch.zeros(shape.numel(), device=batch.branch_ids.device)
+    vocabulary = min(len(Parts.of(known).head.weight) for known in (model, *teachers.values()))
+    with torch.no_grad():
+        # A teacher speaks on its own branches, or on all of them where distributions are mixed.
+        asked = {u: batch if mixed else replace(batch, present=batch.present & (owner == u)) for u in range(len(names))}
+        heard = {u: _states(teachers[names[u]], own, hidden_of) for u, own in asked.items() if own.present.any()}
+    if mixed:
+        share = _shares(batch, owner, len(names))[student.place // (shape[1] * shape[2])]
+        every = [heard[u].teacher(student.place, vocabulary) for u in heard]
+        return _filled(out, student, student.place, rows(mixture(every, share[:, list(heard)]))).view(shape)
+    for states in heard.values():
+        out = _filled(out, student, states.place, rows(states.teacher(states.place, vocabulary)))
+    return out.view(shape)
+
+
+def _filled(out: Tensor, student: _States, place: Tensor, function: RowFunction) -> Tensor:
+    head = student.parts.head
+    return out.index_put(
+        (place,), head_rows(student.at(place), head.weight, function, bias=getattr(head, "bias", None))
+    )
+
+
+def _states(model: nn.Module, batch: BranchBatch, hidden_of: HiddenOf) -> _States:
+    chunks = plan(batch, None)
+    hidden = hidden_of(model, batch, chunks)
+    b, u, t = places(chunks, batch.branch_ids.device)
+    place, order = torch.sort((b * batch.branch_ids.shape[1] + u) * batch.branch_ids.shape[2] + t)
+    return _States(hidden[order], place, Parts.of(model))
+
+
+def _owners(batch: BranchBatch, teachers: Mapping[str, nn.Module]) -> Tensor:
+    """``[B, U]`` number of the teacher of each branch, -1 where there is none."""
+    numbers = {name: u for u, name in enumerate(teachers)}
+    owner = torch.full(batch.present.shape, -1, device=batch.present.device)
+    for b, row in enumerate(batch.sources):
+        for u, name in enumerate(row):
+            if name not in numbers:
+                raise ValueError(
+                    f"branch '{name}' of study '{batch.studies[b]}' has no model; there are: {', '.join(numbers)}"
+                )
+            owner[b, u] = numbers[name]
+    return owner
+
+
+def _shares(batch: BranchBatch, owner: Tensor, teachers: int) -> Tensor:
+    """``[B, N]`` weight of each teacher in a study, 0 where it did not answer."""
+    weight = torch.where(batch.present, batch.weight, 0)
+    share = torch.zeros(len(batch), teachers + 1, device=weight.device).scatter_add(1, owner + 1, weight)
+    return share[:, 1:]

@@ -1,0 +1,42 @@
+"""A local model whose token distributions can be asked for: texts from a file, distributions from the model itself.
+
+The texts are what this model (or another) wrote, in the form that `recorded` reads; the distributions are taken on
+those texts while the student trains. The model must have the student's tokenizer and image layout, as a larger model of
+the student's family, or a student of an earlier run, has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from apo_lightning.settings import StudentSettings
+from apo_lightning.student import Student
+from apo_lightning.teachers import TEACHERS
+from apo_lightning.teachers.recorded import Recorded
+
+
+@TEACHERS.register("hf_logits")
+@dataclass(frozen=True)
+class HfLogits(Recorded):
+    """`Recorded` texts with a model behind them.
+
+    Attributes:
+        model: as ``student.model``: ``nano``, a folder, or a hub name; not given: the student's own base.
+        student: folder of a saved student whose adapters lie over it (``<run>/<arm>/seed<k>/<stage>/student``).
+    """
+
+    model: str | None = None
+    student: str | None = None
+
+    gives: ClassVar[str] = "logits"
+
+    def load(self, settings: StudentSettings) -> Student:
+        """The frozen model, in the precision and with the pixel limits of the student that learns from it.
+
+        Raises:
+            ConfigError, ArtifactError: the model or the saved student cannot be read.
+        """
+        own = replace(settings, model=self.model or settings.model)
+        return Student.load(own, Path(self.student) if self.student else None)
