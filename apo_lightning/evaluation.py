@@ -67,7 +67,8 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
     writer = Writer(student, seed=pipeline.seed, max_new_tokens=plan.max_new_tokens)
     collate = pipeline.collator(student, pipeline.cfg.prompt)
-    texts = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
+    answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
+    texts = {study: written[0] for study, written in answers.items()}
     rows = score_texts(texts, studies, findings) + _likelihoods(pipeline, student, before)
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])

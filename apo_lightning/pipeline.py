@@ -18,6 +18,7 @@ from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
+from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.findings import MEAN
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
@@ -215,18 +216,23 @@ class Pipeline:
         asked = examples.informed([s for name in plan.splits for s in self.data.studies(name)], self.heard)
         writer = SelfDistill(
             student, seed=self.seed, max_new_tokens=plan.max_new_tokens, sample=plan.sample,
-            temperature=plan.temperature, top_p=plan.top_p,
+            temperature=plan.temperature, top_p=plan.top_p, samples=plan.samples,
         )  # fmt: skip
         collate = self.collator(student, plan.prompt)
+        asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
         texts = self.answers(writer, asked, collate, plan.batch_studies, folder)
-        rows = [{"study": e.study.id, "text": texts[e.study.id], "split": split[e.study.id]} for e in asked]
+        rows = [
+            {"study": e.study.id, "text": most_agreed(texts[e.study.id], self.data.findings),
+             "split": split[e.study.id], **({"samples": texts[e.study.id]} if plan.samples > 1 else {})}
+            for e in asked
+        ]  # fmt: skip
         if training.is_leader():
             write_jsonl(folder.path / "preferred.jsonl", rows)
         return {"studies": len(rows), "cut": dict(collate.cut)}
 
     def answers(
         self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder
-    ) -> dict[str, str]:
+    ) -> dict[str, list[str]]:
         """Texts by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
         total, done = -(-len(asked) // size), filed.done()

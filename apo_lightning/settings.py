@@ -138,13 +138,19 @@ class SelfDistillSettings:
     sample: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
+    samples: int = 1
+    """Texts a study; of several, t+ is the one that agrees best with the others in what it states."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
 
     def __post_init__(self) -> None:
         _positive(
             batch_studies=self.batch_studies, max_new_tokens=self.max_new_tokens, temperature=self.temperature,
-            top_p=self.top_p,
+            top_p=self.top_p, samples=self.samples,
         )  # fmt: skip
+        if self.samples != REQUIRED and self.samples > 1 and not self.sample:
+            raise ValueError(
+                f"samples must be 1 unless sample is true (greedy texts are all the same), got {self.samples}"
+            )
 
 
 @dataclass

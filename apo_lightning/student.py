@@ -186,17 +186,25 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def generate(self, batch: PromptBatch, *, max_new_tokens: int, sample: bool = False, temperature: float = 1.0,
-                 top_p: float = 1.0) -> list[str]:  # fmt: skip
-        """One answer a prompt, greedy unless ``sample``; special tokens are left out of the text."""
-        choice = dict(do_sample=True, temperature=temperature, top_p=top_p) if sample else dict(do_sample=False)
+                 top_p: float = 1.0, samples: int = 1) -> list[list[str]]:  # fmt: skip
+        """``samples`` answers to each prompt, greedy unless ``sample``; special tokens are left out of the text."""
         self.see(batch)
+        choice = dict(do_sample=True, temperature=temperature, top_p=top_p) if sample else dict(do_sample=False)
         inputs = scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or []))
         ids = self.model.generate(
-            **inputs, **choice, max_new_tokens=max_new_tokens,
-            eos_token_id=self.processor.tokenizer.eos_token_id, pad_token_id=self.processor.tokenizer.pad_token_id,
+            **inputs, **choice, max_new_tokens=max_new_tokens, num_return_sequences=samples,
+            eos_token_id=self.stop_tokens, pad_token_id=self.processor.tokenizer.pad_token_id,
         )  # fmt: skip
         answers = ids[:, batch.prefix_ids.shape[1] :]
-        return [text.strip() for text in self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
+        texts = [text.strip() for text in self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
+        return [texts[i : i + samples] for i in range(0, len(texts), samples)]
+
+    @property
+    def stop_tokens(self) -> list[int]:
+        """Ids that end an answer: the tokenizer's end of turn and what the model's own generation settings name."""
+        named = self.model.generation_config.eos_token_id
+        named = named if isinstance(named, list) else [named]
+        return sorted({self.processor.tokenizer.eos_token_id, *(i for i in named if i is not None)})
 
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are

@@ -29,9 +29,9 @@ class TrajectoryWriter(Callback):
         scratch.write_text(json.dumps({"studies": outputs.studies, "texts": outputs.texts}))
         scratch.replace(scratch.with_suffix(".json"))
 
-    def texts(self) -> dict[str, str]:
-        """Study id to text, over all batches on disk."""
-        found: dict[str, str] = {}
+    def texts(self) -> dict[str, list[str]]:
+        """Study id to its texts, over all batches on disk."""
+        found: dict[str, list[str]] = {}
         for path in sorted(self.parts.glob("*.json")):
             part = json.loads(path.read_text())
             found.update(zip(part["studies"], part["texts"], strict=True))

@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from apo_lightning.scoring.parts import Parts, prompt_positions, token_types
+from apo_lightning.scoring.sharding import is_sharded
 from apo_lightning.scoring.vision import Features, as_encoder_outputs
 from apo_lightning.types import PromptBatch
 
@@ -44,14 +45,15 @@ class Prefix:
         keys, values: one tensor ``[B, heads, P-1, head_dim]`` a layer.
         mask: ``[B, P-1]`` bool, True on real tokens (padding is on the left).
         positions: ``[B]`` or ``[3, B]`` position of the last prompt token.
-        last: ``[B, P-1, H]`` hidden states after the last layer; no branch reads them.
+        last: ``[B, P-1, H]`` hidden states after the last layer, under FSDP2. No branch reads them, and holding them
+            holds the activations of half a layer.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     mask: Tensor
     positions: Tensor
-    last: Tensor
+    last: Tensor | None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -92,4 +94,5 @@ def read_prompts(parts: Parts, batch: PromptBatch, features: list[Features]) -> 
         position_ids=positions[..., :-1], past_key_values=cache, mm_encoder_outputs=as_encoder_outputs(features),
     )  # fmt: skip
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return Prefix(keys, values, mask, positions[..., -1], output.last_hidden_state)
+    last = output.last_hidden_state if is_sharded(parts.decoder) else None
+    return Prefix(keys, values, mask, positions[..., -1], last)
