@@ -14,9 +14,9 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.sizes import count_on_meta
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.spd import LOGITS
-from apo_lightning.student import count_on_meta
 from apo_lightning.teachers import TEACHERS
 from data_modules import DATA
 from data_modules.base import CXRDataModule

@@ -21,8 +21,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
-from transformers.integrations.bitsandbytes import replace_with_bnb_linear
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning import scoring
 from apo_lightning.errors import ArtifactError, ConfigError
@@ -272,39 +271,3 @@ def _without_newest(model: PeftModel) -> Iterator[None]:
         model.base_model.set_adapter(names)
         for key, parameter in model.named_parameters():
             parameter.requires_grad_(key in trainable)
-
-
-def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
-    """Build the student with its adapter without any memory.
-
-    Returns:
-        number of parameters in all, and of those that are trained.
-
-    Raises:
-        ConfigError: the architecture is not known here, or is not one that this project can adapt.
-    """
-    with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(_architecture(settings.model))
-    total = sum(parameter.numel() for parameter in model.parameters())
-    if settings.adapter.kind == "full":
-        return total, sum(p.numel() for p in model.get_decoder().parameters())
-    if settings.adapter.kind == "qlora":
-        model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
-    targets = language_linears(model)
-    with torch.device("meta"):
-        adapted = get_peft_model(
-            model, LoraConfig(r=settings.adapter.r, lora_alpha=settings.adapter.alpha, target_modules=targets)
-        )
-    return total, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
-
-
-def _architecture(model: str) -> Any:
-    """Configuration of a model: from its folder or cache; for the paper's student from the copy beside this file."""
-    known = Path(__file__).parent / "assets" / "architectures" / f"{model.replace('/', '--')}.json"
-    try:
-        return AutoConfig.from_pretrained(known if known.exists() else locate(model))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
-            f"({str(error).splitlines()[0]})"
-        ) from error

@@ -58,10 +58,10 @@ def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
     writer = TrajectoryWriter(str(tmp_path))
     for number, texts in ((2, ["c"]), (0, ["a", "b"])):
         studies = [f"s{number}{i}" for i in range(len(texts))]
-        writer.on_predict_batch_end(None, None, Written(number, studies, texts), None, 0)
+        writer.on_predict_batch_end(None, None, Written(number, studies, [[text] for text in texts]), None, 0)
     (tmp_path / "parts" / "000005.tmp").write_text("{")  # a kill in the middle of a write
     assert writer.done() == {0, 2}
-    assert writer.texts() == {"s00": "a", "s01": "b", "s20": "c"}
+    assert writer.texts() == {"s00": ["a"], "s01": ["b"], "s20": ["c"]}
 
 
 class Pair(LightningModule):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from apo_lightning.metrics import labeler
-from apo_lightning.metrics.conflict import agreement, conflicting_spans
+from apo_lightning.metrics.conflict import agreement, conflicting_spans, most_agreed
 from apo_lightning.phantom import wording
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.types import Detail
@@ -108,3 +108,10 @@ def test_spans_of_the_published_trajectories_say_what_the_labeler_reads() -> Non
             assert (alone.values, alone.sides) == (sentence.values, sentence.sides)
             seen += 1
     assert seen > 20
+
+
+def test_of_several_texts_the_one_that_agrees_best_with_the_others() -> None:
+    """Edema: yes, yes, no. Each yes agrees with the other, the no and the refusal with none."""
+    texts = ["I cannot say.", "No edema.", "Mild edema.", "Edema is present."]
+    assert most_agreed(texts, FINDINGS) == "Mild edema."
+    assert most_agreed(["alone"], FINDINGS) == "alone"

@@ -16,8 +16,10 @@ def alone(model: torch.nn.Module, place: int, text: str) -> torch.Tensor:
     batch = tiny.collator()([tiny.item(place, {"a": text})])
     ids = torch.cat([batch.prefix_ids, batch.branch_ids[:, 0]], 1)
     pad = tiny.processor().tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=batch.vision["pixel_values"],
-                   image_grid_thw=batch.vision["image_grid_thw"], mm_token_type_ids=(ids == pad).int()).logits[0]  # fmt: skip
+    types = (ids == pad).int()
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), mm_token_type_ids=types, **batch.vision).logits[
+        0
+    ]
     start = batch.prefix_ids.shape[1]
     return torch.stack([logits[i - 1].log_softmax(-1)[ids[0, i]] for i in range(start, ids.shape[1])])
 

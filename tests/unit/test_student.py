@@ -9,7 +9,8 @@ import torch
 
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student, count_on_meta, language_linears, read_record
+from apo_lightning.sizes import count_on_meta
+from apo_lightning.student import Student, language_linears, read_record
 from tests.helpers import tiny
 
 ITEMS = [({"a": "No edema.", "b": "Mild left pneumonia."}), ({"a": "Effusion."})]
@@ -80,7 +81,23 @@ def test_generation_stops_and_is_greedy(tmp_path: Path) -> None:
     prompts = tiny.collator()([tiny.item(i, {}) for i in range(2)])
     texts = student.generate(prompts, max_new_tokens=6)
     assert texts == student.generate(prompts, max_new_tokens=6)
-    assert len(texts) == 2
+    assert [len(written) for written in texts] == [1, 1]
+
+
+def test_several_samples_are_seeded_and_differ() -> None:
+    student = tiny.student()
+    prompts, written = tiny.collator()([tiny.item(i, {}) for i in range(2)]), []
+    for _ in range(2):
+        torch.manual_seed(3)
+        written.append(student.generate(prompts, max_new_tokens=6, sample=True, samples=3))
+    assert written[0] == written[1]
+    assert [len(set(texts)) for texts in written[0]] == [3, 3]
+
+
+def test_an_answer_ends_at_any_of_the_stop_tokens() -> None:
+    student = tiny.student()
+    student.model.generation_config.eos_token_id = [7, 9]
+    assert student.stop_tokens == sorted({7, 9, student.processor.tokenizer.eos_token_id})
 
 
 def test_the_7b_student_and_its_adapter_have_the_published_sizes() -> None:
