@@ -8,15 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-
-from apo_lightning.errors import ArtifactError
+from torch import Tensor
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -51,58 +47,6 @@ def branch_key(prompt: bytes, branch_ids: Sequence[int]) -> bytes:
     total = hashlib.sha256(b"branch")
     _add_parts(total, [prompt, _packed(branch_ids)])
     return total.digest()
-
-
-def weights_key(model: nn.Module) -> str:
-    """Key of a loaded, frozen model: names, dtypes, shapes and bytes of all parameters and buffers.
-
-    4-bit weights count with their scales. What no tensor shows (number of heads, epsilons) is not in it: the identity
-    of a store needs the configuration's hash beside this one. Take it before the first forward pass: bitsandbytes
-    may pack 4-bit weights anew there, on a CPU.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        ValueError: a parameter requires a gradient, so that the key would change with every step.
-    """
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if trained:
-        raise ValueError(
-            f"weights_key is for frozen models, but {len(trained)} parameters require a gradient, {trained[0]} first. "
-            "Take the key before the model is made trainable, or of its frozen copy."
-        )
-    total = hashlib.sha256(b"weights")
-    _add_tensors(total, chain(model.named_parameters(), model.named_buffers(), _scales(model)))
-    return total.hexdigest()
-
-
-def folder_key(path: Path) -> str:
-    """Key of a saved model: names and contents of all files of a folder, or one file's content.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        ArtifactError: there is no file.
-    """
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    if not files or not files[0].exists():
-        raise ArtifactError(f"{path} holds no file. Name the folder of a saved model.")
-    total = hashlib.sha256()
-    for file in files:
-        total.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as source:
-            total.update(hashlib.file_digest(source, "sha256").digest())
-    return total.hexdigest()
-
-
-def _scales(model: nn.Module) -> Iterable[tuple[str, Tensor]]:
-    """Quantisation state of 4-bit parameters, which is neither a parameter nor a buffer."""
-    for name, parameter in model.named_parameters():
-        state = getattr(parameter, "quant_state", None)
-        if state is not None:
-            yield from ((f"{name}.{part}", tensor) for part, tensor in state.as_dict(packed=True).items())
 
 
 def _packed(ids: Sequence[int]) -> bytes:

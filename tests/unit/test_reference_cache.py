@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from apo_lightning.artifacts import file_digest
 from apo_lightning.errors import ArtifactError
-from apo_lightning.stores.keys import branch_key, folder_key, prompt_key, weights_key
+from apo_lightning.stores.keys import branch_key, prompt_key
 from apo_lightning.stores.reference import ReferenceCache
 from apo_lightning.stores.tensor_store import TensorStore
 from tests.helpers import tiny
@@ -106,86 +105,6 @@ def test_padding_and_order_of_a_batch_do_not_change_keys() -> None:
     together, turned = unpadded_keys([0, 1], texts), unpadded_keys([1, 0], texts)
     assert together == turned == unpadded_keys([0], texts) | unpadded_keys([1], texts)
     assert len({key for keys in together.values() for key in keys}) == 3
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).to(torch.bfloat16)
-    model.register_buffer("positions", torch.arange(4.0), persistent=False)
-    return model.requires_grad_(False)
-
-
-def test_a_weights_key_sees_one_bit_of_any_parameter_or_buffer() -> None:
-    keys = {weights_key(network())}
-    assert keys == {weights_key(network())}
-    tensors = {**dict(network().named_parameters()), **dict(network().named_buffers())}
-    for name in tensors:
-        model = network()
-        changed = {**dict(model.named_parameters()), **dict(model.named_buffers())}[name].view(-1)
-        changed.view(torch.uint8)[0] ^= 1
-        keys.add(weights_key(model))
-    assert len(keys) == 1 + len(tensors) == 9
-
-
-def test_a_weights_key_sees_names_shapes_and_dtypes() -> None:
-    def key(**tensors: Tensor) -> str:
-        model = nn.Module()
-        for name, tensor in tensors.items():
-            model.register_buffer(name, tensor)
-        return weights_key(model)
-
-    one, other = torch.zeros(2, 3), torch.ones(2, 3)
-    assert key(a=one, b=other) == key(b=other, a=one)
-    assert key(a=one.t()) == key(a=one.t().contiguous())
-    keys = [key(a=one), key(b=one), key(a=one.view(3, 2)), key(a=one.int()), key(a=one, b=other), key(a=other, b=one)]
-    assert len(set(keys)) == 6
-
-
-def test_a_weights_key_is_the_same_whatever_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = weights_key(network())
-    monkeypatch.setattr("apo_lightning.stores.keys.CHUNK", 5)
-    assert weights_key(network()) == whole
-
-
-def test_a_model_that_trains_has_no_weights_key() -> None:
-    model = network()
-    model[0].bias.requires_grad_(True)
-    with pytest.raises(ValueError, match=r"1 parameters require a gradient, 0\.bias first"):
-        weights_key(model)
-
-
-def test_the_scales_of_4_bit_weights_count() -> None:
-    bitsandbytes = pytest.importorskip("bitsandbytes")
-
-    def quantized() -> nn.Module:
-        torch.manual_seed(0)
-        layer = bitsandbytes.nn.Linear4bit(64, 64, bias=False, compute_dtype=torch.float32, quant_type="nf4")
-        return layer.to("cpu").requires_grad_(False)
-
-    key, doubled = weights_key(quantized()), quantized()
-    assert key == weights_key(quantized())
-    doubled.weight.quant_state.absmax *= 2
-    assert weights_key(doubled) != key
-
-
-def test_a_folder_key_sees_names_and_contents(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("1")
-    keys = [folder_key(tmp_path)]
-    (tmp_path / "a").rename(tmp_path / "b")
-    keys.append(folder_key(tmp_path))
-    (tmp_path / "b").write_text("2")
-    keys += [folder_key(tmp_path), folder_key(tmp_path / "b")]
-    assert len(set(keys)) == 4
-    (tmp_path / "empty").mkdir()
-    for missing in ("empty", "nowhere"):
-        with pytest.raises(ArtifactError, match=f"{missing} holds no file"):
-            folder_key(tmp_path / missing)
-
-
-def test_a_folder_key_is_the_one_that_run_folders_hash_their_inputs_with(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "a").write_text("1")
-    assert folder_key(tmp_path) == file_digest(tmp_path)
 
 
 def test_the_file_holds_no_text_of_the_study(tmp_path: Path) -> None:
