@@ -12,7 +12,7 @@ from PIL import Image
 
 from apo_lightning import prompts
 from apo_lightning.errors import DataError
-from apo_lightning.scoring.vision import split_images
+from apo_lightning.processor import split_images
 from apo_lightning.stores.keys import branch_key, image_key, prompt_key
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch
 

@@ -161,9 +161,10 @@ class Pipeline:
         loss = config.build(LOSSES, plan.loss, f"stages.{name}.loss")
         student = self.load(made_by).make_trainable(self.seed)
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
-        template = digest(_template(self.cfg.prompt))
-        reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
+        reference = None
         if name == "apo":
+            template = digest(_template(self.cfg.prompt))
+            reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
             stage.reference_cache = reference
         if needs(loss) & LOGITS:
             stage.hear({name: self._teacher(name).load(self.cfg.student) for name in self.teachers})
@@ -179,7 +180,7 @@ class Pipeline:
             student.save(folder.path / "student", state)
         for logger in loggers:
             logger.experiment.finish()
-        computed = caching.facts(student, reference if name == "apo" else None)
+        computed = caching.facts(student, reference)
         return {"studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed}
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
+from torch import Tensor
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
 
 from apo_lightning.errors import ConfigError
@@ -74,3 +76,17 @@ def _load(path: str, limits: dict[str, int]) -> Any:
         return AutoProcessor.from_pretrained(path, **limits)
     except (ImportError, OSError, ValueError, TypeError, AttributeError):
         return JoinedProcessor(AutoTokenizer.from_pretrained(path), AutoImageProcessor.from_pretrained(path, **limits))
+
+
+def split_images(vision: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The image processor's output cut into one record an image."""
+    grids = vision.get("image_grid_thw")
+    if grids is None:
+        return [{name: value[i : i + 1] for name, value in vision.items()} for i in range(len(vision["pixel_values"]))]
+    pixels = torch.split(vision["pixel_values"], grids.prod(-1).tolist())
+    return [{"pixel_values": patch, "image_grid_thw": grids[i : i + 1]} for i, patch in enumerate(pixels)]
+
+
+def join_images(records: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The inverse of `split_images`."""
+    return {name: torch.cat([record[name] for record in records]) for name in records[0]}

@@ -149,18 +149,19 @@ class Student(nn.Module):
     def score(self, batch: BranchBatch, slope: Tensor | None = None) -> Scores:
         """Log-probabilities of every branch, see `scoring.score`."""
         self.see(batch)
-        how = self.settings.scorer
-        budget = scoring.Budget(int(how.memory_gb * 1e9)) if how.memory_gb else None
-        return scoring.score(self.model, batch, mode=how.mode, rows=how.rows, slope=slope, budget=budget)
+        return scoring.score(self.model, batch, slope=slope, **self._way)
 
-    def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], rows: scoring.RowsOf, *,
+    def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *,
                 mixed: bool) -> Tensor:  # fmt: skip
         """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
         self.see(batch)
         models = {name: teacher.model for name, teacher in teachers.items()}
+        return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
+
+    @property
+    def _way(self) -> dict[str, Any]:
         how = self.settings.scorer
-        budget = scoring.Budget(int(how.memory_gb * 1e9)) if how.memory_gb else None
-        return scoring.compare(self.model, batch, models, rows, mixed=mixed, mode=how.mode, budget=budget)
+        return dict(mode=how.mode, rows=how.rows, budget=int(how.memory_gb * 1e9) if how.memory_gb else None)
 
     @torch.no_grad()
     def see(self, batch: PromptBatch) -> None:

@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from apo_lightning.scoring import modes
 from apo_lightning.scoring.branches import Chunk, places, plan
 from apo_lightning.scoring.divergences import RowsOf, divergences
-from apo_lightning.scoring.memory import Budget, choose
+from apo_lightning.scoring.memory import choose, free_bytes
 from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, model_inputs, prompt_positions
 from apo_lightning.scoring.prefix import Prefix, read_prompts
 from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_passes
 from apo_lightning.scoring.vision import as_encoder_outputs, see
 from apo_lightning.types import BranchBatch, Scores
 
-__all__ = ["Budget", "Parts", "RowsOf", "as_encoder_outputs", "compare", "model_inputs", "score", "see"]
+__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "model_inputs", "score", "see"]
 
 
 def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None,
-          slope: Tensor | None = None, budget: Budget | None = None) -> Scores:  # fmt: skip
+          slope: Tensor | None = None, budget: int | None = None) -> Scores:  # fmt: skip
     """Score every branch under ``model``.
 
     Args:
@@ -36,7 +36,7 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
         rows: answers that run at a time, at most; None: all that fit (joint, separate), one (branchwise).
         slope: ``[B, U]`` derivative of the loss with respect to each branch's log-prob, where it is known beforehand:
             branchwise then runs each chunk once instead of twice. Ignored by the other modes.
-        budget: bytes that ``auto`` may use.
+        budget: bytes that ``auto`` may use; None: most of what is free.
 
     Returns:
         Scores with gradients where gradients are enabled; log-probabilities are float32. Every mode gives the same
@@ -60,43 +60,46 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
     return Scores(token, token.sum(-1), (batch.branch_mask * batch.present[..., None]).sum(-1))
 
 
-def compare(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], rows: RowsOf, *, mixed: bool,
-            mode: str = "joint", budget: Budget | None = None) -> Tensor:  # fmt: skip
-    """Divergence between teachers' and ``model``'s token distributions, ``[B, U, T]``; see `divergences`. Each teacher
-    looks at the images with its own tower."""
-    known = {id(model): batch.features}
+def compare(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], divergence: RowsOf, *, mixed: bool,
+            mode: str = "joint", rows: int | None = None, budget: int | None = None) -> Tensor:  # fmt: skip
+    """Divergence between teachers' and ``model``'s token distributions, ``[B, U, T]``; see `divergences`, and `score`
+    for mode, rows and budget. Each teacher looks at the images with its own tower."""
 
-    def hidden_of(who: nn.Module, asked: BranchBatch, chunks: Sequence[Chunk]) -> Tensor:
-        parts, asked = Parts.of(who), replace(asked, features=known.get(id(who)))
-        way, _ = _way(parts, asked, mode, None, budget)
-        return _hidden(parts, asked, chunks, way)
+    def hidden_of(who: nn.Module, asked: BranchBatch) -> tuple[Tensor, list[Chunk]]:
+        parts = Parts.of(who)
+        asked = asked if who is model else replace(asked, features=None)
+        way, count = _way(parts, asked, mode, rows, budget)
+        chunks = plan(asked, count)
+        return _hidden(parts, asked, chunks, way), chunks
 
-    return divergences(model, batch, teachers, rows, mixed=mixed, hidden_of=hidden_of)
+    return divergences(model, batch, teachers, divergence, mixed=mixed, hidden_of=hidden_of)
 
 
-def _way(
-    parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: Budget | None
-) -> tuple[str, int | None]:
+def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: int | None) -> tuple[str, int | None]:
     """Mode and rows that are meant."""
     if mode not in ("auto", "joint", "branchwise", "separate"):
         raise ValueError(f"mode must be one of auto, joint, branchwise, separate, got '{mode}'")
     if mode == "auto":
-        mode, rows = choose(parts, batch, rows, budget or Budget.of(parts.whole))
+        mode, rows = choose(parts, batch, rows, budget or free_bytes(parts.whole))
     return mode, rows or (1 if mode == "branchwise" else None)
 
 
 def _hidden(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str) -> Tensor:
     """Hidden states that predict the scored tokens, chunk by chunk, ``[M, H]``."""
-    allow_cache_under_checkpointing(parts.decoder)
-    see(parts, batch)
-    features = batch.features or []
     if mode == "separate":
-        return modes.separate(parts, features, prompt_positions(parts, batch), batch, chunks)
-    prefix = read_prompts(parts, batch, features)
+        see(parts, batch)
+        return modes.separate(parts, batch.features or [], prompt_positions(parts, batch), batch, chunks)
+    prefix = _prefix(parts, batch)
     run = modes.branchwise if mode == "branchwise" else modes.joint
     if not is_sharded(parts.decoder):
         return run(parts, prefix, batch, chunks)
     return _sharded(parts, prefix, batch, chunks, run)
+
+
+def _prefix(parts: Parts, batch: BranchBatch) -> Prefix:
+    allow_cache_under_checkpointing(parts.decoder)
+    see(parts, batch)
+    return read_prompts(parts, batch, batch.features or [])
 
 
 def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk],
@@ -113,9 +116,7 @@ def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[
 
 def _at_once(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], slope: Tensor) -> Tensor:
     """Log-prob of each scored token ``[M]``, every chunk backed up as soon as it has run."""
-    allow_cache_under_checkpointing(parts.decoder)
-    see(parts, batch)
-    prefix = read_prompts(parts, batch, batch.features or [])
+    prefix = _prefix(parts, batch)
     b, u, _ = places(chunks, slope.device)
     leaves = (*prefix.tensors, *parts.trained)
     return modes.BackedUpAtOnce.apply(parts, prefix, batch, chunks, slope[b, u], *leaves)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from apo_lightning.functional.teacher_logits import FullTeacher, head_logits, mixture
 from apo_lightning.functional.vocabulary import RowFunction, head_rows
-from apo_lightning.scoring.branches import Chunk, places, plan
+from apo_lightning.scoring.branches import Chunk, places
 from apo_lightning.scoring.parts import Parts
 from apo_lightning.types import BranchBatch
 
-HiddenOf = Callable[[nn.Module, BranchBatch, Sequence[Chunk]], Tensor]
+HiddenOf = Callable[[nn.Module, BranchBatch], tuple[Tensor, Sequence[Chunk]]]
 RowsOf = Callable[[FullTeacher], RowFunction]
 
 
@@ -46,7 +46,7 @@ def divergences(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.
         rows: the divergence of one teacher (`functional.divergence.divergence_rows`).
         mixed: compare with the weighted mixture of the study's teachers everywhere, instead of teacher u alone on
             branch u.
-        hidden_of: hidden states of the scored tokens of some chunks under a model.
+        hidden_of: hidden states of the scored tokens of a batch under a model, and the chunks that they come from.
 
     Returns:
         ``[B, U, T]`` float32, 0 where nothing is scored.
@@ -80,8 +80,7 @@ def _filled(out: Tensor, student: _States, place: Tensor, function: RowFunction)
 
 
 def _states(model: nn.Module, batch: BranchBatch, hidden_of: HiddenOf) -> _States:
-    chunks = plan(batch, None)
-    hidden = hidden_of(model, batch, chunks)
+    hidden, chunks = hidden_of(model, batch)
     b, u, t = places(chunks, batch.branch_ids.device)
     place, order = torch.sort((b * batch.branch_ids.shape[1] + u) * batch.branch_ids.shape[2] + t)
     return _States(hidden[order], place, Parts.of(model))

@@ -17,21 +17,14 @@ SHARE = 0.8
 """Part of the free memory that `auto` plans with; the rest is for what the estimate does not see."""
 
 
-@dataclass(frozen=True)
-class Budget:
-    """Bytes that activations may take."""
-
-    bytes: int
-
-    @classmethod
-    def of(cls, model: nn.Module) -> Budget:
-        """What is free now on the device of ``model``, cached blocks of the allocator included."""
-        device = next(model.parameters()).device
-        if device.type != "cuda":
-            return cls(int(SHARE * psutil.virtual_memory().available))
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return cls(int(SHARE * (free + cached)))
+def free_bytes(model: nn.Module) -> int:
+    """What `auto` may plan with on the device of ``model`` now; cached blocks of the allocator count as free."""
+    device = next(model.parameters()).device
+    if device.type != "cuda":
+        return int(SHARE * psutil.virtual_memory().available)
+    free, _ = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(SHARE * (free + cached))
 
 
 @dataclass(frozen=True)
@@ -87,8 +80,9 @@ def _kept(parts: Parts, hidden: int) -> int | None:
     return hidden if getattr(layer, "gradient_checkpointing", False) and layer.training else None
 
 
-def choose(parts: Parts, batch: BranchBatch, rows: int | None, budget: Budget) -> tuple[str, int | None]:
-    """Joint where the estimate fits ``budget``, else branchwise with as many answers at a time as fit, at least one.
+def choose(parts: Parts, batch: BranchBatch, rows: int | None, budget: int) -> tuple[str, int | None]:
+    """Joint where the estimate fits ``budget`` bytes, else branchwise with as many answers at a time as fit (one, if
+    none does).
 
     Args:
         rows: a limit of the user's, kept.
@@ -97,8 +91,8 @@ def choose(parts: Parts, batch: BranchBatch, rows: int | None, budget: Budget) -
         mode and rows; under FSDP2 the most careful of all processes' choices, since all must do the same passes.
     """
     need = estimate(parts, batch)
-    fitting = max(1, (budget.bytes - need.prompt) // max(1, need.branch))
-    fits = need.prompt + need.branches <= budget.bytes
+    fitting = max(1, (budget - need.prompt) // max(1, need.branch))
+    fits = need.prompt + need.branches <= budget
     if is_sharded(parts.decoder):
         agreed = torch.tensor([int(fits), fitting], device=batch.prefix_ids.device)
         dist.all_reduce(agreed, op=dist.ReduceOp.MIN)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from apo_lightning.processor import join_images, split_images
 from apo_lightning.scoring.parts import Parts
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import PromptBatch
@@ -46,10 +46,10 @@ def see(parts: Parts, batch: PromptBatch, cache: FeatureCache | None = None) -> 
     if batch.features is not None or not batch.vision:
         return 0
     images = split_images(batch.vision)
-    records = cache.read(batch.image_keys) if cache else [None] * len(images)
+    records = cache.read(batch.image_keys) if cache is not None else [None] * len(images)
     missing = [i for i, record in enumerate(records) if record is None]
     made = encode(parts, join_images([images[i] for i in missing])) if missing else []
-    if cache and missing:
+    if cache is not None and missing:
         cache.write([batch.image_keys[i] for i in missing], made)
     for i, record in zip(missing, made, strict=True):
         records[i] = record
@@ -73,17 +73,3 @@ def as_encoder_outputs(features: Sequence[Features]) -> dict[str, BaseModelOutpu
     if deep:
         output["deepstack_features"] = [tuple(record[key] for record in features) for key in deep]
     return {"image": output}
-
-
-def split_images(vision: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The image processor's output cut into one record an image."""
-    grids = vision.get("image_grid_thw")
-    if grids is None:
-        return [{name: value[i : i + 1] for name, value in vision.items()} for i in range(len(vision["pixel_values"]))]
-    pixels = torch.split(vision["pixel_values"], grids.prod(-1).tolist())
-    return [{"pixel_values": patch, "image_grid_thw": grids[i : i + 1]} for i, patch in enumerate(pixels)]
-
-
-def join_images(records: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The inverse of `split_images`."""
-    return {name: torch.cat([record[name] for record in records]) for name in records[0]}

@@ -12,7 +12,7 @@ from conftest import ROOT
 
 LEVELS = (
     ("types", "errors", "registry", "settings"),
-    ("functional", "prompts"),
+    ("functional", "prompts", "stores"),
     (
         "collate",
         "processor",

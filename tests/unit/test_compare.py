@@ -60,6 +60,21 @@ def test_against_whole_logits(mode: str, mixed: bool) -> None:
     torch.testing.assert_close(torch.autograd.grad(have.sum(), weight)[0], wanted, atol=1e-4, rtol=1e-3)
 
 
+def test_branchwise_runs_no_more_answers_at_a_time_than_it_says() -> None:
+    """Student and teacher, forward and again in the backward: the passes beside the prompt hold one answer each."""
+    model, batch = families.network(FAMILY), families.batch(FAMILY, **BATCH)
+    teacher, sizes = families.network(FAMILY, seed=1).requires_grad_(False), []
+    for network in (model, teacher):
+        network.model.get_decoder().register_forward_pre_hook(
+            lambda _, args, given: sizes.append(given["inputs_embeds"].shape[:2]), with_kwargs=True
+        )
+    teachers = dict.fromkeys(("t0", "t1", "t2"), teacher)
+    compare(model, batch, teachers, ROWS, mixed=True, mode="branchwise", rows=1).sum().backward()
+    prompt = batch.prefix_ids.shape[1] - 1
+    assert {rows for rows, length in sizes if length != prompt} == {1}
+    assert len([1 for rows, length in sizes if length != prompt]) == 5 * (1 + 3 + 1)
+
+
 def test_a_branch_without_a_model_is_named() -> None:
     model, batch = families.network(FAMILY), families.batch(FAMILY, **BATCH)
     with pytest.raises(ValueError, match="branch 't1' of study 's0' has no model; there are: t0, t2"):

@@ -13,9 +13,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from apo_lightning import scoring
+from apo_lightning.processor import join_images, split_images
 from apo_lightning.scoring import score
 from apo_lightning.scoring.prefix import Prefix
-from apo_lightning.scoring.vision import join_images, split_images
 from apo_lightning.types import BranchBatch
 from tests.helpers import families
 
@@ -98,7 +98,7 @@ def test_checkpointed_layers_keep_the_cache(family: str, mode: str) -> None:
     model, batch = families.network(family).train(), families.batch(family, **MANY)
     want = one_by_one(model, batch)
     expected = gradients(model, coupled(want, batch.present))
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable({"use_reentrant": False})
     have = score(model, batch, mode=mode, rows=3).token_logps
     torch.testing.assert_close(have, want, atol=1e-5, rtol=0)
     assert_same(gradients(model, coupled(have, batch.present)), expected)
@@ -116,12 +116,15 @@ def test_the_tower_sees_every_image_once(family: str, mode: str) -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
 @each_family
-def test_a_slope_known_beforehand_gives_the_gradients_in_one_pass(family: str) -> None:
-    model, batch = families.network(family), families.batch(family, **MANY)
+def test_a_slope_known_beforehand_gives_the_gradients_in_one_pass(family: str, checkpointed: bool) -> None:
+    model, batch = families.network(family).train(), families.batch(family, **MANY)
     slope = torch.linspace(-1, 2, batch.present.numel()).view(batch.present.shape) * batch.present
     want = one_by_one(model, batch)
     expected = gradients(model, (slope * want.sum(-1)).sum() / 4)
+    if checkpointed:
+        model.activation_checkpointing_enable({"use_reentrant": False})
     passes = []
     model.model.get_decoder().register_forward_pre_hook(lambda *_: passes.append(1))
     scores = score(model, batch, mode="branchwise", rows=4, slope=slope)
