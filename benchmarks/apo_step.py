@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import Setup, alternate, child_peak, peak_mb, processor, spread, to_batch
+from common import Setup, alternate, child_peak, options, peak_mb, processor, spread, to_batch
 from contenders import MODES, OURS, TRL, BesideTRL, Ours, contender
 from rich.console import Console
 from rich.table import Table
@@ -146,20 +146,12 @@ def write(folder: Path, rows: Sequence[Row], record: Row) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     parser.add_argument("--prompts", type=int, nargs="+", default=[450, 1400], help="prompt lengths, image included")
-    parser.add_argument("--answers", type=int, default=300, help="tokens of an answer")
     parser.add_argument("--negatives", type=int, default=7, help="N")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="train all language weights instead of LoRA adapters")
-    parser.add_argument("--vocabulary", type=int, default=Setup.vocabulary)
-    parser.add_argument("--mlp", type=int, default=Setup.mlp, help="width inside the MLPs of the decoder")
     parser.add_argument("--contenders", nargs="+", choices=[*OURS, *TRL], default=[*OURS, *TRL])
     parser.add_argument("--skip-trl", action="store_true")
     parser.add_argument("--plain-malloc", action="store_true", help="peaks include what glibc keeps of freed memory")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the code")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     parser.add_argument("--setup", type=json.loads, help=argparse.SUPPRESS)
     return parser.parse_args()

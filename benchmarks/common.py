@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import os
@@ -247,11 +248,14 @@ def fresh(batch: BranchBatch) -> BranchBatch:
     return replace(batch, features=None)
 
 
-def slope(x: list[float], y: list[float]) -> float:
-    """Least-squares slope of ``y`` over ``x``.
-
-    >>> slope([1, 3, 7], [5.0, 9.0, 17.0])
-    2.0
-    """
-    mx, my = statistics.mean(x), statistics.mean(y)
-    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum((a - mx) ** 2 for a in x)
+def options(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """Add what the benchmarks of a step have in common."""
+    parser.add_argument("--answers", type=int, default=300, help="tokens of an answer")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--full", action="store_true", help="train all language weights instead of LoRA adapters")
+    parser.add_argument("--vocabulary", type=int, default=Setup.vocabulary)
+    parser.add_argument("--mlp", type=int, default=Setup.mlp, help="width inside the MLPs of the decoder")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the code")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
+    return parser

@@ -9,12 +9,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from statistics import linear_regression
 
 import matplotlib
 import pandas as pd
 import torch
-from common import Setup, alternate, child_peak, slope, spread
+from common import Setup, alternate, child_peak, options, spread
 from contenders import Ours
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -67,7 +67,7 @@ def slopes(frame: pd.DataFrame, middle: Setup) -> pd.DataFrame:
         for name, (over, value, scale) in SLOPES.items():
             own = line(frame, mode, over, middle)
             enough = own[over].nunique() > 1
-            row[name] = scale * slope(own[over].tolist(), own[value].tolist()) if enough else float("nan")
+            row[name] = scale * linear_regression(own[over], own[value]).slope if enough else float("nan")
         found.append(row)
     return pd.DataFrame(found)
 
@@ -113,18 +113,10 @@ def show(table: pd.DataFrame, title: str, digits: int) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     parser.add_argument("--negatives", type=int, nargs="+", default=[1, 3, 7, 15], help="values of N")
     parser.add_argument("--prompts", type=int, nargs="+", default=[200, 450, 900, 1400], help="values of P")
     parser.add_argument("--at", type=int, nargs=2, default=(450, 7), metavar=("P", "N"), help="where the lines cross")
-    parser.add_argument("--answers", type=int, default=300, help="tokens of an answer")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds a point")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="train all language weights instead of LoRA adapters")
-    parser.add_argument("--vocabulary", type=int, default=Setup.vocabulary)
-    parser.add_argument("--mlp", type=int, default=Setup.mlp, help="width inside the MLPs of the decoder")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to try the code")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks"))
     return parser.parse_args()
 
 

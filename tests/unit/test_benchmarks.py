@@ -53,11 +53,6 @@ def test_steps_take_turns(common: ModuleType) -> None:
     assert common.spread([4.0, 1.0, 2.0]) == {"median_s": 2.0, "min_s": 1.0, "max_s": 4.0}
 
 
-def test_slope_is_the_least_squares_line(common: ModuleType) -> None:
-    assert common.slope([1, 3, 7, 15], [5 + 2.5 * n for n in (1, 3, 7, 15)]) == pytest.approx(2.5)
-    assert common.slope([0, 1, 2], [0.0, 2.0, 1.0]) == pytest.approx(0.5)  # sum (x - 1)(y - 1) = 1, sum (x - 1)^2 = 2
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_is_what_a_step_holds_at_most(common: ModuleType) -> None:
     def step() -> None:
