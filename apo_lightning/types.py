@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 PREFERRED = "preferred"
@@ -25,6 +26,34 @@ class Detail:
 
 
 @dataclass(frozen=True)
+class Box:
+    """Where a finding lies on an image, as shares of the image's width and height: right for an image of any size.
+
+    Attributes:
+        finding: its name.
+        x, y: left upper corner, in [0, 1].
+        width, height: in (0, 1].
+        image: place in ``Study.images``.
+    """
+
+    finding: str
+    x: float
+    y: float
+    width: float
+    height: float
+    image: int = 0
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The patient's examination before this one: its id, and its images and report where the set has them."""
+
+    id: str
+    images: tuple[str, ...] = ()
+    report: str | None = None
+
+
+@dataclass(frozen=True)
 class Study:
     """One chest X-ray case.
 
@@ -36,6 +65,10 @@ class Study:
         findings: canonical finding name to 1.0 present, 0.0 absent, NaN unknown.
         details: side and severity of present findings, where known.
         report: the radiologist's (or the phantom's ground-truth) words, where the set has them.
+        views: projection of each image (``PA``, ``AP``, ``LATERAL``, ...), "" where unknown; empty: none is known.
+        boxes: where findings lie.
+        prior: the examination before; its images are shown before the study's own.
+        progression: finding to ``improving``, ``stable`` or ``worsening`` since the prior examination.
     """
 
     id: str
@@ -45,6 +78,10 @@ class Study:
     findings: Mapping[str, float]
     details: Mapping[str, Detail] = field(default_factory=dict)
     report: str | None = None
+    views: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    prior: Prior | None = None
+    progression: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,6 +147,10 @@ class PromptBatch:
 
     def __len__(self) -> int:
         return len(self.studies)
+
+    def pin_memory(self) -> PromptBatch:
+        """A copy in page-locked memory, from which a GPU copies while it computes; loaders call it."""
+        return apply_to_collection(self, Tensor, Tensor.pin_memory)
 
 
 @dataclass

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from PIL import Image
 from torch.utils.data import DataLoader
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Example, Study
-from data_modules.checks import check_findings, check_splits, find_bad_images, hash_studies, report_bad
+from data_modules.augment import AUGMENT
+from data_modules.checks import check_findings, check_settings, check_splits, find_bad_images, hash_studies, report_bad
 from data_modules.sampler import (
     ExampleSet,
     Item,
@@ -25,12 +28,10 @@ from data_modules.sampler import (
     own_generator,
     rewind_to_whole_step,
 )
-from data_modules.transforms import read_radiograph
+from data_modules.splits import SPLITS, share_of_patients
+from data_modules.tables import Faults
+from data_modules.vocabulary import CANONICAL
 
-SPLITS = ("train", "val", "test")
-CANONICAL = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax",
-)  # fmt: skip
 SMALL_SET = 5_000
 """Below this many images every one is decoded by ``check`` and hashed by ``fingerprint``."""
 CACHE_BYTES = 1 << 30
@@ -39,18 +40,25 @@ CACHE_BYTES = 1 << 30
 
 @dataclass(eq=False, kw_only=True)
 class CXRDataModule(LightningDataModule):
-    """A chest X-ray data set. A subclass gives ``read_studies`` and, where images are not plain files, ``open_images``.
+    """A chest X-ray data set. A subclass gives ``read_studies`` and ``open_images``; sets in folders extend
+    ``FolderDataModule`` and give ``read_index`` alone.
 
     Args:
-        seed: of the data fraction and of validation cuts, >= 0.
-        data_fraction: share of the training patients that is used, in (0, 1]. Nested: 1 % lies inside 10 %.
+        seed: of the data fraction and of splits that are cut here, >= 0.
+        data_fraction: share of the training set that is used, in (0, 1]. Nested: 1 % lies inside 10 %.
+        fraction_by: ``patient`` draws whole patients, ``study`` single studies.
+        findings: those that are used, of the set's ``vocabulary``; empty means all.
+        augment: ``none`` or ``mild``: small rotations, shifts, contrast and noise of training images, never a flip.
         num_workers: processes that load images; 0 loads in the training process.
-        max_bad_share: share of unreadable studies above which ``check`` refuses the set, in [0, 1].
+        max_bad_share: share of unusable rows and unreadable studies above which ``check`` refuses the set, in [0, 1].
         cache: keep decoded images in memory, up to ``CACHE_BYTES`` a process.
     """
 
     seed: int = 0
     data_fraction: float = 1.0
+    fraction_by: str = "patient"
+    findings: list[str] = field(default_factory=list)
+    augment: str = "none"
     num_workers: int = 0
     max_bad_share: float = 0.01
     cache: bool = True
@@ -58,46 +66,77 @@ class CXRDataModule(LightningDataModule):
     credentialed: ClassVar[bool] = False
     """Under a data use agreement: nothing of it leaves the machine unless the user says so."""
     citation: ClassVar[str] = ""
-    findings: ClassVar[tuple[str, ...]] = CANONICAL
+    vocabulary: ClassVar[tuple[str, ...]] = CANONICAL
+    """Findings that the set has labels for."""
+    splits: ClassVar[tuple[str, ...]] = SPLITS
+    """Those that the set has. One with ``test`` alone is for evaluation: name it in ``evaluate.data``."""
+    patients_of: ClassVar[str] = ""
+    """Whose patient ids these are, where several sets share them (MIMIC-CXR's, CXR-MAX's and MS-CXR-T's)."""
     on_disk: ClassVar[bool] = True
     """Image references are file paths. False: ``open_images`` draws them, and only a few are tried by ``check``."""
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {self.seed}")
-        if not 0 < self.data_fraction <= 1:
-            raise ValueError(f"data_fraction must be in (0, 1], got {self.data_fraction}")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers must be >= 0, got {self.num_workers}")
-        if not 0 <= self.max_bad_share <= 1:
-            raise ValueError(f"max_bad_share must be in [0, 1], got {self.max_bad_share}")
+        check_settings(self)
+        self.findings = tuple(self.findings) or self.vocabulary
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer predict batches than processes
+        self.faults = Faults()
+        """Rows of tables that cannot be used."""
         self.bad: list[tuple[str, str]] = []
+        """What ``check`` found: the faults, and studies whose images cannot be read."""
+        self.left_out: Counter[str] = Counter()
+        """Studies that the settings exclude, by reason: no fault of the data."""
+        self.notes: dict[str, None] = {}
+        """What was found where, each sentence once; printed before a run."""
         self._studies: dict[str, list[Study]] = {}
         self._cache: dict[str, list[Image.Image]] = {}
         self._cached_bytes = 0
         self._plan: _Plan | None = None
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Findings on which answers to the evaluation split are scored."""
+        return tuple(self.findings)
+
     def read_studies(self, split: str) -> Sequence[Study]:
         """All studies of one split, in a fixed order, before ``data_fraction``. Raises DataError on bad tables."""
         raise NotImplementedError
 
+    def complete(self, studies: list[Study]) -> list[Study]:
+        """Add to the studies that are used what would be too slow to read for all (reports), and leave out those
+        that lack something. Once a split, after ``data_fraction``."""
+        return studies
+
     def open_images(self, study: Study) -> list[Image.Image]:
-        """Images of a study, PIL mode ``L``, undisturbed by the cache. Raises DataError naming the file."""
-        return [read_radiograph(path) for path in study.images]
+        """Images of the prior examination, then of the study, PIL mode ``L``. Raises DataError naming the file."""
+        raise NotImplementedError
 
     def studies(self, split: str) -> list[Study]:
         """Studies that are used: after ``data_fraction`` and, once ``check`` has run, without unreadable ones."""
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
         if split not in self._studies:
-            found = list(self.read_studies(split))
+            found = list(self.read_studies(split)) if split in self.splits else []
             if split == "train" and self.data_fraction < 1:
-                kept = share_of_patients((s.patient for s in found), self.data_fraction, self.seed)
-                found = [study for study in found if study.patient in kept]
-            self._studies[split] = found
+                key = attrgetter("patient" if self.fraction_by == "patient" else "id")
+                kept = share_of_patients(map(key, found), self.data_fraction, self.seed)
+                found = [study for study in found if key(study) in kept]
+            found = self.complete(found)
+            self._studies[split] = found if set(self.findings) == set(self.vocabulary) else self._narrowed(found)
         return list(self._studies[split])
+
+    def _narrowed(self, studies: list[Study]) -> list[Study]:
+        """Labels of ``findings`` alone, wherever a study has them."""
+        wanted = set(self.findings)
+
+        def only(labels: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in labels.items() if name in wanted}
+
+        return [
+            replace(s, findings=only(s.findings), details=only(s.details), progression=only(s.progression),
+                    boxes=tuple(box for box in s.boxes if box.finding in wanted))
+            for s in studies
+        ]  # fmt: skip
 
     def images(self, study: Study) -> list[Image.Image]:
         """``open_images`` through the cache. The images are shared: do not draw on them."""
@@ -114,23 +153,37 @@ class CXRDataModule(LightningDataModule):
         """Look at everything that will be used, before any training.
 
         Sets below ``SMALL_SET`` images are decoded in full. Of larger sets every file is looked at (there, not empty)
-        and a seeded sample is decoded. Unreadable studies are dropped and listed in ``bad`` as (reference, reason), and
-        in ``report_path`` where given.
+        and a seeded sample is decoded. Unreadable studies are dropped and listed in ``bad`` as (reference, reason)
+        beside the unusable rows of tables, and in ``report_path`` where given.
 
         Raises:
             DataError: an empty split, a study or patient in two splits, a finding that is not 0, 1 or NaN, or more
-                unreadable studies than ``max_bad_share``.
+                unusable rows and unreadable studies than ``max_bad_share``.
         """
         self._studies.clear()  # a second check begins with all studies again
-        splits = {split: self.studies(split) for split in SPLITS}
-        check_splits(splits)
-        check_findings(splits, self.findings)
+        self.left_out.clear()
+        splits = {split: self.studies(split) for split in self.splits}
         used = [study for studies in splits.values() for study in studies]
-        found = find_bad_images(used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed)
-        self.bad = sorted(found.values())
-        report_bad(self.bad, used=len(used), allowed=self.max_bad_share, report_path=report_path)
+        found: dict[str, tuple[str, str]] = {}
+        if used or not self.faults:
+            check_splits(splits)
+            check_findings(splits, self.findings)
+            found = find_bad_images(used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed)
+        self.bad = sorted([*self.faults, *found.values()])
+        rows = len(used) + len(self.faults)
+        report_bad(self.bad, used=rows, allowed=self.max_bad_share, report_path=report_path)
         self._studies = {split: [s for s in studies if s.id not in found] for split, studies in splits.items()}
         check_splits(self._studies)
+
+    def facts(self) -> dict[str, Any]:
+        """What a run's manifest says of the data, after ``check``."""
+        used = {split: self.studies(split) for split in SPLITS}
+        return {
+            "studies": {split: len(studies) for split, studies in used.items()},
+            "patients": {split: len({s.patient for s in studies}) for split, studies in used.items()},
+            "data_fraction": self.data_fraction, "fraction_by": self.fraction_by, "seed": self.seed,
+            "unusable": len(self.bad), "left_out": dict(self.left_out), "notes": list(self.notes),
+        }  # fmt: skip
 
     def fingerprint(self) -> str:
         """SHA-256 over what a run sees: studies, labels, reports and image contents (sizes only, from ``SMALL_SET``).
@@ -182,8 +235,8 @@ class CXRDataModule(LightningDataModule):
             length=plan.length, position=self._batches_trained,
         )  # fmt: skip
         return ResumableLoader(
-            ExampleSet(plan.train, self.images), batch_sampler=sampler, collate_fn=plan.collate,
-            num_workers=self.num_workers, order=plan.order(world),
+            ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed), batch_sampler=sampler,
+            collate_fn=plan.collate, num_workers=self.num_workers, order=plan.order(world), pin_memory=_pin(),
         )  # fmt: skip
 
     def predict_dataloader(self) -> DataLoader:
@@ -193,7 +246,9 @@ class CXRDataModule(LightningDataModule):
             ExampleSet(plan.predict, self.images), plan.collate,
             batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
         )  # fmt: skip
-        return DataLoader(batches, batch_size=None, num_workers=self.num_workers, generator=own_generator())
+        return DataLoader(
+            batches, batch_size=None, num_workers=self.num_workers, generator=own_generator(), pin_memory=_pin()
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Loading processes need neither the trainer nor a copy of the cache."""
@@ -237,16 +292,10 @@ class _Plan:
         }
 
 
+def _pin() -> bool:
+    """Page-locked memory is for copies to a GPU."""
+    return torch.cuda.is_available()
+
+
 def _is_small(studies: Sequence[Study]) -> bool:
     return sum(len(study.images) for study in studies) < SMALL_SET
-
-
-def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:
-    """A seeded part of the patients, at least one; a smaller share lies inside a larger one.
-
-    >>> share_of_patients(["a", "b", "c", "d"], 0.25, 0) < share_of_patients(["a", "b", "c", "d"], 0.5, 0)
-    True
-    """
-    names = sorted(set(patients))
-    order = np.random.default_rng(seed).permutation(len(names))
-    return {names[i] for i in order[: max(1, round(share * len(names)))]}

@@ -8,14 +8,16 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.types import Study
+from data_modules.augment import AUGMENT
 from data_modules.sampler import OpenImages
 from data_modules.transforms import refuse_unreadable
 
@@ -27,6 +29,28 @@ DRAWN_SAMPLE = 8
 """Studies of a drawn set that are tried: a drawing cannot be truncated."""
 
 
+def check_settings(data: Any) -> None:
+    """
+    Raises:
+        ValueError: a setting of the base is out of range.
+    """
+    if data.seed < 0:
+        raise ValueError(f"seed must be >= 0, got {data.seed}")
+    if not 0 < data.data_fraction <= 1:
+        raise ValueError(f"data_fraction must be in (0, 1], got {data.data_fraction}")
+    if data.fraction_by not in ("patient", "study"):
+        raise ValueError(f"fraction_by must be patient or study, got '{data.fraction_by}'")
+    for name in data.findings:
+        if data.vocabulary and name not in data.vocabulary:
+            raise ValueError(f"findings names '{name}'. {did_you_mean(name, data.vocabulary)}")
+    if data.augment not in AUGMENT:
+        raise ValueError(f"augment must be one of {', '.join(AUGMENT)}, got '{data.augment}'")
+    if data.num_workers < 0:
+        raise ValueError(f"num_workers must be >= 0, got {data.num_workers}")
+    if not 0 <= data.max_bad_share <= 1:
+        raise ValueError(f"max_bad_share must be in [0, 1], got {data.max_bad_share}")
+
+
 def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     """Every split has studies; no study or patient is in two.
 
@@ -35,7 +59,9 @@ def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     """
     for split, studies in splits.items():
         if not studies:
-            raise DataError(f"Split '{split}' has no studies. Check split lists, image folder and data_fraction.")
+            raise DataError(
+                f"Split '{split}' has no studies. Check split lists, image folder, data_fraction and what was left out."
+            )
         wrong = next((study for study in studies if study.split != split), None)
         if wrong is not None:
             raise DataError(f"Study {wrong.id} says split '{wrong.split}' but is listed in '{split}'.")
@@ -85,7 +111,7 @@ def find_bad_images(
             if study.id in decoded:
                 images(study)
             elif on_disk:
-                for path in study.images:
+                for path in [*(study.prior.images if study.prior else ()), *study.images]:
                     refuse_unreadable(Path(path))
         except DataError as error:
             return str(error)
@@ -97,7 +123,7 @@ def find_bad_images(
 
 
 def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None) -> None:
-    """Say how many studies cannot be read, and write (reference, reason) lines to ``report_path``.
+    """Say how many studies and rows cannot be used, and write (reference, reason) lines to ``report_path``.
 
     Raises:
         DataError: their share is above ``allowed``.
@@ -109,9 +135,10 @@ def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, rep
         report_path.parent.mkdir(parents=True, exist_ok=True)
         report_path.write_text("".join(f"{reference}\t{reason}\n" for reference, reason in bad), encoding="utf-8")
         where = f" All of them are listed in {report_path}."
-    summary = f"{len(bad)} of {used} studies cannot be read ({len(bad) / used:.1%}; first: {bad[0][1]}).{where}"
+    first = ": ".join(bad[0]) if bad[0][0] not in bad[0][1] else bad[0][1]
+    summary = f"{len(bad)} of {used} studies and rows cannot be used ({len(bad) / used:.1%}; first: {first}).{where}"
     if len(bad) / used > allowed:
-        raise DataError(f"{summary} Allowed is data.max_bad_share={allowed:g}: repair the files or raise it.")
+        raise DataError(f"{summary} Allowed is data.max_bad_share={allowed:g}: repair them or raise it.")
     log.warning("%s They are left out.", summary)
 
 
@@ -125,13 +152,19 @@ def hash_studies(studies: Sequence[Study], *, on_disk: bool, full: bool) -> str:
     for study in sorted(studies, key=lambda study: study.id):
         details = {name: asdict(detail) for name, detail in sorted(study.details.items())}
         labels = {name: float(value) for name, value in sorted(study.findings.items())}
-        marks = [_file_mark(ref, full=full) if on_disk else ref for ref in study.images]
-        record = [study.id, study.patient, study.split, labels, details, study.report, marks]
+        marks = [_mark(ref, on_disk, full) for ref in study.images]
+        rest = [study.views, [astuple(box) for box in study.boxes], sorted(study.progression.items())]
+        if study.prior:
+            rest += [study.prior.id, study.prior.report, [_mark(ref, on_disk, full) for ref in study.prior.images]]
+        record = [study.id, study.patient, study.split, labels, details, study.report, marks, rest]
         digest.update(json.dumps(record).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _file_mark(reference: str, *, full: bool) -> str:
+def _mark(reference: str, on_disk: bool, full: bool) -> str:
+    """A drawing by its reference, a file by its name and its content or size."""
+    if not on_disk:
+        return reference
     path = Path(reference)
     try:
         mark = hashlib.sha256(path.read_bytes()).hexdigest() if full else str(path.stat().st_size)

@@ -38,7 +38,7 @@ class Phantom(CXRDataModule):
     size: int = 112
     domain: str = "home"
 
-    findings: ClassVar[tuple[str, ...]] = FINDINGS
+    vocabulary: ClassVar[tuple[str, ...]] = FINDINGS
     citation: ClassVar[str] = "drawn by apo-lightning; no patient"
     on_disk: ClassVar[bool] = False
 

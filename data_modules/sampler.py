@@ -19,13 +19,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from apo_lightning.errors import ArtifactError
 from apo_lightning.types import Example, Study
+from data_modules.augment import Augment
 
 OpenImages = Callable[[Study], list[Image.Image]]
 Item = tuple[Example, list[Image.Image]]
+Draw = tuple[int, int]
+"""The number of the pass and the index of an example."""
 
 
-class ResumableBatchSampler(Sampler[list[int]]):
-    """Endless batches of indices into a set of ``size``, the share of one process of ``world``.
+class ResumableBatchSampler(Sampler[list[Draw]]):
+    """Endless batches of (pass, index into a set of ``size``), the share of one process of ``world``.
 
     A pass is a seeded permutation cut into global batches of ``batch_studies * world``; each process takes its slice,
     so one process with batches of 2k and two with batches of k see the same studies at every step. The last incomplete
@@ -60,14 +63,14 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.length, self.position = length, position
         self.batches_a_pass = max(1, size // (batch_studies * world))
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Draw]]:
         held, order = -1, []
         for number in count(self.position()):
             epoch, place = divmod(number, self.batches_a_pass)
             if epoch != held:
                 held, order = epoch, self.order(epoch)
             start = (place * self.world + self.rank) * self.batch_studies
-            yield order[start : start + self.batch_studies]
+            yield [(epoch, index) for index in order[start : start + self.batch_studies]]
 
     def __len__(self) -> int:
         if self.length is None:
@@ -84,17 +87,30 @@ class ResumableBatchSampler(Sampler[list[int]]):
 
 
 class ExampleSet(Dataset[Item]):
-    """Examples with their images, by index."""
+    """Examples with their images.
 
-    def __init__(self, examples: Sequence[Example], images: OpenImages) -> None:
-        self.examples, self.images = examples, images
+    Args:
+        examples: what is indexed.
+        images: opens the images of a study.
+        augment: disturbs an image, given a seed; None leaves it alone.
+        seed: of the disturbances, which also depend on the pass and the index, and on nothing else.
+    """
+
+    def __init__(self, examples: Sequence[Example], images: OpenImages, augment: Augment | None = None,
+                 seed: int = 0) -> None:  # fmt: skip
+        self.examples, self.images, self.augment, self.seed = examples, images, augment, seed
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, draw: Draw) -> Item:
+        number, index = draw
         example = self.examples[index]
-        return example, self.images(example.study)
+        images = self.images(example.study)
+        if self.augment is None:
+            return example, images
+        seeds = np.random.SeedSequence([self.seed, number, index]).generate_state(len(images))
+        return example, [self.augment(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
 
 
 class NumberedBatches(Dataset[tuple[int, Any]]):
@@ -126,7 +142,7 @@ class NumberedBatches(Dataset[tuple[int, Any]]):
             raise IndexError(index)
         start = self.numbers[index] * self.batch_studies
         stop = min(start + self.batch_studies, len(self.items))
-        return self.numbers[index], self.collate([self.items[i] for i in range(start, stop)])
+        return self.numbers[index], self.collate([self.items[0, i] for i in range(start, stop)])
 
 
 def own_generator() -> torch.Generator:

@@ -1,10 +1,13 @@
 """Every registered data set keeps the promises of ``CXRDataModule``.
 
-A data set that needs settings gets a line in MAKE that builds a small one in a folder; the others are built bare.
+A data set that needs settings has a file ``tests/helpers/<name>_folder.py`` whose ``settings(folder)`` makes a small
+one in a folder and returns them; it is called twice on the same folder. The others are built bare.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 import pickle
 from collections.abc import Callable
@@ -17,28 +20,28 @@ from PIL import Image
 from apo_lightning.errors import DataError
 from apo_lightning.types import Example, Study
 from data_modules import DATA
-from data_modules.base import CANONICAL, SPLITS, CXRDataModule
-from tests.helpers.nih_folder import nih_folder
+from data_modules.base import CXRDataModule
+from data_modules.splits import SPLITS
+from data_modules.vocabulary import CANONICAL
 
 Make = Callable[..., CXRDataModule]
 
 
-def chestxray14(folder: Path) -> dict:
-    return {"root": str(folder if (folder / "images").is_dir() else nih_folder(folder))}
-
-
-MAKE: dict[str, Callable[[Path], dict]] = {"chestxray14": chestxray14}
+def settings_of(name: str, folder: Path) -> dict:
+    """Settings of a small data set made in ``folder`` by ``tests/helpers/<name>_folder.py``; none where that is absent."""
+    module = f"tests.helpers.{name}_folder"
+    return importlib.import_module(module).settings(folder) if importlib.util.find_spec(module) else {}
 
 
 @pytest.fixture(params=sorted(DATA))
 def make(request, tmp_path) -> Make:
     """Builds the same small data set anew, with some settings changed."""
-    cls, settings = DATA[request.param], MAKE.get(request.param, lambda folder: {})(tmp_path)
+    cls, settings = DATA[request.param], settings_of(request.param, tmp_path)
     return lambda **changes: cls(**{**settings, **changes})
 
 
 def every(data: CXRDataModule) -> list[Study]:
-    return [study for split in SPLITS for study in data.studies(split)]
+    return [study for split in data.splits for study in data.studies(split)]
 
 
 def test_class_says_what_it_is(make):
@@ -51,11 +54,11 @@ def test_class_says_what_it_is(make):
 
 def test_splits_part_patients_and_nothing_is_empty(make):
     data = make()
-    patients = [{study.patient for study in data.studies(split)} for split in SPLITS]
+    patients = [{study.patient for study in data.studies(split)} for split in data.splits]
     assert all(patients)
     assert sum(map(len, patients)) == len(set().union(*patients))
     assert len({study.id for study in every(data)}) == len(every(data))
-    assert all(study.split == split for split in SPLITS for study in data.studies(split))
+    assert all(study.split == split for split in data.splits for study in data.studies(split))
 
 
 def test_findings_are_known_and_zero_one_or_nan(make):

@@ -14,7 +14,7 @@ import pytest
 from apo_lightning.errors import DataError
 from data_modules.base import CANONICAL
 from data_modules.chestxray14 import ChestXray14, choose_images, read_list
-from tests.helpers.nih_folder import HEADER, names, nih_folder, row
+from tests.helpers.chestxray14_folder import HEADER, names, nih_folder, row
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/nih_chestxray14_sample"
 TABLE = "Data_Entry_2017_v2020.csv"

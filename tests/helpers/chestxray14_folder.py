@@ -32,3 +32,8 @@ def nih_folder(root: Path, *, images: str = "images") -> Path:
     (root / "train_val_list.txt").write_text("\n".join(train_val) + "\n")
     (root / "test_list.txt").write_text("\n".join(test))  # the official list has no final newline
     return root
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """What builds a small data module in ``folder``, for the contract tests."""
+    return {"root": str(folder if (folder / "images").is_dir() else nih_folder(folder))}

@@ -1,0 +1,167 @@
+"""A data set that lies in a folder: what is common to all archives on disk."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Study
+from data_modules.base import CXRDataModule
+from data_modules.image_cache import DiskCache
+from data_modules.splits import apply_split_file, cut, read_split_file
+from data_modules.transforms import read_radiograph
+
+
+@dataclass(eq=False, kw_only=True)
+class FolderDataModule(CXRDataModule):
+    """A subclass gives ``read_index``. Splits, missing files and the cache of decoded images are here.
+
+    Args:
+        root: folder of the archive.
+        images_dir: image folder inside ``root``; None finds it.
+        allow_missing: leave out images that are not there, counted in ``missing``; otherwise they are an error.
+        val_fraction: share of the training patients that validate, where the set has no validation part, in (0, 1).
+        test_fraction: share of the patients that are tested on, where the set has no test part, in (0, 1).
+        split_file: table ``study,split`` that replaces the set's own splits; a run writes its own as ``splits.csv``.
+        max_side: images are shrunk to at most this many pixels on the long side when they are read; None keeps them.
+        cache_dir: folder where decoded images are kept between runs; None keeps none.
+    """
+
+    root: str
+    images_dir: str | None = None
+    allow_missing: bool = False
+    val_fraction: float = 0.15
+    test_fraction: float = 0.15
+    split_file: str | None = None
+    max_side: int | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("val_fraction", "test_fraction"):
+            if not 0 < getattr(self, key) < 1:
+                raise ValueError(f"{key} must be in (0, 1), got {getattr(self, key)}")
+        if self.max_side is not None and self.max_side < 1:
+            raise ValueError(f"max_side must be >= 1, got {self.max_side}")
+        self.missing: Counter[str] = Counter()
+        """Image files that are not there, by split."""
+
+    def read_index(self) -> list[Study]:
+        """Every study of the set in a fixed order, with its official split, or "" where the set has none.
+
+        Called once. Images are paths below ``folder`` that need not exist. Rows that cannot be used go to ``faults``,
+        what settings exclude is counted in ``left_out``, what was found where is said by ``say``.
+
+        Raises:
+            DataError: a table is missing or lacks a column.
+        """
+        raise NotImplementedError
+
+    @cached_property
+    def folder(self) -> Path:
+        """``root`` as a folder.
+
+        Raises:
+            DataError: there is none.
+        """
+        folder = Path(self.root).expanduser()
+        if not folder.is_dir():
+            raise DataError(f"data.root: {folder} is no folder. Give the folder into which the archive was unpacked.")
+        return folder
+
+    @cached_property
+    def index(self) -> list[Study]:
+        """``read_index`` with every study in a split."""
+        studies = self.read_index()
+        if self.split_file:
+            path = Path(self.split_file).expanduser()
+            return apply_split_file(studies, read_split_file(path, self.faults), path)
+        return cut(studies, val=self.val_fraction, test=self.test_fraction, seed=self.seed)
+
+    def say(self, text: str) -> None:
+        """Note what was found where, for the line that a run prints."""
+        self.notes[text] = None
+
+    def inside(self, reference: str, base: Path | None = None) -> str | None:
+        """The path of an image that a table names, below ``base`` (``folder`` by default); None if it leads out of
+        ``root``, which a table must not. Symbolic links inside the folder are the user's own and are followed."""
+        path = os.path.normpath((base or self.folder) / PurePosixPath(reference.replace("\\\\", "/")))
+        root = os.path.normpath(self.folder)
+        return path if path.startswith(root + os.sep) else None
+
+    def read_studies(self, split: str) -> list[Study]:
+        return [study for study in self.index if study.split == split]
+
+    def complete(self, studies: list[Study]) -> list[Study]:
+        """Without images that are not there.
+
+        Raises:
+            DataError: there are such images and ``allow_missing`` is off.
+        """
+        there = _Listing()
+        kept, gone = [], []
+        for study in studies:
+            if study.prior and not all(map(there, study.prior.images)):
+                gone += [path for path in study.prior.images if not there(path)]
+                study = replace(study, prior=replace(study.prior, images=tuple(filter(there, study.prior.images))))
+            absent = [path for path in study.images if not there(path)]
+            gone += absent
+            if not absent:
+                kept.append(study)
+            elif len(absent) < len(study.images):
+                kept.append(without(study, set(absent)))
+        if gone and studies:
+            self._say_missing(studies, gone)
+        return kept
+
+    def _say_missing(self, studies: list[Study], gone: list[str]) -> None:
+        total, split = sum(len(study.images) for study in studies), studies[0].split
+        text = f"{len(gone):,} of {total:,} images of split '{split}' are not there, first {gone[0]}."
+        if not self.allow_missing:
+            raise DataError(f"{text} Complete the images, or set data.allow_missing=true to do without them.")
+        self.missing[split] = len(gone)
+        self.say(f"{text} They are left out.")
+
+    def open_images(self, study: Study) -> list[Image.Image]:
+        paths = [*(study.prior.images if study.prior else ()), *study.images]
+        return [self._disk(path) if self._disk else read_radiograph(path, max_side=self.max_side) for path in paths]
+
+    @cached_property
+    def _disk(self) -> DiskCache | None:
+        return DiskCache(Path(self.cache_dir).expanduser(), self.max_side) if self.cache_dir else None
+
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "missing_images": dict(self.missing)}
+
+
+class _Listing:
+    """Whether files are there, a folder listed once: one look-up a file is slow on network disks."""
+
+    def __init__(self) -> None:
+        self.folders: dict[str, set[str]] = {}
+
+    def __call__(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in self.folders:
+            try:
+                self.folders[folder] = set(os.listdir(folder))
+            except OSError:
+                self.folders[folder] = set()
+        return name in self.folders[folder]
+
+
+def without(study: Study, gone: set[str]) -> Study:
+    """The study without some of its images, its views and boxes in step."""
+    kept = [i for i, path in enumerate(study.images) if path not in gone]
+    place = {old: new for new, old in enumerate(kept)}
+    return replace(
+        study, images=tuple(study.images[i] for i in kept), views=tuple(study.views[i] for i in kept if study.views),
+        boxes=tuple(replace(box, image=place[box.image]) for box in study.boxes if box.image in place),
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""Who is in which split. Every draw is by the hash of (seed, patient), so that it depends on nothing else: patients that
+are added or dropped do not move the others, a smaller share lies inside a larger one, and two machines agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Study
+from data_modules.tables import Faults, read_table
+
+SPLITS = ("train", "val", "test")
+NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
+         "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+"""How files call the splits."""
+
+
+def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:
+    """A seeded part of the patients, at least one; a smaller share lies inside a larger one.
+
+    >>> share_of_patients(["a", "b", "c", "d"], 0.25, 0) < share_of_patients(["a", "b", "c", "d"], 0.5, 0)
+    True
+    """
+    names = sorted(set(patients), key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return set(names[: max(1, round(share * len(names)))]) if names else set()
+
+
+def cut(studies: Sequence[Study], *, val: float, test: float, seed: int) -> list[Study]:
+    """Studies without a split get one by patient; a set with an official test part and no validation gets that cut
+    from its training patients. Sets that have all three are left as they are.
+
+    Args:
+        studies: their splits are ``train``, ``val``, ``test`` or "" where the set says nothing.
+        val: share of the patients that are not tested on.
+        test: share of all patients, where the set has no test part.
+    """
+    free = [s for s in studies if not s.split]
+    if free:
+        tested = share_of_patients((s.patient for s in free), test, seed)
+        studies = [
+            s if s.split else replace(s, split="test" if s.patient in tested else "train") for s in studies
+        ]  # fmt: skip
+    if any(s.split == "val" for s in studies) or not any(s.split == "train" for s in studies):
+        return list(studies)
+    held = share_of_patients((s.patient for s in studies if s.split == "train"), val, seed)
+    return [replace(s, split="val") if s.split == "train" and s.patient in held else s for s in studies]
+
+
+def read_split_file(path: Path, faults: Faults) -> dict[str, str]:
+    """Study id to split, of a table with the columns ``study`` and ``split``: a run writes it as ``splits.csv``.
+
+    Raises:
+        DataError: unreadable, or a split has another name than those in ``NAMES``.
+    """
+    rows = read_table(path, {"study": "study", "split": "split"}, faults, ids=("study",), unique=("study",))
+    wrong = ~rows["split"].str.lower().isin(NAMES)
+    if wrong.any():
+        where, word = rows[wrong].iloc[0][["where", "split"]]
+        raise DataError(f"{path} ({where}): split must be one of {', '.join(NAMES)}, got '{word}'.")
+    return dict(zip(rows["study"], rows["split"].str.lower().map(NAMES), strict=True))
+
+
+def apply_split_file(studies: Sequence[Study], listed: dict[str, str], path: Path) -> list[Study]:
+    """Studies that the file lists, in the splits that it says.
+
+    Raises:
+        DataError: it lists none of them.
+    """
+    kept = [replace(s, split=listed[s.id]) for s in studies if s.id in listed]
+    if not kept:
+        raise DataError(
+            f"{path} lists none of the {len(studies)} studies. Study ids there look like '{next(iter(listed), '')}', "
+            f"here like '{studies[0].id if studies else ''}'."
+        )
+    return kept

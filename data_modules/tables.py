@@ -1,0 +1,187 @@
+"""Tables as users and archives have them: gzipped or not, any of three separators, with or without a byte-order mark,
+UTF-8 or latin-1, CSV or Parquet. Everything is read as text; rows that cannot be used are kept in ``Faults`` by name.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from apo_lightning.errors import DataError, did_you_mean
+
+SEPARATORS = ",;\t"
+MISSING_ID = frozenset({"", "nan", "none", "null", "n/a", "na"})
+"""What stands in an id cell that holds none, in lower case."""
+
+
+class Faults(list[tuple[str, str]]):
+    """Rows and files that cannot be used: (where, why)."""
+
+    def drop(self, rows: pd.DataFrame, wrong: pd.Series, why: str, column: str | None = None) -> pd.DataFrame:
+        """``rows`` without the wrong ones, which are noted under their file and line.
+
+        Args:
+            rows: a frame that `read_table` made.
+            wrong: bool, one a row.
+            why: the reason; the value in ``column`` is put behind it.
+        """
+        if not wrong.any():
+            return rows
+        for place, value in zip(rows["where"][wrong], rows[column][wrong] if column else [""] * wrong.sum(), strict=True):
+            self.append((place, f"{why}{f' ({value!r})' if column else ''}"))
+        return rows[~wrong]
+
+
+def read_table(
+    path: Path,
+    columns: Mapping[str, str],
+    faults: Faults,
+    *,
+    optional: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    unique: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Some columns of a table, as text without surrounding blanks, empty cells as "".
+
+    Args:
+        path: ``.csv``, ``.tsv``, ``.txt``, each perhaps ``.gz``, or ``.parquet``.
+        columns: name in the file to name in the result. Several may map onto themselves.
+        faults: takes lines with too many cells, rows without an id and repeated rows.
+        optional: names in the file that may be absent; they are then absent from the result too.
+        ids: names in the result that must not be empty.
+        unique: names in the result that together must not repeat; the first row of equals is kept.
+
+    Returns:
+        one row a line in order, and a column ``where``: file and line, for messages.
+
+    Raises:
+        DataError: missing or unreadable file, or a column that is missing, with those that were found.
+    """
+    encoding = _encoding(path)
+    found, separator = _header(path, encoding)
+    lacking = [name for name in columns if name not in found and name not in optional]
+    if lacking:
+        raise DataError(f"{path} has no column '{lacking[0]}'. {did_you_mean(lacking[0], found)}")
+    wanted = [name for name in columns if name in found]
+    rows = _read(path, wanted, dict(encoding=encoding, sep=separator), faults)
+    rows = rows.fillna("").rename(columns=dict(columns)).apply(lambda column: column.str.strip())
+    rows["where"] = [f"{path.name}:{line}" for line in rows.index]
+    for name in ids:
+        rows = faults.drop(rows, rows[name].str.lower().isin(MISSING_ID), f"column '{name}' is empty")
+    if unique:
+        rows = faults.drop(rows, rows.duplicated(list(unique)), "is listed before", unique[0])
+    return rows.reset_index(drop=True)
+
+
+def numbers(rows: pd.DataFrame, columns: Iterable[str], allowed: Iterable[float], faults: Faults) -> pd.DataFrame:
+    """``rows`` with ``columns`` as float, "" as NaN; rows with another value than ``allowed`` are faults."""
+    permitted = set(allowed)
+    for name in columns:
+        values = pd.to_numeric(rows[name], errors="coerce")
+        wrong = (rows[name] != "") & ~values.isin(permitted)
+        rows = faults.drop(rows, wrong, f"'{name}' is none of {', '.join(f'{v:g}' for v in sorted(permitted))}", name)
+        rows = rows.assign(**{name: values[~wrong]})
+    return rows
+
+
+def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
+    """The first of the names in the folder, plain or gzipped.
+
+    Raises:
+        DataError: none is there; the message lists what was looked for.
+    """
+    found = look_for(folder, names)
+    if found is None:
+        raise DataError(
+            f"{folder} has none of {', '.join(names)} (nor gzipped). "
+            f"{what or 'Fetch it where the images come from, or correct data.root.'}"
+        )
+    return found
+
+
+def look_for(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of the names in the folder, plain or gzipped; None where none is."""
+    tried = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz"))
+    return next((path for path in tried if path.is_file()), None)
+
+
+def _header(path: Path, encoding: str) -> tuple[list[str], str]:
+    """Names of the columns, and what parts them."""
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet
+
+            return list(pyarrow.parquet.read_schema(path).names), ""
+        with _open(path, encoding) as file:
+            line = file.readline()
+    except (OSError, EOFError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not line.strip():
+        raise DataError(f"{path}: cannot be read as a table (it is empty). Fetch the file again.")
+    mark = max(SEPARATORS, key=lambda mark: len(_cells(line, mark)))
+    return list(dict.fromkeys(cell.strip() for cell in _cells(line, mark))), mark
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
+
+
+def _read(path: Path, wanted: list[str], dialect: Mapping[str, str], faults: Faults) -> pd.DataFrame:
+    try:
+        if path.suffix == ".parquet":
+            rows = pd.read_parquet(path, columns=wanted)
+            return pd.DataFrame({name: _as_text(rows[name]) for name in wanted}).set_axis(range(1, len(rows) + 1))
+        how = dict(
+            dialect, dtype=str, index_col=False, keep_default_na=False, skipinitialspace=True,
+            usecols=lambda name: name.strip() in wanted,
+        )  # fmt: skip
+        try:
+            rows = pd.read_csv(path, **how)
+        except pd.errors.ParserError:  # a line with too many cells; the slow reader says which
+            rows = _read_slowly(path, how, faults)
+    except (OSError, EOFError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise _unreadable(path, error) from error
+    return rows.rename(columns=str.strip).set_axis(range(2, len(rows) + 2))
+
+
+def _read_slowly(path: Path, how: Mapping[str, object], faults: Faults) -> pd.DataFrame:
+    def note(cells: list[str]) -> None:
+        faults.append((path.name, f"a line has {len(cells)} cells, more than the header ({','.join(cells)[:80]})"))
+
+    return pd.read_csv(path, engine="python", on_bad_lines=note, **how)
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Cells as a CSV would have them: 3 and not 3.0 in a column of whole numbers with gaps."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype("string").fillna("").astype(str)
+
+
+def _open(path: Path, encoding: str):
+    opener = gzip.open if path.suffix == ".gz" else open
+    return opener(path, "rt", encoding=encoding, newline="")
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 if the file is, else latin-1, in which everything can be read."""
+    if path.suffix == ".parquet":
+        return ""
+    try:
+        with _open(path, "utf-8-sig") as file:
+            while file.read(1 << 20):
+                pass
+    except UnicodeDecodeError:
+        return "latin-1"
+    except (OSError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    return "utf-8-sig"
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return DataError(f"{path}: cannot be read as a table ({reason}). Fetch the file again or correct its path.")
