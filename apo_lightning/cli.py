@@ -95,9 +95,11 @@ def check_file(path: Path) -> str:
 def list_(options: argparse.Namespace) -> None:
     """``apo list``: one line a member."""
     from apo_lightning import config
-    from apo_lightning.sections import SECTIONS
+    from apo_lightning.sections import EVALUATION, SECTIONS
 
     for section in SECTIONS:
+        if section is EVALUATION:  # the same data sets
+            continue
         registry = section.registry()
         title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
         _print_group(title, {name: _first(item) for name, item in registry.items()})

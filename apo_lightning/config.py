@@ -136,8 +136,25 @@ def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
 
 
 def _override(layers: Layers, words: Iterable[Word]) -> list[str]:
-    problems = [layers.put(word.path, word.value, COMMAND_LINE) for word in words]
-    return [problem for problem in problems if problem]
+    return [problem for word in _names_first(words) if (problem := _put(layers, word))]
+
+
+def _names_first(words: Iterable[Word]) -> list[Word]:
+    return sorted(words, key=lambda word: word.path[-1] not in ("name", "kind"))
+
+
+def _put(layers: Layers, word: Word) -> str | None:
+    """Set a key from the command line. A section that is given another class (``data.name=open_i``) keeps the settings
+    of its files that the new class has too, and loses those that mean nothing to it."""
+    kind, place = enclosing(word.path) or (None, ())
+    before = get(layers.tree, word.path)
+    problem = layers.put(word.path, word.value, COMMAND_LINE)
+    if kind and word.path == kind.named_by(place) and before not in (None, word.value):
+        registry = kind.registry()
+        if str(word.value) in registry:
+            keep = {*settings_of(registry[str(word.value)]), *kind.own, kind.discriminator}
+            layers.drop(place, lambda key: key not in keep)
+    return problem
 
 
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
@@ -184,10 +201,9 @@ def _lay_arm(layers: Layers, name: str, changes: Mapping[str, Any], words: Seque
     """Lay an arm's ``set`` over ``layers``, then the command line, but for settings that the arm's class lacks."""
     before, source = layers.copy(), f"{layers.origin(('arms', name, 'set'))}, arms.{name}.set"
     problems = [layers.put(tuple(key.split(".")), value, source, whole=True) for key, value in changes.items()]
-    names_first = sorted(words, key=lambda word: word.path[-1] not in ("name", "kind"))
-    for word in names_first:
+    for word in _names_first(words):
         if _applies(word, layers, before):
-            problems.append(layers.put(word.path, word.value, COMMAND_LINE))
+            problems.append(_put(layers, word))
     return [problem for problem in problems if problem]
 
 

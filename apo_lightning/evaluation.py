@@ -66,7 +66,8 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     plan, findings = pipeline.cfg.evaluate, pipeline.counted
     studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
     writer = Writer(student, seed=pipeline.seed, max_new_tokens=plan.max_new_tokens)
-    collate = pipeline.collator(student, pipeline.cfg.prompt)
+    asked = pipeline.data.counted if plan.split == "test" else ()
+    collate = pipeline.collator(student, pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0] for study, written in answers.items()}
     rows = score_texts(texts, studies, findings) + _likelihoods(pipeline, student, before)

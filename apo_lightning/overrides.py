@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
@@ -64,6 +64,12 @@ class Layers:
         else:
             self._write(path, value, source)
         return None
+
+    def drop(self, path: Path, unwanted: Callable[[str], bool]) -> None:
+        """Take the unwanted keys out of the mapping at ``path``."""
+        for key in [key for key in get(self.tree, path) if unwanted(key)]:
+            del get(self.tree, path)[key]
+            self.origins = {leaf: o for leaf, o in self.origins.items() if leaf[: len(path) + 1] != (*path, key)}
 
     def origin(self, path: Path) -> str:
         """Where the value at ``path`` came from; for a section, where any part of it did."""

@@ -6,7 +6,7 @@ import inspect
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,8 @@ from apo_lightning.teachers.recorded import write_jsonl as write_trajectories
 from apo_lightning.types import Example
 from callbacks import CALLBACKS
 from callbacks.trajectory_writer import TrajectoryWriter
-from data_modules.base import SPLITS, CXRDataModule
+from data_modules.base import CXRDataModule
+from data_modules.splits import SPLITS
 
 
 class Pipeline:
@@ -109,7 +110,7 @@ class Pipeline:
     @property
     def counted(self) -> tuple[str, ...]:
         """Findings that are scored."""
-        return tuple(self.cfg.evaluate.findings) or self.data.findings
+        return tuple(self.cfg.evaluate.findings) or self.data.counted
 
     @cached_property
     def preferred(self) -> dict[str, str]:
@@ -135,13 +136,13 @@ class Pipeline:
             **more,
         }  # fmt: skip
 
-    def collator(self, student: Student, prompt: str) -> Collator:
+    def collator(self, student: Student, prompt: str, findings: Sequence[str] = ()) -> Collator:
         limits = {
             key: getattr(self.cfg.student, key)
             for key in ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
         }
         keys = self.cfg.cache.reference or self.cfg.cache.features
-        return Collator(student.processor, prompt=prompt, findings=self.data.findings, keys=keys, **limits)
+        return Collator(student.processor, prompt=prompt, findings=findings or self.data.findings, keys=keys, **limits)
 
     def _fit(self, name: str) -> StageFolder:
         plan: FitSettings = getattr(self.cfg.stages, name)

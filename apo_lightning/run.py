@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.markup import escape
+
 from apo_lightning import config, prompts, reports, results, training
-from apo_lightning.artifacts import RunFolder, digest
+from apo_lightning.artifacts import RunFolder, digest, file_digest, write_text
 from apo_lightning.errors import ConfigError
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
@@ -20,6 +24,8 @@ from apo_lightning.stages.spd import LOGITS
 from apo_lightning.teachers import TEACHERS
 from data_modules import DATA
 from data_modules.base import CXRDataModule
+from data_modules.splits import SPLITS
+from data_modules.transfer import Transfer
 
 
 def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
@@ -53,16 +59,43 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
 
 
 def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str, CXRDataModule]:
-    """One checked data module for all arms with the same data section."""
+    """One checked data module for all arms with the same data sections."""
     made: dict[str, CXRDataModule] = {}
-    for own in arms.values():
-        key = digest(own.data)
+    for arm, own in arms.items():
+        key = digest([own.data, own.evaluate.data])
         if key not in made:
-            made[key] = config.build(DATA, own.data, "data")
-            made[key].check(report_path=folder.path / "bad_images.txt" if training.is_leader() else None)
-            sizes = {split: len(made[key].studies(split)) for split in ("train", "val", "test")}
-            training.say(f"  data: {own.data['name']}, studies {sizes}, {len(made[key].bad)} unreadable")
-    return {arm: made[digest(own.data)] for arm, own in arms.items()}
+            suffix = f"_{arm}" if made else ""
+            made[key] = build_data(own)
+            made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if training.is_leader() else None)
+            if training.is_leader():
+                write_splits(made[key], folder.path / f"splits{suffix}.csv")
+            _introduce(made[key], own)
+    return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
+
+
+def build_data(cfg: ExperimentSettings) -> CXRDataModule:
+    """The set that is trained on, or, with ``evaluate.data``, that set with the test split of the other. No file is
+    looked at yet."""
+    source = config.build(DATA, cfg.data, "data")
+    if cfg.evaluate.data is None:
+        return source
+    return Transfer(source, config.build(DATA, cfg.evaluate.data, "evaluate.data"))
+
+
+def _introduce(data: CXRDataModule, cfg: ExperimentSettings) -> None:
+    names = " -> ".join(section["name"] for section in (cfg.data, cfg.evaluate.data) if section)
+    sizes = {split: len(data.studies(split)) for split in SPLITS}
+    training.say(f"  data: {names}, studies {sizes}, {len(data.bad)} unusable")
+    for note in data.notes:
+        training.say(f"    [dim]{escape(note)}[/dim]")
+
+
+def write_splits(data: CXRDataModule, path: Path) -> None:
+    """Every study that is used with its patient and split; ``data.split_file`` reads it back."""
+    rows = [(s.id, s.patient, split) for split in SPLITS for s in data.studies(split)]
+    out = io.StringIO()
+    csv.writer(out).writerows([("study", "patient", "split"), *rows])
+    write_text(path, out.getvalue())
 
 
 def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
@@ -71,7 +104,10 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     results.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
     results.write_samples(own, cfg.evaluate.split, folder.path)
-    folder.finish(config.to_dict(cfg), credentialed=own.credentialed, citation=own.citation, split=cfg.evaluate.split)
+    folder.finish(
+        config.to_dict(cfg), credentialed=own.credentialed, citation=own.citation, split=cfg.evaluate.split,
+        data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
+    )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path, training.console)
     training.say(f"report: {report}")
@@ -83,7 +119,7 @@ def check(cfg: ExperimentSettings) -> None:
     Raises:
         ConfigError: something does not build or does not fit together.
     """
-    config.build(DATA, cfg.data, "data")
+    build_data(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
     for prompt in {cfg.prompt, cfg.stages.self_distill.prompt}:

@@ -54,10 +54,11 @@ class Section:
 
 
 DATA = Section(("data",), "data_modules", "DATA")
+EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
 CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
-SECTIONS = (DATA, TEACHERS, LOSSES, CALLBACKS)
+SECTIONS = (DATA, EVALUATION, TEACHERS, LOSSES, CALLBACKS)
 
 
 def section_at(path: Path) -> Section | None:

@@ -166,6 +166,8 @@ class StagesSettings:
 class EvaluateSettings:
     """Greedy answers to the diagnose prompt, read back into findings and compared with the labels."""
 
+    data: dict[str, Any] | None = None
+    """Another set to answer, whose test split takes the place of the training set's; None: the training set's own."""
     split: str = "test"
     batch_studies: int = REQUIRED
     max_new_tokens: int = REQUIRED

@@ -85,6 +85,6 @@ def test_images_that_cannot_be_read_stop_the_run_with_their_list(
     (root / "images" / names[9]).write_text("not an image")
     given = [w for w in words if not w.startswith("data.")]
     text = said(capsys, *given, f"data.root={root}", experiment=str(ROOT / "experiments/real_chestxray14.yaml"))
-    assert names[0] in text or "bad_images.txt" in text
-    listed = Path("runs/real_chestxray14/bad_images.txt").read_text()
+    assert names[0] in text or "unusable.tsv" in text
+    listed = Path("runs/real_chestxray14/unusable.tsv").read_text()
     assert names[0] in listed and names[9] in listed

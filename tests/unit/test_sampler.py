@@ -13,7 +13,17 @@ from data_modules.sampler import ExampleSet, NumberedBatches, ResumableBatchSamp
 
 
 def draw(count: int, size: int = 10, **how) -> list[list[int]]:
-    return list(islice(ResumableBatchSampler(size, **{"batch_studies": 3, "seed": 0, **how}), count))
+    """Indices alone, without the number of the pass."""
+    batches = islice(ResumableBatchSampler(size, **{"batch_studies": 3, "seed": 0, **how}), count)
+    return [[index for _, index in batch] for batch in batches]
+
+
+def test_every_index_says_in_which_pass_it_is_drawn():
+    """10 studies in batches of 3, three batches a pass; from batch 4 on, batches 4 to 6 of the same stream."""
+    passes = [{number for number, _ in batch} for batch in islice(ResumableBatchSampler(10, batch_studies=3, seed=0), 7)]
+    assert passes == [{0}, {0}, {0}, {1}, {1}, {1}, {2}]
+    later = ResumableBatchSampler(10, batch_studies=3, seed=0, position=lambda: 4)
+    assert [{number for number, _ in batch} for batch in islice(later, 3)] == passes[4:]
 
 
 def test_a_pass_sees_every_study_at_most_once_and_drops_the_rest():

@@ -1,0 +1,94 @@
+"""Train on one set, answer another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+from PIL import Image
+
+from apo_lightning.errors import DataError
+from apo_lightning.types import Study
+from data_modules.base import CXRDataModule
+from data_modules.transfer import Transfer
+
+
+@dataclass(eq=False, kw_only=True)
+class Drawn(CXRDataModule):
+    """Patients 0..9 train, 10..13 validate, 14..17 are tested; ``shift`` moves them."""
+
+    shift: int = 0
+    grey: int = 10
+    on_disk = False
+    patients_of = "hospital"
+    vocabulary = ("edema", "pneumonia")
+    citation = "drawn"
+
+    def read_studies(self, split: str) -> Sequence[Study]:
+        first, last = {"train": (0, 10), "val": (10, 14), "test": (14, 18)}[split]
+        numbers = range(first + self.shift, last + self.shift)
+        findings = {"edema": 1.0, "pneumonia": 0.0}
+        own = {name: findings[name] for name in self.vocabulary}
+        return [Study(f"s{i}", f"p{i}", split, (str(i),), own) for i in numbers]
+
+    def open_images(self, study: Study) -> list[Image.Image]:
+        return [Image.new("L", (2, 2), self.grey)]
+
+
+class Elsewhere(Drawn):
+    patients_of = "elsewhere"
+    vocabulary = ("edema",)
+    splits = ("test",)
+
+
+def names(data: CXRDataModule, split: str) -> list[str]:
+    return [study.id for study in data.studies(split)]
+
+
+def test_patients_that_are_tested_on_are_left_out_of_training_and_counted():
+    """Tested are 14-10=4 to 7: of 10 training studies 6 stay; validation 10 to 13 is untouched."""
+    data = Transfer(Drawn(), Drawn(shift=-10))
+    data.check()
+    assert names(data, "train") == ["s0", "s1", "s2", "s3", "s8", "s9"]
+    assert names(data, "val") == ["s10", "s11", "s12", "s13"]
+    assert names(data, "test") == ["s4", "s5", "s6", "s7"]
+    assert data.removed == 4 and data.facts()["removed"] == 4
+    assert any("4 studies of patients that are tested on" in note for note in data.notes)
+    data.check()
+    assert data.removed == 4, "a second check does not count twice"
+
+
+def test_nothing_left_to_train_on_is_an_error():
+    with pytest.raises(DataError, match=r"Split 'val' has no studies once the 4 of tested patients are left out"):
+        Transfer(Drawn(), Drawn(shift=-4)).check()
+
+
+def test_equal_ids_of_unrelated_sets_are_an_error_that_names_one():
+    with pytest.raises(DataError, match=r"both have a study 's4' \(4 in all\)"):
+        Transfer(Drawn(), Elsewhere(shift=-10)).check()
+
+
+def test_images_questions_and_papers_come_from_the_right_set():
+    source, target = Drawn(grey=10), Elsewhere(shift=100, grey=200)
+    data = Transfer(source, target)
+    data.check()
+    assert [data.images(data.studies(s)[0])[0].getpixel((0, 0)) for s in ("train", "val", "test")] == [10, 10, 200]
+    assert data.findings == ("edema", "pneumonia") and data.counted == ("edema",)
+    assert data.studies("test")[0].findings == {"edema": 1.0}
+    assert data.facts()["studies"] == {"train": 10, "val": 4, "test": 4}
+
+
+def test_fingerprint_moves_with_either_set():
+    prints = {
+        Transfer(Drawn(), Elsewhere(shift=shift)).fingerprint() for shift in (100, 101)
+    } | {Transfer(Drawn(data_fraction=0.5), Elsewhere(shift=100)).fingerprint()}  # fmt: skip
+    assert len(prints) == 3
+
+
+def test_credentialed_if_either_is():
+    class Guarded(Elsewhere):
+        credentialed = True
+
+    assert not Transfer(Drawn(), Elsewhere(shift=100)).credentialed
+    assert Transfer(Drawn(), Guarded(shift=100)).credentialed
