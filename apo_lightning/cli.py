@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from apo_lightning import __version__
+from apo_lightning import __version__, data_cli
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError
 
 
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _add_overrides(grid)
     again = _command(commands, "report", report, "write the report of a run again")
     again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
+    data_cli.add(commands, _command)
     return top
 
 

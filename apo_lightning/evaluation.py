@@ -79,7 +79,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
 
 def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, Any]:
     stated = {k: None if np.isnan(v) else int(v) for k, v in parse(text, findings).items()}
-    return {"study": study.id, "text": text, "findings": stated, "refused": refused(text)}
+    return {"study": study.id, "text": text, "findings": stated, "refused": refused(text, findings)}
 
 
 def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | None) -> list[Row]:

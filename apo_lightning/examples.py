@@ -32,11 +32,12 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
 
 
 def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
-           counts: Counter[str]) -> list[Example]:  # fmt: skip
-    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked."""
+           counts: Counter[str], findings: Sequence[str] = ()) -> list[Example]:  # fmt: skip
+    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. A text that states none of
+    ``findings``, nor a canonical one, is a refusal."""
     examples = []
     for study in studies:
-        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts)
+        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
         if branches:
             examples.append(Example(study, branches))
         else:
@@ -46,10 +47,11 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
 
 def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
            drop_refusals: bool, drop_copies: bool, counts: Counter[str],
-           compare: Sequence[str] = ()) -> list[Example]:  # fmt: skip
+           findings: Sequence[str] = (), compare: Sequence[str] = ()) -> list[Example]:  # fmt: skip
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
     Args:
+        findings: see ``taught``.
         compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
     """
     examples = []
@@ -58,7 +60,7 @@ def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
         if not best:
             counts["studies_without_preferred"] += 1
             continue
-        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts)
+        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
@@ -77,13 +79,13 @@ def _compared(branch: Branch, best: str, findings: Sequence[str]) -> Branch:
     )  # fmt: skip
 
 
-def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool,
-              counts: Counter[str]) -> tuple[Branch, ...]:  # fmt: skip
+def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool, counts: Counter[str],
+              findings: Sequence[str]) -> tuple[Branch, ...]:  # fmt: skip
     kept = []
     for name, trajectory in heard.items():
         if not trajectory.text.strip():
             counts["empty"] += 1
-        elif drop_refusals and refused(trajectory.text):
+        elif drop_refusals and refused(trajectory.text, findings):
             counts["refusals"] += 1
         else:
             counts["kept"] += 1

@@ -187,11 +187,15 @@ class Pipeline:
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
         studies = self.data.studies("train")
         if name == "spd":
-            return examples.taught(studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts)
+            return examples.taught(
+                studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts,
+                findings=self.data.findings,
+            )  # fmt: skip
         wanted = needs(LOSSES.lookup(plan.loss["name"])) & {"agreement", "conflict"}
         return examples.judged(
             studies, self.heard, self.teachers, self.preferred, drop_refusals=plan.drop_refusals,
-            drop_copies=plan.drop_copies, counts=counts, compare=self.data.findings if wanted else (),
+            drop_copies=plan.drop_copies, counts=counts, findings=self.data.findings,
+            compare=self.data.findings if wanted else (),
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.types import Study
 from data_modules.augment import AUGMENT
+from data_modules.progress import watch
 from data_modules.sampler import OpenImages
 from data_modules.transforms import refuse_unreadable
 
@@ -118,7 +119,7 @@ def find_bad_images(
         return None if study.images else "has no image"
 
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        faults = pool.map(fault, studies)
+        faults = watch(pool.map(fault, studies), len(studies), "opening images")
         return {s.id: (", ".join(s.images) or s.id, why) for s, why in zip(studies, faults, strict=True) if why}
 
 

@@ -1,5 +1,7 @@
-"""Who is in which split. Every draw is by the hash of (seed, patient), so that it depends on nothing else: patients that
-are added or dropped do not move the others, a smaller share lies inside a larger one, and two machines agree.
+"""Who is in which split. Every draw is by the hash of (seed, patient), so that it depends on nothing else.
+
+Patients that are added or dropped do not reshuffle the others, a smaller share lies inside a larger one, and two
+machines agree.
 """
 
 from __future__ import annotations

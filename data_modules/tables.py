@@ -8,6 +8,7 @@ import csv
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,8 +32,8 @@ class Faults(list[tuple[str, str]]):
         """
         if not wrong.any():
             return rows
-        for place, value in zip(rows["where"][wrong], rows[column][wrong] if column else [""] * wrong.sum(), strict=True):
-            self.append((place, f"{why}{f' ({value!r})' if column else ''}"))
+        places, values = rows["where"][wrong], rows[column or "where"][wrong]
+        self += [(place, f"{why} ({value!r})" if column else why) for place, value in zip(places, values, strict=True)]
         return rows[~wrong]
 
 
@@ -50,7 +51,8 @@ def read_table(
     Args:
         path: ``.csv``, ``.tsv``, ``.txt``, each perhaps ``.gz``, or ``.parquet``.
         columns: name in the file to name in the result. Several may map onto themselves.
-        faults: takes lines with too many cells, rows without an id and repeated rows.
+        faults: takes rows with too many cells or text behind a closing quote, without an id, and repeated ones. Cells
+            that a row lacks at its end are empty, as spreadsheets write them.
         optional: names in the file that may be absent; they are then absent from the result too.
         ids: names in the result that must not be empty.
         unique: names in the result that together must not repeat; the first row of equals is kept.
@@ -67,8 +69,8 @@ def read_table(
     if lacking:
         raise DataError(f"{path} has no column '{lacking[0]}'. {did_you_mean(lacking[0], found)}")
     wanted = [name for name in columns if name in found]
-    rows = _read(path, wanted, dict(encoding=encoding, sep=separator), faults)
-    rows = rows.fillna("").rename(columns=dict(columns)).apply(lambda column: column.str.strip())
+    rows = _read(path, wanted, encoding, separator, faults)
+    rows = rows.rename(columns=dict(columns)).apply(lambda column: column.str.strip())
     rows["where"] = [f"{path.name}:{line}" for line in rows.index]
     for name in ids:
         rows = faults.drop(rows, rows[name].str.lower().isin(MISSING_ID), f"column '{name}' is empty")
@@ -117,10 +119,10 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
 
             return list(pyarrow.parquet.read_schema(path).names), ""
         with _open(path, encoding) as file:
-            line = file.readline()
+            line = next((line for line in file if not _is_blank(line)), "")
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if not line.strip():
+    if not line:
         raise DataError(f"{path}: cannot be read as a table (it is empty). Fetch the file again.")
     mark = max(SEPARATORS, key=lambda mark: len(_cells(line, mark)))
     return list(dict.fromkeys(cell.strip() for cell in _cells(line, mark))), mark
@@ -130,29 +132,47 @@ def _cells(line: str, separator: str) -> list[str]:
     return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
 
 
-def _read(path: Path, wanted: list[str], dialect: Mapping[str, str], faults: Faults) -> pd.DataFrame:
+def _is_blank(text: str) -> bool:
+    return not text.strip(f"{SEPARATORS} \r\n")
+
+
+def _read(path: Path, wanted: list[str], encoding: str, separator: str, faults: Faults) -> pd.DataFrame:
+    """The wanted columns as text; the index is the line on which a row begins."""
     try:
         if path.suffix == ".parquet":
             rows = pd.read_parquet(path, columns=wanted)
             return pd.DataFrame({name: _as_text(rows[name]) for name in wanted}).set_axis(range(1, len(rows) + 1))
-        how = dict(
-            dialect, dtype=str, index_col=False, keep_default_na=False, skipinitialspace=True,
-            usecols=lambda name: name.strip() in wanted,
-        )  # fmt: skip
-        try:
-            rows = pd.read_csv(path, **how)
-        except pd.errors.ParserError:  # a line with too many cells; the slow reader says which
-            rows = _read_slowly(path, how, faults)
-    except (OSError, EOFError, ValueError) as error:  # pandas' own errors are ValueErrors
+        with _open(path, encoding) as file:
+            reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
+            lines, cells = _rows(reader, wanted, path, faults)
+        return pd.DataFrame(cells, index=lines, columns=wanted, dtype=str)
+    except (OSError, EOFError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
         raise _unreadable(path, error) from error
-    return rows.rename(columns=str.strip).set_axis(range(2, len(rows) + 2))
 
 
-def _read_slowly(path: Path, how: Mapping[str, object], faults: Faults) -> pd.DataFrame:
-    def note(cells: list[str]) -> None:
-        faults.append((path.name, f"a line has {len(cells)} cells, more than the header ({','.join(cells)[:80]})"))
-
-    return pd.read_csv(path, engine="python", on_bad_lines=note, **how)
+def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[list[int], list[list[str]]]:
+    """Where each row below the header begins, and its cells. pandas' reader is not used because it shortens rows that
+    are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
+    header = [cell.strip() for cell in next(row for row in reader if any(map(str.strip, row)))]
+    places, width = [header.index(name) for name in wanted], len(header)
+    lines, cells = [], []
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return lines, cells
+        except csv.Error as error:
+            if "expected after" not in str(error):
+                raise _unreadable(path, f"the quote opened on line {line} is never closed") from error
+            faults.append((f"{path.name}:{line}", "text stands behind a closing quote"))
+            continue
+        if len(row) > width and any(row[width:]):
+            faults.append((f"{path.name}:{line}", f"has {len(row)} cells, more than the {width} of the header"))
+        elif row:
+            row += [""] * (width - len(row))
+            lines.append(line)
+            cells.append([row[place] for place in places])
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -182,6 +202,6 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _unreadable(path: Path, error: Exception | str) -> DataError:
     reason = getattr(error, "strerror", None) or str(error)
     return DataError(f"{path}: cannot be read as a table ({reason}). Fetch the file again or correct its path.")

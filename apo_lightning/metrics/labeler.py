@@ -20,6 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from apo_lightning.metrics.other_names import OTHER_NAMES
 from apo_lightning.metrics.plain_text import SENTENCE, plain
 
 _HEART = r"(?:heart|cardiac|cardio-?mediastinal|cardiopericardial)(?! (?:failure|pacemaker|device|generator|lead))"
@@ -46,7 +47,7 @@ MENTIONS: dict[str, str] = {
     "pneumonia": r"(?:broncho)?pneumonias?",
     "pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|pleural air|air in the pleural space|ptx",
 }
-"""Canonical finding to the words that name it. Any other finding is looked for under its own name."""
+"""Canonical finding to the words that name it. For the others see ``other_names.py``."""
 
 _SEEN = (
     r"(?:seen|present|identified|visible|visuali[sz]ed|evident|demonstrated|appreciated|detected|noted|observed|found"
@@ -181,16 +182,17 @@ def sides(text: str, findings: Sequence[str]) -> dict[str, str | None]:
     return {name: side.get(name) for name in findings if last.get(name) == 1}
 
 
-def refused(text: str) -> bool:
-    """Whether ``text`` declines to read the image ("I cannot interpret medical images") or states no finding at all."""
-    return not sentences(text, tuple(MENTIONS))
+def refused(text: str, findings: Sequence[str] = ()) -> bool:
+    """Whether ``text`` declines to read the image ("I cannot interpret medical images") or states no finding at all,
+    neither a canonical one nor one of ``findings``."""
+    return not sentences(text, tuple(findings))
 
 
 def read(texts: Iterable[str], findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Answers ``[S, F]`` (1, 0, NaN) and refusals ``[S]`` (bool) of S texts, as `metrics.findings` takes them."""
     texts = list(texts)
     answers = np.array([list(parse(text, findings).values()) for text in texts], dtype=float)
-    return answers.reshape(len(texts), len(findings)), np.array([refused(text) for text in texts], dtype=bool)
+    return answers.reshape(len(texts), len(findings)), np.array([refused(text, findings) for text in texts], dtype=bool)
 
 
 def _declines(words: str) -> bool:
@@ -200,16 +202,18 @@ def _declines(words: str) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _names(other: tuple[str, ...]) -> re.Pattern[str]:
-    words = {**MENTIONS, **{name: rf"{re.escape(name.replace('_', ' '))}(?:e?s)?" for name in other}}
-    groups = [rf"(?P<{name}>{pattern})" for name, pattern in words.items()]
-    return re.compile(rf"\b(?:{'|'.join([rf'(?P<normal_heart>{_NORMAL})', *groups])})\b")
+def _names(other: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """The canonical names in one pattern, each of the others in its own: a mass is a lung lesion too."""
+    groups = [rf"(?P<normal_heart>{_NORMAL})", *(rf"(?P<{name}>{words})" for name, words in MENTIONS.items())]
+    own = [OTHER_NAMES.get(name, rf"{re.escape(name.replace('_', ' '))}(?:e?s)?") for name in other]
+    marked = [rf"(?P<_{name}>{words})" for name, words in zip(other, own, strict=True)]  # a name may begin with a digit
+    return tuple(re.compile(rf"\b(?:{words})\b") for words in ("|".join(groups), *marked))
 
 
 @lru_cache(maxsize=1 << 16)
 def _sentence(sentence: str, other: tuple[str, ...]) -> tuple[_Mention, ...]:
     """All findings named in one sentence, with what it states about them."""
-    named = [_mention(match) for match in _names(other).finditer(sentence)]
+    named = sorted((_mention(m) for names in _names(other) for m in names.finditer(sentence)), key=_start)
     if not named:
         return ()
     cues = [cue for cue in _CUES.finditer(sentence) if not any(m.start <= cue.start() < m.end for m in named)]
@@ -226,10 +230,13 @@ def _start(item: _Mention | re.Match[str]) -> int:
 
 
 def _mention(match: re.Match[str]) -> _Mention:
-    if match.lastgroup == "normal_heart":
+    name = (match.lastgroup or "").removeprefix("_")
+    if name == "normal_heart":
         return _Mention("cardiomegaly", match.start(), match.end(), 0.0, fixed=True)
+    if name == "no_finding":  # the one finding whose name is a negation
+        return _Mention(name, match.start(), match.end(), 1.0, fixed=True)
     denied = _DENIED.search(match.group()) is not None
-    return _Mention(match.lastgroup or "", match.start(), match.end(), 0.0 if denied else 1.0, fixed=denied)
+    return _Mention(name, match.start(), match.end(), 0.0 if denied else 1.0, fixed=denied)
 
 
 def _judge(sentence: str, items: list[_Mention | re.Match[str]]) -> None:
@@ -256,6 +263,9 @@ def _coordinated(sentence: str, behind: list[_Mention]) -> list[_Mention]:
     group, joined = behind[-1:], False
     for left, right in zip(reversed(behind[:-1]), reversed(behind[1:]), strict=True):
         gap = sentence[left.end : right.start]
+        if right.start < left.end:  # two names of the same words
+            group.append(left)
+            continue
         joined = joined or _AND.search(gap) is not None
         if not joined or not _JOINED.fullmatch(gap):
             break

@@ -28,7 +28,7 @@ Make = Callable[..., CXRDataModule]
 
 
 def settings_of(name: str, folder: Path) -> dict:
-    """Settings of a small data set made in ``folder`` by ``tests/helpers/<name>_folder.py``; none where that is absent."""
+    """Settings of a small data set that ``tests/helpers/<name>_folder.py`` makes in ``folder``; none without one."""
     module = f"tests.helpers.{name}_folder"
     return importlib.import_module(module).settings(folder) if importlib.util.find_spec(module) else {}
 
@@ -167,7 +167,8 @@ def test_patient_in_two_splits_is_an_error_that_names_them(trainable):
 def test_empty_split_and_repeated_id_are_errors(make):
     data = make()
     first = every(data)[0]
-    for studies, reason in (([], f"Split '{data.splits[0]}' has no studies"), ([first, first], "1 study ids occur twice")):
+    empty = f"Split '{data.splits[0]}' has no studies"
+    for studies, reason in (([], empty), ([first, first], "1 study ids occur twice")):
         data.read_studies = lambda split, s=studies: [replace(x, split=split) for x in s]
         data._studies.clear()
         with pytest.raises(DataError, match=reason):
@@ -210,7 +211,8 @@ def test_findings_narrow_labels_details_and_boxes(make):
     assert [study.findings.get(name) for study in every(narrow)] == pytest.approx(
         [study.findings.get(name) for study in every(whole)], nan_ok=True
     )
-    assert all({*s.findings, *s.details, *s.progression, *(b.finding for b in s.boxes)} <= {name} for s in every(narrow))
+    for study in every(narrow):
+        assert {*study.findings, *study.details, *study.progression, *(b.finding for b in study.boxes)} <= {name}
 
 
 def test_boxes_lie_on_an_image_of_a_finding_that_is_present(make):

@@ -1,5 +1,7 @@
-"""The same seed shows the same studies, with the same disturbances, in the same order: however many workers load, after a
-resume in the middle of a pass, and over one process or two."""
+"""The same seed shows the same studies, with the same disturbances, in the same order.
+
+However many workers load, after a resume in the middle of a pass, and over one process or two.
+"""
 
 from __future__ import annotations
 

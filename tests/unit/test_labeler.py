@@ -202,3 +202,38 @@ def test_agrees_with_the_tags_of_real_reports() -> None:
                 right[name][int(value == tagged)] += 1
     for name, (wrong, agreed) in right.items():
         assert agreed + wrong > 200 and agreed / (agreed + wrong) > (0.98 if name != "atelectasis" else 0.94), name
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("No acute cardiopulmonary abnormality.", {"no_finding": 1.0}),
+        ("The chest is normal.", {"no_finding": 1.0}),
+        ("Hazy opacities in both lungs. No nodules.", {"lung_opacity": 1.0, "lung_lesion": 0.0, "nodule": 0.0}),
+        ("A mass in the right upper lobe.", {"mass": 1.0, "lung_lesion": 1.0}),
+        ("Subcutaneous emphysema is seen.", {}),
+        ("Endotracheal tube in place. The mediastinum is widened.",
+         {"support_devices": 1.0, "enlarged_cardiomediastinum": 1.0}),
+        ("COVID-19 pneumonia.", {"covid_19": 1.0, "pneumonia": 1.0}),
+        ("A mass is not seen.", {"mass": 0.0, "lung_lesion": 0.0}),
+        ("Nodules and masses are absent.", {"nodule": 0.0, "mass": 0.0, "lung_lesion": 0.0}),
+        ("No rib fracture, no hiatal hernia.", {"fracture": 0.0, "hernia": 0.0}),
+    ],
+)  # fmt: skip
+def test_findings_beyond_the_canonical_ones(text, stated):
+    for name, value in stated.items():
+        assert labeler.parse(text, [name]) == {name: value}
+    assert labeler.parse(text, list(stated)) == stated, "asking for several changes nothing"
+    if not stated:
+        assert math.isnan(labeler.parse(text, ["emphysema"])["emphysema"])
+
+
+def test_a_name_may_begin_with_a_digit():
+    assert labeler.parse("2019 ncov is present.", ["2019_ncov"]) == {"2019_ncov": 1.0}
+
+
+def test_what_refuses_depends_on_what_is_asked():
+    text = "There is a mass in the left lung."
+    assert labeler.refused(text) and not labeler.refused(text, ["mass"])
+    _, refusals = labeler.read([text], ["mass"])
+    assert not refusals.any()

@@ -20,7 +20,8 @@ def draw(count: int, size: int = 10, **how) -> list[list[int]]:
 
 def test_every_index_says_in_which_pass_it_is_drawn():
     """10 studies in batches of 3, three batches a pass; from batch 4 on, batches 4 to 6 of the same stream."""
-    passes = [{number for number, _ in batch} for batch in islice(ResumableBatchSampler(10, batch_studies=3, seed=0), 7)]
+    whole = ResumableBatchSampler(10, batch_studies=3, seed=0)
+    passes = [{number for number, _ in batch} for batch in islice(whole, 7)]
     assert passes == [{0}, {0}, {0}, {1}, {1}, {1}, {2}]
     later = ResumableBatchSampler(10, batch_studies=3, seed=0, position=lambda: 4)
     assert [{number for number, _ in batch} for batch in islice(later, 3)] == passes[4:]

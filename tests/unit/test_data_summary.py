@@ -1,0 +1,125 @@
+"""The quality report of a data set, on sets with known faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from apo_lightning import cli
+from apo_lightning.reports.data_summary import show
+from apo_lightning.types import Study
+from data_modules.folder import FolderDataModule
+from data_modules.summary import prevalence, same_content, summarise
+from tests.helpers.chestxray14_folder import nih_folder
+
+NAN = float("nan")
+
+
+@dataclass(eq=False, kw_only=True)
+class Sick(FolderDataModule):
+    """Six studies: a and b share an image and contradict each other across splits, c contradicts itself, d has no
+    image, e has a damaged one, f is well but its patient is also in another split."""
+
+    vocabulary = ("edema", "fracture", "no_finding", "support_devices")
+
+    def read_index(self) -> Sequence[Study]:
+        self.faults.append(("table.csv:9", "patient is empty"))
+        self.left_out["no frontal image"] += 3
+
+        def study(name: str, patient: str, split: str, *labels: float) -> Study:
+            findings = dict(zip(self.vocabulary, labels, strict=True))
+            return Study(name, patient, split, (str(self.folder / f"{name}.png"),), findings)
+
+        return [
+            study("a", "p1", "train", 1.0, 0.0, 0.0, 0.0), study("b", "p2", "test", 0.0, 0.0, 0.0, 0.0),
+            study("c", "p3", "train", NAN, 1.0, 1.0, 1.0), study("d", "p4", "train", 1.0, 0.0, 0.0, 0.0),
+            study("e", "p5", "val", 0.0, 0.0, 1.0, 1.0), study("f", "p3", "test", 0.0, NAN, 1.0, 1.0),
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def sick(tmp_path) -> Sick:
+    for name, grey in (("a", 1), ("b", 1), ("c", 2), ("f", 3)):
+        Image.new("L", (8, 8), grey).save(tmp_path / f"{name}.png")
+    Image.effect_noise((64, 64), 9).save(tmp_path / "e.png")
+    (tmp_path / "e.png").write_bytes((tmp_path / "e.png").read_bytes()[:900])
+    return Sick(root=str(tmp_path))
+
+
+def test_everything_that_is_wrong_is_found_and_nothing_else(sick):
+    found = summarise(sick, "sick")
+    assert {split: counts["studies"] for split, counts in found.counts.items()} == {"train": 2, "val": 1, "test": 2}
+    assert found.counts["test"]["patients"] == 2 and found.counts["test"]["images"] == 2
+    assert found.missing == {"train": 1} and found.left_out == {"no frontal image": 3}
+    (row, why), (file, damage) = found.unusable  # e is opened: its first bytes are right
+    assert (row, why) == ("table.csv:9", "patient is empty") and file.endswith("e.png") and "damaged" in damage
+    assert found.patients_in_two_splits == {"train+test": ["p3"]}
+    assert [[study for study, _ in group] for group in found.duplicates] == [["a", "b"]]
+    assert found.duplicates_across == 1
+    assert found.label_conflicts == [
+        ("c", "no_finding beside fracture"), ("a, b", "the same image, and edema is both present and absent"),
+    ]  # fmt: skip
+
+
+def test_prevalence_by_hand(sick):
+    """Train: a and c (d has no image); edema 1 and NaN, fracture 0 and 1."""
+    found = summarise(sick, "sick", quick=True)
+    assert found.prevalence["edema"] == {"train": (1, 0, 1), "val": (0, 1, 0), "test": (0, 2, 0)}
+    assert found.prevalence["fracture"]["train"] == (1, 1, 0)
+    assert found.prevalence["fracture"]["test"] == (0, 1, 1)
+    assert found.duplicates == [], "a quick look compares no images"
+    assert prevalence({"train": []}, ["edema"]) == {"edema": {"train": (0, 0, 0)}}
+
+
+def test_files_of_one_size_are_told_apart_by_their_last_byte(tmp_path):
+    for name, last in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(bytes(100_000) + last)
+    images = [(name, str(tmp_path / name)) for name in "abc"] + [("gone", str(tmp_path / "gone"))]
+    assert [[study for study, _ in group] for group in same_content(images)] == [["a", "b"]]
+
+
+def test_the_terminal_shows_every_trouble(sick, capsys):
+    show(summarise(sick, "sick"), Console(width=120))
+    said = capsys.readouterr().out
+    for part in ("1 = 50.0%", "train: 1 images", "no frontal image: 3", "table.csv:9: patient is empty", "a = b",
+                 "1 groups of equal images, 1 across splits", "no_finding beside fracture", "train+test: 1 patients"):  # fmt: skip
+        assert part in said, part
+
+
+def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
+    root = nih_folder(tmp_path / "nih")
+    assert cli.main(["data", "summary", "chestxray14", f"root={root}", "--json", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["counts"]["test"] == {"studies": 10, "patients": 5, "images": 10, "reports": 0, "priors": 0, "boxes": 0}
+    assert found["prevalence"]["cardiomegaly"]["test"] == [2, 8, 0]
+    assert "pleural effusion" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["chestxray41", "root=x"], ["There is no experiment 'chestxray41'", "Data sets: ", "chestxray14"]),
+        (["chestxray14"], ["data.root must be given"]),
+        (["chestxray14", "rot=x"], ["Unknown key 'data.rot'", "Did you mean 'root'?"]),
+        (["chestxray14", "root=/nowhere"], ["/nowhere is no folder"]),
+    ],
+)
+def test_mistakes_of_the_command(words, parts, capsys):
+    assert cli.main(["data", "summary", *words]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(part in said for part in parts), said
+
+
+def test_an_experiment_with_another_evaluation_set(tmp_path, capsys):
+    root = nih_folder(tmp_path / "nih")
+    experiment = Path(__file__).parents[2] / "experiments/smoke.yaml"
+    words = ["data.train=4", "data.val=2", "evaluate.data.name=chestxray14", f"evaluate.data.root={root}"]
+    assert cli.main(["data", "summary", str(experiment), *words]) == 0
+    said = capsys.readouterr().out
+    assert "smoke: phantom -> chestxray14" in said
