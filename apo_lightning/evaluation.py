@@ -13,6 +13,7 @@ from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
 from apo_lightning.metrics.labeler import parse, read, refused
+from apo_lightning.metrics.progression import progression_scores, read_progression
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
@@ -32,6 +33,18 @@ def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Se
     return scores(labels_of(studies, findings), stated, refusals, findings)
 
 
+def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
+    """How well texts tell the course of findings, where the studies are labelled with it; no rows elsewhere."""
+    labelled = [study for study in studies if study.progression]
+    answers = [read_progression(texts.get(study.id, ""), findings) for study in labelled]
+    return progression_scores([study.progression for study in labelled], answers, findings)
+
+
+def text_rows(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
+    """All that is measured on texts alone."""
+    return [*score_texts(texts, studies, findings), *score_progression(texts, studies, findings)]
+
+
 def best_teacher(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
                  findings: Sequence[str]) -> str:  # fmt: skip
     """The teacher with the highest mean accuracy on ``studies`` (the validation split); the first of equals."""
@@ -41,7 +54,7 @@ def best_teacher(trajectories: Sequence[Trajectory], studies: Sequence[Study], n
 def teacher_rows(trajectories: Sequence[Trajectory], studies: Sequence[Study], name: str,
                  findings: Sequence[str]) -> list[Row]:  # fmt: skip
     """Metrics of one teacher's own texts."""
-    return score_texts({t.study: t.text for t in trajectories if t.teacher == name}, studies, findings)
+    return text_rows({t.study: t.text for t in trajectories if t.teacher == name}, studies, findings)
 
 
 def dict_of(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
@@ -70,7 +83,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     collate = pipeline.collator(student, pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0] for study, written in answers.items()}
-    rows = score_texts(texts, studies, findings) + _likelihoods(pipeline, student, before)
+    rows = text_rows(texts, studies, findings) + _likelihoods(pipeline, student, before)
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
         write_json(folder.path / "scores.json", [list(row) for row in rows])

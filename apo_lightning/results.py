@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_lightning.artifacts import write_json, write_text
-from apo_lightning.evaluation import baseline_rows, score_texts, teacher_rows
+from apo_lightning.evaluation import baseline_rows, teacher_rows, text_rows
 from apo_lightning.settings import ExperimentSettings
 from data_modules.base import CXRDataModule
 
@@ -53,7 +53,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
             texts = {row["study"]: row["text"] for row in map(json.loads, path.read_text().splitlines())}
-            for row in score_texts(texts, last.data.studies(cfg.evaluate.split), last.counted):
+            for row in text_rows(texts, last.data.studies(cfg.evaluate.split), last.counted):
                 yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
 
 

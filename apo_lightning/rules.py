@@ -14,7 +14,7 @@ from apo_lightning.settings import ExperimentSettings
 STAGES = ("spd", "self_distill", "apo")
 """In the order in which they may follow each other."""
 
-SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache")
+SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
 """What belongs to the experiment as a whole, so that no arm may set it."""
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -103,9 +103,12 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
-    results.write_samples(own, cfg.evaluate.split, folder.path)
+    sets = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
+    acknowledged = all(name in cfg.acknowledge for name in sets if DATA[name].credentialed)
+    if acknowledged:
+        results.write_samples(own, cfg.evaluate.split, folder.path)
     folder.finish(
-        config.to_dict(cfg), credentialed=own.credentialed, citation=own.citation, split=cfg.evaluate.split,
+        config.to_dict(cfg), credentialed=own.credentialed, acknowledged=acknowledged, citation=own.citation, split=cfg.evaluate.split,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)

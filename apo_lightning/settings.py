@@ -237,6 +237,9 @@ class ExperimentSettings:
     only: list[str] = field(default_factory=list)
     """Names of the arms to run; empty means all."""
     data: dict[str, Any] = REQUIRED
+    acknowledge: list[str] = field(default_factory=list)
+    """Names of data sets under a data use agreement whose images and texts the report of this run may show, because
+    whoever will see it has signed the agreement too."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED

@@ -154,6 +154,13 @@ def sentences(text: str, findings: Sequence[str]) -> list[Sentence]:
     return found
 
 
+def mentioned(sentence: str, findings: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Which of ``findings`` a sentence of plain words names, and where, whatever it says about them."""
+    other = tuple(sorted(set(findings) - set(MENTIONS)))
+    found = (_mention(match) for names in _names(other) for match in names.finditer(sentence))
+    return sorted(((m.finding, m.start, m.end) for m in found if m.finding in findings), key=lambda item: item[1:])
+
+
 def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
     """What ``text`` states about each finding: 1 present, 0 absent, NaN not stated.
 

@@ -14,7 +14,7 @@ from apo_lightning.reports.folder import advice, read_json_list, read_jsonl, sta
 ABSENT = "No example studies: the run folder has no samples/samples.json."
 WITHHELD = (
     "No example studies: the data set comes under a data use agreement (credentialed), so its images and texts stay "
-    "out of the report. They are shown when the experiment sets the acknowledgement of the data set."
+    "out of the report. acknowledge=[NAME] shows them to readers who have signed the agreement too."
 )
 UNKNOWN = "No example studies: without manifest.json it is unknown whether the images and texts may be shown."
 MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
@@ -59,12 +59,12 @@ def collect(
         ArtifactError: a file is corrupt.
     """
     path = run_folder / "samples" / "samples.json"
+    if manifest.get("credentialed", False) and manifest.get("acknowledged", False) is not True:
+        return [], WITHHELD
     if not path.is_file():
         return [], ABSENT
     if not manifest:
         return [], UNKNOWN
-    if manifest.get("credentialed", False) and manifest.get("acknowledged", False) is not True:
-        return [], WITHHELD
     entries = {str(_get(item, "study", path, run_folder)): item for item in read_json_list(path, run_folder)}
     answers = _by_arm(run_folder, "evaluate", "predictions.jsonl", labels)
     chosen = _choose(list(entries), answers, count)

@@ -16,7 +16,7 @@ from apo_lightning.reports.folder import advice
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
-SHARES = ("accuracy", "balanced_accuracy", "f1")
+SHARES = ("accuracy", "balanced_accuracy", "f1", "progression_accuracy", "progression_macro_accuracy")
 """Metrics that lie in [0, 1]."""
 
 
@@ -64,6 +64,8 @@ SUMMARY = (
     Column("accuracy", "mean", "mean accuracy", "accuracy averaged over the findings"),
     Column("balanced_accuracy", "mean", "balanced accuracy", "mean of sensitivity and specificity, over the findings"),
     Column("f1", "mean", "macro-F1", "F1 of the present class, averaged over the findings"),
+    Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
+    Column("progression_macro_accuracy", "mean", "progression, macro", "its mean over the classes, over the findings"),
     Column("refusals", "mean", "refusals", "answers that refuse or cannot be read; fewer is better", best="min"),
     Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
     Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
