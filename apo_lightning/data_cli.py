@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
     below = group.add_subparsers(required=True, metavar="COMMAND")
     look = command(below, "summary", summary, "sizes, prevalence, and what is missing, doubled or contradictory")
     look.add_argument("what", help="a data set (apo list names them) with its settings, or an experiment")
-    look.add_argument("overrides", nargs="*", metavar="key=value", help="root=FOLDER for a data set, data.root=... else")
+    look.add_argument("overrides", nargs="*", metavar="key=value", help="of the data set, or of the experiment")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found here too")
     look.add_argument("--quick", action="store_true", help="tables only: open and compare no image")
     bring = command(below, "import", import_, "write our JSON lines from other trajectory files")

@@ -80,7 +80,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
     writer = Writer(student, seed=pipeline.seed, max_new_tokens=plan.max_new_tokens)
     asked = pipeline.data.counted if plan.split == "test" else ()
-    collate = pipeline.collator(student, pipeline.cfg.prompt, asked)
+    collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0] for study, written in answers.items()}
     rows = text_rows(texts, studies, findings) + _likelihoods(pipeline, student, before)

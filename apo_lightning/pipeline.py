@@ -253,7 +253,7 @@ class Pipeline:
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
         own = dict(
             evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
-            prompt=_template(self.cfg.prompt),
+            prompt=_template(self.cfg.evaluate.prompt or self.cfg.prompt),
         )  # fmt: skip
         before = self._student("spd")
         inputs = self._inputs(made_by, **own, before=before.key if before else None)

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_lightning.artifacts import write_json, write_text
 from apo_lightning.evaluation import baseline_rows, teacher_rows, text_rows
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
@@ -53,21 +54,31 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
             texts = {row["study"]: row["text"] for row in map(json.loads, path.read_text().splitlines())}
-            for row in text_rows(texts, last.data.studies(cfg.evaluate.split), last.counted):
+            studies = last.data.studies(cfg.evaluate.split)
+            for row in text_rows(texts, studies, last.counted) if _spoken(studies, texts) else ():
                 yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
 
 
+def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
+    """Whether there is a text on any of the studies: recorded teachers know nothing of another evaluation set."""
+    return any(study.id in texts for study in studies)
+
+
 def _teachers(last: Pipeline) -> Iterator[tuple[Any, ...]]:
+    """Those that have spoken of the evaluation split."""
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
+        if not _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
+            continue
         for row in teacher_rows(last.trajectories, studies, name, last.counted):
             yield name, name, "teacher", 0, *row
 
 
 def _baselines(last: Pipeline) -> Iterator[tuple[Any, ...]]:
     studies = last.data.studies(last.cfg.evaluate.split)
+    spoken = _spoken(studies, {t.study for t in last.trajectories})
     for name, rows in baseline_rows(last.trajectories, studies, list(last.cfg.teachers), last.counted).items():
-        for row in rows:
+        for row in rows if spoken or name != "majority_vote" else ():
             yield name, LABELS[name], "baseline", 0, *row
 
 

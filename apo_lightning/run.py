@@ -108,8 +108,8 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     if acknowledged:
         results.write_samples(own, cfg.evaluate.split, folder.path)
     folder.finish(
-        config.to_dict(cfg), credentialed=own.credentialed, acknowledged=acknowledged, citation=own.citation, split=cfg.evaluate.split,
-        data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
+        config.to_dict(cfg), credentialed=own.credentialed, acknowledged=acknowledged, citation=own.citation,
+        split=cfg.evaluate.split, data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path, training.console)
@@ -125,7 +125,7 @@ def check(cfg: ExperimentSettings) -> None:
     build_data(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
-    for prompt in {cfg.prompt, cfg.stages.self_distill.prompt}:
+    for prompt in {cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt or cfg.prompt}:
         prompts.load(prompt)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):

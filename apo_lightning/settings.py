@@ -168,6 +168,8 @@ class EvaluateSettings:
 
     data: dict[str, Any] | None = None
     """Another set to answer, whose test split takes the place of the training set's; None: the training set's own."""
+    prompt: str | None = None
+    """What is asked; None: the prompt of the experiment."""
     split: str = "test"
     batch_studies: int = REQUIRED
     max_new_tokens: int = REQUIRED

@@ -5,15 +5,17 @@ They are looked for only when they are asked for. A finding that is not in this 
 
 from __future__ import annotations
 
-_ABNORMAL = r"(?:cardiopulmonary |pulmonary |thoracic |intrathoracic |radiographic )*(?:findings?|abnormalit(?:y|ies)|disease|process)"
+_PLACE = r"(?:cardiopulmonary |pulmonary |thoracic |intrathoracic |radiographic )*"
+_ABNORMAL = rf"{_PLACE}(?:findings?|abnormalit(?:y|ies)|disease|process)"
+_WHOLE = "(?:chest|study|examination|radiograph)"
 
 OTHER_NAMES: dict[str, str] = {
     "ards": r"ards|acute respiratory distress(?: syndrome)?",
     "calcification": r"calcifications?|calcified(?! granuloma)",
     "covid_19": r"covid(?:-? ?19)?|sars-cov-2|coronavirus(?: disease)?",
     "emphysema": r"(?<!subcutaneous )emphysema\w*",
-    "enlarged_cardiomediastinum": r"(?:enlarged|widened|wide) (?:cardio)?mediastin\w+|(?:cardio)?mediastin\w+ (?:is |are )?"
-    r"(?:enlarged|widened)|mediastinal (?:widening|enlargement)",
+    "enlarged_cardiomediastinum": r"(?:enlarged|widened|wide) (?:cardio)?mediastin\w+"
+    r"|(?:cardio)?mediastin\w+ (?:is |are )?(?:enlarged|widened)|mediastinal (?:widening|enlargement)",
     "fibrosis": r"fibrosis|fibrotic\w*",
     "fracture": r"fractures?|fractured",
     "hernia": r"(?:hiatal |hiatus |diaphragmatic )?herni(?:a|as|ation)",
@@ -21,12 +23,12 @@ OTHER_NAMES: dict[str, str] = {
     "lung_lesion": r"(?:lung |pulmonary )?(?:lesions?|nodul\w+|mass(?:es)?)",
     "lung_opacity": r"(?:lung |airspace |air space |pulmonary |ground-? ?glass )*(?:opacit(?:y|ies)|opacifications?)",
     "mass": r"mass(?:es)?",
-    "no_finding": rf"no (?:acute |significant |active |focal |definite )*{_ABNORMAL}|normal (?:chest|study|examination|radiograph)"
-    r"|(?:chest|study|examination|radiograph) (?:is |appears )normal",
+    "no_finding": rf"no (?:acute |significant |active |focal |definite )*{_ABNORMAL}|normal {_WHOLE}"
+    rf"|{_WHOLE} (?:is |appears )normal",
     "nodule": r"nodul\w+",
     "pleural_other": r"pleural (?:thickening|plaques?|scarring|calcifications?)",
     "pleural_thickening": r"pleural thickening|thickened pleura",
-    "support_devices": r"support devices?|(?:endotracheal|tracheostomy|nasogastric|feeding|chest|ng|et) tubes?|pacemakers?|catheters?"
-    r"|central (?:venous )?lines?|picc(?: lines?)?|port-a-cath|sternotomy wires?|leads",
+    "support_devices": r"support devices?|(?:endotracheal|tracheostomy|nasogastric|feeding|chest|ng|et) tubes?"
+    r"|pacemakers?|catheters?|central (?:venous )?lines?|picc(?: lines?)?|port-a-cath|sternotomy wires?|leads",
 }
 """Finding to the words that name it."""

@@ -1,7 +1,7 @@
 """Is a finding improving, stable or worsening since the earlier image: reading it out of a text, and scoring it.
 
-The task of MS-CXR-T (Bannur et al. 2023, arXiv:2301.04558). Accuracy is Top-1 over the three classes; its classes are far
-from equally frequent, so macro accuracy, the mean over the classes that occur, stands beside it.
+The task of MS-CXR-T (Bannur et al. 2023, arXiv:2301.04558). Accuracy is Top-1 over the three classes; its classes are
+far from equally frequent, so macro accuracy, the mean over the classes that occur, stands beside it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from apo_lightning.metrics.plain_text import SENTENCE, plain
 
 CLASSES = ("improving", "stable", "worsening")
 _WORDS = {
-    "stable": r"stable|unchanged|unaltered|persist\w*|similar|constant|(?:no|without)(?: \w+){0,2} (?:change|progression"
-    r"|improvement|worsening|increase|decrease)|not (?:\w+ )?(?:changed|progressed|improved|worsened|increased|decreased)",
-    "improving": r"improv\w+|decreas\w+|resol[vu]\w+|smaller|cleared|clearing|less|reduced|reduction|lessened|regress\w+",
+    "stable": r"stable|unchanged|unaltered|persist\w*|similar|constant"
+    r"|(?:no|without)(?: \w+){0,2} (?:change|progression|improvement|worsening|increase|decrease)"
+    r"|not (?:\w+ )?(?:changed|progressed|improved|worsened|increased|decreased)",
+    "improving": r"improv\w+|decreas\w+|resol[vu]\w+|smaller|cleared|clearing|less|reduced|reduction|lessened"
+    r"|regress\w+",
     "worsening": r"worse\w*|increas\w+|progress\w+|larger|enlarg(?:ed|ing)|new|more|grown|developed|developing",
 }
 _CHANGE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _WORDS.items()))
@@ -65,10 +67,10 @@ def progression_scores(
     rows: list[Row] = []
     values: dict[str, list[float]] = {"progression_accuracy": [], "progression_macro_accuracy": []}
     for name in findings:
-        pairs = [(label[name], answer.get(name, "")) for label, answer in zip(labels, answers, strict=True) if name in label]
-        if not pairs:
+        known = [i for i, label in enumerate(labels) if name in label]
+        if not known:
             continue
-        truth, said = zip(*pairs, strict=True)
+        truth, said = [labels[i][name] for i in known], [answers[i].get(name, "") for i in known]
         occurring = [c for c in CLASSES if c in truth]
         macro = sk.recall_score(truth, said, labels=occurring, average="macro", zero_division=0)
         for metric, value in zip(values, (float(np.mean(np.equal(truth, said))), float(macro)), strict=True):

@@ -1,0 +1,93 @@
+"""Train on drawn images, answer a credentialed set of image pairs that the teachers have never seen."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from apo_lightning import config
+from apo_lightning.run import run
+from apo_lightning.teachers import recorded
+from apo_lightning.types import Prior, Study, Trajectory
+from data_modules import DATA
+from data_modules.base import CXRDataModule
+from tests.pipeline.conftest import ROOT
+
+
+@dataclass(eq=False, kw_only=True)
+class Pairs(CXRDataModule):
+    """Six studies with an earlier image each; edema is stable in four and worsening in two."""
+
+    on_disk = False
+    splits = ("test",)
+    vocabulary = ("edema",)
+    credentialed = True
+    citation = "a hospital"
+
+    def read_studies(self, split: str) -> Sequence[Study]:
+        return [
+            Study(f"q{i}", f"q{i}", "test", (f"now{i}",), {"edema": 1.0}, prior=Prior(f"q{i}b", (f"then{i}",)),
+                  progression={"edema": "stable" if i < 4 else "worsening"})
+            for i in range(6)
+        ]  # fmt: skip
+
+    def open_images(self, study: Study) -> list[Image.Image]:
+        return [Image.new("L", (112, 112), 40), Image.new("L", (112, 112), 200)]
+
+
+@pytest.fixture(scope="module")
+def folder(words, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One arm on eight drawn studies, two recorded teachers, and the pairs as evaluation set."""
+    place = tmp_path_factory.mktemp("transfer")
+    DATA.register("pairs")(Pairs)
+    try:
+        drawn = DATA["phantom"](train=8, val=4, test=6)
+        said = [
+            Trajectory(s.id, name, f"{name} sees no edema.") for name in ("one", "two")
+            for split in ("train", "val") for s in drawn.studies(split)
+        ]  # fmt: skip
+        recorded.write_jsonl(place / "said.jsonl", said)
+        base = ROOT / "experiments/base"
+        teachers = {name: {"kind": "recorded", "path": str(place / "said.jsonl")} for name in ("one", "two")}
+        own = {
+            "extends": [str(base / "nano.yaml"), str(base / "stages_nano.yaml")], "name": "mine",
+            "data": {"name": "phantom"}, "teachers": teachers,
+            "evaluate": {"prompt": "progression", "data": {"name": "pairs"}},
+            "arms": {"spd_mt": {"label": "SPD", "stages": ["spd"]}},
+        }  # fmt: skip
+        (place / "mine.yaml").write_text(yaml.safe_dump(own))
+        given = [*words, f"runs_dir={place}/runs", "wandb.mode=disabled", "student.max_prompt_tokens=200"]
+        return run(config.load(place / "mine.yaml", given), given)
+    finally:
+        DATA.pop("pairs")
+
+
+def test_progression_is_scored_and_teachers_that_never_saw_the_set_have_no_row(folder: Path) -> None:
+    frame = pd.read_csv(folder / "results.csv")
+    arm = frame[frame.arm == "spd_mt"].set_index(["metric", "finding"]).value
+    assert 0 <= arm["progression_accuracy", "edema"] <= 1
+    assert "accuracy" in arm.index.get_level_values(0) and set(arm["accuracy"].index) == {"edema", "mean"}
+    assert not {"one", "two", "majority_vote", "preferred"} & set(frame.arm)
+    assert {"always_yes", "always_no"} <= set(frame.arm)
+
+
+def test_the_manifest_says_what_was_used_and_the_split_list_is_kept(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["credentialed"] is True and manifest["acknowledged"] is False
+    assert manifest["data"]["studies"] == {"train": 8, "val": 4, "test": 6} and manifest["data"]["removed"] == 0
+    assert "a hospital" in manifest["citation"]
+    rows = list(csv.DictReader((folder / "splits.csv").open()))
+    assert [row["split"] for row in rows].count("test") == 6 and rows[-1]["study"] == "q5"
+
+
+def test_nothing_of_a_credentialed_set_is_copied_or_shown(folder: Path) -> None:
+    assert not (folder / "samples").exists()
+    assert "data use agreement" in (folder / "report.html").read_text()
