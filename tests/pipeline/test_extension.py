@@ -1,13 +1,16 @@
-"""A new loss is one new file: dropped into a folder of the losses package, named in a YAML, run."""
+"""A new loss or data set is one new file: dropped into a folder of its package, named, run."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from apo_lightning import config, losses
+import data_modules
+from apo_lightning import cli, config, losses
 from apo_lightning.registry import discover
 from apo_lightning.run import run
 from tests.pipeline.conftest import ROOT
@@ -50,3 +53,26 @@ def test_a_loss_in_one_new_file_runs(words: list[str], tmp_path: Path, monkeypat
     first, last = json.loads(lines[0]), json.loads(lines[-1])
     assert first["train/loss"] == 1.0  # every gap is 0 before the first update
     assert last["train/loss"] < 1.0
+
+
+def test_the_data_set_of_adding_md_is_one_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The very code that the documentation shows, over a table with one row that cannot be used."""
+    text = (ROOT / "docs/adding.md").read_text()
+    code = re.search(r'```python\n("""A hospital.*?)```', text, re.S)
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra/ward7.py").write_text(code.group(1))
+    lines = ["file,pid,edema,pneumonia"] + [f"{i}.png,p{i // 2},{i % 2},{'' if i == 3 else 1}" for i in range(30)]
+    (tmp_path / "index.csv").write_text("\n".join([*lines, "30.png,,1,1"]))
+    for i in range(30):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(data_modules, "__path__", [*data_modules.__path__, str(tmp_path / "extra")])
+    discover(data_modules)
+    try:
+        assert cli.main(["data", "summary", "ward7", f"root={tmp_path}"]) == 0
+    finally:
+        del data_modules.DATA["ward7"]
+    said = capsys.readouterr().out
+    assert re.search(r"train +22 +11 +22", said), said  # 15 patients of two studies: 2 tested on, 2 of 13 validate
+    assert "1 unusable rows" in said and "index.csv:32: column 'patient' is empty" in said
