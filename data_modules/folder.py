@@ -83,17 +83,19 @@ class FolderDataModule(CXRDataModule):
         if self.split_file:
             path = Path(self.split_file).expanduser()
             return apply_split_file(studies, read_split_file(path, self.faults), path)
-        return cut(studies, val=self.val_fraction, test=self.test_fraction, seed=self.seed)
+        return cut(
+            studies, val=self.val_fraction, test=self.test_fraction if "test" in self.splits else 0.0, seed=self.seed
+        )  # fmt: skip
 
     def say(self, text: str) -> None:
         """Note what was found where, for the line that a run prints."""
         self.notes[text] = None
 
     def inside(self, reference: str, base: Path | None = None) -> str | None:
-        """The path of an image that a table names, below ``base`` (``folder`` by default); None if it leads out of
-        ``root``, which a table must not. Symbolic links inside the folder are the user's own and are followed."""
-        path = os.path.normpath((base or self.folder) / PurePosixPath(reference.replace("\\\\", "/")))
-        root = os.path.normpath(self.folder)
+        """The path of an image that a table names, below ``base`` (``folder`` by default); None if it leads out of that,
+        which a table must not. Symbolic links inside the folder are the user's own and are followed."""
+        root = os.path.normpath(base or self.folder)
+        path = os.path.normpath(root / PurePosixPath(reference.replace("\\", "/")))
         return path if path.startswith(root + os.sep) else None
 
     def read_studies(self, split: str) -> list[Study]:

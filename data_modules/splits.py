@@ -38,11 +38,11 @@ def cut(studies: Sequence[Study], *, val: float, test: float, seed: int) -> list
     Args:
         studies: their splits are ``train``, ``val``, ``test`` or "" where the set says nothing.
         val: share of the patients that are not tested on.
-        test: share of all patients, where the set has no test part.
+        test: share of all patients, where the set has no test part; 0 tests on none.
     """
     free = [s for s in studies if not s.split]
     if free:
-        tested = share_of_patients((s.patient for s in free), test, seed)
+        tested = share_of_patients((s.patient for s in free), test, seed) if test else set()
         studies = [
             s if s.split else replace(s, split="test" if s.patient in tested else "train") for s in studies
         ]  # fmt: skip

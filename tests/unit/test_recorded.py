@@ -138,3 +138,78 @@ def test_missing_file_folder_and_wrong_encoding(tmp_path: Path) -> None:
 def test_index_by_study_keeps_the_order_of_teachers() -> None:
     index = by_study([Trajectory("s1", "b", "1"), Trajectory("s2", "a", "2"), Trajectory("s1", "a", "3")])
     assert list(index) == ["s1", "s2"] and list(index["s1"]) == ["b", "a"] and index["s1"]["a"].text == "3"
+
+
+def image(id: object = "s1", **more: object) -> dict[str, object]:
+    return {"id": id, "image": f"{id}.jpg", "trajectories": {"gpt5": f"{id} by gpt5", "grok4": ""}, **more}
+
+
+def test_one_line_an_image_serves_every_teacher(tmp_path: Path) -> None:
+    path = lines(tmp_path, image("s1", labels=["Edema"], report="r", patient="p", split="train"), image("s2"))
+    assert read_jsonl(path) == [
+        Trajectory("s1", "gpt5", "s1 by gpt5"), Trajectory("s1", "grok4", ""),
+        Trajectory("s2", "gpt5", "s2 by gpt5"), Trajectory("s2", "grok4", ""),
+    ]  # fmt: skip
+    found = Recorded("mine", path, teacher="gpt5").signal(studies("s2", "s9", "s1"), [0.0, 0.5, 1.0])
+    assert found == [Trajectory("s2", "mine", "s2 by gpt5", 0.0), Trajectory("s1", "mine", "s1 by gpt5", 1.0)]
+
+
+def test_both_forms_may_stand_in_one_file(tmp_path: Path) -> None:
+    path = lines(tmp_path, image("s1"), row("s2", t=0.25), image("s3", trajectories={}), row("s1", "claude"))
+    assert [(item.study, item.teacher, item.t) for item in read_jsonl(path)] == [
+        ("s1", "gpt5", 0.0), ("s1", "grok4", 0.0), ("s2", "gpt5", 0.25), ("s1", "claude", 0.0),
+    ]  # fmt: skip
+
+
+def test_null_is_absent_and_a_study_may_have_two_images(tmp_path: Path) -> None:
+    nothing = dict.fromkeys(("labels", "report", "patient", "split"))
+    path = lines(tmp_path, image(image=["a.jpg", "b.jpg"], **nothing))
+    assert [item.text for item in read_jsonl(path)] == ["s1 by gpt5", ""]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (image("s2", lables=[]), r"t\.jsonl:2: unknown key 'lables'\. Did you mean 'labels'\? Known: id, image, "),
+        ({"id": "s2", "image": "x", "trajectory": {}}, r"t\.jsonl:2: unknown key 'trajectory'\. Did you mean 'trajec"),
+        ({"id": "s2", "image": "x"}, r"t\.jsonl:2: 'trajectories' must be an object of texts by teacher, got nothing"),
+        (image("s2", trajectories=["x"]), r"'trajectories' must be an object of texts by teacher, got \[\"x\"\]"),
+        (image("s2", trajectories={"gpt5": None}), r"must name teachers with a text each, got \{\"gpt5\": null\}"),
+        (image("s2", trajectories={" ": "x"}), r"must name teachers with a text each, got \{\" \": \"x\"\}"),
+        (image(" "), r"t\.jsonl:2: 'id' must be a string that is not empty, got \" \""),
+        (image(7), r"'id' must be a string that is not empty, got 7"),
+        (image("s2", image=None), r"'image' must be a path or a list of paths, got null"),
+        (image("s2", image=[]), r"'image' must be a path or a list of paths, got \[\]"),
+        (image("s2", image=["a", ""]), r"'image' must be a path or a list of paths"),
+        (image("s2", labels="Edema"), r"'labels' must be a list of names, got \"Edema\""),
+        (image("s2", labels=[1]), r"'labels' must be a list of names, got \[1\]"),
+        (image("s2", patient=10000032), r"'patient' must be a string, got 10000032"),
+        (image("s2", split=False), r"'split' must be a string, got false"),
+        (image("s2", report=[]), r"'report' must be a string, got \[\]"),
+        (image("s1"), r"study 's1' of teacher 'gpt5' stands on lines 1 and 2"),
+        (row("s1", "grok4"), r"study 's1' of teacher 'grok4' stands on lines 1 and 2"),
+        ('{"id": "s2", "image": "x", "trajectories": {"a": "1", "a": "2"}}', r"jsonl:2: key 'a' stands twice in one"),
+        ("[" * 100_000, r"t\.jsonl:2: not JSON"),
+    ],
+)
+def test_bad_lines_of_images_name_file_line_and_key(tmp_path: Path, bad: object, message: str) -> None:
+    path = lines(tmp_path, image("s1"), bad)
+    with pytest.raises(DataError, match=message):
+        read_jsonl(path)
+    with pytest.raises(DataError, match=message):
+        Recorded("gpt5", path).signal(studies("s1"), [0.0])
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    for form in (row(), image()):
+        (tmp_path / "bom.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(form).encode() + b"\r\n")
+        assert read_jsonl(tmp_path / "bom.jsonl")[0].teacher == "gpt5"
+    (tmp_path / "bom.jsonl").write_bytes(b"\xef\xbb\xbf\n" + json.dumps(row()).encode())
+    assert len(read_jsonl(tmp_path / "bom.jsonl")) == 1
+
+
+def test_the_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    good = json.dumps(row()).encode()
+    (tmp_path / "t.jsonl").write_bytes(good + b"\n\n" + '{"study": "ö"}'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"t\.jsonl:3: not UTF-8 text \(invalid .* at byte 11\)\. Save it as UTF-8"):
+        read_jsonl(tmp_path / "t.jsonl")
