@@ -103,8 +103,9 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
-    sets = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
-    acknowledged = all(name in cfg.acknowledge for name in sets if DATA[name].credentialed)
+    sections = [section for section in (cfg.data, cfg.evaluate.data) if section]
+    guarded = [one["name"] for one, part in zip(sections, own.parts, strict=True) if part.credentialed]
+    acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
         results.write_samples(own, cfg.evaluate.split, folder.path)
     folder.finish(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from data_modules.sampler import (
     ExampleSet,
     Item,
     NumberedBatches,
+    Plan,
     ResumableBatchSampler,
     ResumableLoader,
     own_generator,
@@ -91,7 +91,12 @@ class CXRDataModule(LightningDataModule):
         self._studies: dict[str, list[Study]] = {}
         self._cache: dict[str, list[Image.Image]] = {}
         self._cached_bytes = 0
-        self._plan: _Plan | None = None
+        self._plan: Plan | None = None
+
+    @property
+    def parts(self) -> tuple[CXRDataModule, ...]:
+        """The sets that this one is made of."""
+        return (self,)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -223,7 +228,7 @@ class CXRDataModule(LightningDataModule):
         if batch_studies < 1 or accumulate < 1:
             raise ValueError(f"batch_studies and accumulate must be >= 1, got {batch_studies} and {accumulate}")
         length = None if steps is None else steps * accumulate
-        self._plan = _Plan(collate, batch_studies, seed, train, predict, length, accumulate, skip_batches)
+        self._plan = Plan(collate, batch_studies, seed, train, predict, length, accumulate, skip_batches)
 
     def train_dataloader(self) -> DataLoader:
         """Endless seeded batches; a resumed fit goes on where the checkpoint stopped. See ``sampler.py``."""
@@ -254,7 +259,7 @@ class CXRDataModule(LightningDataModule):
         """Loading processes need neither the trainer nor a copy of the cache."""
         return {**self.__dict__, "trainer": None, "_cache": {}, "_cached_bytes": 0}
 
-    def _connected(self, kind: str) -> _Plan:
+    def _connected(self, kind: str) -> Plan:
         if self._plan is None or not getattr(self._plan, kind):
             raise DataError(f"There is nothing to {kind} on: call connect({kind}=...) with at least one example first.")
         return self._plan
@@ -266,30 +271,6 @@ class CXRDataModule(LightningDataModule):
 
     def _batches_trained(self) -> int:
         return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The arguments of ``CXRDataModule.connect``."""
-
-    collate: Callable[[list[Item]], Any]
-    batch_studies: int
-    seed: int
-    train: Sequence[Example] | None
-    predict: Sequence[Example] | None
-    length: int | None
-    accumulate: int
-    skip: frozenset[int]
-
-    def order(self, world: int) -> dict[str, Any]:
-        """What the order of training depends on."""
-        names = "\n".join(example.study.id for example in self.train or ())
-        return {
-            "seed": self.seed,
-            "studies of a step": self.batch_studies * world * self.accumulate,
-            "accumulate": self.accumulate,
-            "order of the studies": hashlib.sha256(names.encode()).hexdigest()[:12],
-        }
 
 
 def _pin() -> bool:

@@ -8,7 +8,9 @@ Counting what a loader handed out would not do: with workers it runs ahead of tr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -84,6 +86,30 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         once = torch.randperm(self.size, generator=generator).tolist()
         short = self.batch_studies * self.world - self.size
         return once if short <= 0 else once * (1 + -(-short // self.size))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The arguments of ``CXRDataModule.connect``."""
+
+    collate: Callable[[list[Item]], Any]
+    batch_studies: int
+    seed: int
+    train: Sequence[Example] | None
+    predict: Sequence[Example] | None
+    length: int | None
+    accumulate: int
+    skip: frozenset[int]
+
+    def order(self, world: int) -> dict[str, Any]:
+        """What the order of training depends on."""
+        names = "\n".join(example.study.id for example in self.train or ())
+        return {
+            "seed": self.seed,
+            "studies of a step": self.batch_studies * world * self.accumulate,
+            "accumulate": self.accumulate,
+            "order of the studies": hashlib.sha256(names.encode()).hexdigest()[:12],
+        }
 
 
 class ExampleSet(Dataset[Item]):

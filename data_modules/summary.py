@@ -1,4 +1,4 @@
-"""The quality of a data set before anything is trained on it: sizes, prevalence, what is missing, doubled or contradictory."""
+"""The quality of a data set before anything is trained on it: sizes, prevalence, what is missing or contradictory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from data_modules.checks import find_bad_images
 from data_modules.labels import NOT_A_DISEASE
 from data_modules.progress import watch
 from data_modules.splits import SPLITS
-from data_modules.transfer import Transfer
 from data_modules.vocabulary import NO_FINDING
 
 BLOCK = 1 << 16
@@ -63,7 +62,7 @@ class Summary:
 
 
 def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary:
-    """Look at a set, or at a training set with its evaluation set (`Transfer`), without stopping at what is wrong.
+    """Look at a set, or at one with its evaluation set (`transfer.Transfer`), without stopping at what is wrong.
 
     Args:
         data: not checked yet; ``allow_missing`` is turned on, so that what is missing is counted.
@@ -73,25 +72,24 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
     Raises:
         DataError: a table cannot be read at all.
     """
-    parts = (data.source, data.target) if isinstance(data, Transfer) else (data,)
-    for part in parts:
+    for part in data.parts:
         part.allow_missing = True
     splits = {split: data.studies(split) for split in SPLITS}
     used = [study for studies in splits.values() for study in studies]
-    unusable = [fault for part in parts for fault in part.faults]
+    unusable = [fault for part in data.parts for fault in part.faults]
     duplicates: list[list[tuple[str, str]]] = []
-    if not quick and all(part.on_disk for part in parts):
+    if not quick and all(part.on_disk for part in data.parts):
         bad = find_bad_images(used, data.open_images, on_disk=True, full=True, seed=0)
         unusable += sorted(bad.values())
         duplicates = same_content([(s.id, path) for s in used for path in s.images])
     split_of = {study.id: study.split for study in used}
     return Summary(
         name=name, citation=data.citation, credentialed=data.credentialed,
-        notes=[note for part in parts for note in part.notes],
+        notes=[note for part in data.parts for note in part.notes],
         counts={split: _counts(studies) for split, studies in splits.items()},
         prevalence=prevalence(splits, list(dict.fromkeys([*data.findings, *data.counted]))),
-        missing={split: n for part in parts for split, n in getattr(part, "missing", {}).items()},
-        left_out=dict(sum((part.left_out for part in parts), Counter())),
+        missing={split: n for part in data.parts for split, n in getattr(part, "missing", {}).items()},
+        left_out=dict(sum((part.left_out for part in data.parts), Counter())),
         unusable=unusable, patients_in_two_splits=patients_in_two(splits), duplicates=duplicates,
         duplicates_across=sum(len({split_of[study] for study, _ in group}) > 1 for group in duplicates),
         label_conflicts=label_conflicts(used, duplicates), removed=getattr(data, "removed", 0),

@@ -35,6 +35,10 @@ class Transfer(CXRDataModule):
         self.citation = "; ".join(dict.fromkeys([source.citation, target.citation]))
 
     @property
+    def parts(self) -> tuple[CXRDataModule, ...]:
+        return (self.source, self.target)
+
+    @property
     def counted(self) -> tuple[str, ...]:
         return self.target.counted
 
