@@ -89,6 +89,7 @@ class CXRDataModule(LightningDataModule):
         self.notes: dict[str, None] = {}
         """What was found where, each sentence once; printed before a run."""
         self._studies: dict[str, list[Study]] = {}
+        self._unreadable: set[str] = set()
         self._cache: dict[str, list[Image.Image]] = {}
         self._cached_bytes = 0
         self._plan: Plan | None = None
@@ -128,7 +129,7 @@ class CXRDataModule(LightningDataModule):
                 found = [study for study in found if key(study) in kept]
             found = self.complete(found)
             self._studies[split] = found if set(self.findings) == set(self.vocabulary) else self._narrowed(found)
-        return list(self._studies[split])
+        return [study for study in self._studies[split] if study.id not in self._unreadable]
 
     def _narrowed(self, studies: list[Study]) -> list[Study]:
         """Labels of ``findings`` alone, wherever a study has them."""
@@ -165,8 +166,7 @@ class CXRDataModule(LightningDataModule):
             DataError: an empty split, a study or patient in two splits, a finding that is not 0, 1 or NaN, or more
                 unusable rows and unreadable studies than ``max_bad_share``.
         """
-        self._studies.clear()  # a second check begins with all studies again
-        self.left_out.clear()
+        self._unreadable = set()  # a second check begins with all studies again
         splits = {split: self.studies(split) for split in self.splits}
         used = [study for studies in splits.values() for study in studies]
         found: dict[str, tuple[str, str]] = {}
@@ -177,8 +177,8 @@ class CXRDataModule(LightningDataModule):
         self.bad = sorted([*self.faults, *found.values()])
         rows = len(used) + len(self.faults)
         report_bad(self.bad, used=rows, allowed=self.max_bad_share, report_path=report_path)
-        self._studies = {split: [s for s in studies if s.id not in found] for split, studies in splits.items()}
-        check_splits(self._studies)
+        self._unreadable = set(found)
+        check_splits({split: self.studies(split) for split in self.splits})
 
     def facts(self) -> dict[str, Any]:
         """What a run's manifest says of the data, after ``check``."""
