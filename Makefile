@@ -61,8 +61,9 @@ endif
 report: $(STAMP) ## write a report again: EXP=name or RUN=folder; without either, of the newest run
 	@$(PY) -m apo_lightning report $(RUN)
 
-bench: $(STAMP) ## run the benchmarks beside TRL
+bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'
+	@$(PY) -m pip install -qq --no-deps torchxrayvision==1.5.7  # it asks for torchvision, which the benchmark does without
 	@set -e; for file in benchmarks/*.py; do \
 		grep -q __main__ "$$file" || continue; \
 		echo "== $$file"; $(PY) "$$file"; done
