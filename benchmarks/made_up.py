@@ -22,6 +22,17 @@ NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
+MIMIC_ROWS, MIMIC_STUDIES, MIMIC_PATIENTS = 377_110, 227_835, 65_379
+"""Of the whole set."""
+MIMIC_LABELS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
+    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+)  # fmt: skip
+MIMIC_METADATA = [
+    "dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns",
+    "StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning",
+    "PatientOrientationCodeSequence_CodeMeaning",
+]  # fmt: skip
 SIDE = 1024
 GRAIN = 6.0
 """Standard deviation of the noise, in grey levels: a drawing without it would compress to nearly nothing."""
@@ -67,3 +78,65 @@ def _write(folder: Path, lines: list[str], names: list[str], tested: dict[str, s
     for list_name, held in (("train_val_list.txt", trained), ("test_list.txt", list(tested))):
         (folder / list_name).write_text("\n".join(held))
     return folder
+
+
+def mimic_index(folder: Path, rows: int = MIMIC_ROWS) -> dict[str, str]:
+    """Tables as large as the official ones, with made-up ids and labels, and the first image alone.
+
+    The same ``rows`` give the same tables. Returns the settings of a data module over them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    patients, studies = max(1, rows * MIMIC_PATIENTS // MIMIC_ROWS), max(1, rows * MIMIC_STUDIES // MIMIC_ROWS)
+    subject_of = _spread(rng, studies, np.sort(rng.choice(10_000_000, patients, replace=False)) + 10_000_000)
+    study_ids = rng.choice(10_000_000, studies, replace=False) + 50_000_000
+    study_of = _spread(rng, rows, np.arange(studies))
+    ids = pd.DataFrame({"subject_id": subject_of[study_of], "study_id": study_ids[study_of]})
+    ids.insert(0, "dicom_id", _dicoms(rng, rows))
+    _gzipped(folder, "metadata", ids.assign(**_headers(rng, study_of, studies))[list(MIMIC_METADATA)])
+    of_patient = dict(zip(np.unique(subject_of), rng.choice(["train", "validate", "test"], patients,
+                                                             p=[0.978, 0.008, 0.014]), strict=True))  # fmt: skip
+    _gzipped(folder, "split", ids[["dicom_id", "study_id", "subject_id"]].assign(split=ids.subject_id.map(of_patient)))
+    cells = rng.choice([np.nan, 1.0, 0.0, -1.0], (studies, len(MIMIC_LABELS)), p=[0.8, 0.12, 0.05, 0.03])
+    known = pd.DataFrame(cells, columns=list(MIMIC_LABELS))
+    known.insert(0, "study_id", study_ids)
+    known.insert(0, "subject_id", subject_of)
+    _gzipped(folder, "chexpert", known)
+    first = ids.iloc[0]
+    subject = f"p{first.subject_id}"
+    image = folder / "files" / subject[:3] / subject / f"s{first.study_id}" / f"{first.dicom_id}.jpg"
+    image.parent.mkdir(parents=True)
+    Image.new("L", (8, 8)).save(image)
+    return {"root": str(folder)}
+
+
+def _spread(rng: np.random.Generator, count: int, over: np.ndarray) -> np.ndarray:
+    """``count`` values in the order of ``over``, every one of which comes at least once."""
+    more = rng.integers(0, len(over), count - len(over))
+    return over[np.sort(np.concatenate([np.arange(len(over)), more]))]
+
+
+def _dicoms(rng: np.random.Generator, rows: int) -> list[str]:
+    digits = rng.bytes(20 * rows).hex()
+    return [
+        "-".join(digits[at : at + 8] for at in range(start, start + 40, 8)) for start in range(0, len(digits), 40)
+    ]  # fmt: skip
+
+
+def _headers(rng: np.random.Generator, study_of: np.ndarray, studies: int) -> dict[str, object]:
+    """The columns of the metadata table behind the ids."""
+    rows = len(study_of)
+    dates = 21_100_000 + rng.integers(0, 90, studies) * 10_000 + rng.integers(1, 13, studies) * 100 + 15
+    clock = rng.integers(0, 24, studies) * 10_000 + rng.integers(0, 60, studies) * 100 + rng.random(studies) * 59
+    views = rng.choice(["AP", "PA", "LATERAL", "LL", ""], rows, p=[0.39, 0.26, 0.22, 0.09, 0.04])
+    return {
+        "PerformedProcedureStepDescription": "CHEST (PORTABLE AP)", "ViewPosition": views, "Rows": 3056,
+        "Columns": 2544, "StudyDate": dates[study_of], "StudyTime": clock.round(3)[study_of],
+        "ProcedureCodeSequence_CodeMeaning": "CHEST (PORTABLE AP)",
+        "ViewCodeSequence_CodeMeaning": "antero-posterior", "PatientOrientationCodeSequence_CodeMeaning": "Erect",
+    }  # fmt: skip
+
+
+def _gzipped(folder: Path, name: str, rows: pd.DataFrame) -> None:
+    how = {"method": "gzip", "compresslevel": 1, "mtime": 0}
+    rows.to_csv(folder / f"mimic-cxr-2.0.0-{name}.csv.gz", index=False, compression=how)

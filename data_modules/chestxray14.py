@@ -14,7 +14,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
-from data_modules.tables import find, look_for, read_table
+from data_modules.tables import UNREADABLE, find, look_for, read_table
 from data_modules.vocabulary import canonical
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -75,6 +75,8 @@ class ChestXray14(FolderDataModule):
         rows = read_table(
             table, COLUMNS, self.faults, optional=("View Position",), ids=("image", "patient"), unique=("image",)
         )
+        wrong = rows["image"].str.contains(r"[/\\]")
+        rows = self.faults.drop(rows, wrong, "image path leads out of the image folder", "image")
         known = {cell: _labels_known(cell) for cell in rows["labels"].unique()}
         allowed = f"Finding Labels must be {', '.join(LABELS)} joined by '|', or '{NORMAL}' alone; got"
         rows = self.faults.drop(rows, ~rows["labels"].map(known).astype(bool), allowed, "labels")
@@ -97,12 +99,16 @@ class ChestXray14(FolderDataModule):
         if path is None:
             return {}
         rows = read_table(path, BOX_COLUMNS, self.faults, ids=("image",))
+        rows = rows.assign(finding=rows["label"].map(canonical))
+        rows = self.faults.drop(rows, ~rows["finding"].isin(self.vocabulary), "unknown Finding Label", "label")
+        x, y, w, h = (pd.to_numeric(rows[side], errors="coerce") / BOX_SIDE for side in "xywh")
+        inside = (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1)  # False where one is no number
+        self.faults.drop(rows, ~inside, f"its box is not inside {BOX_SIDE} x {BOX_SIDE} pixels", "image")
         boxes: dict[str, tuple[Box, ...]] = {}
-        for row in rows.itertuples():
-            corner = [float(value) / BOX_SIDE for value in (row.x, row.y, row.w, row.h)]
-            name = "infiltration" if row.label == "Infiltrate" else canonical(row.label)
-            boxes[row.image] = (*boxes.get(row.image, ()), Box(name, *corner))
-        self.say(f"{len(rows):,} boxes from {path.name}")
+        columns = (rows["image"], rows["finding"], x, y, w, h)
+        for image, *box in zip(*(column[inside] for column in columns), strict=True):
+            boxes[image] = (*boxes.get(image, ()), Box(*box))
+        self.say(f"{inside.sum():,} boxes from {path.name}")
         return boxes
 
 
@@ -123,7 +129,7 @@ def read_list(path: Path) -> set[str]:
     """
     try:
         return set(pd.read_csv(path, header=None, names=["image"], dtype=str)["image"].str.strip())
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error
 
 

@@ -7,6 +7,9 @@ results differ, so a run says which.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable
+
 import numpy as np
 import pandas as pd
 
@@ -56,3 +59,10 @@ def settle(raw: pd.DataFrame, *, uncertain: str, unmentioned: str) -> pd.DataFra
         absent = silent if unmentioned == "absent" else silent & clear
         settled[name] = done if name in NOT_A_DISEASE and unmentioned == "unknown" else done.mask(absent, 0.0)
     return pd.DataFrame(settled, index=raw.index)
+
+
+def as_findings(settled: pd.DataFrame) -> dict[Hashable, dict[str, float]]:
+    """Index to the labels of its row. Every NaN is the one object ``math.nan``: dictionaries with it compare equal."""
+    columns = [[math.nan if value != value else value for value in settled[name].tolist()] for name in settled]
+    rows = (dict(zip(settled.columns, values, strict=True)) for values in zip(*columns, strict=True))
+    return dict(zip(settled.index, rows, strict=True))

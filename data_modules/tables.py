@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,10 @@ from apo_lightning.errors import DataError, did_you_mean
 SEPARATORS = ",;\t"
 MISSING_ID = frozenset({"", "nan", "none", "null", "n/a", "na"})
 """What stands in an id cell that holds none, in lower case."""
+
+
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
+"""What reading a damaged file raises; pandas' and pyarrow's own errors are among them."""
 
 
 class Faults(list[tuple[str, str]]):
@@ -63,13 +69,13 @@ def read_table(
     Raises:
         DataError: missing or unreadable file, or a column that is missing, with those that were found.
     """
-    encoding = _encoding(path)
-    found, separator = _header(path, encoding)
+    text = _scan(path)
+    found, separator = _header(path, text.encoding)
     lacking = [name for name in columns if name not in found and name not in optional]
     if lacking:
         raise DataError(f"{path} has no column '{lacking[0]}'. {did_you_mean(lacking[0], found)}")
     wanted = [name for name in columns if name in found]
-    rows = _read(path, wanted, encoding, separator, faults)
+    rows = _read(path, wanted, text, separator, faults)
     rows = rows.rename(columns=dict(columns)).apply(lambda column: column.str.strip())
     rows["where"] = [f"{path.name}:{line}" for line in rows.index]
     for name in ids:
@@ -120,7 +126,7 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
             return list(pyarrow.parquet.read_schema(path).names), ""
         with _open(path, encoding) as file:
             line = next((line for line in file if not _is_blank(line)), "")
-    except (OSError, EOFError, ValueError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not line:
         raise DataError(f"{path}: cannot be read as a table (it is empty). Fetch the file again.")
@@ -136,32 +142,56 @@ def _is_blank(text: str) -> bool:
     return not text.strip(f"{SEPARATORS} \r\n")
 
 
-def _read(path: Path, wanted: list[str], encoding: str, separator: str, faults: Faults) -> pd.DataFrame:
+def _read(path: Path, wanted: list[str], text: _Text, separator: str, faults: Faults) -> pd.DataFrame:
     """The wanted columns as text; the index is the line on which a row begins."""
     try:
         if path.suffix == ".parquet":
             rows = pd.read_parquet(path, columns=wanted)
             return pd.DataFrame({name: _as_text(rows[name]) for name in wanted}).set_axis(range(1, len(rows) + 1))
-        with _open(path, encoding) as file:
+        rows = _read_plain(path, wanted, text, separator)
+        if rows is not None:
+            return rows
+        with _open(path, text.encoding) as file:
             reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
-            lines, cells = _rows(reader, wanted, path, faults)
-        return pd.DataFrame(cells, index=lines, columns=wanted, dtype=str)
-    except (OSError, EOFError, ValueError) as error:  # pyarrow's own errors are ValueErrors or OSErrors
+            lines, columns = _rows(reader, wanted, path, faults)
+        return pd.DataFrame(columns, index=lines, dtype=str)
+    except UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
-def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[list[int], list[list[str]]]:
-    """Where each row below the header begins, and its cells. pandas' reader is not used because it shortens rows that
+def _read_plain(path: Path, wanted: list[str], text: _Text, separator: str) -> pd.DataFrame | None:
+    """The same by pyarrow, ten times as fast, for a file without quotes in which every line is a whole row; None for
+    another file, whose rows have to be looked at one by one."""
+    import pyarrow
+    from pyarrow import csv as fast
+
+    if text.quoted:
+        return None
+    kept = fast.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pyarrow.string()))
+    try:
+        table = fast.read_csv(
+            path, fast.ReadOptions(encoding=text.encoding.removesuffix("-sig")),
+            fast.ParseOptions(delimiter=separator), kept,
+        )  # fmt: skip
+    except (pyarrow.ArrowInvalid, KeyError):
+        return None
+    rows = table.to_pandas()
+    return rows.set_axis(range(2, len(rows) + 2)) if len(rows) + 1 == text.lines else None
+
+
+def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[list[int], dict[str, list[str]]]:
+    """Where each row below the header begins, and its cells by column. pandas' reader is not used because it shortens rows that
     are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
     header = [cell.strip() for cell in next(row for row in reader if any(map(str.strip, row)))]
     places, width = [header.index(name) for name in wanted], len(header)
-    lines, cells = [], []
+    lines: list[int] = []
+    columns: dict[str, list[str]] = {name: [] for name in wanted}
     while True:
         line = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
-            return lines, cells
+            return lines, columns
         except csv.Error as error:
             if "expected after" not in str(error):
                 raise _unreadable(path, f"the quote opened on line {line} is never closed") from error
@@ -172,7 +202,8 @@ def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[l
         elif row:
             row += [""] * (width - len(row))
             lines.append(line)
-            cells.append([row[place] for place in places])
+            for column, place in zip(columns.values(), places, strict=True):
+                column.append(row[place])
 
 
 def _as_text(column: pd.Series) -> pd.Series:
@@ -187,19 +218,31 @@ def _open(path: Path, encoding: str):
     return opener(path, "rt", encoding=encoding, newline="")
 
 
-def _encoding(path: Path) -> str:
-    """UTF-8 if the file is, else latin-1, in which everything can be read."""
+@dataclass(frozen=True)
+class _Text:
+    """A text file: its encoding, how many lines it has, and whether there is a quote in it."""
+
+    encoding: str
+    lines: int = 0
+    quoted: bool = False
+
+
+def _scan(path: Path) -> _Text:
+    """Look at a whole file: UTF-8 if it is, else latin-1, in which everything can be read."""
     if path.suffix == ".parquet":
-        return ""
-    try:
-        with _open(path, "utf-8-sig") as file:
-            while file.read(1 << 20):
-                pass
-    except UnicodeDecodeError:
-        return "latin-1"
-    except (OSError, EOFError) as error:
-        raise _unreadable(path, error) from error
-    return "utf-8-sig"
+        return _Text("")
+    for encoding in ("utf-8-sig", "latin-1"):
+        lines, quoted, last = 0, False, "\n"
+        try:
+            with _open(path, encoding) as file:
+                while part := file.read(1 << 20):
+                    lines, quoted, last = lines + part.count("\n"), quoted or '"' in part, part[-1]
+        except UnicodeDecodeError:
+            continue
+        except UNREADABLE as error:
+            raise _unreadable(path, error) from error
+        return _Text(encoding, lines + (last != "\n"), quoted)
+    raise AssertionError("latin-1 reads everything")
 
 
 def _unreadable(path: Path, error: Exception | str) -> DataError:

@@ -10,6 +10,7 @@ HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
+BOX_HEADER = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 LABELS = ("No Finding", "Effusion|Mass", "Pneumonia", "Cardiomegaly|Edema|Effusion")
 
 
@@ -34,6 +35,13 @@ def nih_folder(root: Path, *, images: str = "images") -> Path:
     return root
 
 
+def box_file(root: Path, *rows: str) -> None:
+    """The official box list with its unquoted commas; ``rows`` are ``image,label,x,y,w,h``."""
+    (root / "BBox_List_2017.csv").write_text("\n".join([BOX_HEADER, *rows]) + "\n")
+
+
 def settings(folder: Path) -> dict[str, str]:
     """What builds a small data module in ``folder``, for the contract tests."""
-    return {"root": str(folder if (folder / "images").is_dir() else nih_folder(folder))}
+    if not (folder / "images").is_dir():
+        box_file(nih_folder(folder), "00000021_001.png,Effusion,256,512,128,64", "00000022_000.png,Pneumonia,0,0,9,9")
+    return {"root": str(folder)}

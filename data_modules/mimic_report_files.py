@@ -1,0 +1,140 @@
+"""Where the reports of MIMIC-CXR are on disk: text files, the archive of them, or the table of their sections."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import track
+
+from apo_lightning.errors import DataError
+from data_modules.mimic_reports import sections
+from data_modules.tables import Faults, read_table
+
+ZIP, SECTIONED = "mimic-cxr-reports.zip", "mimic_cxr_sectioned.csv"
+SECTIONED_COLUMNS = ("impression", "findings", "last_paragraph", "comparison")
+PATTERNS = ("files/p{two}/p{patient}/{study}.txt", "p{two}/p{patient}/{study}.txt", "{study}.txt")
+PROBED = 32
+"""Reports that are looked for in a folder."""
+READERS, MANY, CHUNK = 16, 5_000, 256
+"""Threads, which mostly wait for the disk; from ``MANY`` reports on a bar shows how far they are."""
+
+Key = tuple[str, str]
+"""Study id such as ``s50414267``, and patient."""
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """
+    Attributes:
+        place: a folder of text files, an archive or a table.
+        pattern: path of a text file in the folder; "" of an archive or a table.
+    """
+
+    place: Path
+    pattern: str = ""
+
+    @property
+    def sections(self) -> tuple[str, ...] | None:
+        """Those that can be had; None: all that the parser knows."""
+        return SECTIONED_COLUMNS if not self.pattern and self.place.suffix != ".zip" else None
+
+    def read(self, wanted: Sequence[Key]) -> dict[str, dict[str, str]]:
+        """Study id to sections, of the reports that are there.
+
+        Raises:
+            DataError: an archive or a table cannot be read.
+        """
+        if self.sections:
+            return _read_sectioned(self.place, {study for study, _ in wanted})
+        chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
+        with self._opened() as read, ThreadPoolExecutor(READERS) as pool:
+            found = pool.map(lambda keys: [(key[0], _sections_of(read, *key)) for key in keys], chunks)
+            if len(wanted) >= MANY:
+                found = track(found, "Reading reports", len(chunks), transient=True)
+            return {study: parts for chunk in found for study, parts in chunk if parts is not None}
+
+    @contextmanager
+    def _opened(self) -> Iterator[Callable[[str, str], bytes]]:
+        """What gives the bytes of a report; raises KeyError or OSError where it is not there."""
+        if self.pattern:
+            yield lambda study, patient: Path(_text_path(self.place, self.pattern, study, patient)).read_bytes()
+            return
+        try:
+            with zipfile.ZipFile(self.place) as archive:
+                members = {os.path.basename(name): name for name in archive.namelist()}
+                yield lambda study, _: archive.read(members[f"{study}.txt"])
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.place}: cannot be read ({error}). Fetch the file again.") from error
+
+
+def find_reports(root: Path, reports_root: str | None, studies: Sequence[Key]) -> ReportFiles:
+    """The first place that has reports: text files of some of the studies, the archive, or the table.
+
+    Args:
+        root: folder of the images. Looked at are it, and MIMIC-CXR beside it or beside the folder that it is in.
+        reports_root: folder or file that is looked at instead.
+
+    Raises:
+        DataError: there are none; the message lists where they were looked for.
+    """
+    places = _places(root.resolve()) if reports_root is None else _places_in(Path(reports_root).expanduser())
+    probed = studies[:: max(1, len(studies) // PROBED)]
+    for place in places:
+        if place.is_file():
+            return ReportFiles(place)
+        for pattern in PATTERNS:
+            if any(os.path.isfile(_text_path(place, pattern, *key)) for key in probed):
+                return ReportFiles(place, pattern)
+        for name in (ZIP, SECTIONED, f"{SECTIONED}.gz"):
+            if (place / name).is_file():
+                return ReportFiles(place / name)
+    raise DataError(
+        f"No reports (files/p10/.../s....txt, {ZIP} or {SECTIONED}) in {', '.join(map(str, places)) or reports_root}. "
+        "They belong to MIMIC-CXR, not to MIMIC-CXR-JPG: fetch them from there and set data.reports_root."
+    )
+
+
+def _places(root: Path) -> list[Path]:
+    beside = [folder / "mimic-cxr" for folder in (root.parent, root.parent.parent)]
+    return list(dict.fromkeys(place for base in (root, *beside, root.parent) for place in _places_in(base)))
+
+
+def _places_in(base: Path) -> list[Path]:
+    """The folder and the releases in it, the newest first, each with the usual folders of unpacked reports."""
+    if base.is_file():
+        return [base]
+    bases = [base, *sorted(base.glob("2.*"), reverse=True)]
+    return [place for one in bases for place in (one, one / "mimic-cxr-reports", one / "reports") if place.is_dir()]
+
+
+def _text_path(place: Path, pattern: str, study: str, patient: str) -> str:
+    return os.path.join(place, pattern.format(two=patient[:2], patient=patient, study=study))
+
+
+def _sections_of(read: Callable[[str, str], bytes], study: str, patient: str) -> dict[str, str] | None:
+    try:
+        raw = read(study, patient)
+    except (KeyError, OSError):
+        return None
+    try:
+        return sections(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return sections(raw.decode("latin-1"))
+
+
+def _read_sectioned(path: Path, wanted: set[str]) -> dict[str, dict[str, str]]:
+    columns = {name: name for name in ("study", *SECTIONED_COLUMNS)}
+    unreadable = Faults()  # such a report counts as missing
+    rows = read_table(path, columns, unreadable, ids=("study",), unique=("study",))
+    rows = rows[rows["study"].isin(wanted)]
+    texts = rows[list(SECTIONED_COLUMNS)].to_dict("records")
+    return {
+        study: {name: " ".join(text.split()) for name, text in found.items() if text}
+        for study, found in zip(rows["study"], texts, strict=True)
+    }  # fmt: skip
