@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class ChestXray14(FolderDataModule):
         boxes = self._boxes()
         columns = (rows["image"], rows["patient"], splits, rows["labels"], rows["view"])
         return [
-            Study(Path(image).stem, patient, split, (paths[image],), findings[labels], views=(view,),
+            Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
                   boxes=boxes.get(image, ()))
             for image, patient, split, labels, view in zip(*(column.tolist() for column in columns), strict=True)
         ]  # fmt: skip
@@ -84,7 +85,9 @@ class ChestXray14(FolderDataModule):
         return rows if "view" in rows else rows.assign(view="")
 
     def _splits(self, rows: pd.DataFrame, table: Path) -> pd.Series:
-        train_val, test = (rows["image"].isin(read_list(find(self.folder, (name,)))) for name in LISTS)
+        lists = [read_list(find(self.folder, (name,))) for name in LISTS]
+        train_val, test = ([name in held for name in rows["image"]] for held in lists)
+        train_val, test = pd.Series(train_val, rows.index), pd.Series(test, rows.index)
         for wrong, what in ((train_val & test, "in both"), (~train_val & ~test, "in neither of")):
             if wrong.any():
                 raise DataError(
@@ -128,7 +131,9 @@ def read_list(path: Path) -> set[str]:
         DataError: the file cannot be read.
     """
     try:
-        return set(pd.read_csv(path, header=None, names=["image"], dtype=str)["image"].str.strip())
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8-sig") as file:
+            return {line.strip() for line in file if line.strip()}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error
 
@@ -149,7 +154,7 @@ def choose_images(data: FolderDataModule, wanted: Iterable[str]) -> dict[str, st
         raise DataError(f"No image of the table was found in {looked}. Set data.images_dir to the image folder.")
     data.say(f"images from {label}: {covered:,} of {len(names):,} are there")
     home = os.path.dirname(next(iter(held.values())))
-    return {name: held.get(name) or os.path.join(home, name) for name in names}
+    return {name: held.get(name) or f"{home}{os.sep}{name}" for name in names}
 
 
 def _image_folders(root: Path, images_dir: str | None) -> dict[str, dict[str, str]]:

@@ -180,8 +180,8 @@ def _read_plain(path: Path, wanted: list[str], text: _Text, separator: str) -> p
 
 
 def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[list[int], dict[str, list[str]]]:
-    """Where each row below the header begins, and its cells by column. pandas' reader is not used because it shortens rows that
-    are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
+    """Where each row below the header begins, and its cells by column. pandas' reader is not used because it shortens
+    rows that are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
     header = [cell.strip() for cell in next(row for row in reader if any(map(str.strip, row)))]
     places, width = [header.index(name) for name in wanted], len(header)
     lines: list[int] = []
