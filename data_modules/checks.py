@@ -61,8 +61,8 @@ def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     for split, studies in splits.items():
         if not studies:
             raise DataError(
-                f"Split '{split}' has no studies. Check split lists, image folder, data_fraction and what was left out. "
-                "A set without a test part can be trained on with another one in evaluate.data."
+                f"Split '{split}' has no studies. Check split lists, image folder, data_fraction and what was left "
+                "out. A set without a test part can be trained on with another one in evaluate.data."
             )
         wrong = next((study for study in studies if study.split != split), None)
         if wrong is not None:

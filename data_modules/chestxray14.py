@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
@@ -69,7 +70,7 @@ class ChestXray14(FolderDataModule):
         return [
             Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
                   boxes=boxes.get(image, ()))
-            for image, patient, split, labels, view in zip(*(column.tolist() for column in columns), strict=True)
+            for image, patient, split, labels, view in zip(*(column.to_numpy(object) for column in columns), strict=True)
         ]  # fmt: skip
 
     def _rows(self, table: Path) -> pd.DataFrame:
@@ -85,8 +86,9 @@ class ChestXray14(FolderDataModule):
         return rows if "view" in rows else rows.assign(view="")
 
     def _splits(self, rows: pd.DataFrame, table: Path) -> pd.Series:
+        images = rows["image"].to_numpy(object)
         lists = [read_list(find(self.folder, (name,))) for name in LISTS]
-        train_val, test = ([name in held for name in rows["image"]] for held in lists)
+        train_val, test = ([name in held for name in images] for held in lists)
         train_val, test = pd.Series(train_val, rows.index), pd.Series(test, rows.index)
         for wrong, what in ((train_val & test, "in both"), (~train_val & ~test, "in neither of")):
             if wrong.any():
@@ -138,14 +140,14 @@ def read_list(path: Path) -> set[str]:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error
 
 
-def choose_images(data: FolderDataModule, wanted: Iterable[str]) -> dict[str, str]:
+def choose_images(data: FolderDataModule, wanted: Sequence[str] | pd.Series) -> dict[str, str]:
     """Image name to path, from the image folder of ``data`` that has most of the wanted names, the first of equals;
     names that are not there get the path that they should have.
 
     Raises:
         DataError: no folder has any of them; the message lists what was looked at.
     """
-    names, folders = list(wanted), _image_folders(data.folder, data.images_dir)
+    names, folders = np.asarray(wanted, object), _image_folders(data.folder, data.images_dir)
     label = max(folders, key=lambda label: len(folders[label].keys() & set(names)), default="")
     held = folders[label] if label else {}
     covered = sum(name in held for name in names)

@@ -83,10 +83,15 @@ class FolderDataModule(CXRDataModule):
     def index(self) -> list[Study]:
         """``read_index`` with every study in a split."""
         with _collector_paused():
-            studies = self.read_index()
+            return self._split(self.read_index())
+
+    def _split(self, studies: list[Study]) -> list[Study]:
         if self.split_file:
             path = Path(self.split_file).expanduser()
-            return apply_split_file(studies, read_split_file(path, self.faults), path)
+            kept = apply_split_file(studies, read_split_file(path, self.faults), path)
+            if len(kept) < len(studies):
+                self.left_out[f"not in {path.name}"] = len(studies) - len(kept)
+            return kept
         return cut(
             studies, val=self.val_fraction, test=self.test_fraction if "test" in self.splits else 0.0, seed=self.seed
         )  # fmt: skip
