@@ -123,8 +123,10 @@ def main() -> None:
         nih = {"root": options.nih or str(nih_index(folder / "nih", nih_rows))}
         for name, settings in (("chestxray14", nih), ("mimic_cxr", mimic_index(folder / "mimic", rows))):
             cost = index_cost(name, settings)
-            print(f"index {name}: {cost['studies']:,} studies, {cost['seconds']:.2f} s ({cost['cpu']:.2f} s of CPU), "
-                  f"{cost['mb']:.0f} MB above the imports, {cost['whole_mb']:.0f} MB in all")
+            print(
+                f"index {name}: {cost['studies']:,} studies, {cost['seconds']:.2f} s ({cost['cpu']:.2f} s of CPU), "
+                f"{cost['mb']:.0f} MB above the imports, {cost['whole_mb']:.0f} MB in all"
+            )
         ways = loaders(nih_folder(folder / "images", images), folder / "cache")
         seconds = {name: spread(times) for name, times in alternate(ways, options.repeats).items()}
     rates = {name: images / times["median_s"] for name, times in seconds.items()}

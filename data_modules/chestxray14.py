@@ -66,11 +66,11 @@ class ChestXray14(FolderDataModule):
         paths = choose_images(self, rows["image"])
         findings = {cell: _findings(cell) for cell in rows["labels"].unique()}
         boxes = self._boxes()
-        columns = (rows["image"], rows["patient"], splits, rows["labels"], rows["view"])
+        columns = [c.to_numpy(object) for c in (rows["image"], rows["patient"], splits, rows["labels"], rows["view"])]
         return [
             Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
                   boxes=boxes.get(image, ()))
-            for image, patient, split, labels, view in zip(*(column.to_numpy(object) for column in columns), strict=True)
+            for image, patient, split, labels, view in zip(*columns, strict=True)
         ]  # fmt: skip
 
     def _rows(self, table: Path) -> pd.DataFrame:

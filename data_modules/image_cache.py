@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from apo_lightning.errors import DataError
 from data_modules.transforms import READING, read_radiograph
+
+log = logging.getLogger(__name__)
 
 
 class DiskCache:
@@ -21,13 +24,22 @@ class DiskCache:
     another way of reading is read anew. Several processes may share the folder.
 
     Args:
-        folder: made if it does not exist; nothing in it is ever removed.
+        folder: made if it does not exist; only damaged entries are ever removed from it.
         max_side: see ``read_radiograph``.
+
+    Raises:
+        DataError: the folder cannot be made or written into.
     """
 
     def __init__(self, folder: Path, max_side: int | None) -> None:
         self.folder, self.max_side = folder, max_side
-        self._sets: dict[str, Any] = {}
+        self._told = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"data.cache_dir: {folder} cannot be used ({error.strerror}). Name a folder.") from error
+        if not os.access(folder, os.W_OK):
+            raise DataError(f"data.cache_dir: {folder} cannot be written into. Change its permissions or the setting.")
 
     def __call__(self, path: str) -> Image.Image:
         """
@@ -48,8 +60,16 @@ class DiskCache:
 
         kept = PersistentDataset([path], Lambda(decode), self.folder, hash_func=lambda _: name.encode())
         try:
-            pixels = kept[0]
-        except (RuntimeError, EOFError, ValueError):  # an entry that a full disk cut off
-            (self.folder / f"{name}.pt").unlink(missing_ok=True)
-            pixels = kept[0]
-        return Image.fromarray(pixels.numpy())
+            return Image.fromarray(kept[0].numpy())
+        except Exception as error:  # unpickling raises nearly anything on a damaged entry
+            return self._without(path, self.folder / f"{name}.pt", error)
+
+    def _without(self, path: str, entry: Path, error: Exception) -> Image.Image:
+        """The image past the cache: an entry was cut off, the disk is full, or the image itself cannot be read, which
+        MONAI hides in a RuntimeError of its own and which is raised here as what it is."""
+        entry.unlink(missing_ok=True)
+        image = read_radiograph(path, max_side=self.max_side)
+        if not self._told:
+            log.warning("%s: an entry could not be read or kept (%s). Such images are decoded anew.", entry, error)
+            self._told = True
+        return image

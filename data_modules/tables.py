@@ -96,6 +96,15 @@ def numbers(rows: pd.DataFrame, columns: Iterable[str], allowed: Iterable[float]
     return rows
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns that a table has, in order.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return _header(path, _scan(path).encoding)[0]
+
+
 def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
     """The first of the names in the folder, plain or gzipped.
 

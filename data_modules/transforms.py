@@ -57,7 +57,7 @@ def read_radiograph(path: str | Path, *, max_side: int | None = None) -> Image.I
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image that can be read. {REPLACE}") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {_bomb('more')}") from error
+        raise DataError(f"{path}: {too_large('more')}") from error
     except Refused as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise nearly anything on a damaged file
@@ -83,19 +83,25 @@ def refuse_unreadable(path: Path) -> bytes:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM: the mark behind the preamble, or group 0008 of a file without one.
+    """Whether a file that begins so is DICOM: the mark behind the preamble, or in a file without one an element of
+    group 0002 or 0008, its length as text (explicit VR) or as a number (implicit VR).
 
     >>> is_dicom(bytes(128) + b"DICM"), is_dicom(b"GIF89a")
     (True, False)
     """
-    return head[128:132] == b"DICM" or head[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+    if head[128:132] == b"DICM":
+        return True
+    element, kind, length = head[2:4], head[4:6], int.from_bytes(head[4:8], "little")
+    if head[:2] not in (b"\x02\x00", b"\x08\x00") or len(head) < 8 or element[1]:
+        return False
+    return kind in (b"UL", b"CS", b"UI", b"DA", b"TM", b"LO", b"SH", b"OB", b"AE") or 0 < length <= 256
 
 
 def to_grey(image: Image.Image, max_side: int | None = None) -> Image.Image:
     """An opened image decoded into mode ``L``, upright, shrunk; closes the file behind ``image``."""
     with image:
         if image.width * image.height > MAX_PIXELS:
-            raise Refused(_bomb(f"{image.width} x {image.height}"))
+            raise Refused(too_large(f"{image.width} x {image.height}"))
         frames = getattr(image, "n_frames", 1)  # only the formats that can hold several have it
         if frames != 1:
             raise Refused(f"holds {frames} frames. Save the one that is meant as a single image.")
@@ -142,5 +148,5 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
     return np.round((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
 
 
-def _bomb(size: str) -> str:
+def too_large(size: str) -> str:
     return f"its header claims {size} pixels; at most {MAX_PIXELS:,} are read. Shrink the image or replace the file."

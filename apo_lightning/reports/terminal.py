@@ -1,4 +1,4 @@
-"""The results in a terminal: three tables that fit 80 columns."""
+"""The results in a terminal: tables that fit 80 columns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from rich.table import Table
 from apo_lightning.reports import render
 from apo_lightning.reports import table as results
 
+ABREAST = 7
+"""Findings of one table; more would not fit 80 columns."""
+
 
 def tables(frame: pd.DataFrame, name: str) -> list[Table]:
     """The summary, accuracy a finding, and the arms beside their reference; ``frame`` is the tidy results table."""
@@ -20,10 +23,10 @@ def tables(frame: pd.DataFrame, name: str) -> list[Table]:
     finding = [i for i, column in enumerate(shown) if column.finding != "mean"]
     summary = [i for i in range(len(shown)) if i not in finding + nats]
     made = [_rows_table(frame, f"{name}: summary", summary, [shown[i].title for i in summary])] if summary else []
-    if finding:
-        made.append(
-            _rows_table(frame, f"{name}: accuracy a finding", finding, short([shown[i].title for i in finding]))
-        )
+    for start in range(0, len(finding), ABREAST):
+        part = finding[start : start + ABREAST]
+        heads = short([shown[i].title for i in part])
+        made.append(_rows_table(frame, f"{name}: accuracy a finding", part, heads))
     against, lines = render.differences(frame)
     if lines or nats:
         made.append(_arms_table(frame, against, nats))

@@ -97,7 +97,8 @@ def test_data_fraction_is_nested_by_patient_and_leaves_val_and_test_alone(traina
     assert patients[0] < patients[1] < patients[2]
     assert len(patients[1]) == pytest.approx(len(patients[2]) / 2, abs=1)
     assert plain(parts[2]) == plain(whole.studies("train"))
-    assert plain(parts[1]) == plain([study for study in parts[2] if study.patient in patients[1]]), "a patient comes whole"
+    whole_patients = [study for study in parts[2] if study.patient in patients[1]]
+    assert plain(parts[1]) == plain(whole_patients), "a patient comes whole"
     for split in ("val", "test"):
         assert plain(make(data_fraction=0.1).studies(split)) == plain(whole.studies(split))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+
+from data_modules.chestxray14 import ChestXray14
+from data_modules.mimic_cxr import MIMICCXR
 
 
 def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -77,3 +81,30 @@ def test_slopes_take_one_arm_of_the_cross_each(cost: ModuleType, common: ModuleT
     table = cost.slopes(pd.DataFrame(rows), common.Setup(prompt=450, negatives=3)).set_index("mode")
     assert table.loc["joint"].tolist() == pytest.approx([2, 10, 10, 500])
     assert len(table) == 3
+
+
+def test_the_made_up_mimic_has_the_official_shape(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """1,000 rows: 604 studies of 173 patients, as 377,110 are 227,835 of 65,379; the same each time."""
+    made_up = load("made_up", monkeypatch)
+    every = [MIMICCXR(**made_up.mimic_index(tmp_path / name, 1_000), views=[], max_images=9) for name in ("a", "b")]
+    studies, again = (data.read_index() for data in every)
+    assert len(studies) + every[0].left_out["no label"] == 604
+    assert len({study.patient for study in studies}) <= 173 and not every[0].faults
+    images = pd.read_csv(tmp_path / "a/mimic-cxr-2.0.0-metadata.csv.gz")
+    assert (len(images), images["study_id"].nunique(), images["subject_id"].nunique()) == (1_000, 604, 173)
+    assert [study.id for study in again] == [study.id for study in studies]
+
+
+def test_the_made_up_nih_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """400 rows of 109 patients, a quarter of whom are tested on; 5 images of 1,024 pixels of which all are there."""
+    made_up = load("made_up", monkeypatch)
+    index = ChestXray14(root=str(made_up.nih_index(tmp_path / "index", 400))).index
+    assert len(index) == 400 and {int(s.patient) % 4 for s in index if s.split == "test"} == {0}
+    data = ChestXray14(root=str(made_up.nih_folder(tmp_path / "images", 5)))
+    assert [data.images(s)[0].size for s in data.studies("test")] == [(1024, 1024)] * 2
+
+
+def test_the_data_benchmark_says_what_an_index_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made_up, bench = load("made_up", monkeypatch), load("data", monkeypatch)
+    cost = bench.read_index("chestxray14", {"root": str(made_up.nih_index(tmp_path / "index", 400))})
+    assert cost["studies"] == 400 and cost["seconds"] > 0 and cost["whole_mb"] > 0

@@ -87,16 +87,19 @@ def test_files_of_one_size_are_told_apart_by_their_last_byte(tmp_path):
 def test_the_terminal_shows_every_trouble(sick, capsys):
     show(summarise(sick, "sick"), Console(width=120))
     said = capsys.readouterr().out
-    for part in ("1 = 50.0%", "train: 1 images", "no frontal image: 3", "table.csv:9: patient is empty", "a = b",
-                 "1 groups of equal images, 1 across splits", "no_finding beside fracture", "train+test: 1 patients"):  # fmt: skip
-        assert part in said, part
+    parts = (
+        "1 = 50.0%", "train: 1 images", "no frontal image: 3", "table.csv:9: patient is empty", "a = b",
+        "1 groups of equal images, 1 across splits", "no_finding beside fracture", "train+test: 1 patients",
+    )  # fmt: skip
+    assert [part for part in parts if part not in said] == []
 
 
 def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
     root = nih_folder(tmp_path / "nih")
     assert cli.main(["data", "summary", "chestxray14", f"root={root}", "--json", str(tmp_path / "found.json")]) == 0
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["counts"]["test"] == {"studies": 10, "patients": 5, "images": 10, "reports": 0, "priors": 0, "boxes": 0}
+    counts = {"studies": 10, "patients": 5, "images": 10, "reports": 0, "priors": 0, "boxes": 0}
+    assert found["counts"]["test"] == counts
     assert found["prevalence"]["cardiomegaly"]["test"] == [2, 8, 0]
     assert "pleural effusion" in capsys.readouterr().out
 

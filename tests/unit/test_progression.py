@@ -33,8 +33,8 @@ def test_reading(text, said):
 
 
 def test_scores_by_hand():
-    """Edema: truth s s s w, said s s w w: 3 of 4 right; recall of stable 2/3, of worsening 1, mean 5/6. Pneumonia: truth
-    i, nothing said: 0. Means over the two: 3/8 and 5/12. Effusion has no label and no row."""
+    """Edema: truth s s s w, said s s w w: 3 of 4 right; recall of stable 2/3, of worsening 1, mean 5/6. Pneumonia:
+    truth i, nothing said: 0. Means over the two: 3/8 and 5/12. Effusion has no label and no row."""
     truth = ["stable", "stable", "stable", "worsening"]
     labels = [{"edema": value} for value in truth] + [{"pneumonia": "improving"}]
     answers = [{"edema": v} for v in ("stable", "stable", "worsening", "worsening")] + [{"edema": "stable"}]

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from apo_lightning.errors import DataError
-from data_modules.transforms import read_radiograph
+from data_modules import transforms
+from data_modules.transforms import is_dicom, read_radiograph, refuse_unreadable, shrink
+from tests.helpers.dicom_files import dicom_file
 
 RAMP = np.array([[0, 64, 128], [192, 254, 255]], dtype=np.uint8)
 
@@ -85,8 +87,115 @@ def test_exif_orientation_is_applied(tmp_path):
     assert pixels(saved(tmp_path, Image.fromarray(RAMP), exif=exif)) == RAMP[::-1, ::-1].tolist()
 
 
+@pytest.mark.parametrize("max_side", [None, 20])
+def test_exif_orientation_turns_width_into_height(tmp_path, max_side):
+    """Orientation 6: the stored left side is the upper one. Half white, half black: white comes to lie above."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    halves = np.zeros((40, 80), np.uint8)
+    halves[:, :40] = 255
+    path = saved(tmp_path, Image.fromarray(halves), "a.jpg", exif=exif, quality=95)
+    image = read_radiograph(path, max_side=max_side)
+    assert image.size == ((40, 80) if max_side is None else (10, 20))
+    rows = np.asarray(image).mean(axis=1)
+    assert rows[: len(rows) // 2 - 1].min() > 245 and rows[len(rows) // 2 + 1 :].max() < 10
+
+
 def test_one_bit_is_black_and_white(tmp_path):
     assert pixels(saved(tmp_path, Image.fromarray(np.array([[False, True]])))) == [[0, 255]]
+
+
+def test_cmyk_jpeg(tmp_path):
+    image = Image.merge("CMYK", [Image.new("L", (16, 16), ink) for ink in (0, 0, 0, 100)])
+    assert abs(pixels(saved(tmp_path, image, "a.jpg"))[8][8] - 155) <= 2
+
+
+def test_colour_with_alpha_lies_on_black(tmp_path):
+    """Red (luma 76) under alpha 255 and 0; half transparent red is 128 of 255: 38."""
+    image = Image.fromarray(np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [255, 0, 0, 128]]], np.uint8), mode="RGBA")
+    assert pixels(saved(tmp_path, image)) == [[76, 0, 38]]
+
+
+def test_colours_of_a_palette_become_luma(tmp_path):
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert pixels(saved(tmp_path, image)) == [[76, 150, 29]]
+    assert pixels(saved(tmp_path, image, "a.gif")) == [[76, 150, 29]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.tiff", "a.gif", "a.webp"])
+def test_one_pixel(tmp_path, name):
+    path = saved(tmp_path, Image.new("L", (1, 1), 200), name)
+    assert abs(pixels(path)[0][0] - 200) <= 2
+    assert read_radiograph(path, max_side=1).size == (1, 1)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("PNG", "a.jpg"), ("BMP", "a.dcm"), ("TIFF", "a")])
+def test_content_counts_and_not_the_suffix(tmp_path, kind, name):
+    assert pixels(saved(tmp_path, Image.fromarray(RAMP), name, format=kind)) == RAMP.tolist()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.dcm", "a"])
+def test_dicom_by_content(tmp_path, name):
+    path = dicom_file(tmp_path / name, RAMP)
+    assert pixels(path) == RAMP.tolist()
+    assert is_dicom(refuse_unreadable(path))
+    assert read_radiograph(path, max_side=2).size == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (bytes(128) + b"DICM", True),
+        (b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", True),
+        (b"\x08\x00\x08\x00\x10\x00\x00\x00DERIVED", True),
+        (b"\x02\x00\x00\x00UL\x04\x00", True),
+        (b"\x08\x00\x02" + bytes(15), False),  # Targa with an image id
+        (b"\x08\x00\x05\x01CS\x0a\x00ISO_IR 100", False),  # no file begins in the middle of a group
+        (b"\x08\x00", False),
+        (b"\x89PNG\r\n\x1a\n", False),
+        (b"", False),
+    ],
+)
+def test_beginnings_of_dicom(head, answer):
+    assert is_dicom(head) is answer
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    """Gradients with an edge: what a radiograph is made of."""
+    y, x = np.mgrid[:height, :width]
+    waves = 120 + 60 * np.sin(x / width * 9) + 60 * np.cos(y / height * 7)
+    return Image.fromarray((waves * (x < 0.8 * width)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("max_side", [100, 200, 399, 400, 401, 799])
+def test_a_jpeg_decoded_small_is_the_jpeg_shrunk(tmp_path, max_side):
+    path = saved(tmp_path, smooth(800, 600), "a.jpg", quality=95)
+    small, whole = read_radiograph(path, max_side=max_side), shrink(read_radiograph(path), max_side)
+    assert small.size == whole.size == (max_side, round(max_side * 0.75))
+    assert np.abs(np.asarray(small).astype(float) - np.asarray(whole)).mean() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("max_side", "decoded"), [(None, (800, 600)), (401, (800, 600)), (400, (400, 300)), (90, (100, 75))]
+)
+def test_a_jpeg_is_decoded_at_the_next_size_that_is_large_enough(tmp_path, monkeypatch, max_side, decoded):
+    path, seen = saved(tmp_path, smooth(800, 600), "a.jpg"), []
+    monkeypatch.setattr(transforms, "shrink", lambda image, side: seen.append(image.size) or shrink(image, side))
+    read_radiograph(path, max_side=max_side)
+    assert seen == [decoded]
+
+
+def test_max_side_shrinks_and_never_enlarges(tmp_path):
+    """The long side counts, whichever it is; deep images are stretched before they are shrunk."""
+    wide, tall = saved(tmp_path, smooth(64, 16)), saved(tmp_path, smooth(16, 64), "b.png")
+    assert read_radiograph(wide, max_side=32).size == (32, 8)
+    assert read_radiograph(tall, max_side=32).size == (8, 32)
+    assert read_radiograph(wide, max_side=64).size == read_radiograph(wide, max_side=500).size == (64, 16)
+    assert pixels(wide) == np.asarray(smooth(64, 16)).tolist()
+    deep = saved(tmp_path, Image.fromarray(np.repeat([[1000, 2000]], 8, axis=1).astype(np.uint16)), "c.png")
+    small = read_radiograph(deep, max_side=8)
+    assert small.size == (8, 1) and small.getextrema() == (0, 255)
 
 
 def noise() -> Image.Image:
@@ -112,6 +221,13 @@ def written(path: Path, data: bytes) -> Path:
     return path
 
 
+def linked(path: Path, *targets: str) -> Path:
+    """``path`` leads to the first target, that to the second, and so on."""
+    for here, there in zip([path.name, *targets], targets, strict=False):
+        (path.parent / here).symlink_to(path.parent / there)
+    return path
+
+
 def damaged(path: Path) -> Path:
     data = bytearray(path.read_bytes())
     data[60:90] = bytes(30)
@@ -132,8 +248,20 @@ BAD = {
         lambda folder: saved(folder, noise(), "a.gif", save_all=True, append_images=[Image.new("L", (64, 64), 9)]),
         "holds 2 frames",
     ),
-    "dicom": (lambda folder: written(folder / "a", bytes(128) + b"DICM" + bytes(9)), "DICOM is not read"),
-    "dicom by name": (lambda folder: written(folder / "a.dcm", b"no preamble"), "DICOM is not read"),
+    "animated png": (
+        lambda folder: saved(folder, noise(), save_all=True, append_images=[Image.new("L", (64, 64), 9)]),
+        "holds 2 frames",
+    ),
+    "pages": (
+        lambda folder: saved(folder, noise(), "a.tiff", save_all=True, append_images=[noise(), noise()]),
+        "holds 3 frames. Save the one",
+    ),
+    "zeros": (lambda folder: written(folder / "a.png", bytes(5000)), "not an image"),
+    "loop": (lambda folder: linked(folder / "a.png", "b.png", "a.png"), "symbolic links"),
+    "dangling": (lambda folder: linked(folder / "a.png", "none.png"), "no such file"),
+    "cut dicom": (lambda folder: cut(dicom_file(folder / "a", np.asarray(noise()))), "truncated or damaged"),
+    "empty dicom": (lambda folder: written(folder / "a", bytes(128) + b"DICM"), "holds no pixel data"),
+    "text by another name": (lambda folder: written(folder / "a.dcm", b"no preamble"), "not an image"),
     "not finite": (
         lambda folder: saved(folder, Image.fromarray(np.array([[0, np.nan]], np.float32)), "a.tiff"),
         "not finite",

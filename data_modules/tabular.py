@@ -1,0 +1,273 @@
+"""The user's own radiographs: a table that names images, or a folder of DICOM files without one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.types import Study
+from data_modules import DATA
+from data_modules.dicom_folder import headers_of, read_folder
+from data_modules.folder import FolderDataModule
+from data_modules.image_rows import agreeing, parted, with_ids
+from data_modules.label_columns import by_column, by_list, finding_columns, merge, shared
+from data_modules.labels import check_policies
+from data_modules.splits import NAMES, SPLITS
+from data_modules.tables import column_names, read_table
+from data_modules.vocabulary import canonical
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
+PATIENT = "patient"
+"""Column of patient ids where the settings name none: it may be absent."""
+ID = "id"
+"""Column of study ids, used where there is one and ``study`` names no other."""
+ROLES = ("image", "patient", "study", "split", "labels", "report", "view")
+"""Settings that name a column."""
+UNLABELLED = "not labelled"
+
+
+@DATA.register("tabular")
+@dataclass(eq=False, kw_only=True)
+class Tabular(FolderDataModule):
+    """A CSV, TSV or Parquet table with a row an image or a row a study, or every DICOM file below ``root``.
+
+    Patients are never parted by a split that is cut here, so say who is who: in the column ``patient``, or in the
+    headers of DICOM images where there is no such column. Without either each study counts as a patient of its own.
+
+    Args:
+        table: table inside ``root``; None takes the DICOM files below ``root``, told by content, with patients, studies
+            and views from their headers and without labels.
+        image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
+        patient: column of patient ids; None, or the absence of a column ``patient``: see above.
+        study: column of study ids; rows with one id are the images of one study. None: a row is a study, its id the
+            column ``id`` if there is one, else the path of its first image without suffix.
+        split: column of splits; empty cells and None leave it to ``val_fraction`` and ``test_fraction``.
+        split_map: split as the table says it, to train, val or test; the usual names need not be mapped.
+        findings_columns: column to finding, cells 1, 0, -1 (uncertain) or empty. Empty, and without ``labels``: all
+            columns that bear the name of a known finding.
+        labels: column that lists the findings of a study by name; those it does not list are absent. "No Finding" is
+            the absence of all.
+        separator: parts the names in ``labels``.
+        label_map: name in ``labels`` to the finding that it stands for.
+        unlabelled: names in ``labels`` that say nothing. Studies without any other label are left out and counted.
+        uncertain: what -1 becomes, ``ignore``, ``zeros``, ``ones`` or ``mixed``; see ``labels.py``.
+        unmentioned: what an empty cell becomes, ``absent`` or ``unknown``.
+        report: column of reports.
+        view: column of projections, parted as the images are.
+        credentialed: nothing of the set leaves the machine unless the user says so at the place where it would.
+        citation: who made the images and whom to cite.
+    """
+
+    table: str | None = None
+    image: str = "image"
+    patient: str | None = PATIENT
+    study: str | None = None
+    split: str | None = None
+    split_map: dict[str, str] = field(default_factory=dict)
+    findings_columns: dict[str, str] = field(default_factory=dict)
+    labels: str | None = None
+    separator: str = "|"
+    label_map: dict[str, str] = field(default_factory=dict)
+    unlabelled: list[str] = field(default_factory=lambda: ["", "todo", "Unknown"])
+    uncertain: str = "ignore"
+    unmentioned: str = "unknown"
+    report: str | None = None
+    view: str | None = None
+    credentialed: bool = True
+    citation: str = "the user's own images"
+
+    vocabulary: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        chosen = sorted(map(canonical, self.findings_columns.values()))
+        if chosen and self.labels is None:
+            self.vocabulary = tuple(chosen)
+        super().__post_init__()
+        if not self.findings:
+            del self.findings  # the table says, once it is asked
+        if len(set(chosen)) < len(chosen) or "" in chosen:
+            raise ValueError(f"findings_columns must name different findings, got {dict(self.findings_columns)}")
+        if self.table is not None and not self.table.lower().endswith(SUFFIXES):
+            raise ValueError(f"table must end in {', '.join(SUFFIXES)}, got '{self.table}'")
+        idle = [key for key in ("study", "split", "labels", "report", "view", "findings_columns") if getattr(self, key)]
+        if idle and self.table is None:
+            raise ValueError(f"{idle[0]} names a column and needs a table, got table=None")
+        wrong = {word: name for word, name in self.split_map.items() if name not in SPLITS}
+        if wrong:
+            raise ValueError(f"split_map must map onto train, val and test, got {wrong}")
+        if not self.separator:
+            raise ValueError("separator must not be empty, got ''")
+        check_policies(self.uncertain, self.unmentioned)
+
+    @cached_property
+    def findings(self) -> tuple[str, ...]:
+        """Where the settings name none: all that the table has labels for, which is read for it."""
+        return self.vocabulary if self.index else ()
+
+    @property
+    def _image_folder(self) -> Path:
+        return self.folder / (self.images_dir or "")
+
+    def read_index(self) -> list[Study]:
+        """Studies in the order in which the table, or the folder, first names them.
+
+        Raises:
+            DataError: see ``_table_rows`` and ``dicom_folder.read_folder``, or ``findings`` has a name that the table
+                has no labels for.
+        """
+        if self.table is None:
+            rows = self._folder_rows()
+            labels = pd.DataFrame(index=rows.index)
+        else:
+            rows, labels = self._table_rows(self.folder / self.table)
+        self._know(list(labels.columns))
+        images = agreeing(self._with_patients(self._with_paths(rows)), ("patient", "split"), self.faults)
+        return self._studies_of(images, self._by_study(images, labels))
+
+    def _folder_rows(self) -> pd.DataFrame:
+        rows = read_folder(self._image_folder, self.faults)
+        silent = (rows["modality"] == "").sum()
+        self.say(f"{len(rows):,} DICOM files" + (f", {silent:,} of them without a modality" if silent else ""))
+        return rows.assign(split="", report="")
+
+    def _table_rows(self, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """One row an image, and labels by the same index.
+
+        Raises:
+            DataError: the table cannot be read, lacks a column that a setting names, or has an unknown split.
+        """
+        held = column_names(path)
+        roles = self._roles(path, held)
+        columns = self._finding_columns(path, held)
+        ids = [name for role, name in roles.items() if role in ("image", "patient", "study")]
+        table = read_table(
+            path, {name: name for name in (*roles.values(), *columns)}, self.faults, ids=ids, unique=(self.image,)
+        )
+        rows, labels = self._labels(table, columns)
+        roled = {role: rows[name] for role, name in roles.items()}
+        rows = pd.DataFrame({"where": rows["where"], **dict.fromkeys(ROLES, ""), **roled}, index=rows.index)
+        rows = parted(rows if self.study is not None else with_ids(rows, self.faults), self.faults)
+        return rows.assign(split=self._splits(rows["split"], path)), labels.loc[rows.index.unique()]
+
+    def _roles(self, path: Path, held: list[str]) -> dict[str, str]:
+        """Role to column; ``patient`` may be absent where it is the default, ``study`` falls back on ``ID``."""
+        named = {role: name for role in ROLES if (name := getattr(self, role)) is not None}
+        if named.get("patient") == PATIENT and PATIENT not in held:
+            del named["patient"]
+        for role, name in named.items():
+            if name not in held:
+                raise DataError(f"data.{role}: {path} has no column '{name}'. {did_you_mean(name, held)}")
+        return named if "study" in named or ID not in held else {**named, "study": ID}
+
+    def _finding_columns(self, path: Path, held: list[str]) -> dict[str, str]:
+        """Column to finding."""
+        if self.findings_columns or self.labels is not None:
+            chosen = {name: canonical(finding) for name, finding in self.findings_columns.items()}
+            lacking = next((name for name in chosen if name not in held), None)
+            if lacking is not None:
+                raise DataError(
+                    f"data.findings_columns: {path} has no column '{lacking}'. {did_you_mean(lacking, held)}"
+                )
+            return chosen
+        found = finding_columns(name for name in held if name not in {getattr(self, role) for role in ROLES})
+        none = "no labels: no column is named like a finding (data.labels and data.findings_columns name others)"
+        self.say(f"labels from the columns {', '.join(found)}" if found else none)
+        return found
+
+    def _labels(self, rows: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rows, labels = by_column(rows, columns, self.faults, uncertain=self.uncertain, unmentioned=self.unmentioned)
+        if self.labels is None:
+            return rows, labels[sorted(labels.columns)]
+        rows, listed = by_list(
+            rows, self.labels, self.faults,
+            separator=self.separator, names=self.label_map, unlabelled=self.unlabelled,
+        )  # fmt: skip
+        labels = labels.loc[rows.index].combine_first(listed)
+        return rows, labels[sorted(labels.columns)]
+
+    def _splits(self, words: pd.Series, path: Path) -> pd.Series:
+        known = {"": "", **NAMES, **{word.lower(): name for word, name in self.split_map.items()}}
+        unknown = sorted({word for word in words.unique() if word.lower() not in known})
+        if unknown:
+            raise DataError(
+                f"data.split: {path} has the splits {', '.join(map(repr, unknown[:5]))}. Known: {', '.join(NAMES)}. "
+                "Say in data.split_map which of train, val and test each is."
+            )
+        return words.str.lower().map(known)
+
+    def _know(self, found: list[str]) -> None:
+        """Take the names of the labels for the vocabulary.
+
+        Raises:
+            DataError: ``findings`` has a name that is not among them.
+        """
+        self.vocabulary = tuple(found)
+        for name in self.__dict__.get("findings", ()):
+            if found and name not in found:
+                raise DataError(
+                    f"data.findings names '{name}', of which there are no labels. {did_you_mean(name, found)}"
+                )
+
+    def _with_paths(self, rows: pd.DataFrame) -> pd.DataFrame:
+        base = self._image_folder
+        rows = rows.assign(path=[self.inside(name, base) for name in rows["image"]])
+        rows = self.faults.drop(rows, rows["path"].isna(), "image path leads out of data.root", "image")
+        return self.faults.drop(rows, rows.duplicated("path"), "is listed before", "image")
+
+    def _with_patients(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Where the table has no patients: those of DICOM headers, else each study its own."""
+        if (rows["patient"] != "").all():
+            return rows
+        if self.table is not None:
+            headers = headers_of(rows["path"])
+            patients = [headers[path].patient if path in headers else "" for path in rows["path"]]
+            views = [view or (headers[path].view if path in headers else "")
+                     for view, path in zip(rows["view"], rows["path"], strict=True)]  # fmt: skip
+            rows = rows.assign(patient=patients, view=views)
+            if headers:
+                self.say(f"patients and views from the headers of {len(headers):,} DICOM files")
+        known = rows.groupby("study")["patient"].transform("max")
+        alone = rows["study"][known == ""].nunique()
+        if alone:
+            self.say(
+                f"{alone:,} studies without a patient id count as a patient each: the splits may part a patient. "
+                "Name the column in data.patient."
+            )
+        known = known.where(known != "", rows["study"])
+        return rows.assign(patient=rows["patient"].where(rows["patient"] != "", known))
+
+    def _by_study(self, images: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[str, float]]:
+        """Study to labels, without those that have none although ``labels`` should list them."""
+        rows = images[~images.index.duplicated()]
+        if not len(labels.columns):
+            return {study: {} for study in rows["study"]}
+        merged, differing = merge(labels.loc[rows.index], rows["study"])
+        if differing:
+            self.say(f"{differing:,} studies have rows with different labels: present where any row says so")
+        if self.labels is not None:
+            silent = merged.isna().all(axis=1)
+            self.left_out.update({UNLABELLED: int(silent.sum())} if silent.any() else {})
+            merged = merged[~silent]
+        return dict(zip(merged.index, shared(merged), strict=True))
+
+    def _studies_of(self, images: pd.DataFrame, findings: Mapping[str, dict[str, float]]) -> list[Study]:
+        paths, views = defaultdict(list), defaultdict(list)
+        for study, path, view in zip(images["study"], images["path"], images["view"], strict=True):
+            paths[study].append(path)
+            views[study].append(view)
+        told = images[images["report"] != ""].drop_duplicates("study")
+        reports = dict(zip(told["study"], told["report"], strict=True))
+        heads = images[images["study"].isin(findings)].drop_duplicates("study")
+        self.say(f"{len(heads):,} studies of {heads['patient'].nunique():,} patients")
+        return [
+            Study(study, patient, split, tuple(paths[study]), findings[study], report=reports.get(study),
+                  views=tuple(views[study]) if any(views[study]) else ())
+            for study, patient, split in zip(heads["study"], heads["patient"], heads["split"], strict=True)
+        ]  # fmt: skip
