@@ -6,6 +6,7 @@ PY := $(VENV)/bin/python
 STAMP := .venv.stamp
 EXTRAS ?= dev
 EXP ?=
+DATA ?=
 SET ?=
 SWEEP ?=
 RUN ?= $(if $(EXP),runs/$(EXP))
@@ -13,7 +14,7 @@ RUN ?= $(if $(EXP),runs/$(EXP))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all experiment sweep report bench nano lint clean
+.PHONY: help setup check list test test-all experiment sweep report summary bench nano lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +61,9 @@ endif
 
 report: $(STAMP) ## write a report again: EXP=name or RUN=folder; without either, of the newest run
 	@$(PY) -m apo_lightning report $(RUN)
+
+summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; trains nothing
+	@set -f; $(PY) -m apo_lightning data summary '$(DATA)' $(SET)
 
 bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'

@@ -1,3 +1,3 @@
 """apo-lightning: distil one vision-language student from several drifting teachers (arXiv 2510.04142)."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
