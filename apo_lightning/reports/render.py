@@ -109,7 +109,18 @@ def signed(mean: float, half: float) -> results.Cell:
 def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What the header says of the run; what the manifest lacks is said to be not recorded."""
     joints = {key: " " if key == "command" else ", " for key in FACTS}
-    return [(title, _plain(manifest.get(key), joints[key]) or "not recorded") for key, title in FACTS.items()]
+    said = [(title, _plain(manifest.get(key), joints[key]) or "not recorded") for key, title in FACTS.items()]
+    return said + _data_facts(manifest)
+
+
+def _data_facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Sizes of the splits, what is not used, and whom to cite; nothing where the manifest is silent."""
+    data = manifest.get("data", {})
+    gone = {"of tested patients": data.get("removed"), "unusable": data.get("unusable"), **data.get("left_out", {})}
+    left = ", ".join(f"{count:,} {why}" for why, count in gone.items() if count)
+    sizes = ", ".join(f"{split} {count:,}" for split, count in data.get("studies", {}).items())
+    told = {"Studies": f"{sizes}; left out: {left}" if left else sizes, "Data": manifest.get("citation", "")}
+    return [(title, text) for title, text in told.items() if text]
 
 
 def _plain(value: Any, joint: str) -> str:

@@ -285,3 +285,14 @@ def test_bars_show_the_mean_over_seeds(tmp_path: Path) -> None:
     (axes,) = figures.accuracy_bars(frame).axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.4])
     assert [text.get_text() for text in axes.texts] == [".40"]
+
+
+def test_the_header_says_what_was_trained_on_and_whom_to_cite():
+    manifest = {
+        "citation": "A. Author, 2020", "data": {"studies": {"train": 1200, "test": 30}, "removed": 4, "unusable": 0,
+                                                "left_out": {"no image": 104}},
+    }  # fmt: skip
+    said = dict(render.facts(manifest))
+    assert said["Studies"] == "train 1,200, test 30; left out: 4 of tested patients, 104 no image"
+    assert said["Data"] == "A. Author, 2020"
+    assert not {"Studies", "Data"} & dict(render.facts({})).keys()
