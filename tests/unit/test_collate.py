@@ -80,3 +80,21 @@ def test_first_keeps_studies_and_drops_branches() -> None:
     assert batch.branch_ids.shape[:2] == (1, 1)
     assert batch.sources == [["a"]]
     assert torch.equal(batch.present, torch.tensor([[True]]))
+
+
+def test_a_pinned_batch_is_the_same_batch_with_every_tensor_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loaders call ``pin_memory`` on what they do not know; without a GPU a copy stands in for page-locked memory."""
+    pinned: list[int] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.data_ptr())
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    batch = tiny.collator()([tiny.item(0, {"a": "No edema."})])
+    copy = batch.pin_memory()
+    assert type(copy) is type(batch) and copy.sources == batch.sources and copy.studies == batch.studies
+    tensors = [value for value in vars(batch).values() if isinstance(value, torch.Tensor)] + list(batch.vision.values())
+    assert sorted(pinned) == sorted(tensor.data_ptr() for tensor in tensors)
+    assert torch.equal(copy.branch_ids, batch.branch_ids)
+    assert torch.equal(copy.vision["pixel_values"], batch.vision["pixel_values"])
