@@ -178,8 +178,8 @@ class RunFolder:
         write_json(self.path / "manifest.json", {**record, **provenance(), **facts})
 
 
-UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache"})
-"""Top-level settings that may differ between runs into one folder: they change which rows it has, not their values."""
+UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
+"""Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:

@@ -88,7 +88,7 @@ def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:
     for study in data.studies(split)[:SAMPLES]:
         name = f"{study.id}.png".replace("/", "_")
         (folder / "samples").mkdir(parents=True, exist_ok=True)
-        data.images(study)[0].save(folder / "samples" / name)
+        data.images(study)[-len(study.images)].save(folder / "samples" / name)
         findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
         rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
     write_json(folder / "samples" / "samples.json", rows)

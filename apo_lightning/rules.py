@@ -29,6 +29,15 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _seeds(cfg.seeds)
     yield from _teachers(cfg)
     yield from _arms(cfg)
+    yield from _acknowledged(cfg)
+
+
+def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
+    used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data) if isinstance(s, Mapping)]
+    for name in cfg.acknowledge:
+        if name not in used:
+            text = f"acknowledge must name data sets of the experiment, got '{name}'"
+            yield ("acknowledge",), text, did_you_mean(name, used)
 
 
 def weight_problem(weight: Any) -> str | None:

@@ -72,6 +72,8 @@ class CXRDataModule(LightningDataModule):
     """Those that the set has. One with ``test`` alone is for evaluation: name it in ``evaluate.data``."""
     patients_of: ClassVar[str] = ""
     """Whose patient ids these are, where several sets share them (MIMIC-CXR's, CXR-MAX's and MS-CXR-T's)."""
+    listed: ClassVar[bool] = False
+    """A list says which studies are used: no fraction is drawn from it."""
     on_disk: ClassVar[bool] = True
     """Image references are file paths. False: ``open_images`` draws them, and only a few are tried by ``check``."""
 
@@ -118,12 +120,17 @@ class CXRDataModule(LightningDataModule):
         raise NotImplementedError
 
     def studies(self, split: str) -> list[Study]:
-        """Studies that are used: after ``data_fraction`` and, once ``check`` has run, without unreadable ones."""
+        """Studies that are used: after ``data_fraction`` and, once ``check`` has run, without unreadable ones.
+
+        Raises:
+            ValueError: there is no such split.
+            DataError: a table cannot be read, or images are not there.
+        """
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{split}'")
         if split not in self._studies:
             found = list(self.read_studies(split)) if split in self.splits else []
-            if split == "train" and self.data_fraction < 1:
+            if split == "train" and self.data_fraction < 1 and not self.listed:
                 key = attrgetter("patient" if self.fraction_by == "patient" else "id")
                 kept = share_of_patients(map(key, found), self.data_fraction, self.seed)
                 found = [study for study in found if key(study) in kept]
@@ -164,19 +171,23 @@ class CXRDataModule(LightningDataModule):
 
         Raises:
             DataError: an empty split, a study or patient in two splits, a finding that is not 0, 1 or NaN, or more
-                unusable rows and unreadable studies than ``max_bad_share``.
+                unusable rows and unreadable studies than ``max_bad_share``, of all or of those that were decoded.
         """
         self._unreadable = set()  # a second check begins with all studies again
         splits = {split: self.studies(split) for split in self.splits}
         used = [study for studies in splits.values() for study in studies]
         found: dict[str, tuple[str, str]] = {}
+        decoded: set[str] = set()
         if used or not self.faults:
             check_splits(splits)
             check_findings(splits, self.findings)
-            found = find_bad_images(used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed)
+            found, decoded = find_bad_images(
+                used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed
+            )
         self.bad = sorted([*self.faults, *found.values()])
         rows = len(used) + len(self.faults)
-        report_bad(self.bad, used=rows, allowed=self.max_bad_share, report_path=report_path)
+        report_bad(self.bad, used=rows, allowed=self.max_bad_share, report_path=report_path,
+                   decoded=len(decoded), undecodable=len(decoded & found.keys()))  # fmt: skip
         self._unreadable = set(found)
         check_splits({split: self.studies(split) for split in self.splits})
 
@@ -224,6 +235,9 @@ class CXRDataModule(LightningDataModule):
             steps: optimiser steps of the whole training; None leaves the end to the Trainer.
             accumulate: batches of an optimiser step.
             skip_batches: numbers of prediction batches that are done.
+
+        Raises:
+            ValueError: a count is not positive.
         """
         if batch_studies < 1 or accumulate < 1:
             raise ValueError(f"batch_studies and accumulate must be >= 1, got {batch_studies} and {accumulate}")

@@ -99,8 +99,9 @@ def check_findings(splits: Mapping[str, Sequence[Study]], known: Sequence[str]) 
 
 def find_bad_images(
     studies: Sequence[Study], images: OpenImages, *, on_disk: bool, full: bool, seed: int
-) -> dict[str, tuple[str, str]]:
-    """Studies whose images cannot be opened: study id to (image references, reason)."""
+) -> tuple[dict[str, tuple[str, str]], set[str]]:
+    """Studies whose images cannot be opened, id to (image references, reason), and the ids of those that were decoded:
+    all of a small set, a seeded sample of another."""
     count = len(studies) if full else min(SAMPLE, len(studies))
     count = count if on_disk else min(DRAWN_SAMPLE, len(studies))
     picked = np.random.default_rng(seed).choice(len(studies), count, replace=False)
@@ -121,14 +122,24 @@ def find_bad_images(
 
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
         faults = watch(pool.map(fault, studies), len(studies), "opening images")
-        return {s.id: (", ".join(s.images) or s.id, why) for s, why in zip(studies, faults, strict=True) if why}
+        bad = {s.id: (", ".join(s.images) or s.id, why) for s, why in zip(studies, faults, strict=True) if why}
+    return bad, decoded
 
 
-def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None) -> None:
+def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None,
+               decoded: int = 0, undecodable: int = 0) -> None:  # fmt: skip
     """Say how many studies and rows cannot be used, and write (reference, reason) lines to ``report_path``.
 
+    Args:
+        bad: (reference, reason) of each.
+        used: studies and rows that were looked at, the bad ones included.
+        allowed: share of them, and of those that were decoded, that may be bad.
+        report_path: where to write; None writes nothing.
+        decoded, undecodable: studies whose images were decoded, and how many of them could not be. Of a large set only
+            a sample is, and what is true of it is true of the whole.
+
     Raises:
-        DataError: their share is above ``allowed``.
+        DataError: a share is above ``allowed``.
     """
     if not bad:
         return
@@ -139,7 +150,9 @@ def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, rep
         where = f" All of them are listed in {report_path}."
     first = ": ".join(bad[0]) if bad[0][0] not in bad[0][1] else bad[0][1]
     summary = f"{len(bad)} of {used} studies and rows cannot be used ({len(bad) / used:.1%}; first: {first}).{where}"
-    if len(bad) / used > allowed:
+    if decoded and decoded < used and undecodable:
+        summary += f" Of {decoded} studies that were decoded, {undecodable} could not be ({undecodable / decoded:.1%})."
+    if max(len(bad) / used, undecodable / max(decoded, 1)) > allowed:
         raise DataError(f"{summary} Allowed is data.max_bad_share={allowed:g}: repair them or raise it.")
     log.warning("%s They are left out.", summary)
 

@@ -32,7 +32,8 @@ class FolderDataModule(CXRDataModule):
         allow_missing: leave out images that are not there, counted in ``missing``; otherwise they are an error.
         val_fraction: share of the training patients that validate, where the set has no validation part, in (0, 1).
         test_fraction: share of the patients that are tested on, where the set has no test part, in (0, 1).
-        split_file: table ``study,split`` that replaces the set's own splits; a run writes its own as ``splits.csv``.
+        split_file: table ``study,split`` that says which studies are used and where, in place of the set's own splits
+            and of ``data_fraction``; a run writes its own as ``splits.csv``.
         max_side: images are shrunk to at most this many pixels on the long side when they are read; None keeps them.
         cache_dir: folder where decoded images are kept between runs; None keeps none.
     """
@@ -53,6 +54,7 @@ class FolderDataModule(CXRDataModule):
                 raise ValueError(f"{key} must be in (0, 1), got {getattr(self, key)}")
         if self.max_side is not None and self.max_side < 1:
             raise ValueError(f"max_side must be >= 1, got {self.max_side}")
+        self.listed = self.split_file is not None
         self.missing: Counter[str] = Counter()
         """Image files that are not there, by split."""
 

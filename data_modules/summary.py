@@ -79,7 +79,7 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
     unusable = [fault for part in data.parts for fault in part.faults]
     duplicates: list[list[tuple[str, str]]] = []
     if not quick and all(part.on_disk for part in data.parts):
-        bad = find_bad_images(used, data.open_images, on_disk=True, full=True, seed=0)
+        bad, _ = find_bad_images(used, data.open_images, on_disk=True, full=True, seed=0)
         unusable += sorted(bad.values())
         duplicates = same_content([(s.id, path) for s in used for path in s.images])
     split_of = {study.id: study.split for study in used}

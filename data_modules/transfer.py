@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ class Transfer(CXRDataModule):
 
     def __init__(self, source: CXRDataModule, target: CXRDataModule) -> None:
         self.source, self.target = source, target
-        source.splits = ("train", "val")  # its own test part is neither cut off nor looked at
+        source.splits, target.splits = ("train", "val"), ("test",)  # what is not used is neither cut off nor looked at
         self.removed = 0
         """Studies of ``source`` whose patient is tested on."""
         super().__init__(seed=source.seed, num_workers=source.num_workers, augment=source.augment, cache=False)
@@ -47,9 +50,11 @@ class Transfer(CXRDataModule):
         Raises:
             DataError: both sets have studies of one id although they are not known to share patients.
         """
+        with _keys_of_the_target():
+            tested = self.target.studies("test")
         if split == "test":
-            return self.target.studies("test")
-        own, tested = self.source.studies(split), self.target.studies("test")
+            return tested
+        own = self.source.studies(split)
         if self.source.patients_of and self.source.patients_of == self.target.patients_of:
             patients = {study.patient for study in tested}
             kept = [study for study in own if study.patient not in patients]
@@ -64,19 +69,31 @@ class Transfer(CXRDataModule):
         return own
 
     def images(self, study: Study) -> list[Image.Image]:
-        return (self.target if study.split == "test" else self.source).images(study)
+        return self._of(study).images(study)
+
+    def open_images(self, study: Study) -> list[Image.Image]:
+        return self._of(study).open_images(study)
+
+    def _of(self, study: Study) -> CXRDataModule:
+        return self.target if study.split == "test" else self.source
 
     def check(self, *, report_path: Path | None = None) -> None:
-        """Both sets are checked on their own; the second list of unusable rows is beside the first."""
+        """Both sets are checked on their own; the second list of unusable rows is beside the first.
+
+        Raises:
+            DataError: either set does not pass, or no study is left to train or validate on.
+        """
         self._studies.clear()
         self.source.check(report_path=report_path)
         beside = report_path and report_path.with_stem(f"{report_path.stem}_evaluation")
-        self.target.check(report_path=beside)
+        with _keys_of_the_target():
+            self.target.check(report_path=beside)
         self.removed = 0
         for split in self.splits:
             if not self.studies(split):
                 raise DataError(
-                    f"Split '{split}' has no studies once the {self.removed} of tested patients are left out."
+                    f"Split '{split}' has no studies once the {self.removed} of tested patients are left out. Train on "
+                    "a larger part (data.data_fraction, data.val_fraction), or answer another set."
                 )
         self.bad = [*self.source.bad, *self.target.bad]
         self.notes |= self.source.notes | self.target.notes
@@ -84,8 +101,22 @@ class Transfer(CXRDataModule):
             self.notes[f"{self.removed:,} studies of patients that are tested on are left out of training"] = None
 
     def fingerprint(self) -> str:
+        """Moves with either set, and with what is left out of training."""
         return f"{self.source.fingerprint()}+{self.target.fingerprint()}-{self.removed}"
 
     def facts(self) -> dict[str, Any]:
-        own = super().facts()
-        return {**own, "removed": self.removed, "source": self.source.facts(), "target": self.target.facts()}
+        """What is used of both, and the facts of each."""
+        source, target = self.source.facts(), self.target.facts()
+        left_out = dict(Counter(source["left_out"]) + Counter(target["left_out"]))
+        fraction = {key: source[key] for key in ("data_fraction", "fraction_by", "seed")}
+        both = {"removed": self.removed, "source": source, "target": target}
+        return {**super().facts(), **fraction, "left_out": left_out, **both}
+
+
+@contextmanager
+def _keys_of_the_target() -> Iterator[None]:
+    """Messages of the second set name its settings where they stand: under ``evaluate.data``."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(re.sub(r"(?<![\w./])data\.(?=[a-z_]+\b)", "evaluate.data.", str(error))) from error

@@ -340,6 +340,11 @@ def test_paths_that_lead_out_are_faults(table, tmp_path):
     ]
 
 
+def test_paths_as_windows_writes_them(table, tmp_path):
+    data = table("image,patient", "deep\\a.png,1", drawn=False)
+    assert [study.images for study in data.index] == [(str(tmp_path / "deep" / "a.png"),)]
+
+
 def test_image_folder(table, tmp_path):
     draw(tmp_path / "pictures" / "a.png", 1)
     data = table("image,patient", "a.png,1", drawn=False, images_dir="pictures")
