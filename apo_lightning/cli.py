@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from apo_lightning import __version__, data_cli
-from apo_lightning.errors import ApoError, ArtifactError, ConfigError
+from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def parser() -> argparse.ArgumentParser:
     _add_overrides(one)
     check_ = _command(commands, "check", check, "load and build every experiment without training")
     check_.add_argument("paths", nargs="*", type=Path, help="files or folders (default: experiments)")
-    _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
+    names = _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
+    names.add_argument("name", nargs="?", help="a data set, teacher, loss or callback: what it does, and its settings")
     grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
     grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
     _add_overrides(grid)
@@ -94,9 +95,18 @@ def check_file(path: Path) -> str:
 
 
 def list_(options: argparse.Namespace) -> None:
-    """``apo list``: one line a member."""
+    """``apo list [NAME]``: one line a member, or all that one says of itself."""
     from apo_lightning import config
     from apo_lightning.sections import EVALUATION, SECTIONS
+
+    if options.name:
+        registries = [section.registry() for section in SECTIONS if section is not EVALUATION]
+        known = [name for registry in registries for name in registry]
+        if options.name not in known:
+            raise ConfigError(f"Nothing is named '{options.name}'. {did_you_mean(options.name, known)}")
+        for item in (registry[options.name] for registry in registries if options.name in registry):
+            Console().print(_whole(item), markup=False, highlight=False, soft_wrap=True)
+        return
 
     for section in SECTIONS:
         if section is EVALUATION:  # the same data sets
@@ -166,6 +176,13 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 def _first(item: type) -> str:
     return (inspect.getdoc(item) or "").split("\n")[0]
+
+
+def _whole(item: type) -> str:
+    """What a class and the classes of ours that it extends say of themselves, the nearest first."""
+    packages = ("data_modules", "callbacks", "apo_lightning")
+    ours = [cls.__doc__ for cls in item.__mro__ if cls.__module__.split(".")[0] in packages and cls.__doc__]
+    return "\n\n".join(map(inspect.cleandoc, ours))
 
 
 def _print_group(title: str, members: dict[str, str]) -> None:

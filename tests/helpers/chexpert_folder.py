@@ -7,9 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from data_modules.chexpert import LABELS
 
 ARCHIVE = "CheXpert-v1.0-small"
+LABELS = (
+    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
+    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+    "Support Devices",
+)  # fmt: skip
+"""As the official header has them, in its order."""
 HEADER = ",".join(["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *LABELS])
 RAW = (
     {"No Finding": "1.0", "Pneumothorax": "0.0", "Support Devices": "1.0"},  # the official first row

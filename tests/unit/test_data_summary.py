@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,10 @@ from rich.console import Console
 from apo_lightning import cli
 from apo_lightning.reports.data_summary import show
 from apo_lightning.types import Study
+from data_modules.chestxray14 import ChestXray14
 from data_modules.folder import FolderDataModule
 from data_modules.summary import prevalence, same_content, summarise
+from data_modules.transfer import Transfer
 from tests.helpers.chestxray14_folder import nih_folder
 
 NAN = float("nan")
@@ -126,3 +128,18 @@ def test_an_experiment_with_another_evaluation_set(tmp_path, capsys):
     assert cli.main(["data", "summary", str(experiment), *words]) == 0
     said = capsys.readouterr().out
     assert "smoke: phantom -> chestxray14" in said
+
+
+def test_an_image_in_both_of_two_sets_is_found(tmp_path):
+    """The first test image of the second set is a copy of the first training image of the first."""
+    train, test = (ChestXray14(root=str(nih_folder(tmp_path / name))) for name in ("a", "b"))
+    copied = (train.studies("train")[0].images[0], test.studies("test")[0].images[0])
+    for path in (tmp_path / "b/images").iterdir():
+        Image.effect_noise((16, 16), 50).save(path)
+    Path(copied[1]).write_bytes(Path(copied[0]).read_bytes())
+    sets = [ChestXray14(root=str(tmp_path / name)) for name in ("a", "b")]
+    sets[1].patients_of = "elsewhere"
+    sets[1].read_index = lambda read=sets[1].read_index: [replace(s, id=f"b{s.id}") for s in read()]
+    found = summarise(Transfer(*sets), "two")
+    assert found.duplicates_across == 1 and [path for _, path in found.duplicates[0]] == list(copied)
+    assert found.unusable == []

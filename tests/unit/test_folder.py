@@ -84,7 +84,7 @@ def test_missing_images_are_an_error_unless_they_are_allowed(root):
     (root / "4b.png").unlink()
     (root / "8a.png").unlink()
     with pytest.raises(
-        DataError, match=r"images of split '\w+' are not there, first .*b.png|a.png.*allow_missing=true"
+        DataError, match=r"images of split '\w+' are not there, first .*(?:a|b).png.*allow_missing=true"
     ):
         every(Ten(root=str(root)))
     data = Ten(root=str(root), allow_missing=True)
@@ -156,3 +156,19 @@ def test_a_fraction_by_study_parts_patients(root):
     data = Ten(root=str(root), fraction_by="study", data_fraction=0.5, test_fraction=0.2, val_fraction=0.25)
     whole = Ten(root=str(root), test_fraction=0.2, val_fraction=0.25)
     assert len(data.studies("train")) == 3 and data.studies("test") == whole.studies("test")
+
+
+def test_a_sample_of_a_large_set_is_judged_by_its_own_share(root, monkeypatch):
+    """3 of 10 studies are decoded and all fail: 30 % of the set, which .5 would allow, but 100 % of what was looked at."""
+    monkeypatch.setattr("data_modules.base.SMALL_SET", 5)
+    monkeypatch.setattr("data_modules.checks.SAMPLE", 3)
+    for path in root.glob("*.png"):
+        path.write_bytes(path.read_bytes()[:45])
+    with pytest.raises(DataError, match=r"Of 3 studies that were decoded, 3 could not be \(100.0%\)"):
+        Ten(root=str(root), max_bad_share=0.5).check()
+
+
+def test_a_split_file_is_not_thinned_again(root, tmp_path):
+    lines = [f"s{i},{'train' if i < 8 else 'val' if i == 8 else 'test'}" for i in range(10)]
+    (tmp_path / "mine.csv").write_text("\n".join(["study,split", *lines]))
+    assert len(Ten(root=str(root), split_file=str(tmp_path / "mine.csv"), data_fraction=0.5).studies("train")) == 8

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,7 +12,9 @@ from PIL import Image
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
+from data_modules.chestxray14 import ChestXray14
 from data_modules.transfer import Transfer
+from tests.helpers.chestxray14_folder import nih_folder
 
 
 @dataclass(eq=False, kw_only=True)
@@ -92,3 +95,37 @@ def test_credentialed_if_either_is():
 
     assert not Transfer(Drawn(), Elsewhere(shift=100)).credentialed
     assert Transfer(Drawn(), Guarded(shift=100)).credentialed
+
+
+def test_what_is_not_used_of_either_set_need_not_be_there(tmp_path):
+    """The training images of the evaluation set and the test images of the other are gone."""
+    source, target = (ChestXray14(root=str(nih_folder(tmp_path / name))) for name in ("a", "b"))
+    for data, splits in ((source, ("test",)), (target, ("train", "val"))):
+        for path in (path for split in splits for study in data.studies(split) for path in study.images):
+            Path(path).unlink()
+    sets = [ChestXray14(root=str(tmp_path / name)) for name in ("a", "b")]
+    sets[1].patients_of = "elsewhere"
+    sets[1].read_index = lambda read=sets[1].read_index: [replace(s, id=f"b{s.id}") for s in read()]
+    data = Transfer(*sets)
+    data.check()
+    assert data.facts()["studies"] == {"train": 34, "val": 6, "test": 10}
+
+
+def test_facts_are_those_of_both(tmp_path):
+    source, target = Drawn(data_fraction=0.5), Elsewhere(shift=100)
+    source.left_out["lateral"], target.left_out["lateral"], target.left_out["CT"] = 2, 3, 1
+    data = Transfer(source, target)
+    data.check()
+    facts = data.facts()
+    assert facts["data_fraction"] == 0.5 and facts["left_out"] == {"lateral": 5, "CT": 1}
+
+
+def test_messages_of_the_second_set_name_its_own_settings():
+    class Broken(Elsewhere):
+        def read_studies(self, split):
+            raise DataError("data.root: x/data.csv is no folder. Set data.images_dir.")
+
+    with pytest.raises(
+        DataError, match=r"^evaluate.data.root: x/data.csv is no folder. Set evaluate.data.images_dir.$"
+    ):
+        Transfer(Drawn(), Broken()).check()
