@@ -7,7 +7,6 @@ from pathlib import Path
 
 from PIL import Image
 
-
 ARCHIVE = "CheXpert-v1.0-small"
 LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",

@@ -131,11 +131,3 @@ def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture)
 def test_sweep_by_name(capsys: pytest.CaptureFixture) -> None:
     assert main(["sweep", "beta"]) == 2
     assert "There is no experiment 'beta' in experiments/sweeps/" in capsys.readouterr().err
-
-
-def test_list_of_one_name_says_all_of_its_settings(capsys: pytest.CaptureFixture) -> None:
-    assert main(["list", "chexpert"]) == 0
-    said = capsys.readouterr().out
-    assert all(word in said for word in ("max_images:", "uncertain:", "allow_missing:", "data_fraction:"))
-    assert main(["list", "chexprt"]) == 2
-    assert "Did you mean 'chexpert'?" in capsys.readouterr().err

@@ -143,3 +143,11 @@ def test_an_image_in_both_of_two_sets_is_found(tmp_path):
     found = summarise(Transfer(*sets), "two")
     assert found.duplicates_across == 1 and [path for _, path in found.duplicates[0]] == list(copied)
     assert found.unusable == []
+
+
+def test_list_of_one_name_says_all_of_its_settings(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["list", "chexpert"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in ("max_images:", "uncertain:", "allow_missing:", "data_fraction:"))
+    assert cli.main(["list", "chexprt"]) == 2
+    assert "Did you mean 'chexpert'?" in capsys.readouterr().err

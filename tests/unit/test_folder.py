@@ -159,7 +159,7 @@ def test_a_fraction_by_study_parts_patients(root):
 
 
 def test_a_sample_of_a_large_set_is_judged_by_its_own_share(root, monkeypatch):
-    """3 of 10 studies are decoded and all fail: 30 % of the set, which .5 would allow, but 100 % of what was looked at."""
+    """3 of 10 studies are decoded and all fail: 30 % of the set, which .5 would allow, but all that were looked at."""
     monkeypatch.setattr("data_modules.base.SMALL_SET", 5)
     monkeypatch.setattr("data_modules.checks.SAMPLE", 3)
     for path in root.glob("*.png"):
