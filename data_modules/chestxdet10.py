@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
 from data_modules import DATA
-from data_modules.chestxray14 import choose_images
 from data_modules.folder import FolderDataModule
+from data_modules.image_folders import choose_images
 from data_modules.tables import UNREADABLE, find
 from data_modules.vocabulary import canonical
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.image_folders import choose_images
 from data_modules.tables import UNREADABLE, find, look_for, read_table
-from data_modules.vocabulary import canonical
+from data_modules.vocabulary import NIH, canonical
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = ("train_val_list.txt", "test_list.txt")
@@ -50,7 +49,7 @@ class ChestXray14(FolderDataModule):
 
     labels_file: str | None = None
 
-    vocabulary: ClassVar[tuple[str, ...]] = tuple(sorted(map(canonical, LABELS)))
+    vocabulary: ClassVar[tuple[str, ...]] = NIH
     patients_of: ClassVar[str] = "nih"
     citation: ClassVar[str] = (
         "X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers. ChestX-ray8: Hospital-scale Chest X-ray Database "
@@ -138,38 +137,3 @@ def read_list(path: Path) -> set[str]:
             return {line.strip() for line in file if line.strip()}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error
-
-
-def choose_images(data: FolderDataModule, wanted: Sequence[str] | pd.Series) -> dict[str, str]:
-    """Image name to path, from the image folder of ``data`` that has most of the wanted names, the first of equals;
-    names that are not there get the path that they should have.
-
-    Raises:
-        DataError: no folder has any of them; the message lists what was looked at.
-    """
-    names, folders = np.asarray(wanted, object), _image_folders(data.folder, data.images_dir)
-    label = max(folders, key=lambda label: len(folders[label].keys() & set(names)), default="")
-    held = folders[label] if label else {}
-    covered = sum(name in held for name in names)
-    if not covered:
-        looked = ", ".join(folders) or f"{data.folder}/{data.images_dir or 'images*'}"
-        raise DataError(f"No image of the table was found in {looked}. Set data.images_dir to the image folder.")
-    data.say(f"images from {label}: {covered:,} of {len(names):,} are there")
-    home = os.path.dirname(next(iter(held.values())))
-    return {name: held.get(name) or f"{home}{os.sep}{name}" for name in names}
-
-
-def _image_folders(root: Path, images_dir: str | None) -> dict[str, dict[str, str]]:
-    """Candidate folder to its files by name; the parts of Kaggle's layout count as one folder."""
-    if images_dir is not None:
-        plain, parts = [root / images_dir], []
-    else:
-        plain, parts = sorted(root.glob("images*")), sorted(root.glob("images_*/images"))
-    found = {str(folder): _files(folder) for folder in plain if folder.is_dir()}
-    merged = {name: path for folder in parts if folder.is_dir() for name, path in _files(folder).items()}
-    return {**found, **({f"{root}/images_*/images": merged} if merged else {})}
-
-
-def _files(folder: Path) -> dict[str, str]:
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.path for entry in entries if not entry.name.startswith(".")}

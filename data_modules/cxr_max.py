@@ -19,8 +19,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
+from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.teachers import trajectory_files
 from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule

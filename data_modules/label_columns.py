@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
-from data_modules.chestxray14 import ChestXray14
 from data_modules.labels import as_findings, settle
 from data_modules.tables import MISSING_ID, Faults, numbers
-from data_modules.vocabulary import CHEXPERT, NO_FINDING, canonical
+from data_modules.vocabulary import CHEXPERT, NIH, NO_FINDING, canonical
 
-KNOWN = frozenset((*CHEXPERT, *ChestXray14.vocabulary))
+KNOWN = frozenset((*CHEXPERT, *NIH))
 """Names by which a column is taken for a finding where the settings name none."""
 WORDS = {"true": "1", "false": "0", **dict.fromkeys(MISSING_ID, "")}
 """Cells, in lower case, that stand for a number or for none."""

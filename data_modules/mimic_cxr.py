@@ -19,7 +19,7 @@ from data_modules.mimic_report_files import ReportFiles, find_reports
 from data_modules.mimic_reports import SECTIONS, compose
 from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
 from data_modules.splits import NAMES
-from data_modules.tables import find, read_table
+from data_modules.tables import Faults, find, read_table
 from data_modules.vocabulary import CHEXPERT
 
 RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
@@ -195,7 +195,9 @@ class MIMICCXR(FolderDataModule):
                 f"data.sections names '{lacking[0]}', but {files.place} has only {', '.join(files.sections)}. "
                 "Take one of these, or set data.reports_root to the text files."
             )
-        found = files.read([*keys.items()])
+        faults = Faults()
+        found = files.read([*keys.items()], faults)
+        self.faults += [fault for fault in faults if fault not in self.faults]  # a table is read once a split
         texts = {
             study: compose(parts, self.sections, drop_comparisons=self.drop_comparisons)
             for study, parts in found.items()

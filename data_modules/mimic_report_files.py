@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-
-from rich.progress import track
 
 from apo_lightning.errors import DataError
 from data_modules.mimic_reports import sections
+from data_modules.progress import watch
 from data_modules.tables import Faults, read_table
 
 ZIP, SECTIONED = "mimic-cxr-reports.zip", "mimic_cxr_sectioned.csv"
@@ -21,7 +21,7 @@ SECTIONED_COLUMNS = ("impression", "findings", "last_paragraph", "comparison")
 PATTERNS = ("files/p{two}/p{patient}/{study}.txt", "p{two}/p{patient}/{study}.txt", "{study}.txt")
 PROBED = 32
 """Reports that are looked for in a folder."""
-READERS, MANY, CHUNK = 16, 5_000, 256
+READERS, CHUNK = 16, 256
 """Threads, which mostly wait for the disk; from ``MANY`` reports on a bar shows how far they are."""
 
 Key = tuple[str, str]
@@ -44,20 +44,23 @@ class ReportFiles:
         """Those that can be had; None: all that the parser knows."""
         return SECTIONED_COLUMNS if not self.pattern and self.place.suffix != ".zip" else None
 
-    def read(self, wanted: Sequence[Key]) -> dict[str, dict[str, str]]:
+    def read(self, wanted: Sequence[Key], faults: Faults) -> dict[str, dict[str, str]]:
         """Study id to sections, of the reports that are there.
+
+        Args:
+            wanted: study id and patient id.
+            faults: takes rows of a table that cannot be used; such a report counts as missing too.
 
         Raises:
             DataError: an archive or a table cannot be read.
         """
         if self.sections:
-            return _read_sectioned(self.place, {study for study, _ in wanted})
+            return _read_sectioned(self.place, {study for study, _ in wanted}, faults)
         chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
         with self._opened() as read, ThreadPoolExecutor(READERS) as pool:
             found = pool.map(lambda keys: [(key[0], _sections_of(read, *key)) for key in keys], chunks)
-            if len(wanted) >= MANY:
-                found = track(found, "Reading reports", len(chunks), transient=True)
-            return {study: parts for chunk in found for study, parts in chunk if parts is not None}
+            each = chain.from_iterable(found)
+            return {study: parts for study, parts in watch(each, len(wanted), "reading reports") if parts is not None}
 
     @contextmanager
     def _opened(self) -> Iterator[Callable[[str, str], bytes]]:
@@ -128,10 +131,9 @@ def _sections_of(read: Callable[[str, str], bytes], study: str, patient: str) ->
         return sections(raw.decode("latin-1"))
 
 
-def _read_sectioned(path: Path, wanted: set[str]) -> dict[str, dict[str, str]]:
+def _read_sectioned(path: Path, wanted: set[str], faults: Faults) -> dict[str, dict[str, str]]:
     columns = {name: name for name in ("study", *SECTIONED_COLUMNS)}
-    unreadable = Faults()  # such a report counts as missing
-    rows = read_table(path, columns, unreadable, ids=("study",), unique=("study",))
+    rows = read_table(path, columns, faults, ids=("study",), unique=("study",))
     rows = rows[rows["study"].isin(wanted)]
     texts = rows[list(SECTIONED_COLUMNS)].to_dict("records")
     return {

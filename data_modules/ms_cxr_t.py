@@ -11,26 +11,24 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.metrics.progression import CLASSES
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
 from data_modules.labels import check_policies
 from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
-from data_modules.tables import Faults, find, read_table
+from data_modules.tables import find, read_table
 
 IMAGES = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
-SENTENCES = "MS_CXR_T_temporal_sentence_similarity_v1.0.0.csv"
 FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")
 IDS = {
     "dicom_id": "image", "previous_dicom_id": "before", "subject_id": "patient", "study_id": "study",
     "previous_study_id": "study_before",
 }  # fmt: skip
-COURSES = ("improving", "stable", "worsening")
 QUALITIES = ("one_expert", "multiple_experts", "disagreement")
 TASKS = ("progression", "presence")
 PRESENT = {"stable": 1.0, "worsening": 1.0, "improving": math.nan, "": math.nan}
 """What the course of a finding says of its presence on the later image."""
-CATEGORIES = ("paraphrase", "contradiction")
 TREE = r"[\w-]+(?:/[\w-]+)*"
 
 
@@ -153,8 +151,8 @@ class MSCXRT(FolderDataModule):
     def _courses(self, rows: pd.DataFrame) -> pd.DataFrame:
         """One column a finding: its course, "" where it was not judged or the judgement is not used."""
         words = rows[list(FINDINGS)].apply(lambda column: column.str.lower())
-        known = words.isin(COURSES)
-        self._leave_out(f"label that is none of {', '.join(COURSES)}", (~known & (words != "")).to_numpy().sum())
+        known = words.isin(CLASSES)
+        self._leave_out(f"label that is none of {', '.join(CLASSES)}", (~known & (words != "")).to_numpy().sum())
         if self._picks_quality:
             used = pd.DataFrame({f: rows[f"{f}_quality"].str.lower().isin(self.quality) for f in FINDINGS})
             self._leave_out(f"label whose quality is not {' or '.join(self.quality)}", (known & ~used).to_numpy().sum())
@@ -189,24 +187,5 @@ def unique_ids(rows: pd.DataFrame) -> list[str]:
 def _folder(path: str, setting: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{setting}: {folder} is no folder.")
+        raise DataError(f"{setting}: {folder} is no folder. Give the folder of MIMIC-CXR-JPG.")
     return folder
-
-
-def read_sentence_pairs(folder: Path) -> list[tuple[str, str, str]]:
-    """The 361 pairs of sentences of MS-CXR-T that say the same or the opposite on a course.
-
-    Returns:
-        (sentence, sentence, ``paraphrase`` or ``contradiction``) in table order.
-
-    Raises:
-        DataError: the table is missing, lacks a column, or has rows that cannot be used.
-    """
-    columns = ("sentence_1", "sentence_2", "category")
-    faults = Faults()
-    rows = read_table(find(folder, (SENTENCES,)), {name: name for name in columns}, faults, ids=columns)
-    category = rows["category"].str.lower()
-    faults.drop(rows, ~category.isin(CATEGORIES), f"category is none of {', '.join(CATEGORIES)}", "category")
-    if faults:
-        raise DataError(f"{folder / SENTENCES}: {': '.join(faults[0])}; {len(faults)} such rows. Fetch the file again.")
-    return list(zip(rows["sentence_1"], rows["sentence_2"], category, strict=True))

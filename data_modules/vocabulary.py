@@ -19,6 +19,11 @@ CANONICAL = (
     "atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax",
 )  # fmt: skip
 """The seven that the embedded student was taught."""
+NIH = (
+    "atelectasis", "cardiomegaly", "consolidation", "edema", "emphysema", "fibrosis", "hernia", "infiltration", "mass",
+    "nodule", "pleural_effusion", "pleural_thickening", "pneumonia", "pneumothorax",
+)  # fmt: skip
+"""The fourteen of ChestX-ray14 (Wang et al. 2017)."""
 NO_FINDING = "no_finding"
 SYNONYMS = {
     "airspace_opacity": "lung_opacity",  # MIMIC-CXR-JPG 2.1.0, the radiologist's test labels

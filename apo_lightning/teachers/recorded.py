@@ -12,8 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.teachers import TEACHERS, trajectory_files
+from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import check_stream
 from apo_lightning.types import Study, Trajectory
 

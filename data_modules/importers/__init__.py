@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.teachers import trajectory_files
 from data_modules.importers import cxr_max, ms_swift, teacher_folder
 
 FORMATS: dict[str, Callable[..., list[dict[str, Any]]]] = {

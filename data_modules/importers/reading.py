@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.teachers.trajectory_files import lines, load_json
+from apo_lightning.trajectory_files import lines, load_json
 from data_modules.importers.merging import Piece, Problems
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,6 @@ from tests.helpers.mimic_cxr_folder import dicom, draw, image_path, labels, writ
 
 FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")
 IMAGES = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
-SENTENCES = "MS_CXR_T_temporal_sentence_similarity_v1.0.0.csv"
 COURSES = (
     {"edema": ("improving", "one_expert"), "consolidation": ("stable", "disagreement")},
     {"pleural_effusion": ("worsening", "multiple_experts")},
@@ -56,11 +55,6 @@ def ms_cxr_t_folder(root: Path) -> Path:
     save(root, pairs)
     ids = [{"subject_id": row["subject_id"], "study_id": row["study_id"]} for row in pairs]
     write(root, "chexpert", pd.DataFrame([one | KNOWN[place % len(KNOWN)] for place, one in enumerate(ids)]))
-    (root / SENTENCES).write_text(
-        "sentence_1,sentence_2,category\n"
-        '"The effusion is larger, on the left.",The left effusion has grown.,paraphrase\n'
-        "The edema is stable.,The edema has resolved.,Contradiction\n"
-    )
     return root
 
 

@@ -12,7 +12,7 @@ from conftest import ROOT
 
 LEVELS = (
     ("types", "errors", "registry", "settings"),
-    ("functional", "prompts", "stores"),
+    ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
         "processor",

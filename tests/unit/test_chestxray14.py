@@ -13,7 +13,8 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
-from data_modules.chestxray14 import LABELS, ChestXray14, choose_images, read_list
+from data_modules.chestxray14 import LABELS, ChestXray14, read_list
+from data_modules.image_folders import choose_images
 from tests.helpers.chestxray14_folder import HEADER, box_file, names, nih_folder, row
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/nih_chestxray14_sample"

@@ -159,16 +159,17 @@ def test_only_reports_of_used_studies_are_read(root, monkeypatch):
     asked: list[str] = []
     plain = ReportFiles.read
     monkeypatch.setattr(
-        ReportFiles, "read", lambda self, wanted: asked.extend(s for s, _ in wanted) or plain(self, wanted)
+        ReportFiles,
+        "read",
+        lambda self, wanted, faults: asked.extend(s for s, _ in wanted) or plain(self, wanted, faults),
     )
     data = make(root, reports=True, data_fraction=0.2)
     assert asked == []
     assert asked == [study.id for study in data.studies("train")] and len(asked) < 10
 
 
-def test_many_reports_are_read_with_a_bar_in_order(root, monkeypatch, capsys):
+def test_many_reports_are_read_in_order(root, monkeypatch):
     """Chunks of 2 keep their order, and latin-1 is read where UTF-8 is not."""
-    monkeypatch.setattr("data_modules.mimic_report_files.MANY", 5)
     monkeypatch.setattr("data_modules.mimic_report_files.CHUNK", 2)
     written = report_files(root / "files")
     study, path = next(iter(written.items()))
@@ -178,3 +179,15 @@ def test_many_reports_are_read_with_a_bar_in_order(root, monkeypatch, capsys):
     assert len(reports) == 34
     assert reports.pop(f"s{study}").startswith(f"37°.\nHeart {study}")
     assert all(report.startswith(f"Cough.\nHeart {name[1:]} is") for name, report in reports.items())
+
+
+def test_a_row_without_a_study_in_the_sectioned_table_is_named_once(root):
+    """The table is read for each split, its fault counted once."""
+    (root / "mimic_cxr_sectioned.csv").write_text(
+        "study,impression,findings,last_paragraph,comparison\n" + "".join(
+            f"{study.id},Clear.,,,\n" for study in every(make(root)).values()) + ",Edema.,,,\n"
+    )  # fmt: skip
+    data = make(root, reports=True, reports_root=str(root / "mimic_cxr_sectioned.csv"))
+    assert all(study.report == "Clear." for study in every(data).values())
+    ((where, why),) = data.faults
+    assert where.startswith("mimic_cxr_sectioned.csv:") and why == "column 'study' is empty"

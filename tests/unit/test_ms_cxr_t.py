@@ -12,9 +12,9 @@ from PIL import Image
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Prior
-from data_modules.ms_cxr_t import MSCXRT, read_sentence_pairs
-from tests.helpers.mimic_cxr_folder import LABELS, TABLE
-from tests.helpers.ms_cxr_t_folder import FINDINGS, IMAGES, PAIRS, SENTENCES, ms_cxr_t_folder, pair, rows, save, tree
+from data_modules.ms_cxr_t import MSCXRT
+from tests.helpers.mimic_cxr_folder import TABLE
+from tests.helpers.ms_cxr_t_folder import FINDINGS, IMAGES, PAIRS, ms_cxr_t_folder, pair, rows, save, tree
 
 UNKNOWN = dict.fromkeys(FINDINGS, math.nan)
 
@@ -252,24 +252,3 @@ def test_a_broken_download_is_an_error_that_says_where(root, change, reason):
 def test_settings_out_of_range(settings, reason):
     with pytest.raises(ValueError, match=reason):
         make(Path("x"), **settings)
-
-
-def test_sentence_pairs(root):
-    assert read_sentence_pairs(root) == [
-        ("The effusion is larger, on the left.", "The left effusion has grown.", "paraphrase"),
-        ("The edema is stable.", "The edema has resolved.", "contradiction"),
-    ]
-    table = root / SENTENCES
-    table.write_text(table.read_text() + "One.,Two.,neutral\n")
-    with pytest.raises(DataError, match=r"similarity_v1.0.0.csv:4: category is none of .* \('neutral'\); 1 such rows"):
-        read_sentence_pairs(root)
-    table.write_text("sentence_1,sentence_2,category\n,Two.,paraphrase\n")
-    with pytest.raises(DataError, match="column 'sentence_1' is empty; 1 such rows"):
-        read_sentence_pairs(root)
-    table.unlink()
-    with pytest.raises(DataError, match=f"has none of {SENTENCES}"):
-        read_sentence_pairs(root)
-
-
-def test_the_labels_of_the_helper_are_mimics_columns(root):
-    assert set(LABELS) < set(pd.read_csv(root / TABLE.format("chexpert")).columns)
