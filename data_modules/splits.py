@@ -22,7 +22,7 @@ NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "v
 
 
 def share_of_patients(patients: Iterable[str], share: float, seed: int) -> set[str]:
-    """A seeded part of the patients, at least one; a smaller share lies inside a larger one.
+    """A seeded part of the patients, at least one; a smaller share (in (0, 1]) lies inside a larger one.
 
     >>> share_of_patients(["a", "b", "c", "d"], 0.25, 0) < share_of_patients(["a", "b", "c", "d"], 0.5, 0)
     True

@@ -98,7 +98,11 @@ def is_dicom(head: bytes) -> bool:
 
 
 def to_grey(image: Image.Image, max_side: int | None = None) -> Image.Image:
-    """An opened image decoded into mode ``L``, upright, shrunk; closes the file behind ``image``."""
+    """An opened image decoded into mode ``L``, upright, shrunk; closes the file behind ``image``.
+
+    Raises:
+        Refused: larger than ``MAX_PIXELS``, several frames, or pixels that are not finite.
+    """
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise Refused(too_large(f"{image.width} x {image.height}"))
@@ -139,7 +143,7 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
     """``[H, W]`` numbers of any range to uint8: the least becomes 0, the greatest 255; a flat image becomes 0.
 
     Raises:
-        DataError: by way of ``read_radiograph``, when a pixel is not finite.
+        Refused: a pixel is not finite; ``read_radiograph`` adds the file and makes a DataError of it.
     """
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():
@@ -149,4 +153,5 @@ def stretch(pixels: np.ndarray) -> np.ndarray:
 
 
 def too_large(size: str) -> str:
+    """What is wrong with an image of so many pixels."""
     return f"its header claims {size} pixels; at most {MAX_PIXELS:,} are read. Shrink the image or replace the file."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import yaml
 from PIL import Image
 
 from apo_lightning import config
+from apo_lightning.errors import ConfigError
 from apo_lightning.run import run
 from apo_lightning.teachers import recorded
 from apo_lightning.types import Prior, Study, Trajectory
 from data_modules import DATA
 from data_modules.base import CXRDataModule
 from tests.pipeline.conftest import ROOT
+
+WORDS = "the radiologist saw a zebra"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -34,8 +37,8 @@ class Pairs(CXRDataModule):
 
     def read_studies(self, split: str) -> Sequence[Study]:
         return [
-            Study(f"q{i}", f"q{i}", "test", (f"now{i}",), {"edema": 1.0}, prior=Prior(f"q{i}b", (f"then{i}",)),
-                  progression={"edema": "stable" if i < 4 else "worsening"})
+            Study(f"q{i}", f"q{i}", "test", (f"now{i}",), {"edema": 1.0}, report=WORDS,
+                  prior=Prior(f"q{i}b", (f"then{i}",)), progression={"edema": "stable" if i < 4 else "worsening"})
             for i in range(6)
         ]  # fmt: skip
 
@@ -44,8 +47,9 @@ class Pairs(CXRDataModule):
 
 
 @pytest.fixture(scope="module")
-def folder(words, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One arm on eight drawn studies, two recorded teachers, and the pairs as evaluation set."""
+def again(words, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Runs, as often as it is called, one arm on eight drawn studies with two recorded teachers and the pairs as
+    evaluation set."""
     place = tmp_path_factory.mktemp("transfer")
     DATA.register("pairs")(Pairs)
     try:
@@ -65,9 +69,14 @@ def folder(words, tmp_path_factory: pytest.TempPathFactory) -> Path:
         }  # fmt: skip
         (place / "mine.yaml").write_text(yaml.safe_dump(own))
         given = [*words, f"runs_dir={place}/runs", "wandb.mode=disabled", "student.max_prompt_tokens=200"]
-        return run(config.load(place / "mine.yaml", given), given)
+        yield lambda *more: run(config.load(place / "mine.yaml", [*given, *more]), [*given, *more])
     finally:
         DATA.pop("pairs")
+
+
+@pytest.fixture(scope="module")
+def folder(again) -> Path:
+    return again()
 
 
 def test_progression_is_scored_and_teachers_that_never_saw_the_set_have_no_row(folder: Path) -> None:
@@ -88,6 +97,18 @@ def test_the_manifest_says_what_was_used_and_the_split_list_is_kept(folder: Path
     assert [row["split"] for row in rows].count("test") == 6 and rows[-1]["study"] == "q5"
 
 
-def test_nothing_of_a_credentialed_set_is_copied_or_shown(folder: Path) -> None:
+def test_nothing_of_a_credentialed_set_is_copied_or_shown_before_it_is_acknowledged(folder: Path, again) -> None:
+    """The second run trains nothing; it shows the current image (grey 200), not the earlier one (grey 40)."""
     assert not (folder / "samples").exists()
+    assert WORDS not in "".join(path.read_text() for path in folder.rglob("*.json*"))
     assert "data use agreement" in (folder / "report.html").read_text()
+    assert again("acknowledge=[pairs]") == folder
+    shown = json.loads((folder / "samples/samples.json").read_text())
+    assert shown[0]["report"] == WORDS
+    assert Image.open(folder / "samples" / shown[0]["image"]).getpixel((0, 0)) == 200
+    assert "data use agreement" not in (folder / "report.html").read_text()
+
+
+def test_a_set_that_is_not_there_cannot_be_acknowledged(again) -> None:
+    with pytest.raises(ConfigError, match=r"acknowledge must name data sets of the experiment, got 'pears'.*'pairs'"):
+        again("acknowledge=[pears]")
