@@ -49,7 +49,7 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
         ConfigError: neither, or a setting is wrong.
     """
     from apo_lightning import config, run
-    from apo_lightning.overrides import read_words
+    from apo_lightning.overrides import Layers, read_words
     from data_modules import DATA
 
     if what not in DATA:
@@ -60,10 +60,10 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
             raise ConfigError(f"{error}\n{known}" if "There is no experiment" in str(error) else str(error)) from error
         names = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
         return run.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
-    section: dict[str, Any] = {"name": what}
+    layers = Layers("command line")
     for word in read_words(overrides):
-        section[".".join(word.path)] = word.value
-    return config.build(DATA, section, "data"), what
+        layers.put(word.path, word.value, layers.home)
+    return config.build(DATA, {**layers.tree, "name": what}, "data"), what
 
 
 def import_(options: argparse.Namespace) -> None:

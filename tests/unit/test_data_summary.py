@@ -151,3 +151,12 @@ def test_list_of_one_name_says_all_of_its_settings(capsys: pytest.CaptureFixture
     assert all(word in said for word in ("max_images:", "uncertain:", "allow_missing:", "data_fraction:"))
     assert cli.main(["list", "chexprt"]) == 2
     assert "Did you mean 'chexpert'?" in capsys.readouterr().err
+
+
+def test_a_mapping_may_be_given_key_by_key(tmp_path, capsys):
+    (tmp_path / "index.csv").write_text("image,labels\n" + "".join(f"{i}.png,Foo\n" for i in range(9)))
+    for i in range(9):
+        Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
+    words = [f"root={tmp_path}", "table=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
+    assert cli.main(["data", "summary", "tabular", *words]) == 0
+    assert "mass" in capsys.readouterr().out
