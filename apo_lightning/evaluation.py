@@ -11,15 +11,32 @@ import torch
 
 from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
+from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
 from apo_lightning.metrics.labeler import parse, read, refused
 from apo_lightning.metrics.progression import progression_scores, read_progression
+from apo_lightning.settings import EvaluateSettings
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
+from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
+
+
+def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, ...]:
+    """Findings that answers are scored on: those that are named, else all of the set that the split belongs to.
+
+    Raises:
+        DataError: a name is none of the set's.
+    """
+    known = data.counted if plan.split == "test" else tuple(data.findings)
+    for name in plan.findings:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise DataError(f"evaluate.findings names '{name}', for which there are no labels. {hint}")
+    return tuple(plan.findings) or known
 
 
 def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 from apo_lightning import __version__, caching, config, examples, prompts, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, read_jsonl, write_jsonl
 from apo_lightning.collate import Collator
-from apo_lightning.evaluation import best_teacher, evaluate
+from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
@@ -95,7 +95,10 @@ class Pipeline:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            chosen = [best_teacher(self.trajectories, self.data.studies("val"), list(self.cfg.teachers), self.counted)]
+            known = self.data.findings  # of the validation split, which another evaluation set does not replace
+            findings = [name for name in self.cfg.evaluate.findings if name in known] or known
+            named = list(self.cfg.teachers)
+            chosen = [best_teacher(self.trajectories, self.data.studies("val"), named, findings)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
@@ -110,7 +113,7 @@ class Pipeline:
     @property
     def counted(self) -> tuple[str, ...]:
         """Findings that are scored."""
-        return tuple(self.cfg.evaluate.findings) or self.data.counted
+        return scored_findings(self.cfg.evaluate, self.data)
 
     @cached_property
     def preferred(self) -> dict[str, str]:

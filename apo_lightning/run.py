@@ -14,6 +14,7 @@ from rich.markup import escape
 from apo_lightning import config, prompts, reports, results, training
 from apo_lightning.artifacts import RunFolder, digest, file_digest, write_text
 from apo_lightning.errors import ConfigError
+from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
 from apo_lightning.pipeline import Pipeline
@@ -70,6 +71,7 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str
             if training.is_leader():
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
+        scored_findings(own.evaluate, made[key])
     return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
 
 

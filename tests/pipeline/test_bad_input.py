@@ -40,6 +40,7 @@ def said(capsys: pytest.CaptureFixture, *words: str, experiment: str = SMOKE) ->
         ("student.model=/nowhere", ["/nowhere"]),
         ("data.domain=mars", ["data.domain must be one of", "mars"]),
         ("pool.select=[nobody]", ["nobody"]),
+        ("evaluate.findings=[oedema]", ["evaluate.findings names 'oedema'", "Did you mean 'edema'?"]),
     ],
 )  # fmt: skip
 def test_settings(word: str, parts: list[str], capsys: pytest.CaptureFixture) -> None:

@@ -46,6 +46,12 @@ class Pairs(CXRDataModule):
         return [Image.new("L", (112, 112), 40), Image.new("L", (112, 112), 200)]
 
 
+def right(study: Study, finding: str, teacher: str) -> str:
+    """Teacher one knows edema alone and takes the others for the opposite; teacher two knows the others alone."""
+    knows = (finding == "edema") == (teacher == "one")
+    return "There is" if (study.findings[finding] == 1.0) == knows else "No"
+
+
 @pytest.fixture(scope="module")
 def again(words, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
     """Runs, as often as it is called, one arm on eight drawn studies with two recorded teachers and the pairs as
@@ -55,8 +61,8 @@ def again(words, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     try:
         drawn = DATA["phantom"](train=8, val=4, test=6)
         said = [
-            Trajectory(s.id, name, f"{name} sees no edema.") for name in ("one", "two")
-            for split in ("train", "val") for s in drawn.studies(split)
+            Trajectory(s.id, name, " ".join(f"{right(s, f, name)} {f.replace('_', ' ')}." for f in s.findings))
+            for name in ("one", "two") for split in ("train", "val") for s in drawn.studies(split)
         ]  # fmt: skip
         recorded.write_jsonl(place / "said.jsonl", said)
         base = ROOT / "experiments/base"
@@ -112,3 +118,11 @@ def test_nothing_of_a_credentialed_set_is_copied_or_shown_before_it_is_acknowled
 def test_a_set_that_is_not_there_cannot_be_acknowledged(again) -> None:
     with pytest.raises(ConfigError, match=r"acknowledge must name data sets of the experiment, got 'pears'.*'pairs'"):
         again("acknowledge=[pears]")
+
+
+def test_the_best_teacher_is_chosen_by_the_labels_of_the_set_that_is_trained_on(again) -> None:
+    """On the drawn validation studies every finding counts, though the pairs are scored on edema alone: the teacher who
+    says what the labels say is chosen, not the first by name."""
+    folder = again("pool.select=best_on_val", "name=best")
+    manifest = yaml.safe_load((folder / "spd_mt/seed0/spd/config.yaml").read_text())
+    assert list(manifest["teachers"]) == ["two"]
