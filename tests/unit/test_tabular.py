@@ -14,8 +14,10 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
+from data_modules import dicom_folder
 from data_modules.dicom_folder import files_below
 from data_modules.tabular import Tabular
+from data_modules.transforms import Refused
 from tests.helpers.dicom_files import UID_ROOT, dicom_file
 from tests.helpers.tabular_folder import draw, settings
 
@@ -81,6 +83,13 @@ def test_columns_that_bear_a_findings_name_are_taken(table):
 def test_uncertain_and_empty_cells_by_policy(table, uncertain, unmentioned, edema, mass):
     data = table("image,patient,Edema,Mass", "a.png,1,-1,", "b.png,2,1,1", uncertain=uncertain, unmentioned=unmentioned)
     assert same(every(data)["a"].findings, {"edema": edema, "mass": mass})
+
+
+def test_columns_with_a_role_and_columns_beside_a_list_are_not_taken_by_name(table):
+    rows = ("image,Mass,Fracture,Edema,found", "a.png,p1,pa,1,Nodule", "b.png,p2,ap,0,No Finding")
+    assert table(*rows, patient="Mass", view="Fracture").findings == ("edema",)
+    data = table(*rows, patient="Mass", view="Fracture", labels="found")
+    assert data.findings == ("nodule",) and data.faults == []
 
 
 def test_named_columns_alone(table):
@@ -198,6 +207,7 @@ def test_no_file_is_looked_at_before_it_is_needed():
 
 def test_a_study_is_named_by_its_row_its_image_or_a_column(table):
     assert set(every(table("image,patient", "deep/a.b.png,1"))) == {"deep/a.b"}
+    assert [study.id for study in table("image,patient", "a | b,1", drawn=False).index] == ["a"]
     assert set(every(table("image,patient,id", "a.png,1,s7"))) == {"s7"}
     assert set(every(table("image,patient,id,exam", "a.png,1,s7,e1", study="exam"))) == {"e1"}
 
@@ -209,12 +219,15 @@ def test_rows_of_one_study(table, tmp_path):
         "a.png,1,e1,pa,,0,",
         "b.png,2,e2,AP,two,0,0",
         "c.png,1,e1,,one,1,",
+        "d.png,2,e2,AP,,0,0",
+        "e.png,3,e3,,,1,",
+        "f.png,3,e3,,,1,",
         study="exam", view="view", report="report",
     )  # fmt: skip
     studies = every(data)
-    assert [study.id for study in data.index] == ["e1", "e2"]
+    assert [study.id for study in data.index] == ["e1", "e2", "e3"]
     assert studies["e1"].images == (str(tmp_path / "a.png"), str(tmp_path / "c.png"))
-    assert (studies["e1"].views, studies["e2"].views) == (("PA", ""), ("AP",))
+    assert (studies["e1"].views, studies["e2"].views) == (("PA", ""), ("AP", "AP"))
     assert (studies["e1"].report, studies["e2"].report) == ("one", "two")
     assert same(studies["e1"].findings, {"edema": 1, "mass": NAN})
     assert "1 studies have rows with different labels" in told(data)
@@ -254,6 +267,11 @@ def test_rows_that_repeat_or_contradict_are_faults(table):
         ("table.csv:4", "has another patient than the first row of its study ('2')"),
         ("table.csv:5", "has another split than the first row of its study ('test')"),
     ]
+
+
+def test_a_repeated_row_is_named_as_such(table):
+    data = table("image,patient", "a.png,1", "a.png,1")
+    assert data.index and data.faults == [("table.csv:3", "is listed before ('a.png')")]
 
 
 def test_a_repeated_id_without_a_study_column_is_a_fault(table):
@@ -298,9 +316,25 @@ def test_patients_and_views_of_dicom_headers(tmp_path):
     assert [study.views for study in data.index] == [("AP", "AP"), ("AP",), ()]
     assert "patients and views from the headers of 3 DICOM files" in told(data)
     assert "2 studies without a patient id" in told(data)
+    (tmp_path / "table.csv").write_text("image,exam,side\na,e1,PA\nb,e1,\nc,e2,\nd.png,e3,LL\n")
+    assert [study.views for study in Tabular(**how, view="side").index] == [("PA", "AP"), ("AP",), ("LL",)]
+    (tmp_path / "table.csv").write_text("image,exam,who\na,e1,x\nb,e1,x\nc,e2,y\nd.png,e3,y\n")
     named = Tabular(**how, patient="who")
     assert [study.patient for study in named.index] == ["x", "y", "y"]
     assert [study.views for study in named.index] == [(), (), ()]
+
+
+def test_a_header_that_cannot_be_read_is_left_to_whoever_opens_the_image(tmp_path, monkeypatch):
+    def refuse(path):
+        raise Refused("truncated or damaged")
+
+    monkeypatch.setattr(dicom_folder, "header", refuse)
+    dicom_file(tmp_path / "a.dcm", GREY)
+    (tmp_path / "table.csv").write_text("image\na.dcm\n")
+    data = Tabular(root=str(tmp_path), table="table.csv")
+    assert [study.patient for study in data.index] == ["a"] and data.faults == []
+    folder = Tabular(root=str(tmp_path))
+    assert folder.index == [] and folder.faults == [("a.dcm", "truncated or damaged")]
 
 
 def test_split_names(table):
@@ -492,6 +526,7 @@ def test_a_folder_of_dicom(tmp_path):
     draw(tmp_path / "cd" / "a1" / "preview.png", 1)
     dicom_file(tmp_path / "DICOMDIR", None, Modality=None)
     dicom_file(tmp_path / "cd" / ".trash" / "x", GREY)
+    dicom_file(tmp_path / "cd" / "._IM0000", GREY)
     (tmp_path / "empty").write_bytes(b"")
     data = Tabular(root=str(tmp_path))
     first = data.index[0]
@@ -537,6 +572,13 @@ def test_a_folder_without_dicom(tmp_path):
     draw(tmp_path / "a.png", 1)
     with pytest.raises(DataError, match=r"none of 1 files is DICOM\. Set data.table"):
         Tabular(root=str(tmp_path)).studies("train")
+
+
+def test_files_come_in_order_of_their_names(tmp_path):
+    names = [f"{number:02d}" for number in range(30)]
+    for name in reversed(names):
+        (tmp_path / name).write_text("")
+    assert [Path(path).name for path in files_below(tmp_path)] == names
 
 
 def test_links_between_folders_are_followed_once(tmp_path):
