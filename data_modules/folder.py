@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -106,8 +106,9 @@ class FolderDataModule(CXRDataModule):
         """The path of an image that a table names, below ``base`` (``folder`` by default); None if it leads out of
         that, which a table must not. Symbolic links inside the folder are the user's own and are followed."""
         root = os.path.normpath(base or self.folder)
-        path = os.path.normpath(root / PurePosixPath(reference.replace("\\", "/")))
-        return path if path.startswith(root + os.sep) else None
+        path = os.path.normpath(os.path.join(root, reference.replace("\\", "/")))
+        inside = os.path.abspath(path).startswith(os.path.join(os.path.abspath(root), ""))
+        return path if inside else None
 
     def read_studies(self, split: str) -> list[Study]:
         return [study for study in self.index if study.split == split]

@@ -28,18 +28,31 @@ class Transfer(CXRDataModule):
     """
 
     def __init__(self, source: CXRDataModule, target: CXRDataModule) -> None:
-        self.source, self.target = source, target
+        self.source, self.target, self._made = source, target, False
         source.splits, target.splits = ("train", "val"), ("test",)  # what is not used is neither cut off nor looked at
         self.removed = 0
         """Studies of ``source`` whose patient is tested on."""
         super().__init__(seed=source.seed, num_workers=source.num_workers, augment=source.augment, cache=False)
-        self.vocabulary = self.findings = source.findings
         self.credentialed = source.credentialed or target.credentialed
         self.citation = "; ".join(dict.fromkeys([source.citation, target.citation]))
+        self._made = True
 
     @property
     def parts(self) -> tuple[CXRDataModule, ...]:
         return (self.source, self.target)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return tuple(self.findings)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Those of the set that is trained on. Asked late: a user's own table is read for it."""
+        return tuple(self.source.findings) if self._made else ()
+
+    @findings.setter
+    def findings(self, names: Sequence[str]) -> None:
+        """The base sets what it was given, which is nothing."""
 
     @property
     def counted(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
 from data_modules.chestxray14 import ChestXray14
+from data_modules.tabular import Tabular
 from data_modules.transfer import Transfer
 from tests.helpers.chestxray14_folder import nih_folder
 
@@ -129,3 +130,10 @@ def test_messages_of_the_second_set_name_its_own_settings():
         DataError, match=r"^evaluate.data.root: x/data.csv is no folder. Set evaluate.data.images_dir.$"
     ):
         Transfer(Drawn(), Broken()).check()
+
+
+def test_nothing_is_read_when_a_transfer_is_made():
+    """An experiment is checked on machines without its data."""
+    data = Transfer(Tabular(root="/nowhere", table="index.csv"), Elsewhere(shift=100))
+    with pytest.raises(DataError, match="/nowhere is no folder"):
+        _ = data.findings
