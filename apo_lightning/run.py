@@ -105,13 +105,17 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
-    sections = [section for section in (cfg.data, cfg.evaluate.data) if section]
-    guarded = [one["name"] for one, part in zip(sections, own.parts, strict=True) if part.credentialed]
+    guarded = {
+        section["name"]
+        for arm, each in arms.items()
+        for section, part in zip([each.data, each.evaluate.data], data[arm].parts, strict=False)
+        if part.credentialed
+    }
     acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
         results.write_samples(own, cfg.evaluate.split, folder.path)
     folder.finish(
-        config.to_dict(cfg), credentialed=own.credentialed, acknowledged=acknowledged, citation=own.citation,
+        config.to_dict(cfg), credentialed=bool(guarded), acknowledged=acknowledged, citation=own.citation,
         split=cfg.evaluate.split, data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)

@@ -210,7 +210,11 @@ class CXRDataModule(LightningDataModule):
             DataError: an image file cannot be read.
         """
         used = [study for split in SPLITS for study in self.studies(split)]
-        return hash_studies(used, on_disk=self.on_disk, full=_is_small(used))
+        seen = hash_studies(used, on_disk=self.on_disk, full=_is_small(used))
+        how = {
+            key: value for key in ("augment", "max_side") if (value := getattr(self, key, None)) not in (None, "none")
+        }
+        return f"{seen}-{how}" if how else seen
 
     def connect(
         self,

@@ -223,7 +223,8 @@ def _sentence(sentence: str, other: tuple[str, ...]) -> tuple[_Mention, ...]:
     named = sorted((_mention(m) for names in _names(other) for m in names.finditer(sentence)), key=_start)
     if not named:
         return ()
-    cues = [cue for cue in _CUES.finditer(sentence) if not any(m.start <= cue.start() < m.end for m in named)]
+    solid = [m for m in named if m.finding != "no_finding"]  # whose own "no" denies what follows too
+    cues = [cue for cue in _CUES.finditer(sentence) if not any(m.start <= cue.start() < m.end for m in solid)]
     _judge(sentence, sorted([*named, *cues], key=_start))
     for i, mention in enumerate(named):
         before = sentence[named[i - 1].end if i else 0 : mention.start]

@@ -20,15 +20,17 @@ OTHER_NAMES: dict[str, str] = {
     "fracture": r"fractures?|fractured",
     "hernia": r"(?:hiatal |hiatus |diaphragmatic )?herni(?:a|as|ation)",
     "infiltration": r"infiltrat\w+",
-    "lung_lesion": r"(?:lung |pulmonary )?(?:lesions?|nodul\w+|mass(?:es)?)",
+    "lung_lesion": r"(?:lung |pulmonary )?(?:lesions?|nodul\w+|mass(?:es)?(?! effect))",
     "lung_opacity": r"(?:lung |airspace |air space |pulmonary |ground-? ?glass )*(?:opacit(?:y|ies)|opacifications?)",
-    "mass": r"mass(?:es)?",
-    "no_finding": rf"no (?:acute |significant |active |focal |definite )*{_ABNORMAL}|normal {_WHOLE}"
+    "mass": r"mass(?:es)?(?! effect)",
+    "no_finding": rf"no (?:acute |significant |active |focal |definite )*{_ABNORMAL}"
+    rf"(?! (?:of|for|to suggest|suggesting)\b)|(?<!not a )normal {_WHOLE}"
     rf"|{_WHOLE} (?:is |appears )normal",
     "nodule": r"nodul\w+",
     "pleural_other": r"pleural (?:thickening|plaques?|scarring|calcifications?)",
     "pleural_thickening": r"pleural thickening|thickened pleura",
     "support_devices": r"support devices?|(?:endotracheal|tracheostomy|nasogastric|feeding|chest|ng|et) tubes?"
-    r"|pacemakers?|catheters?|central (?:venous )?lines?|picc(?: lines?)?|port-a-cath|sternotomy wires?|leads",
+    r"|pacemakers?|catheters?|central (?:venous )?lines?|picc(?: lines?)?|port-a-cath|sternotomy wires?"
+    r"|(?:pacemaker|icd|ecg|ekg) leads",
 }
 """Finding to the words that name it."""

@@ -255,3 +255,10 @@ def test_unusable_rows_count_towards_the_allowed_share_and_are_listed(make, tmp_
     data.max_bad_share = 0.5
     data.check()
     assert data.bad == [("table.csv:7", "patient is empty")]
+
+
+def test_fingerprint_moves_with_what_is_done_to_the_pixels(make):
+    """Stages are stored under it: another augmentation must not find the results of this one."""
+    assert make(augment="mild").fingerprint() != make().fingerprint()
+    if hasattr(make(), "max_side"):
+        assert make(max_side=4).fingerprint() != make().fingerprint()

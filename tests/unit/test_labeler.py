@@ -237,3 +237,17 @@ def test_what_refuses_depends_on_what_is_asked():
     assert labeler.refused(text) and not labeler.refused(text, ["mass"])
     _, refusals = labeler.read([text], ["mass"])
     assert not refusals.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("No acute findings or pleural effusion.", {"no_finding": 1.0, "pleural_effusion": 0.0}),
+        ("No significant abnormality or fracture.", {"no_finding": 1.0, "fracture": 0.0}),
+        ("No findings of edema.", {"edema": 0.0}),
+        ("Mass effect on the trachea. Volume overload leads to edema.", {"edema": 1.0}),
+    ],
+)
+def test_the_no_of_no_finding_denies_what_follows_and_look_alikes_are_not_findings(text, stated):
+    names = ["edema", "fracture", "lung_lesion", "mass", "no_finding", "pleural_effusion", "support_devices"]
+    assert {name: value for name, value in labeler.parse(text, names).items() if not math.isnan(value)} == stated
