@@ -19,11 +19,12 @@ from apo_lightning.metrics.plain_text import SENTENCE, plain
 CLASSES = ("improving", "stable", "worsening")
 _WORDS = {
     "stable": r"stable|unchanged|unaltered|persist\w*|similar|constant"
-    r"|(?:no|without)(?: \w+){0,2} (?:change|progression|improvement|worsening|increase|decrease)"
-    r"|not (?:\w+ )?(?:changed|progressed|improved|worsened|increased|decreased)",
-    "improving": r"improv\w+|decreas\w+|resol[vu]\w+|smaller|cleared|clearing|less|reduced|reduction|lessened"
-    r"|regress\w+",
-    "worsening": r"worse\w*|increas\w+|progress\w+|larger|enlarg(?:ed|ing)|new|more|grown|developed|developing",
+    r"|(?:no|not|without|neither|nor|little|isn't|hasn't)(?: \w+){0,2} (?:chang\w*|progress\w*|improv\w*|wors\w*"
+    r"|increas\w*|decreas\w*|larger|smaller|resolv\w*)",
+    "improving": r"no longer(?: \w+)?|better|improv\w+|decreas\w+|resol[vu]\w+|smaller|cleared|clearing|less|reduced"
+    r"|reduction|lessened|regress\w+",
+    "worsening": r"worse\w*|increas\w+|progress\w+|larger|enlarg(?:ed|ing)|(?<!no )new|more(?! likely)|grown"
+    r"|developed|developing",
 }
 _CHANGE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _WORDS.items()))
 

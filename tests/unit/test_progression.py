@@ -26,6 +26,11 @@ FINDINGS = ["consolidation", "edema", "pleural_effusion", "pneumonia", "pneumoth
         ("There is edema.", {}),
         ("**Edema**: worsening.", {"edema": "worsening"}),
         ("", {}),
+        ("No new consolidation.", {}),
+        ("The effusion is no larger. Edema is not increasing.", {"edema": "stable", "pleural_effusion": "stable"}),
+        ("The pneumothorax has not resolved.", {"pneumothorax": "stable"}),
+        ("The pneumothorax is no longer seen. Edema is better.", {"edema": "improving", "pneumothorax": "improving"}),
+        ("The effusion is more likely chronic and stable.", {"pleural_effusion": "stable"}),
     ],
 )  # fmt: skip
 def test_reading(text, said):
