@@ -197,8 +197,8 @@ class CXRDataModule(LightningDataModule):
         return {
             "studies": {split: len(studies) for split, studies in used.items()},
             "patients": {split: len({s.patient for s in studies}) for split, studies in used.items()},
-            "data_fraction": self.data_fraction, "fraction_by": self.fraction_by, "seed": self.seed,
-            "unusable": len(self.bad), "left_out": dict(self.left_out), "notes": list(self.notes),
+            "data_fraction": 1.0 if self.listed else self.data_fraction, "fraction_by": self.fraction_by,
+            "seed": self.seed, "unusable": len(self.bad), "left_out": dict(self.left_out), "notes": list(self.notes),
         }  # fmt: skip
 
     def fingerprint(self) -> str:

@@ -90,10 +90,17 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
         prevalence=prevalence(splits, list(dict.fromkeys([*data.findings, *data.counted]))),
         missing={split: n for part in data.parts for split, n in getattr(part, "missing", {}).items()},
         left_out=dict(sum((part.left_out for part in data.parts), Counter())),
-        unusable=unusable, patients_in_two_splits=patients_in_two(splits), duplicates=duplicates,
+        unusable=unusable, patients_in_two_splits=patients_in_two(_comparable(data, splits)), duplicates=duplicates,
         duplicates_across=sum(len({split_of[study] for study, _ in group}) > 1 for group in duplicates),
         label_conflicts=label_conflicts(used, duplicates), removed=getattr(data, "removed", 0),
     )  # fmt: skip
+
+
+def _comparable(data: CXRDataModule, splits: dict[str, list[Study]]) -> dict[str, list[Study]]:
+    """Splits whose patient ids are of one numbering: two sets share one only where both say whose it is."""
+    whose = {part.patients_of for part in data.parts}
+    same = len(data.parts) == 1 or (len(whose) == 1 and whose != {""})
+    return splits if same else {split: studies for split, studies in splits.items() if split != "test"}
 
 
 def _counts(studies: Sequence[Study]) -> dict[str, int]:

@@ -143,6 +143,7 @@ def test_an_image_in_both_of_two_sets_is_found(tmp_path):
     found = summarise(Transfer(*sets), "two")
     assert found.duplicates_across == 1 and [path for _, path in found.duplicates[0]] == list(copied)
     assert found.unusable == []
+    assert found.patients_in_two_splits == {}, "numbers of two hospitals are not compared"
 
 
 def test_list_of_one_name_says_all_of_its_settings(capsys: pytest.CaptureFixture) -> None:

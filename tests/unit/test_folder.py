@@ -171,7 +171,8 @@ def test_a_sample_of_a_large_set_is_judged_by_its_own_share(root, monkeypatch):
 def test_a_split_file_is_not_thinned_again(root, tmp_path):
     lines = [f"s{i},{'train' if i < 8 else 'val' if i == 8 else 'test'}" for i in range(10)]
     (tmp_path / "mine.csv").write_text("\n".join(["study,split", *lines]))
-    assert len(Ten(root=str(root), split_file=str(tmp_path / "mine.csv"), data_fraction=0.5).studies("train")) == 8
+    data = Ten(root=str(root), split_file=str(tmp_path / "mine.csv"), data_fraction=0.5)
+    assert len(data.studies("train")) == 8 and data.facts()["data_fraction"] == 1.0
 
 
 def test_the_folder_one_stands_in_is_a_root_like_any_other(root, monkeypatch):
