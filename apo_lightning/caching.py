@@ -8,6 +8,7 @@ from pathlib import Path
 
 from apo_lightning import __version__
 from apo_lightning.artifacts import StageFolder, digest, file_digest
+from apo_lightning.digests import remembered_digest
 from apo_lightning.processor import locate
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stores.features import FeatureCache
@@ -17,17 +18,17 @@ from apo_lightning.student import Student
 
 
 @cache
-def base_digest(model: str) -> str:
-    """Content of a model folder; of a hub name the name itself."""
+def base_digest(model: str, store: Path) -> str:
+    """Content of a model folder; of a hub name the name itself. ``store`` remembers it between processes."""
     base = Path(locate(model))
-    return file_digest(base) if base.is_dir() else model
+    return remembered_digest(base, store / "digests.json") if base.is_dir() else model
 
 
 def feature_cache(cfg: ExperimentSettings, student: Student, store: Path) -> FeatureCache | None:
     """Features of every image that a run has looked at; the tower is never trained, so all stages share them."""
     if not cfg.cache.features:
         return None
-    return FeatureCache(_open(store, "features", _tower(cfg, student)))
+    return FeatureCache(_open(store, "features", _tower(cfg, student, store)))
 
 
 def reference_cache(cfg: ExperimentSettings, student: Student, made_by: StageFolder | None, template: str,
@@ -36,14 +37,16 @@ def reference_cache(cfg: ExperimentSettings, student: Student, made_by: StageFol
     if not cfg.cache.reference:
         return None
     adapter = file_digest(made_by.path / "student") if made_by else "none"
-    return ReferenceCache(_open(store, "reference", {**_tower(cfg, student), "adapter": adapter, "template": template}))
+    return ReferenceCache(
+        _open(store, "reference", {**_tower(cfg, student, store), "adapter": adapter, "template": template})
+    )
 
 
-def _tower(cfg: ExperimentSettings, student: Student) -> dict[str, str]:
+def _tower(cfg: ExperimentSettings, student: Student, store: Path) -> dict[str, str]:
     own, commit = cfg.student, getattr(student.model.config, "_commit_hash", None)
     return {
         "code": __version__,
-        "weights": base_digest(own.model) + (f"@{commit}" if commit else ""),
+        "weights": base_digest(own.model, store) + (f"@{commit}" if commit else ""),
         "processor": f"{own.model}, pixels {own.min_pixels} to {own.max_pixels}",
         "precision": f"{own.dtype}, {cfg.trainer.precision}, {'4 bits' if own.adapter.kind == 'qlora' else 'whole'}",
     }

@@ -112,10 +112,11 @@ class Collator:
                 for row, text in zip(tokens, reports, strict=True)]  # fmt: skip
 
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
-        """Token ids of an answer with its end-of-turn token, cut at ``max_branch_tokens``, and which of them lie in a
-        sentence that contradicts t+."""
+        """Token ids of an answer with its end-of-turn token (unless it has no end of its own), cut at
+        ``max_branch_tokens``, and which of them lie in a sentence that contradicts t+."""
         found = self.tokenizer(disarm(branch.text), add_special_tokens=False, return_offsets_mapping=True)
-        ids = found["input_ids"] + [self.tokenizer.eos_token_id]
+        end = [] if branch.cut else [self.tokenizer.eos_token_id]
+        ids = found["input_ids"] + end
         if len(ids) > self.max_branch_tokens:
             self.cut["branches"] += 1
         spans = [tuple(len(disarm(branch.text[:end])) for end in span) for span in branch.conflicts]

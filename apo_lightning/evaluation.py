@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
 from apo_lightning.metrics.labeler import parse, read, refused
 from apo_lightning.metrics.progression import progression_scores, read_progression
-from apo_lightning.settings import EvaluateSettings
+from apo_lightning.settings import EvaluateSettings, decoding
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
@@ -95,16 +96,18 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+."""
     plan, findings = pipeline.cfg.evaluate, pipeline.counted
     studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
-    writer = Writer(student, seed=pipeline.seed, max_new_tokens=plan.max_new_tokens)
+    writer = Writer(student, decoding(plan), seed=pipeline.seed)
     asked = pipeline.data.counted if plan.split == "test" else ()
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
-    texts = {study: written[0] for study, written in answers.items()}
-    rows = text_rows(texts, studies, findings) + _likelihoods(pipeline, student, before)
+    texts = {study: written[0].text for study, written in answers.items()}
+    cut = sum(answers[study.id][0].cut for study in studies)
+    rows = [*text_rows(texts, studies, findings), ("cut", MEAN, cut / len(studies))]
+    rows += _likelihoods(pipeline, student, before)
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
         write_json(folder.path / "scores.json", [list(row) for row in rows])
-    return {"studies": len(studies), "split": plan.split}
+    return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": asdict(decoding(plan))}
 
 
 def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, Any]:
@@ -117,10 +120,7 @@ def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | Non
     if "apo" not in pipeline.done or "val" not in pipeline.cfg.stages.self_distill.splits:
         return []
     studies = pipeline.data.studies("val")[: pipeline.cfg.evaluate.likelihood_studies]
-    weights = dict.fromkeys(pipeline.teachers, 1.0)
-    asked = examples.judged(
-        studies, pipeline.heard, weights, pipeline.preferred, drop_refusals=True, drop_copies=True, counts=Counter()
-    )
+    asked = pipeline.judged(studies, drop_refusals=True, drop_copies=True, counts=Counter())
     rows: list[Row] = []
     for suffix, judge in (("", student), ("_before", pipeline.load(before))):
         chosen, rejected = _mean_logps(pipeline, judge, asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from apo_lightning.metrics.conflict import agreement, conflicting_spans
@@ -47,12 +47,15 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
 
 def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
            drop_refusals: bool, drop_copies: bool, counts: Counter[str],
-           findings: Sequence[str] = (), compare: Sequence[str] = ()) -> list[Example]:  # fmt: skip
+           findings: Sequence[str] = (), compare: Sequence[str] = (), cut: Container[str] = (),
+           drop_cut: bool = False) -> list[Example]:  # fmt: skip
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
     Args:
         findings: see ``taught``.
         compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
+        cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
+            at all.
     """
     examples = []
     for study in studies:
@@ -60,6 +63,10 @@ def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
         if not best:
             counts["studies_without_preferred"] += 1
             continue
+        if study.id in cut:
+            counts["cut_preferred"] += 1
+            if drop_cut:
+                continue
         rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
@@ -68,7 +75,7 @@ def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
         if compare:
             rejected = tuple(_compared(branch, best, compare) for branch in rejected)
             counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
-        examples.append(Example(study, (Branch(PREFERRED, best), *rejected)))
+        examples.append(Example(study, (Branch(PREFERRED, best, cut=study.id in cut), *rejected)))
     return examples
 
 

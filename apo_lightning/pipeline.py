@@ -20,7 +20,8 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.findings import MEAN
-from apo_lightning.settings import ExperimentSettings, FitSettings
+from apo_lightning.models.network import Networks
+from apo_lightning.settings import ExperimentSettings, FitSettings, decoding
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
 from apo_lightning.stages.spd import LOGITS
@@ -29,7 +30,7 @@ from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.pool import TeacherPool
 from apo_lightning.teachers.recorded import read_jsonl as read_trajectories
 from apo_lightning.teachers.recorded import write_jsonl as write_trajectories
-from apo_lightning.types import Example
+from apo_lightning.types import Answer, Example, Study
 from callbacks import CALLBACKS
 from callbacks.trajectory_writer import TrajectoryWriter
 from data_modules.base import CXRDataModule
@@ -45,10 +46,13 @@ class Pipeline:
         seed: of weights, order and sampling.
         data: checked data module, shared by arms.
         folder: where the arm's stages are linked.
+        networks: where the run keeps its pre-trained network; None: every stage reads it from disk.
     """
 
-    def __init__(self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder) -> None:
+    def __init__(self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder,
+                 networks: Networks | None = None) -> None:  # fmt: skip
         self.cfg, self.arm, self.seed, self.data, self.folder = cfg, arm, seed, data, folder
+        self.networks = networks
         self.done: dict[str, StageFolder] = {}
 
     def run(self) -> dict[str, StageFolder]:
@@ -116,16 +120,23 @@ class Pipeline:
         return scored_findings(self.cfg.evaluate, self.data)
 
     @cached_property
-    def preferred(self) -> dict[str, str]:
+    def preferred(self) -> dict[str, Answer]:
+        """t+ by study."""
         rows = read_jsonl(self.done["self_distill"].path / "preferred.jsonl") if "self_distill" in self.done else []
-        return {row["study"]: row["text"] for row in rows}
+        return {row["study"]: Answer(row["text"], row["cut"]) for row in rows}
+
+    def judged(self, studies: Sequence[Study], **how: Any) -> list[Example]:
+        """Studies with t+ and the teachers' texts, see `examples.judged`."""
+        texts = {study: answer.text for study, answer in self.preferred.items()}
+        cut = {study for study, answer in self.preferred.items() if answer.cut}
+        return examples.judged(studies, self.heard, self.teachers, texts, cut=cut, **how)
 
     def _student(self, *stages: str) -> StageFolder | None:
         """The newest of the named stages that wrote a student, None for the base model."""
         return next((self.done[name] for name in stages if name in self.done), None)
 
     def load(self, made_by: StageFolder | None) -> Student:
-        student = Student.load(self.cfg.student, made_by.path / "student" if made_by else None)
+        student = Student.load(self.cfg.student, made_by.path / "student" if made_by else None, self.networks)
         student.feature_cache = caching.feature_cache(self.cfg, student, self.folder.store)
         return student
 
@@ -133,7 +144,7 @@ class Pipeline:
         """What every stage with a student depends on."""
         return {
             "code": __version__, "student": asdict(self.cfg.student),
-            "base": caching.base_digest(self.cfg.student.model),
+            "base": caching.base_digest(self.cfg.student.model, self.folder.store),
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
             "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
             **more,
@@ -171,7 +182,7 @@ class Pipeline:
             reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
             stage.reference_cache = reference
         if needs(loss) & LOGITS:
-            stage.hear({name: self._teacher(name).load(self.cfg.student) for name in self.teachers})
+            stage.hear({name: self._teacher(name).load(self.cfg.student, self.networks) for name in self.teachers})
         collate = self.collator(student, self.cfg.prompt)
         self.data.connect(
             collate=collate, batch_studies=plan.batch_studies, seed=self.seed, train=stream, steps=plan.steps,
@@ -195,10 +206,9 @@ class Pipeline:
                 findings=self.data.findings,
             )  # fmt: skip
         wanted = needs(LOSSES.lookup(plan.loss["name"])) & {"agreement", "conflict"}
-        return examples.judged(
-            studies, self.heard, self.teachers, self.preferred, drop_refusals=plan.drop_refusals,
-            drop_copies=plan.drop_copies, counts=counts, findings=self.data.findings,
-            compare=self.data.findings if wanted else (),
+        return self.judged(
+            studies, drop_refusals=plan.drop_refusals, drop_copies=plan.drop_copies, drop_cut=plan.drop_cut,
+            counts=counts, findings=self.data.findings, compare=self.data.findings if wanted else (),
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
@@ -223,33 +233,33 @@ class Pipeline:
         plan, student = self.cfg.stages.self_distill, self.load(made_by)
         split = {study.id: name for name in plan.splits for study in self.data.studies(name)}
         asked = examples.informed([s for name in plan.splits for s in self.data.studies(name)], self.heard)
-        writer = SelfDistill(
-            student, seed=self.seed, max_new_tokens=plan.max_new_tokens, sample=plan.sample,
-            temperature=plan.temperature, top_p=plan.top_p, samples=plan.samples,
-        )  # fmt: skip
+        writer = SelfDistill(student, decoding(plan), seed=self.seed, samples=plan.samples)
         collate = self.collator(student, plan.prompt)
         asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
-        texts = self.answers(writer, asked, collate, plan.batch_studies, folder)
-        rows = [
-            {"study": e.study.id, "text": most_agreed(texts[e.study.id], self.data.findings),
-             "split": split[e.study.id], **({"samples": texts[e.study.id]} if plan.samples > 1 else {})}
-            for e in asked
-        ]  # fmt: skip
+        written = self.answers(writer, asked, collate, plan.batch_studies, folder)
+        rows = [self._preferred_row(e.study.id, written[e.study.id], split[e.study.id]) for e in asked]
         if training.is_leader():
             write_jsonl(folder.path / "preferred.jsonl", rows)
-        return {"studies": len(rows), "cut": dict(collate.cut)}
+        cut = {**collate.cut, "answers": sum(row["cut"] for row in rows)}
+        return {"studies": len(rows), "cut": cut, "decoding": asdict(decoding(plan))}
+
+    def _preferred_row(self, study: str, answers: Sequence[Answer], split: str) -> dict[str, Any]:
+        texts = [answer.text for answer in answers]
+        best = answers[texts.index(most_agreed(texts, self.data.findings))]
+        samples = {"samples": texts} if len(texts) > 1 else {}
+        return {"study": study, "text": best.text, "cut": best.cut, "split": split, **samples}
 
     def answers(
         self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder
-    ) -> dict[str, list[str]]:
-        """Texts by study; batches that an interrupted call has filed are not asked again."""
+    ) -> dict[str, list[Answer]]:
+        """Answers by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
         total, done = -(-len(asked) // size), filed.done()
         if len(done) < total:
             self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
             training.predict(writer, self.data, self.cfg.trainer, [filed])
         training.barrier()
-        return filed.texts()
+        return filed.answers()
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")

@@ -17,6 +17,7 @@ from apo_lightning.errors import ConfigError
 from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
+from apo_lightning.models.network import Networks
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.sizes import count_on_meta
@@ -49,9 +50,10 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         folder.claim(json.loads(json.dumps(config.to_dict(cfg))), config.dump(cfg))
     training.say(f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds -> {folder.path}")
     data = _data(arms, folder)
+    networks = Networks(keep=not training.takes_apart(cfg.trainer))
     for seed in cfg.seeds:
         for arm, own in arms.items():
-            last = Pipeline(own, arm, seed, data[arm], folder)
+            last = Pipeline(own, arm, seed, data[arm], folder, networks)
             last.run()
     if training.is_leader():
         _conclude(cfg, arms, data, folder, last)

@@ -5,7 +5,7 @@ mappings; `config.py` checks them against the settings of what they name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 REQUIRED: Any = "???"
@@ -120,6 +120,8 @@ class FitSettings:
     drop_refusals: bool = True
     drop_copies: bool = True
     """Negatives only: refusals (and empty texts), and exact copies of the preferred trajectory."""
+    drop_cut: bool = False
+    """Leave out studies whose t+ ran into ``max_new_tokens``; otherwise it is taught without an end-of-turn token."""
 
     def __post_init__(self) -> None:
         _positive(
@@ -129,24 +131,49 @@ class FitSettings:
 
 
 @dataclass
-class SelfDistillSettings:
-    """The student reads every teacher and writes t+."""
+class DecodingSettings:
+    """How texts are written: greedy, or sampled as the library's own words mean it. Nothing else has a say; decoding
+    settings that came with a model are not used."""
 
-    prompt: str = "reconcile"
-    batch_studies: int = REQUIRED
     max_new_tokens: int = REQUIRED
     sample: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
+    """Most likely tokens that are drawn from; 0: all."""
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(
+            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p,
+            repetition_penalty=self.repetition_penalty,
+        )  # fmt: skip
+        if self.top_p > 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+        for key in ("top_k", "no_repeat_ngram_size"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} must be >= 0 (0 switches it off), got {getattr(self, key)}")
+
+
+def decoding(settings: DecodingSettings) -> DecodingSettings:
+    """The decoding part of a section that has more than it."""
+    return DecodingSettings(**{own.name: getattr(settings, own.name) for own in fields(DecodingSettings)})
+
+
+@dataclass
+class SelfDistillSettings(DecodingSettings):
+    """The student reads every teacher and writes t+."""
+
+    prompt: str = "reconcile"
+    batch_studies: int = REQUIRED
     samples: int = 1
     """Texts a study; of several, t+ is the one that agrees best with the others in what it states."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
 
     def __post_init__(self) -> None:
-        _positive(
-            batch_studies=self.batch_studies, max_new_tokens=self.max_new_tokens, temperature=self.temperature,
-            top_p=self.top_p, samples=self.samples,
-        )  # fmt: skip
+        super().__post_init__()
+        _positive(batch_studies=self.batch_studies, samples=self.samples)
         if self.samples != REQUIRED and self.samples > 1 and not self.sample:
             raise ValueError(
                 f"samples must be 1 unless sample is true (greedy texts are all the same), got {self.samples}"
@@ -163,8 +190,8 @@ class StagesSettings:
 
 
 @dataclass
-class EvaluateSettings:
-    """Greedy answers to the diagnose prompt, read back into findings and compared with the labels."""
+class EvaluateSettings(DecodingSettings):
+    """Answers to the diagnose prompt, read back into findings and compared with the labels."""
 
     data: dict[str, Any] | None = None
     """Another set to answer, whose test split takes the place of the training set's; None: the training set's own."""
@@ -172,15 +199,17 @@ class EvaluateSettings:
     """What is asked; None: the prompt of the experiment."""
     split: str = "test"
     batch_studies: int = REQUIRED
-    max_new_tokens: int = REQUIRED
     findings: list[str] = field(default_factory=list)
     """Findings that are counted; empty means all of the data set."""
     likelihood_studies: int = 64
     """Validation studies on which log p(t+) and log p(teachers) are reported."""
+    warn_cut: float = 0.05
+    """Share of texts that ran into ``max_new_tokens`` above which the table warns."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _choice("split", self.split, ("val", "test"))
-        _positive(batch_studies=self.batch_studies, max_new_tokens=self.max_new_tokens)
+        _positive(batch_studies=self.batch_studies)
 
 
 @dataclass

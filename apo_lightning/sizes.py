@@ -11,9 +11,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from apo_lightning.errors import ConfigError
+from apo_lightning.models.adapters import language_linears
+from apo_lightning.models.network import quantization_config
 from apo_lightning.processor import locate
 from apo_lightning.settings import StudentSettings
-from apo_lightning.student import language_linears, quantization_config
 
 
 def count_on_meta(settings: StudentSettings) -> tuple[int, int]:

@@ -18,59 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
-from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning import scoring
-from apo_lightning.errors import ArtifactError, ConfigError
-from apo_lightning.processor import load_processor, locate
-from apo_lightning.settings import StudentSettings
+from apo_lightning.errors import ArtifactError
+from apo_lightning.models import generation, precision
+from apo_lightning.models.adapters import LEARNED, NEWEST, language_linears, learned, put_on
+from apo_lightning.models.network import Networks, load_network
+from apo_lightning.processor import load_processor
+from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.stores.features import FeatureCache
-from apo_lightning.types import BranchBatch, PromptBatch, Scores
+from apo_lightning.types import Answer, BranchBatch, PromptBatch, Scores
 
 RECORD = "student.json"
-
-
-def language_linears(model: nn.Module) -> list[str]:
-    """Names of all linear layers of the language part, without vision tower and vocabulary head: what "all-linear"
-    means for a multimodal model in the authors' scripts."""
-    decoder = model.get_decoder()
-    prefix = next(name for name, module in model.named_modules() if module is decoder)
-    found: list[str] = []
-    for name, module in decoder.named_modules():
-        inside = any(name.startswith(f"{outer}.") for outer in found)  # a layer that already carries an adapter
-        if isinstance(module, nn.Linear | BaseTunerLayer) and not inside:
-            found.append(name)
-    return [f"{prefix}.{name}" for name in found]
-
-
-def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
-    """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the vision tower and the head keep their precision."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=["visual", "lm_head"],
-    )  # fmt: skip
-
-
-def load_base(settings: StudentSettings, folder: str | None = None) -> nn.Module:
-    """Pre-trained model in the configured precision.
-
-    Raises:
-        ConfigError: the folder or hub name holds no image-text-to-text model.
-    """
-    four_bits = {"quantization_config": quantization_config(settings)} if settings.adapter.kind == "qlora" else {}
-    try:
-        return AutoModelForImageTextToText.from_pretrained(
-            folder or locate(settings.model), dtype=getattr(torch, settings.dtype),
-            attn_implementation=settings.attention, **four_bits,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"student.model '{settings.model}' could not be loaded ({str(error).splitlines()[0]}). "
-            "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
-        ) from error
 
 
 class Student(nn.Module):
@@ -91,28 +52,40 @@ class Student(nn.Module):
         self.counts: Counter[str] = Counter()
 
     @classmethod
-    def load(cls, settings: StudentSettings, source: Path | None = None) -> Student:
-        """The base model, or the saved student in ``source``: its adapters are merged into the base, in order, so that
-        a new adapter starts from exactly that student. Over 4-bit weights they stay apart and frozen, since merging
-        into 4 bits would change them."""
+    def load(cls, settings: StudentSettings, source: Path | None = None, networks: Networks | None = None) -> Student:
+        """The base model, or the saved student in ``source``.
+
+        Its adapters lie beside the base in float32, joined into one, so that it is the student that was trained to the
+        rounding of a forward pass, in 16 bits and in 4 too.
+
+        Args:
+            networks: where the run keeps the pre-trained network; None: it is read from disk.
+
+        Raises:
+            ConfigError: the base model or its processor cannot be read.
+            ArtifactError: the saved student cannot be read, or does not fit the base model.
+        """
         processor = load_processor(settings.model, settings.min_pixels, settings.max_pixels)
         record = read_record(source) if source else {}
-        weights = str(source / "weights") if record.get("kind") == "full" else None
-        model = load_base(settings, weights)
-        for adapter in sorted((source / "adapters").iterdir()) if source and not weights else []:
-            if settings.adapter.kind == "qlora":
-                model = _stack(model, adapter)
-            else:
-                model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        if source and record.get("kind") == "full":
+            return cls(load_network(settings, source / "weights"), processor, settings, source)
+        model = (networks or Networks()).take(settings)
+        chain = saved_adapters(source) if source else []
+        if chain:
+            config, state = learned(chain)
+            model = put_on(model, config, LEARNED, state, source / "adapters" if source else None)
         return cls(model.requires_grad_(False).eval(), processor, settings, source)
 
     def make_trainable(self, seed: int) -> Student:
-        """Put a fresh adapter on (or free the language part), and make the present state the reference."""
+        """Put a fresh adapter on (or free the language part), and make the present state the reference. What is trained
+        is float32, see `models.precision`."""
         torch.manual_seed(seed)
         if self.settings.adapter.kind == "full":
+            trained = (self.model.get_decoder(), self.model.get_output_embeddings())
+            precision.keep_masters(*trained)
             self.frozen = copy.deepcopy(self.model)
-            self.model.get_decoder().requires_grad_(True)
-            self.model.get_output_embeddings().requires_grad_(True)
+            for part in trained:
+                part.requires_grad_(True)
         else:
             self._add_adapter()
         if self.settings.gradient_checkpointing:
@@ -120,14 +93,10 @@ class Student(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> Student:
-        """Training mode for what is trained; the frozen copy and adapters below the newest stay without dropout."""
+        """Training mode for what is trained; the frozen copy stays without dropout."""
         super().train(mode)
         if self.frozen is not None:
             self.frozen.eval()
-        below = list(self.model.peft_config)[:-1] if isinstance(self.model, PeftModel) else []
-        for name, module in self.model.named_modules():
-            if "lora_dropout" in name and name.rsplit(".", 1)[-1] in below:
-                module.eval()
         return self
 
     def _add_adapter(self) -> None:
@@ -136,27 +105,21 @@ class Student(nn.Module):
         config = LoraConfig(
             r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=language_linears(base),
         )  # fmt: skip
-        if isinstance(self.model, PeftModel):
-            name = f"stage{len(self.model.peft_config)}"
-            below = list(self.model.peft_config)
-            self.model.add_adapter(name, config)
-            self.model.base_model.set_adapter([*below, name])
-            for key, parameter in self.model.named_parameters():
-                parameter.requires_grad_(f".{name}." in key)
-        else:
-            self.model = get_peft_model(self.model, config)
+        self.model = put_on(self.model, config, NEWEST)
 
     def score(self, batch: BranchBatch, slope: Tensor | None = None) -> Scores:
         """Log-probabilities of every branch, see `scoring.score`."""
-        self.see(batch)
-        return scoring.score(self.model, batch, slope=slope, **self._way)
+        with precision.compute(self.model, self.settings.dtype):
+            self.see(batch)
+            return scoring.score(self.model, batch, slope=slope, **self._way)
 
     def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *,
                 mixed: bool) -> Tensor:  # fmt: skip
         """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
-        self.see(batch)
         models = {name: teacher.model for name, teacher in teachers.items()}
-        return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
+        with precision.compute(self.model, self.settings.dtype):
+            self.see(batch)
+            return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
 
     @property
     def _way(self) -> dict[str, Any]:
@@ -184,27 +147,33 @@ class Student(nn.Module):
             else:
                 yield
 
+    def generate(self, batch: PromptBatch, *, samples: int = 1, **how: Any) -> list[list[str]]:
+        """The texts of `write`, with the fields of `DecodingSettings` as keywords."""
+        written = self.write(batch, DecodingSettings(**how), samples)
+        return [[answer.text for answer in answers] for answers in written]
+
     @torch.no_grad()
-    def generate(self, batch: PromptBatch, *, max_new_tokens: int, sample: bool = False, temperature: float = 1.0,
-                 top_p: float = 1.0, samples: int = 1) -> list[list[str]]:  # fmt: skip
-        """``samples`` answers to each prompt, greedy unless ``sample``; special tokens are left out of the text."""
-        self.see(batch)
-        choice = dict(do_sample=True, temperature=temperature, top_p=top_p) if sample else dict(do_sample=False)
-        inputs = scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or []))
-        ids = self.model.generate(
-            **inputs, **choice, max_new_tokens=max_new_tokens, num_return_sequences=samples,
-            eos_token_id=self.stop_tokens, pad_token_id=self.processor.tokenizer.pad_token_id,
-        )  # fmt: skip
-        answers = ids[:, batch.prefix_ids.shape[1] :]
-        texts = [text.strip() for text in self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
-        return [texts[i : i + samples] for i in range(0, len(texts), samples)]
+    def write(self, batch: PromptBatch, how: DecodingSettings, samples: int = 1) -> list[list[Answer]]:
+        """``samples`` answers to each prompt; special tokens are left out of the text. Nothing but ``how`` decides how
+        they are written: decoding settings that came with the model are not used."""
+        stop = self.stop_tokens
+        config = generation.decoding(how, stop=stop, pad=self.processor.tokenizer.pad_token_id, samples=samples)
+        whole = scoring.Parts.of(self.model).whole
+        with precision.compute(self.model, self.settings.dtype), generation.only(whole, config):
+            self.see(batch)
+            ids = whole.generate(
+                **scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or [])),
+                generation_config=config,
+            )  # fmt: skip
+        rows = ids[:, batch.prefix_ids.shape[1] :]
+        texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        answers = [Answer(text.strip(), generation.is_cut(row, stop)) for text, row in zip(texts, rows, strict=True)]
+        return [answers[i : i + samples] for i in range(0, len(answers), samples)]
 
     @property
     def stop_tokens(self) -> list[int]:
         """Ids that end an answer: the tokenizer's end of turn and what the model's own generation settings name."""
-        named = self.model.generation_config.eos_token_id
-        named = named if isinstance(named, list) else [named]
-        return sorted({self.processor.tokenizer.eos_token_id, *(i for i in named if i is not None)})
+        return generation.stop_tokens(scoring.Parts.of(self.model).whole, self.processor.tokenizer.eos_token_id)
 
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are
@@ -223,14 +192,13 @@ class Student(nn.Module):
         (folder / RECORD).write_text(json.dumps(record, indent=2))
 
     def _save_adapters(self, folder: Path, state: dict[str, Tensor] | None) -> None:
-        kept = sorted((self.source / "adapters").iterdir()) if self.source else []
-        for adapter in kept:
-            shutil.copytree(adapter, folder / adapter.name, dirs_exist_ok=True)
-        newest = list(self.model.peft_config)[-1]
-        target, scratch = folder / f"{len(kept)}", folder / ".new"
-        self.model.save_pretrained(scratch, selected_adapters=[newest], state_dict=state)
-        (scratch / newest if (scratch / newest).exists() else scratch).rename(target)
-        shutil.rmtree(scratch, ignore_errors=True)
+        kept = saved_adapters(self.source) if self.source else []
+        for place, adapter in enumerate(kept):
+            shutil.copytree(adapter, folder / f"{place}", dirs_exist_ok=True)
+        scratch = folder / ".new"
+        self.model.save_pretrained(scratch, selected_adapters=[NEWEST], state_dict=state)
+        (scratch / NEWEST).rename(folder / f"{len(kept)}")
+        shutil.rmtree(scratch)  # the model card that peft writes beside
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -247,13 +215,17 @@ def read_record(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _stack(model: nn.Module, adapter: Path) -> PeftModel:
-    if not isinstance(model, PeftModel):
-        return PeftModel.from_pretrained(model, adapter, adapter_name="stage0")
-    name = f"stage{len(model.peft_config)}"
-    model.load_adapter(adapter, adapter_name=name)
-    model.base_model.set_adapter(list(model.peft_config))
-    return model
+def saved_adapters(folder: Path) -> list[Path]:
+    """Folders of a saved student's adapters, in the order in which they were trained.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    place = folder / "adapters"
+    found = [path for path in place.iterdir() if path.name.isdigit()] if place.is_dir() else []
+    if not found:
+        raise ArtifactError(f"{place} holds no adapter (folders 0, 1, ...). Remove {folder.parent} and run again.")
+    return sorted(found, key=lambda path: int(path.name))
 
 
 @contextmanager

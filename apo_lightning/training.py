@@ -60,6 +60,11 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
     return "auto" if settings.strategy == "single" else settings.strategy
 
 
+def takes_apart(settings: TrainerSettings) -> bool:
+    """Whether a strategy replaces a network's parameters by pieces of them, so that no other student can share it."""
+    return settings.strategy not in ("single", "auto") and not settings.strategy.startswith("ddp")
+
+
 def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: str) -> list[WandbLogger]:
     """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
     if settings.mode == "disabled" or in_wandb_sweep():

@@ -95,6 +95,14 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a student wrote. ``cut``: it ran into the limit of new tokens, so that its end is not its own."""
+
+    text: str
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class Branch:
     """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED).
 
@@ -104,6 +112,7 @@ class Branch:
         weight: the teacher's weight as configured.
         agreement: share of the findings stated here and in t+ on which both say the same, in [0, 1].
         conflicts: character spans of the sentences that contradict t+.
+        cut: the text has no end of its own, so that none is taught.
     """
 
     source: str
@@ -111,6 +120,7 @@ class Branch:
     weight: float = 1.0
     agreement: float = 1.0
     conflicts: tuple[tuple[int, int], ...] = ()
+    cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from apo_lightning.types import Answer
 from callbacks import CALLBACKS
 
 
@@ -26,13 +27,20 @@ class TrajectoryWriter(Callback):
                              batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
         self.parts.mkdir(parents=True, exist_ok=True)
         scratch = self.parts / f"{outputs.number:06d}.tmp"
-        scratch.write_text(json.dumps({"studies": outputs.studies, "texts": outputs.texts}))
+        scratch.write_text(json.dumps(_plain(outputs)))
         scratch.replace(scratch.with_suffix(".json"))
 
-    def texts(self) -> dict[str, list[str]]:
-        """Study id to its texts, over all batches on disk."""
-        found: dict[str, list[str]] = {}
+    def answers(self) -> dict[str, list[Answer]]:
+        """Study id to its answers, over all batches on disk."""
+        found: dict[str, list[Answer]] = {}
         for path in sorted(self.parts.glob("*.json")):
             part = json.loads(path.read_text())
-            found.update(zip(part["studies"], part["texts"], strict=True))
+            for study, texts, cut in zip(part["studies"], part["texts"], part["cut"], strict=True):
+                found[study] = [Answer(*pair) for pair in zip(texts, cut, strict=True)]
         return found
+
+
+def _plain(outputs: Any) -> dict[str, Any]:
+    texts = [[answer.text for answer in answers] for answers in outputs.answers]
+    cut = [[answer.cut for answer in answers] for answers in outputs.answers]
+    return {"studies": outputs.studies, "texts": texts, "cut": cut}

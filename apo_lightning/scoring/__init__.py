@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from apo_lightning.models.precision import compute_dtype
 from apo_lightning.scoring import modes
 from apo_lightning.scoring.branches import Chunk, places, plan
 from apo_lightning.scoring.divergences import RowsOf, divergences
@@ -35,7 +36,8 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
         mode: ``joint``, ``branchwise``, ``separate``, or ``auto``: joint where it fits the memory, else branchwise.
         rows: answers that run at a time, at most; None: all that fit (joint, separate), one (branchwise).
         slope: ``[B, U]`` derivative of the loss with respect to each branch's log-prob, where it is known beforehand:
-            branchwise then runs each chunk once instead of twice. Ignored by the other modes.
+            branchwise then runs each chunk once instead of twice. Ignored by the other modes, and in float16, where
+            gradients need the loss scaler's factor before they are formed.
         budget: bytes that ``auto`` may use; None: most of what is free.
 
     Returns:
@@ -48,10 +50,9 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
     parts = Parts.of(model)
     mode, rows = _way(parts, batch, mode, rows, budget)
     chunks = plan(batch, rows)
-    known = slope is not None and torch.is_grad_enabled() and not is_sharded(parts.decoder)
     if not chunks:
         flat = batch.weight.new_zeros(0)
-    elif mode == "branchwise" and known:
+    elif mode == "branchwise" and slope is not None and _may_back_up_at_once(parts):
         flat = _at_once(parts, batch, chunks, slope)
     else:
         flat = modes.vocabulary(parts, _hidden(parts, batch, chunks, mode), batch, chunks)
@@ -112,6 +113,14 @@ def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[
     hidden = run(parts, prefix, batch, [*chunks, *list(chunks[:1]) * extra])
     real = sum(map(sum, (chunk.lengths for chunk in chunks)))
     return hidden[:real] + 0 * (hidden[real:].sum() + prefix.last.sum())
+
+
+def _may_back_up_at_once(parts: Parts) -> bool:
+    """Whether gradients may be formed in the forward. Not in float16: unscaled they vanish, and the loss scaler's
+    factor (65,536 and more) is no float16 number that they could be multiplied by later."""
+    if not torch.is_grad_enabled() or is_sharded(parts.decoder):
+        return False
+    return compute_dtype(parts.whole) != torch.float16
 
 
 def _at_once(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], slope: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from apo_lightning.scoring.parts import Parts, dtype_bytes
+from apo_lightning.models.precision import compute_dtype
+from apo_lightning.scoring.parts import Parts
 from apo_lightning.scoring.sharding import is_sharded
 from apo_lightning.types import BranchBatch
 
@@ -61,7 +62,7 @@ def estimate(parts: Parts, batch: BranchBatch) -> Estimate:
     longest, prompt = int(lengths.max()), batch.prefix_ids.shape[1]
     rows = int((lengths > 0).sum())
     read, kept = rows * prompt + tokens, _kept(parts, hidden)
-    layers, unit = parts.layers, dtype_bytes(parts.whole)
+    layers, unit = parts.layers, compute_dtype(parts.whole).itemsize
 
     def held(count: int, context: int) -> int:
         if kept is None:

@@ -94,7 +94,8 @@ class BackedUpAtOnce(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         slope, *sums = ctx.saved_tensors
         factor = _factor(grad, slope)
-        return (None,) * 5 + tuple(None if value is None else value * factor.to(value.dtype) for value in sums)
+        scaled = (None if value is None else (value.float() * factor).to(value.dtype) for value in sums)
+        return (None,) * 5 + tuple(scaled)
 
 
 def _add(sums: list[Tensor | None], found: Sequence[Tensor | None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
@@ -86,15 +85,3 @@ def allow_cache_under_checkpointing(decoder: nn.Module) -> None:
     write a second time; the caches of this package take a second write without changing."""
     for layer in decoder.layers:
         layer._can_checkpoint_with_cache = True
-
-
-def device_type(model: nn.Module) -> str:
-    return next(model.parameters()).device.type
-
-
-def dtype_bytes(model: nn.Module) -> int:
-    """Bytes of one activation: autocast decides where it is on, else the embedding's own precision."""
-    kind = device_type(model)
-    if torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind).itemsize
-    return model.get_input_embeddings().weight.dtype.itemsize

@@ -7,36 +7,40 @@ from dataclasses import dataclass
 import torch
 from lightning.pytorch import LightningModule
 
+from apo_lightning.settings import DecodingSettings
 from apo_lightning.stages import STAGES
+from apo_lightning.stages.base import stays
 from apo_lightning.student import Student
-from apo_lightning.types import PromptBatch
+from apo_lightning.types import Answer, PromptBatch
 
 
 @dataclass(frozen=True)
 class Written:
     """One prediction batch, with its number so that it can be filed and skipped later; each study has one or more
-    texts."""
+    answers."""
 
     number: int
     studies: list[str]
-    texts: list[list[str]]
+    answers: list[list[Answer]]
 
 
+@stays
 class Writer(LightningModule):
-    """Lets a student answer prompts. Self-distillation and evaluation differ only in the prompt they are given."""
+    """Lets a student answer prompts. Self-distillation and evaluation differ only in the prompt they are given.
 
-    def __init__(self, student: Student, *, seed: int, max_new_tokens: int, sample: bool = False,
-                 temperature: float = 1.0, top_p: float = 1.0, samples: int = 1) -> None:  # fmt: skip
+    Args:
+        how: decoding settings; nothing else has a say.
+        samples: answers a study.
+    """
+
+    def __init__(self, student: Student, how: DecodingSettings, *, seed: int, samples: int = 1) -> None:
         super().__init__()
-        self.student, self.seed = student, seed
-        self.how = dict(
-            max_new_tokens=max_new_tokens, sample=sample, temperature=temperature, top_p=top_p, samples=samples
-        )
+        self.student, self.how, self.seed, self.samples = student, how, seed, samples
 
     def predict_step(self, batch: tuple[int, PromptBatch], batch_idx: int) -> Written:
         number, prompts = batch
         torch.manual_seed(self.seed * 1_000_003 + number)  # by batch, so that a continued run samples the same
-        return Written(number, prompts.studies, self.student.generate(prompts, **self.how))
+        return Written(number, prompts.studies, self.student.write(prompts, self.how, self.samples))
 
 
 @STAGES.register("self_distill")

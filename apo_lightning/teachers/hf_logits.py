@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from apo_lightning.models.network import Networks
 from apo_lightning.settings import StudentSettings
 from apo_lightning.student import Student
 from apo_lightning.teachers import TEACHERS
@@ -32,11 +33,12 @@ class HfLogits(Recorded):
 
     gives: ClassVar[str] = "logits"
 
-    def load(self, settings: StudentSettings) -> Student:
-        """The frozen model, in the precision and with the pixel limits of the student that learns from it.
+    def load(self, settings: StudentSettings, networks: Networks | None = None) -> Student:
+        """The frozen model, in the precision and with the pixel limits of the student that learns from it. One over the
+        student's own base shares its weights, where ``networks`` holds them.
 
         Raises:
             ConfigError, ArtifactError: the model or the saved student cannot be read.
         """
         own = replace(settings, model=self.model or settings.model)
-        return Student.load(own, Path(self.student) if self.student else None)
+        return Student.load(own, Path(self.student) if self.student else None, networks)

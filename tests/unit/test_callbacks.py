@@ -12,7 +12,8 @@ from lightning.pytorch import LightningModule
 
 from apo_lightning.errors import ApoError
 from apo_lightning.stages.self_distill import Written
-from callbacks import CALLBACKS
+from apo_lightning.types import Answer
+from callbacks import CALLBACKS, frozen_guard
 from callbacks.frozen_guard import FrozenGuard
 from callbacks.metrics_jsonl import MetricsJsonl
 from callbacks.preference_monitor import PreferenceMonitor
@@ -58,10 +59,12 @@ def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
     writer = TrajectoryWriter(str(tmp_path))
     for number, texts in ((2, ["c"]), (0, ["a", "b"])):
         studies = [f"s{number}{i}" for i in range(len(texts))]
-        writer.on_predict_batch_end(None, None, Written(number, studies, [[text] for text in texts]), None, 0)
+        writer.on_predict_batch_end(
+            None, None, Written(number, studies, [[Answer(text, text == "b")] for text in texts]), None, 0
+        )
     (tmp_path / "parts" / "000005.tmp").write_text("{")  # a kill in the middle of a write
     assert writer.done() == {0, 2}
-    assert writer.texts() == {"s00": ["a"], "s01": ["b"], "s20": ["c"]}
+    assert writer.answers() == {"s00": [Answer("a")], "s01": [Answer("b", cut=True)], "s20": [Answer("c")]}
 
 
 class Pair(LightningModule):
@@ -97,3 +100,24 @@ class _Sized:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+
+def test_the_guard_sees_a_change_that_is_the_same_in_every_element() -> None:
+    """Ones that become twos, an even number of them: an exclusive or of the bits would be 0 before and after."""
+    module, guard = Pair(), FrozenGuard()
+    module.frozen.weight.data.fill_(1)
+    guard.on_train_start(None, module)
+    module.frozen.weight.data.fill_(2)
+    with pytest.raises(ApoError, match=r"frozen\.weight"):
+        guard.on_train_end(None, module)
+
+
+def test_the_guard_sees_a_large_tensor_that_an_optimiser_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen_guard, "WHOLE", 8)
+    module, guard = Pair(), FrozenGuard()
+    module.frozen = torch.nn.Linear(7, 9, dtype=torch.float16).requires_grad_(False)
+    guard.on_train_start(None, module)
+    guard.on_train_end(None, module)
+    module.frozen.weight.data.mul_(1.01)
+    with pytest.raises(ApoError, match=r"frozen\.weight"):
+        guard.on_train_end(None, module)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from apo_lightning.models.adapters import NEWEST
 from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.student import Student
 from tests.helpers import tiny
@@ -43,7 +44,7 @@ def test_the_second_stage_lies_over_the_frozen_first(tmp_path: Path) -> None:
     torch.testing.assert_close(logps(second), logps(first), atol=5e-3, rtol=0)
     with second.reference():
         assert torch.equal(second.score(batch()).logps, logps(second))
-    assert {n.split(".")[-2] for n, p in second.named_parameters() if p.requires_grad} == {"stage1"}
+    assert {n.split(".")[-2] for n, p in second.named_parameters() if p.requires_grad} == {NEWEST}
     second = trained(Student.load(settings, tmp_path / "one"), 1)
     with second.reference():
         torch.testing.assert_close(second.score(batch()).logps, logps(first), atol=5e-3, rtol=0)
