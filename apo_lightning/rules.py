@@ -29,6 +29,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _seeds(cfg.seeds)
     yield from _teachers(cfg)
     yield from _arms(cfg)
+    yield from _precision(cfg)
     yield from _acknowledged(cfg)
 
 
@@ -102,6 +103,23 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
         for setting in arm.set:
             if setting.split(".")[0] in SHARED:
                 yield ("arms", name, "set"), f"arms.{name}.set must not hold '{setting}', which all arms share"
+
+
+def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """What is trained stays in float32, and what is computed in one kind of 16 bits."""
+    key, precision, dtype = ("trainer", "precision"), cfg.trainer.precision, cfg.student.dtype
+    if precision.endswith("-true") and precision != "32-true":
+        text = f"trainer.precision must leave what is trained in float32, got '{precision}'"
+        yield (
+            key,
+            text,
+            "Use trainer.precision=bf16-mixed with student.dtype=bfloat16: small updates vanish in 16 bits.",
+        )
+    elif dtype == "float16" and precision != "16-mixed":
+        text = f"trainer.precision must be 16-mixed where student.dtype is float16, got '{precision}'"
+        yield key, text, "Its loss scaler keeps gradients that float16 would lose."
+    elif dtype == "bfloat16" and precision == "16-mixed":
+        yield key, "trainer.precision must be bf16-mixed or 32-true where student.dtype is bfloat16, got '16-mixed'"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

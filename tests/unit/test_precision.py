@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor, nn
 
-from apo_lightning import scoring
+from apo_lightning import config, scoring
+from apo_lightning.errors import ConfigError
 from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.student import Student
 from tests.helpers import tiny
@@ -134,3 +136,29 @@ def test_a_loss_scaler_changes_no_gradient_in_float16(scale: float, base: str) -
 
     assert error(grads["float16", "branchwise"], grads["float16", "joint"]) < 1e-3
     assert error(grads["float16", "branchwise"], grads["float32", "joint"]) < 2e-2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "said"),
+    [
+        ("bfloat16", "bf16-true", "must leave what is trained in float32"),
+        ("float32", "16-true", "must leave what is trained in float32"),
+        ("float32", "64-true", "must leave what is trained in float32"),
+        ("float16", "32-true", "must be 16-mixed where student.dtype is float16"),
+        ("float16", "bf16-mixed", "must be 16-mixed where student.dtype is float16"),
+        ("bfloat16", "16-mixed", "must be bf16-mixed or 32-true"),
+    ],
+)
+def test_precisions_in_which_updates_or_gradients_vanish_are_refused(dtype: str, precision: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        config.load(ROOT / "experiments" / "smoke.yaml", [f"student.dtype={dtype}", f"trainer.precision={precision}"])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"),
+    [("float32", "32-true"), ("float32", "bf16-mixed"), ("float32", "16-mixed"), ("bfloat16", "32-true"),
+     ("bfloat16", "bf16-mixed"), ("float16", "16-mixed")],
+)  # fmt: skip
+def test_all_other_precisions_are_not(dtype: str, precision: str) -> None:
+    cfg = config.load(ROOT / "experiments" / "smoke.yaml", [f"student.dtype={dtype}", f"trainer.precision={precision}"])
+    assert (cfg.student.dtype, cfg.trainer.precision) == (dtype, precision)
