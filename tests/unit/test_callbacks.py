@@ -113,7 +113,8 @@ def test_the_guard_sees_a_change_that_is_the_same_in_every_element() -> None:
 
 
 def test_the_guard_sees_a_large_tensor_that_an_optimiser_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen_guard, "WHOLE", 8)
+    monkeypatch.setattr(frozen_guard, "BLOCK", 4)
+    monkeypatch.setattr(frozen_guard, "BLOCKS", 3)
     module, guard = Pair(), FrozenGuard()
     module.frozen = torch.nn.Linear(7, 9, dtype=torch.float16).requires_grad_(False)
     guard.on_train_start(None, module)
