@@ -7,6 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -244,12 +245,12 @@ class Pipeline:
     ) -> dict[str, list[str]]:
         """Texts by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
-        total, done = -(-len(asked) // size), filed.done()
+        total, done = -(-len(asked) // size), training.from_leader(filed.done)
         if len(done) < total:
             self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
             training.predict(writer, self.data, self.cfg.trainer, [filed])
         training.barrier()
-        return filed.texts()
+        return training.from_leader(filed.texts)
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
@@ -261,7 +262,7 @@ class Pipeline:
         before = self._student("spd")
         inputs = self._inputs(made_by, **own, before=before.key if before else None)
         folder = self.folder.stage("evaluate", inputs)
-        stored = folder.done
+        stored = training.from_leader(lambda: folder.done)
         self._once(folder, lambda: evaluate(self, made_by, before, folder))
         if not stored or training.in_wandb_sweep():  # a trial is told its metric also where the store has it
             self._tell_wandb(folder)
@@ -274,25 +275,30 @@ class Pipeline:
             training.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
-        """Do ``work`` unless its result is there; say which."""
+        """Do ``work`` unless its result is there, or another run makes it; say which."""
         training.barrier()
-        said = f"  {self.arm} seed {self.seed}: {folder.stage}"
-        if folder.done:
-            training.say(f"{said} [dim]in the store[/dim]")
-        else:
-            began = time.monotonic()
-            training.say(f"{said} ...")
-            if training.is_leader():
-                folder.begin()
-            facts = work()
-            if training.is_leader():
-                folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
-            counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
-            texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
-            computed = "".join(f", {n} {name}" for name, n in facts.get("computed", {}).items())
-            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
+        name = f"{self.arm} seed {self.seed}: {folder.stage}"
+        with ExitStack() as turn:
+            if training.from_leader(lambda: turn.enter_context(folder.turn(name, training.say_plainly))):
+                training.say(f"  {name} [dim]in the store[/dim]")
+            else:
+                self._make(folder, name, work)
         training.barrier()
         return folder
+
+    def _make(self, folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        began = time.monotonic()
+        training.say(f"  {name} ...")
+        if training.is_leader():
+            folder.begin()
+        facts = work()
+        training.barrier()  # finishing removes what another process may still read
+        if training.is_leader():
+            folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
+        counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
+        texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
+        computed = "".join(f", {n} {name}" for name, n in facts.get("computed", {}).items())
+        training.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
 
 
 def _template(name: str) -> dict[str, str]:
