@@ -63,12 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
     cfg = config.load(config.find(options.experiment), options.overrides)  # a mistake shows before the slow imports
     if processes.wanted(cfg.trainer):
-        outcome = processes.launch(["run", options.experiment, *options.overrides], cfg.trainer)
-        if outcome.trace:
-            print(outcome.trace, end="", file=sys.stderr)
-        elif outcome.status:
-            show_error(outcome.message)
-        return outcome.status
+        return show_outcome(processes.launch(["run", options.experiment, *options.overrides], cfg.trainer))
     from apo_lightning import run as runner
 
     runner.run(cfg, options.overrides)
@@ -176,6 +171,15 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
 def show_error(text: str) -> None:
     """``error: ...`` on standard error, in red where it is a terminal."""
     Console(stderr=True).print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_outcome(outcome: processes.Outcome) -> int:
+    """What several processes failed of, once. Returns their exit status."""
+    if outcome.trace:
+        print(outcome.trace, end="", file=sys.stderr)
+    elif outcome.status:
+        show_error(outcome.message)
+    return outcome.status
 
 
 def _command(commands: argparse._SubParsersAction, name: str, call: Callable, text: str) -> argparse.ArgumentParser:

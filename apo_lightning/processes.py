@@ -30,6 +30,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0
 """Seconds that processes have to end by themselves before they are killed."""
 PERIOD = 0.1
+READY = b"\n"
+"""What a process says first."""
 LONGEST = 8_000
 """Characters of an error's text, and of its traceback: both fit into a pipe, whose writer then need not wait."""
 
@@ -107,6 +109,7 @@ def member() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
+    os.write(int(os.environ[REPORT]), READY)
     threading.Thread(target=_follow, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
     try:
         yield
@@ -130,7 +133,8 @@ class Member:
             )  # a session of its own: Ctrl-C reaches the launcher alone, and all that it starts can be ended with it
         finally:
             os.close(theirs)
-        self.said, self.report = b"", {}
+        self.said: bytes = b""
+        self.report: dict[str, Any] = {}
 
     @property
     def alive(self) -> bool:
@@ -140,9 +144,14 @@ class Member:
         """Its error, once it has told all of it."""
         with suppress(BlockingIOError):
             self.said += os.read(self.pipe, 1 << 16)
-        if self.said.endswith(b"\n"):
+        if self.said.endswith(b"}\n"):
             self.report = json.loads(self.said)
         return self.report
+
+    def stop(self) -> None:
+        """As Ctrl-C would, once it is ready for that; before, it would only print where an import was."""
+        self.listen()
+        self.process.send_signal(signal.SIGINT if self.said else signal.SIGTERM)
 
 
 def _start(command: Sequence[str], count: int, nodes: int) -> list[Member]:
@@ -213,10 +222,10 @@ def _order(member_: Member) -> tuple[bool, float]:
 
 
 def _end(members: Sequence[Member]) -> None:
-    """Ask every process to end as Ctrl-C would, and kill what is left of it and of what it started."""
+    """Ask every process to end, and kill what is left of it and of what it started."""
     for each in members:
         if each.alive:
-            each.process.send_signal(signal.SIGINT)
+            each.stop()
     deadline = time.monotonic() + GRACE
     while any(each.alive for each in members) and time.monotonic() < deadline:
         time.sleep(PERIOD)
