@@ -28,12 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show_error(str(error))
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-            raise  # Lightning turns Ctrl-C into an exit; any other exit is not ours
-        if processes.is_member():
-            return 130
-        Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
-        return 128 + getattr(stop, "signum", signal.SIGINT)
+        signum = _signal_of(stop)
+        if not signum:
+            raise
+        if not processes.is_member():
+            Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
+        return 128 + signum
+
+
+def _signal_of(stop: BaseException) -> int:
+    """The signal behind an interrupt or an exit, 0 for an exit of another kind. Lightning turns both SIGINT and SIGTERM
+    into exits, of which the second would count as a success."""
+    if type(stop).__name__ == "SIGTERMException":
+        return signal.SIGTERM
+    cause = stop.__context__ if isinstance(stop, SystemExit) else stop
+    return getattr(cause, "signum", signal.SIGINT) if isinstance(cause, KeyboardInterrupt) else 0
 
 
 def parser() -> argparse.ArgumentParser:
