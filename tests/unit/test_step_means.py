@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ from tests.helpers import tiny
 TEXTS = ("No edema.", "Edema.", "Effusion: yes.")
 TEACHERS = (0, 1, 3, 2, 1, 2, 0, 1)
 """How many teachers each study has."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Two that spin beside a busy machine take minutes for what is half a second."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_means_are_weighted_by_hand() -> None:
