@@ -118,6 +118,8 @@ def member() -> Iterator[None]:
     except Exception as error:
         _report(error)
         raise SystemExit(1) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; an interrupted end prints a traceback
 
 
 class Member:
