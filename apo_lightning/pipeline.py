@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.findings import MEAN
+from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
@@ -275,30 +274,7 @@ class Pipeline:
             training.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
-        """Do ``work`` unless its result is there, or another run makes it; say which."""
-        training.barrier()
-        name = f"{self.arm} seed {self.seed}: {folder.stage}"
-        with ExitStack() as turn:
-            if training.from_leader(lambda: turn.enter_context(folder.turn(name, training.say_plainly))):
-                training.say(f"  {name} [dim]in the store[/dim]")
-            else:
-                self._make(folder, name, work)
-        training.barrier()
-        return folder
-
-    def _make(self, folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
-        began = time.monotonic()
-        training.say(f"  {name} ...")
-        if training.is_leader():
-            folder.begin()
-        facts = work()
-        training.barrier()  # finishing removes what another process may still read
-        if training.is_leader():
-            folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
-        counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
-        texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
-        computed = "".join(f", {n} {name}" for name, n in facts.get("computed", {}).items())
-        training.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
+        return once(folder, f"{self.arm} seed {self.seed}: {folder.stage}", work)
 
 
 def _template(name: str) -> dict[str, str]:

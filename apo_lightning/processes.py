@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from apo_lightning.errors import ApoError
+from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.settings import TrainerSettings
 
 LAUNCHER, REPORT = "APO_LAUNCHER_PID", "APO_REPORT_FD"
@@ -178,9 +179,12 @@ def _start(command: Sequence[str], count: int, nodes: int) -> list[Member]:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that a system gives to outgoing connections: the processes listen there only some seconds later."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError("No free port between 20000 and 32000. Name one in the environment: MASTER_PORT.")
 
 
 @contextmanager
@@ -224,7 +228,7 @@ def _order(member_: Member) -> tuple[bool, float]:
 
 
 def _end(members: Sequence[Member]) -> None:
-    """Ask every process to end, and kill what is left of it and of what it started."""
+    """Ask every process to end, and where one did not end well, kill what is left of it and of what it started."""
     for each in members:
         if each.alive:
             each.stop()
@@ -232,9 +236,11 @@ def _end(members: Sequence[Member]) -> None:
     while any(each.alive for each in members) and time.monotonic() < deadline:
         time.sleep(PERIOD)
     for each in members:
-        with suppress(ProcessLookupError, PermissionError):  # nobody of its session is left
-            os.killpg(each.process.pid, signal.SIGKILL)
-        each.process.wait()
+        if each.process.poll() != 0:
+            with suppress(ProcessLookupError, PermissionError):  # nobody of its session is left
+                os.killpg(each.process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):  # a driver may keep a dead process for a while
+                each.process.wait(GRACE)
         os.close(each.pipe)
 
 
