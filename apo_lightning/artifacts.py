@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from apo_lightning import locks
 from apo_lightning.errors import ArtifactError
 
 PACKAGES = ("torch", "lightning", "transformers", "peft", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
@@ -119,6 +121,20 @@ class StageFolder:
             )
         return True
 
+    @contextmanager
+    def turn(self, what: str, say: locks.Say) -> Iterator[bool]:
+        """Inside, True: the result is there. False: this process makes it, and any other that wants it waits.
+
+        Args:
+            what: names the stage in what is said while another process makes it.
+            say: takes one line of text.
+        """
+        if self.done:
+            yield True
+            return
+        with locks.held(self.path.with_name(f"{self.path.name}.lock"), what, say):
+            yield self.done  # by whom this one has waited for
+
     def begin(self) -> StageFolder:
         write_text(self.path / "config.yaml", yaml.safe_dump(json.loads(json.dumps(self.inputs, default=str))))
         return self
@@ -136,29 +152,63 @@ class StageFolder:
         return json.loads((self.path / "manifest.json").read_text())
 
 
+RUNNING = ".run-*.lock"
+"""In a run folder, one file a process that works in it."""
+
+
 class RunFolder:
     """``<runs_dir>/<experiment>``: links to the stage folders of every arm and seed, the table and the report."""
 
     def __init__(self, runs_dir: Path, name: str) -> None:
         self.path, self.store = runs_dir / name, runs_dir / "store"
 
-    def claim(self, config: Mapping[str, Any], dumped: str) -> None:
-        """Make the folder this configuration's.
+    def require(self, config: Mapping[str, Any]) -> None:
+        """See that the folder is free for this configuration. One that holds no results yet is: the run that made it
+        stopped at a check, or before anything was trained.
 
         Raises:
-            ArtifactError: it holds another one; the message names every setting that differs.
+            ArtifactError: it holds another one's results, or another one runs in it now; the message names every
+                setting that differs.
         """
         held = self.path / "config.yaml"
-        if held.exists():
-            before = yaml.safe_load(held.read_text()) or {}
-            changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in differences(before, config)]
-            if changed:
-                raise ArtifactError(
-                    f"{self.path} was made by another configuration: {'; '.join(changed[:8])}. "
-                    f"Keep both by adding name={config['name']}_2, or remove {self.path} "
-                    "(finished stages are kept in the store and are not trained again)."
-                )
-        write_text(held, dumped)
+        before = (yaml.safe_load(held.read_text()) or {}) if held.exists() else config
+        changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in differences(before, config)]
+        if not changed:
+            return
+        running = next((locks.owner(path) for path in sorted(self.path.glob(RUNNING)) if locks.alive(path)), None)
+        if running or self._has_results():
+            raise ArtifactError(
+                f"{self.path} was made by another configuration: {'; '.join(changed[:8])}. "
+                + (f"It is in use by {running}. " if running else "")
+                + f"Keep both by adding name={config['name']}_2, or remove {self.path} "
+                "(finished stages are kept in the store and are not trained again)."
+            )
+
+    @contextmanager
+    def claim(self, config: Mapping[str, Any], dumped: str, say: locks.Say) -> Iterator[None]:
+        """Make the folder this configuration's, and show others that a run works in it while it does.
+
+        Raises:
+            ArtifactError: see `require`.
+        """
+        own = self.path / RUNNING.replace("*", uuid.uuid4().hex[:8])
+        with ExitStack() as running:
+            with self.alone(say):
+                self.require(config)
+                write_text(self.path / "config.yaml", dumped)
+                running.enter_context(locks.held(own, str(self.path), say))
+            yield
+
+    @contextmanager
+    def alone(self, say: locks.Say) -> Iterator[None]:
+        """While no other run of this folder writes what they share: its configuration, its table, its report."""
+        with locks.held(self.path / ".lock", str(self.path), say):
+            yield
+
+    def _has_results(self) -> bool:
+        """Teachers' texts alone are none: they lie in the store, whatever asks for them next."""
+        stages = (path.name for path in self.path.glob("*/seed*/*") if not path.name.startswith("."))
+        return (self.path / "results.csv").exists() or any(name != "collect" for name in stages)
 
     def stage(self, stage: str, inputs: Mapping[str, Any]) -> StageFolder:
         return StageFolder(self.store, stage, inputs)

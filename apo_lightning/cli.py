@@ -5,29 +5,44 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from apo_lightning import __version__, data_cli
+from apo_lightning import __version__, data_cli, processes
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 130 after Ctrl-C."""
+    """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
+    that stopped it (130 after Ctrl-C)."""
     options = parser().parse_args(arguments)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
     try:
-        return options.call(options) or 0
+        with processes.member():
+            return options.call(options) or 0
     except ApoError as error:
         show_error(str(error))
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
-        if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
-            raise  # Lightning turns Ctrl-C into an exit; any other exit is not ours
-        Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
-        return 130
+        signum = _signal_of(stop)
+        if not signum:
+            raise
+        if not processes.is_member():
+            Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
+        return 128 + signum
+
+
+def _signal_of(stop: BaseException) -> int:
+    """The signal behind an interrupt or an exit, 0 for an exit of another kind. Lightning turns both SIGINT and SIGTERM
+    into exits, of which the second would count as a success."""
+    if type(stop).__name__ == "SIGTERMException":
+        return signal.SIGTERM
+    cause = stop.__context__ if isinstance(stop, SystemExit) else stop
+    return getattr(cause, "signum", signal.SIGINT) if isinstance(cause, KeyboardInterrupt) else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,14 +66,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def run(options: argparse.Namespace) -> None:
-    """``apo run EXPERIMENT [key=value ...]``."""
+def run(options: argparse.Namespace) -> int:
+    """``apo run EXPERIMENT [key=value ...]``, in as many processes as it asks for."""
     from apo_lightning import config
 
     cfg = config.load(config.find(options.experiment), options.overrides)  # a mistake shows before the slow imports
+    if processes.wanted(cfg.trainer):
+        return show_outcome(processes.launch(["run", options.experiment, *options.overrides], cfg.trainer))
     from apo_lightning import run as runner
 
     runner.run(cfg, options.overrides)
+    return 0
 
 
 def check(options: argparse.Namespace) -> int:
@@ -162,6 +180,15 @@ def yaml_files(paths: Sequence[Path]) -> list[Path]:
 def show_error(text: str) -> None:
     """``error: ...`` on standard error, in red where it is a terminal."""
     Console(stderr=True).print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_outcome(outcome: processes.Outcome) -> int:
+    """What several processes failed of, once. Returns their exit status."""
+    if outcome.trace:
+        print(outcome.trace, end="", file=sys.stderr)
+    elif outcome.status:
+        show_error(outcome.message)
+    return outcome.status
 
 
 def _command(commands: argparse._SubParsersAction, name: str, call: Callable, text: str) -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
     examples = []
     for study in studies:
         branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
-        if branches:
+        if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
             examples.append(Example(study, branches))
         else:
             counts["studies_without_teacher"] += 1

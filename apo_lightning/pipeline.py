@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.findings import MEAN
 from apo_lightning.models.network import Networks
+from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings, decoding
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
@@ -254,12 +254,12 @@ class Pipeline:
     ) -> dict[str, list[Answer]]:
         """Answers by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
-        total, done = -(-len(asked) // size), filed.done()
+        total, done = -(-len(asked) // size), training.from_leader(filed.done)
         if len(done) < total:
             self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
             training.predict(writer, self.data, self.cfg.trainer, [filed])
         training.barrier()
-        return filed.answers()
+        return training.from_leader(filed.answers)
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
@@ -271,7 +271,7 @@ class Pipeline:
         before = self._student("spd")
         inputs = self._inputs(made_by, **own, before=before.key if before else None)
         folder = self.folder.stage("evaluate", inputs)
-        stored = folder.done
+        stored = training.from_leader(lambda: folder.done)
         self._once(folder, lambda: evaluate(self, made_by, before, folder))
         if not stored or training.in_wandb_sweep():  # a trial is told its metric also where the store has it
             self._tell_wandb(folder)
@@ -284,25 +284,7 @@ class Pipeline:
             training.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
-        """Do ``work`` unless its result is there; say which."""
-        training.barrier()
-        said = f"  {self.arm} seed {self.seed}: {folder.stage}"
-        if folder.done:
-            training.say(f"{said} [dim]in the store[/dim]")
-        else:
-            began = time.monotonic()
-            training.say(f"{said} ...")
-            if training.is_leader():
-                folder.begin()
-            facts = work()
-            if training.is_leader():
-                folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
-            counted = {**facts.get("filtered", {}), **{f"cut {name}": n for name, n in facts.get("cut", {}).items()}}
-            texts = f" (texts: {', '.join(f'{n} {name}' for name, n in counted.items())})" if counted else ""
-            computed = "".join(f", {n} {name}" for name, n in facts.get("computed", {}).items())
-            training.say(f"{said} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
-        training.barrier()
-        return folder
+        return once(folder, f"{self.arm} seed {self.seed}: {folder.stage}", work)
 
 
 def _template(name: str) -> dict[str, str]:

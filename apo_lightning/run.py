@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.markup import escape
@@ -46,18 +47,24 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
     for own in arms.values():
         check(own)
-    if training.is_leader():
-        folder.claim(json.loads(json.dumps(config.to_dict(cfg))), config.dump(cfg))
+    training.connect(cfg.trainer)
+    settled = json.loads(json.dumps(config.to_dict(cfg)))
+    training.from_leader(lambda: folder.require(settled))
     training.say(f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds -> {folder.path}")
     data = _data(arms, folder)
     networks = Networks(keep=not training.takes_apart(cfg.trainer))
-    for seed in cfg.seeds:
-        for arm, own in arms.items():
-            last = Pipeline(own, arm, seed, data[arm], folder, networks)
-            last.run()
-    if training.is_leader():
-        _conclude(cfg, arms, data, folder, last)
-    training.barrier()
+    with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
+        training.from_leader(
+            lambda: claimed.enter_context(folder.claim(settled, config.dump(cfg), training.say_plainly))
+        )
+        for seed in cfg.seeds:
+            for arm, own in arms.items():
+                last = Pipeline(own, arm, seed, data[arm], folder, networks)
+                last.run()
+        if training.is_leader():
+            with folder.alone(training.say_plainly):
+                _conclude(cfg, arms, data, folder, last)
+        training.barrier()
     return folder.path
 
 

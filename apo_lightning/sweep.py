@@ -15,7 +15,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from apo_lightning import config
+from apo_lightning import config, processes
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.overrides import label, read_file
 from apo_lightning.settings import ExperimentSettings
@@ -26,12 +26,13 @@ ARGUMENTS = "${args_no_hyphens}"
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the grid: its place (from 1), its parameters, and its checked experiment."""
+    """One point of the grid: its place (from 1), its parameters, its file, and its checked experiment."""
 
     number: int
     parameters: dict[str, Any]
     overrides: tuple[str, ...]
     cfg: ExperimentSettings
+    experiment: Path
 
 
 def sweep(path: Path, overrides: Sequence[str] = ()) -> pd.DataFrame:
@@ -75,7 +76,7 @@ def points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
             cfg = config.load(experiment, words)
             name = name or f"{cfg.name}-{path.stem}"
             words = [*words, f"name={name}/{number}"]
-            found.append(Point(number, values, tuple(words), config.load(experiment, words)))
+            found.append(Point(number, values, tuple(words), config.load(experiment, words), experiment))
         except ConfigError as error:
             problems.append(f"Point {number} of {label(path)}, {_said(values)}: {error}")
     if problems:
@@ -128,20 +129,30 @@ def _values(key: str, parameter: Any, where: str) -> list[Any]:
 
 
 def _run(point: Point, total: int, folder: Path) -> list[dict[str, Any]]:
-    from apo_lightning import run
-
     Console().rule(f"point {point.number} of {total}: {_said(point.parameters)}")
     row = {"point": point.number, **{key: _cell(value) for key, value in point.parameters.items()}}
     trace = folder / f"point{point.number}.txt"
     trace.unlink(missing_ok=True)
     try:
-        run.run(point.cfg, point.overrides)
+        _train(point)
         return [row | found | {"error": ""} for found in results(Path(point.cfg.runs_dir) / point.cfg.name)]
     except Exception as error:  # the other points must go on, whatever it was
         trace.write_text(traceback.format_exc(), "utf-8")
         Console(stderr=True).print(f"point {point.number} failed: {error}", style="red", markup=False)
         nothing = dict.fromkeys(METRICS, math.nan)
         return [row | {"arm": "", "label": ""} | nothing | {"error": f"{type(error).__name__}: {error}"}]
+
+
+def _train(point: Point) -> None:
+    """Here, or in processes of its own where it asks for several: none of those walks the grid."""
+    if processes.wanted(point.cfg.trainer):
+        outcome = processes.launch(["run", str(point.experiment), *point.overrides], point.cfg.trainer)
+        if outcome.status:
+            raise ApoError(outcome.message) from (RuntimeError(outcome.trace) if outcome.trace else None)
+        return
+    from apo_lightning import run
+
+    run.run(point.cfg, point.overrides)
 
 
 def results(run_folder: Path) -> list[dict[str, Any]]:

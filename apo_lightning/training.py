@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import wandb
@@ -15,15 +16,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor, nn
 from torch import distributed as dist
 from transformers.utils import logging as transformers_logging
 
+from apo_lightning import processes
+from apo_lightning.errors import ConfigError
 from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
 from data_modules.base import CXRDataModule
 
+T = TypeVar("T")
 console = Console(highlight=False)
 
 
@@ -32,10 +38,51 @@ def is_leader() -> bool:
     return rank_zero_only.rank == 0
 
 
+def connect(settings: TrainerSettings) -> None:
+    """Join the other processes of this run, if there are any, before the first of them does anything that the others
+    build on. Lightning would join them when the first Trainer starts, with the leader stages ahead.
+
+    Raises:
+        ConfigError: several devices are asked for, and this is the only process.
+    """
+    if settings.devices * settings.nodes == 1 or _joined():
+        return
+    own = trainer(settings, fit=False, callbacks=[]).strategy
+    if isinstance(own.launcher, _MultiProcessingLauncher):
+        return  # it forks inside of fit and predict; outside of them there is one process
+    if not own.cluster_environment.creates_processes_externally:
+        raise ConfigError(
+            f"trainer.devices={settings.devices} and trainer.nodes={settings.nodes} need several processes, and this "
+            "is the only one. Start it with 'apo run', torchrun or srun."
+        )
+    own.setup_environment()
+    _beside.append(dist.new_group(backend="gloo", timeout=PATIENCE))
+
+
+PATIENCE = timedelta(days=30)
+"""What processes wait for the leader, at most: it may be waiting for another run. One that dies is noticed at once."""
+_beside: list[Any] = []
+"""The group in which processes wait for and hear from their leader, on the CPU, beside the one they train in."""
+
+
 def barrier() -> None:
     """Wait for every process of this run, if there is more than one."""
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+    if _joined():
+        dist.barrier(group=_beside[0] if _beside else None)
+
+
+def from_leader(ask: Callable[[], T]) -> T:
+    """What ``ask`` returns in the leader, in every process. The others do not call it: so none reads a file while the
+    leader writes or removes it, and none decides otherwise than the leader."""
+    if not _joined():
+        return ask()
+    answer = [ask() if is_leader() else None]
+    dist.broadcast_object_list(answer, src=0, group=_beside[0] if _beside else None)
+    return answer[0]
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def quiet() -> None:
@@ -105,12 +152,15 @@ def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callbac
             **options: Any) -> Trainer:  # fmt: skip
     """A Trainer with this project's habits; the data module owns the order of the data."""
     bar = [RichProgressBar(leave=False)] if console.is_terminal and is_leader() else []
-    return Trainer(
+    made = Trainer(
         accelerator=settings.accelerator, devices=settings.devices, num_nodes=settings.nodes,
         strategy=strategy(settings, fit=fit), precision=settings.precision, logger=list(loggers) or False,
         callbacks=[*callbacks, *bar], log_every_n_steps=settings.log_every, enable_progress_bar=bool(bar),
         enable_model_summary=False, use_distributed_sampler=False, **options,
     )  # fmt: skip
+    if processes.is_member():  # on SIGTERM Lightning's handler enters a collective, in whatever the others are doing
+        made._signal_connector.register_signal_handlers = lambda: None
+    return made
 
 
 def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, plan: FitSettings, folder: Path,
@@ -120,7 +170,7 @@ def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, 
         dirpath=folder / "checkpoints", filename="{step}", every_n_train_steps=plan.checkpoint_every, monitor="step",
         mode="max", save_top_k=2, save_on_train_epoch_end=False,
     )  # fmt: skip
-    found = newest_checkpoint(folder / "checkpoints")
+    found = from_leader(lambda: newest_checkpoint(folder / "checkpoints"))
     run = trainer(
         settings, fit=True, callbacks=[*callbacks, checkpoints], loggers=loggers, max_steps=plan.steps, max_epochs=-1,
         accumulate_grad_batches=plan.accumulate, gradient_clip_val=plan.optim.grad_clip,
@@ -174,3 +224,8 @@ def say(text: str) -> None:
     """One line to the terminal, from the leader only."""
     if is_leader():
         console.print(text)
+
+
+def say_plainly(text: str) -> None:
+    """`say` for text from elsewhere, in which a bracket is a bracket."""
+    say(f"  {escape(text)}")

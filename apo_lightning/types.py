@@ -217,11 +217,16 @@ class Scores:
 
 @dataclass
 class LossOutput:
-    """What a loss returns: the scalar to minimise, its value for each study ``[B]``, and detached scalars to log."""
+    """What a loss returns: the scalar to minimise, its value for each study ``[B]``, and detached scalars to log.
+
+    ``counts`` says over how many studies ``loss`` and each metric are means, where these are not all studies of the
+    batch; what is logged of a step that is spread over micro-batches and processes is weighted by it.
+    """
 
     loss: Tensor
     per_study: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, Tensor] = field(default_factory=dict)
 
 
 def detached(**values: Tensor) -> dict[str, Tensor]:

@@ -195,4 +195,6 @@ class PreferenceLoss:
         metrics["logp_chosen"] = masked_mean(seen.logps[:, 0], seen.preferred)
         metrics["nll"] = masked_mean(chosen_nll, seen.preferred)
         metrics["preference"] = masked_mean(preference, seen.preferred)
-        return LossOutput(masked_mean(per_study, seen.preferred), per_study, detached(**metrics))
+        counts = dict.fromkeys(metrics, compared.sum())
+        counts |= dict.fromkeys(("loss", "logp_chosen", "nll", "preference"), seen.preferred.sum())
+        return LossOutput(masked_mean(per_study, seen.preferred), per_study, detached(**metrics), counts)

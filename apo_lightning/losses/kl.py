@@ -59,4 +59,5 @@ class KlLoss:
         per_study = scale * (share * (per_token if self.reduction == "token_mean" else sums)).sum(-1)
         studies = (share > 0).any(-1)
         seen = masked_mean((share * per_token).sum(-1), studies)
-        return LossOutput(masked_mean(per_study, studies), per_study, detached(divergence=seen))
+        counts = dict.fromkeys(("loss", "divergence"), studies.sum())
+        return LossOutput(masked_mean(per_study, studies), per_study, detached(divergence=seen), counts)

@@ -37,4 +37,5 @@ class Sft:
         per_study = nll(logps, chosen_lengths, self.reduction)
         per_token = nll(logps, chosen_lengths, "token_mean")
         metrics = detached(nll=masked_mean(per_token, chosen_present), logp_chosen=masked_mean(logps, chosen_present))
-        return LossOutput(masked_mean(per_study, chosen_present), per_study, metrics)
+        counts = dict.fromkeys(("loss", *metrics), chosen_present.sum())
+        return LossOutput(masked_mean(per_study, chosen_present), per_study, metrics, counts)

@@ -45,4 +45,5 @@ class SpdNll:
         per_token = (share * nll(logps, lengths, "token_mean")).sum(-1)
         studies = counted.any(-1)
         metrics = detached(nll=masked_mean(per_token, studies), logp=masked_mean((share * logps).sum(-1), studies))
-        return LossOutput(masked_mean(per_study, studies), per_study, metrics)
+        counts = dict.fromkeys(("loss", *metrics), studies.sum())
+        return LossOutput(masked_mean(per_study, studies), per_study, metrics, counts)

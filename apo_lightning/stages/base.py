@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from apo_lightning.losses.base import bind
 from apo_lightning.settings import OptimSettings
+from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.student import Student
 from apo_lightning.types import BranchBatch, LossOutput, Scores
 
@@ -63,6 +64,7 @@ class Stage(LightningModule):
         self.wanted = bind(loss, self.provides, self.name)
         self.strict_loading = False  # checkpoints hold trained parameters only
         self.generator = torch.Generator()
+        self.means = StepMeans()
 
     def on_fit_start(self) -> None:
         """Lightning keeps each submodule's mode and `from_pretrained` returns eval: dropout would be off."""
@@ -94,10 +96,15 @@ class Stage(LightningModule):
         return torch.autograd.grad(loss, logps, allow_unused=True)[0]
 
     def finish(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
-        """Log a loss and hand callbacks what they may look at."""
-        values = {f"train/{key}": value for key, value in {"loss": output.loss.detach(), **output.metrics}.items()}
-        self.log_dict(values, batch_size=len(batch), sync_dist=self.trainer.world_size > 1)
+        """Note a loss for the log of its step, and hand callbacks what they may look at."""
+        values = {"loss": output.loss.detach(), **output.metrics}
+        counts = {f"train/{key}": output.counts.get(key, len(batch)) for key in values}
+        self.means.add({f"train/{key}": value for key, value in values.items()}, counts)
         return {"loss": output.loss, "per_study": output.per_study.detach(), **extra}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log what one batch of all the step's studies in one process would have logged."""
+        self.log_dict(self.means.take(self.trainer.world_size), batch_size=1)
 
     def configure_model(self) -> None:
         """Shard the student over processes where the strategy asks for it (FSDP2)."""

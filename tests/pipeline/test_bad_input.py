@@ -61,6 +61,7 @@ def test_a_teacher_without_trajectories(tmp_path: Path, words: list[str], capsys
 def test_a_run_folder_of_another_configuration(words: list[str], capsys: pytest.CaptureFixture) -> None:
     Path("runs/smoke").mkdir(parents=True)
     Path("runs/smoke/config.yaml").write_text("name: smoke\nstages: {apo: {loss: {beta: 7.0}}}\n")
+    Path("runs/smoke/results.csv").touch()
     text = said(capsys, *words)
     assert "runs/smoke was made by another configuration" in text and "name=smoke_2" in text
 

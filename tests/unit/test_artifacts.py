@@ -30,17 +30,6 @@ def test_a_stage_folder_of_other_inputs_is_refused(tmp_path: Path) -> None:
         _ = other.done
 
 
-def test_a_run_folder_of_another_configuration_is_refused_by_key(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path, "x")
-    run.claim(
-        {"name": "x", "seeds": [0], "stages": {"apo": {"lr": 1.0}}}, "name: x\nseeds: [0]\nstages: {apo: {lr: 1.0}}\n"
-    )
-    run.claim({"name": "x", "seeds": [0, 1], "stages": {"apo": {"lr": 1.0}}}, "name: x\n")  # more seeds are welcome
-    RunFolder(tmp_path, "y").claim({"name": "y", "a": 1}, "name: y\na: 1\n")
-    with pytest.raises(ArtifactError, match=r"a was 1, is 2.*name=y_2"):
-        RunFolder(tmp_path, "y").claim({"name": "y", "a": 2}, "")
-
-
 def test_links_are_relative_and_replaced(tmp_path: Path) -> None:
     run = RunFolder(tmp_path, "x")
     for lr in (1.0, 2.0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -90,8 +91,15 @@ def test_log_probs_are_averaged_a_teacher() -> None:
     module = SimpleNamespace(log_dict=lambda values, batch_size: logged.update(values))
     batch = _Sized([["preferred", "a", "b"], ["preferred", "a"]])
     outputs = {"policy_logps": torch.tensor([[-1.0, -2.0, -6.0], [-1.0, -4.0, 0.0]])}
-    PreferenceMonitor().on_train_batch_end(None, module, outputs, batch, 0)
+    monitor, run = PreferenceMonitor(), SimpleNamespace(global_step=1, world_size=1)
+    monitor.on_train_batch_end(run, module, outputs, batch, 0)
     assert logged == {"train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
+    again = PreferenceMonitor()
+    again.load_state_dict(monitor.state_dict())
+    run.global_step = 2
+    again.on_train_batch_end(run, module, {"policy_logps": torch.tensor([[-1.0, -8.0]])}, _Sized([["p", "a"]]), 1)
+    assert logged["train/logp_rejected/a"] == -8.0
+    assert math.isnan(logged["train/logp_rejected/b"])  # as in a run that was not interrupted
 
 
 class _Sized:

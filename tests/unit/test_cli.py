@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from fakes import EXPERIMENT, fake_registries, write_experiment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from apo_lightning import processes
 from apo_lightning.cli import main
 
 
@@ -69,6 +71,32 @@ def test_ctrl_c_says_how_to_go_on(calls: list, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
     assert main(["run", "small"]) == 130
     assert "The same command continues" in capsys.readouterr().err
+
+
+def test_sigterm_in_training_is_no_success(
+    calls: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Lightning makes a SystemExit without a status of it."""
+
+    def stop(cfg, overrides):
+        raise SIGTERMException
+
+    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
+    assert main(["run", "small"]) == 143
+    assert "The same command continues" in capsys.readouterr().err
+
+
+def test_several_processes_are_started_with_the_same_words(calls: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def launch(words, settings):
+        seen.append((words, settings.devices))
+        return processes.Outcome(1, "process 2 of 2 ended")
+
+    monkeypatch.setattr(processes, "launch", launch)
+    assert main(["run", "small", "trainer.devices=2", "seeds=[1]"]) == 1
+    assert seen == [(["run", "small", "trainer.devices=2", "seeds=[1]"], 2)]
+    assert calls == []
 
 
 def test_other_errors_keep_their_traceback(calls: list, monkeypatch: pytest.MonkeyPatch) -> None:

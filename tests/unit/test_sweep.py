@@ -13,7 +13,7 @@ import yaml
 from conftest import ROOT
 from fakes import fake_registries, write_experiment
 
-from apo_lightning import sweep
+from apo_lightning import processes, sweep
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.overrides import read_words
 
@@ -146,6 +146,22 @@ class TestSweep:
         monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.sweep(sweep_file())
+
+    def test_a_point_with_several_processes_gets_its_own(self, ran: list, monkeypatch: pytest.MonkeyPatch) -> None:
+        """If they walked the grid, one that failed alone would leave the others waiting."""
+        seen = []
+
+        def launch(words, settings):
+            seen.append(words)
+            return processes.Outcome(1, "ValueError: torn", "Traceback: torn")
+
+        monkeypatch.setattr(processes, "launch", launch)
+        with pytest.raises(ApoError, match="2 of 2 points failed"):
+            sweep.sweep(sweep_file(), ["trainer.devices=2"])
+        assert ran == [] and len(seen) == 2
+        assert seen[1][:2] == ["run", "experiments/small.yaml"]
+        assert {"stages.apo.loss.beta=1.0", "trainer.devices=2", "name=small-beta/2"} <= set(seen[1])
+        assert "Traceback: torn" in Path("runs/sweeps/beta/point2.txt").read_text()
 
     def test_two_parameters_and_words(self, ran: list) -> None:
         parameters = BETAS | {"wandb.project": {"values": ["p", "q"]}}

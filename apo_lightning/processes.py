@@ -1,0 +1,261 @@
+"""The processes of one run on this machine: started together, watched, and ended together.
+
+``torchrun`` does the same for a command that is started under it. A run that names several devices and was started by
+hand comes here: the launcher is no rank, so it sits in no collective and answers a signal at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from apo_lightning.errors import ApoError, ConfigError
+from apo_lightning.settings import TrainerSettings
+
+LAUNCHER, REPORT = "APO_LAUNCHER_PID", "APO_REPORT_FD"
+STARTED = ("LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
+"""Set by torchrun, mpirun and jsrun, and here, in each of several processes."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 5.0
+"""Seconds that processes have to end by themselves before they are killed."""
+PERIOD = 0.1
+READY = b"\n"
+"""What a process says first."""
+LONGEST = 8_000
+"""Characters of an error's text, and of its traceback: both fit into a pipe, whose writer then need not wait."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run; ``signum`` is its number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the processes of a run ended: exit status, and for a failure what its first cause was.
+
+    Attributes:
+        status: 0 where all ended well, 2 after an error the user can mend, 1 after any other.
+        message: one sentence.
+        trace: traceback of an error that nobody foresaw, else "".
+    """
+
+    status: int = 0
+    message: str = ""
+    trace: str = ""
+
+
+def wanted(settings: TrainerSettings) -> bool:
+    """True where this command must start the processes: several are asked for, and nobody has started them yet."""
+    count = settings.devices * settings.nodes
+    by_slurm = int(os.environ.get("SLURM_NTASKS", 1)) == count
+    inside = any(word in settings.strategy for word in ("spawn", "fork", "notebook"))  # Lightning makes those itself
+    return count > 1 and not (by_slurm or inside or any(name in os.environ for name in STARTED))
+
+
+def is_member() -> bool:
+    """True in a process that `launch` started: the launcher speaks for it."""
+    return REPORT in os.environ
+
+
+def launch(words: Sequence[str], settings: TrainerSettings) -> Outcome:
+    """Run ``python -m apo_lightning`` with ``words`` once a device of this machine, until all have ended.
+
+    Raises:
+        Stopped: SIGINT, SIGTERM or SIGHUP; all processes have ended.
+    """
+    return watch([sys.executable, "-m", "apo_lightning", *words], settings.devices, settings.nodes)
+
+
+def watch(command: Sequence[str], count: int, nodes: int = 1) -> Outcome:
+    """Run ``command`` in ``count`` processes. One that fails or is killed ends the others. See `launch`."""
+    signals: list[int] = []
+    with _caught(signals):
+        members = _start(command, count, nodes)
+        try:
+            while not signals and not any(map(_failed, members)) and any(m.alive for m in members):
+                time.sleep(PERIOD)
+            outcome = _outcome(members)
+        finally:
+            _end(members)
+    if signals:
+        raise Stopped(signals[0])
+    return outcome
+
+
+@contextmanager
+def member() -> Iterator[None]:
+    """Around all that a process does. Where `launch` started it, an error is handed to the launcher, which says the
+    first one once, and the process ends when its launcher is gone. Elsewhere nothing is done.
+
+    Raises:
+        SystemExit: in a process of a launcher, instead of any error.
+    """
+    if not is_member():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
+    os.write(int(os.environ[REPORT]), READY)
+    threading.Thread(target=_follow, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None
+    except Exception as error:
+        _report(error)
+        raise SystemExit(1) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; an interrupted end prints a traceback
+
+
+class Member:
+    """One process of a run, with the pipe through which it tells of its error."""
+
+    def __init__(self, command: Sequence[str], place: str, environment: dict[str, str]) -> None:
+        self.place, (self.pipe, theirs) = place, os.pipe()
+        os.set_blocking(self.pipe, False)
+        own = {LAUNCHER: str(os.getpid()), REPORT: str(theirs)}
+        try:
+            self.process = subprocess.Popen(
+                command, env=os.environ | environment | own, pass_fds=(theirs,), start_new_session=True
+            )  # a session of its own: Ctrl-C reaches the launcher alone, and all that it starts can be ended with it
+        finally:
+            os.close(theirs)
+        self.said: bytes = b""
+        self.report: dict[str, Any] = {}
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def listen(self) -> dict[str, Any]:
+        """Its error, once it has told all of it."""
+        with suppress(BlockingIOError):
+            self.said += os.read(self.pipe, 1 << 16)
+        if self.said.endswith(b"}\n"):
+            self.report = json.loads(self.said)
+        return self.report
+
+    def stop(self) -> None:
+        """As Ctrl-C would, once it is ready for that; before, it would only print where an import was."""
+        self.listen()
+        self.process.send_signal(signal.SIGINT if self.said else signal.SIGTERM)
+
+
+def _start(command: Sequence[str], count: int, nodes: int) -> list[Member]:
+    """Under the names that Lightning, torch and torchrun agree on. Several nodes need MASTER_ADDR and MASTER_PORT, the
+    same on all, and NODE_RANK."""
+    node = int(os.environ.get("NODE_RANK", 0))
+    shared = {
+        "NODE_RANK": str(node), "WORLD_SIZE": str(count * nodes),
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(_free_port()),
+    }  # fmt: skip
+    members: list[Member] = []
+    try:
+        for local in range(count):
+            rank = node * count + local
+            own = {"LOCAL_RANK": str(local), "RANK": str(rank)}
+            members.append(Member(command, f"process {rank + 1} of {count * nodes}", shared | own))
+    except BaseException:
+        _end(members)
+        raise
+    return members
+
+
+def _free_port() -> int:
+    """Below those that a system gives to outgoing connections: the processes listen there only some seconds later."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ConfigError("No free port between 20000 and 32000. Name one in the environment: MASTER_PORT.")
+
+
+@contextmanager
+def _caught(signals: list[int]) -> Iterator[None]:
+    """Note signals instead of dying of them; those that are ignored (nohup) stay ignored."""
+    before = {s: signal.getsignal(s) for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
+    for signum in before:
+        signal.signal(signum, lambda number, _: signals.append(number))
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _failed(member_: Member) -> bool:
+    return bool(member_.listen()) or (member_.process.poll() or 0) != 0
+
+
+def _outcome(members: Sequence[Member]) -> Outcome:
+    """The first cause: who was killed comes before who told of an error, the earliest first, since the others fail
+    for want of it."""
+    failed = sorted(filter(_failed, members), key=_order)
+    if not failed:
+        return Outcome()
+    first, report = failed[0], failed[0].report
+    if report:
+        return Outcome(report["status"], report["message"], report["trace"])
+    code = first.process.returncode
+    who = f"{first.place} (pid {first.process.pid})"
+    if code >= 0:
+        return Outcome(1, f"{who} ended with status {code} and said nothing.")
+    killed = signal.Signals(-code).name
+    hint = " A system that runs out of memory does that; its log says so." if killed == "SIGKILL" else ""
+    return Outcome(1, f"{who} was ended by {killed}.{hint} The same command continues where it stopped.")
+
+
+def _order(member_: Member) -> tuple[bool, float]:
+    killed = (member_.process.poll() or 0) < 0 and not member_.report
+    return not killed, member_.report.get("time", float("inf"))
+
+
+def _end(members: Sequence[Member]) -> None:
+    """Ask every process to end, and where one did not end well, kill what is left of it and of what it started."""
+    for each in members:
+        if each.alive:
+            each.stop()
+    deadline = time.monotonic() + GRACE
+    while any(each.alive for each in members) and time.monotonic() < deadline:
+        time.sleep(PERIOD)
+    for each in members:
+        if each.process.poll() != 0:
+            with suppress(ProcessLookupError, PermissionError):  # nobody of its session is left
+                os.killpg(each.process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):  # a driver may keep a dead process for a while
+                each.process.wait(GRACE)
+        os.close(each.pipe)
+
+
+def _report(error: Exception) -> None:
+    foreseen = isinstance(error, ApoError)
+    row = {
+        "time": time.time(), "status": 2 if foreseen else 1,
+        "message": (str(error) if foreseen else f"{type(error).__name__}: {error}")[:LONGEST],
+        "trace": "" if foreseen else "".join(traceback.format_exception(error))[-LONGEST:],
+    }  # fmt: skip
+    os.write(int(os.environ[REPORT]), (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+
+
+def _follow(launcher: int) -> None:
+    """End with the launcher: killed, it can tell nobody."""
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.killpg(os.getpgid(0), signal.SIGKILL)

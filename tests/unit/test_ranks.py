@@ -1,0 +1,114 @@
+"""Two processes of one run: neither reads what the other still writes or already removes, whichever is late."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from lightning.pytorch.utilities import rank_zero_only
+from torch import distributed as dist
+
+from apo_lightning import training
+from apo_lightning.artifacts import StageFolder
+from apo_lightning.errors import ConfigError
+from apo_lightning.pipeline import Pipeline
+from apo_lightning.settings import TrainerSettings
+from apo_lightning.stages.self_distill import Written
+from callbacks.trajectory_writer import TrajectoryWriter
+
+LATE = 0.5
+
+
+def both(work: Callable[[int], Any], folder: Path) -> list[Any]:
+    """What ``work`` returns in process 0 and in process 1 of one group."""
+    context = multiprocessing.get_context("fork")  # without importing everything again
+    answers = context.Queue()
+
+    def one(rank: int) -> None:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+        rank_zero_only.rank = rank
+        try:
+            answers.put((rank, work(rank)))
+        except BaseException as error:
+            answers.put((rank, repr(error)))
+
+    members = [context.Process(target=one, args=(rank,), daemon=True) for rank in (0, 1)]
+    for process in members:
+        process.start()
+    found = dict(answers.get(timeout=60) for _ in members)
+    for process in members:
+        process.join(timeout=60)
+    return [found[0], found[1]]
+
+
+def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("done", "texts"):
+        plain = getattr(TrajectoryWriter, name)
+        monkeypatch.setattr(TrajectoryWriter, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_answers_are_read_before_the_leader_removes_them(
+    tmp_path: Path, late: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process writes the answers of its studies, and needs those of all."""
+
+    def predict(writer: Any, data: Any, settings: Any, callbacks: list[TrajectoryWriter]) -> None:
+        rank = dist.get_rank()
+        callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[f"text {rank}"]]), None, 0)
+
+    monkeypatch.setattr(training, "predict", predict)
+    folder = StageFolder(tmp_path, "evaluate", {})
+
+    def work(rank: int) -> dict[str, list[str]]:
+        if rank == late:
+            slow_reader(monkeypatch)
+        pipeline = Pipeline.__new__(Pipeline)
+        pipeline.arm, pipeline.seed, pipeline.cfg = "arm", 0, SimpleNamespace(trainer=None)
+        pipeline.data = SimpleNamespace(connect=lambda **_: None)
+        texts: dict[str, list[str]] = {}
+
+        def ask() -> dict[str, Any]:
+            texts.update(pipeline.answers(None, [None, None], None, 1, folder))
+            return {}
+
+        pipeline._once(folder, ask)
+        return texts
+
+    assert both(work, tmp_path) == [{"s0": ["text 0"], "s1": ["text 1"]}] * 2
+    assert folder.done and not (folder.path / "parts").exists()
+
+
+def test_all_do_what_the_leader_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that looks late finds a stage that the leader has made meanwhile."""
+    folder, plain = StageFolder(tmp_path, "spd", {}), StageFolder.done.fget
+
+    def work(rank: int) -> list[str]:
+        if rank == 1:
+            monkeypatch.setattr(StageFolder, "done", property(lambda self: (time.sleep(LATE), plain(self))[1]))
+        pipeline = Pipeline.__new__(Pipeline)
+        pipeline.arm, pipeline.seed = "arm", 0
+        made: list[str] = []
+        pipeline._once(folder, lambda: made.append("made") or {})
+        return made
+
+    assert both(work, tmp_path) == [["made"], ["made"]]
+
+
+def test_only_the_leader_is_asked(tmp_path: Path) -> None:
+    def work(rank: int) -> str:
+        return training.from_leader(lambda: f"from {rank}")
+
+    assert both(work, tmp_path) == ["from 0", "from 0"]
+    assert training.from_leader(lambda: "alone") == "alone"
+
+
+def test_several_devices_in_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2 .* need several processes.*apo run"):
+        training.connect(TrainerSettings(devices=2, accelerator="cpu", strategy="ddp"))
