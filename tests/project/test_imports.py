@@ -11,12 +11,13 @@ import pytest
 from conftest import ROOT
 
 LEVELS = (
-    ("types", "errors", "registry", "settings"),
+    ("types", "errors", "registry", "settings", "files", "jsonlines", "characters", "disk", "inventory"),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
         "processor",
         "student",
+        "saved_students",
         "scoring",
         "stores",
         "losses",
@@ -27,7 +28,7 @@ LEVELS = (
         "sizes",
     ),
     ("stages", "data_modules", "callbacks", "drift"),
-    ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
+    ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training", "checkpoints"),
     ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
