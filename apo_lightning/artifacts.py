@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -24,6 +25,8 @@ from apo_lightning.files import TEMPORARY, removal, remove, replacing, write_tex
 from apo_lightning.jsonlines import again, plain
 from apo_lightning.jsonlines import read as read_jsonl
 from apo_lightning.jsonlines import write as write_jsonl
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "RunFolder", "StageFolder", "differences", "digest", "file_digest", "provenance", "read_json", "read_jsonl",
@@ -120,17 +123,16 @@ class StageFolder:
     def begin(self) -> StageFolder:
         """Make the folder ready for its stage: no half-written files, and nothing else where it keeps its parts.
 
-        Returns:
-            this folder; ``removed`` names what was in the way.
-
         Raises:
             ArtifactError: something that is no folder has the folder's name.
         """
         if os.path.lexists(self.path) and not self.path.is_dir():
             raise ArtifactError(f"{self.path} is no folder. Remove it and run again: {removal(self.path)}")
-        ours = [self.path / name for name in (*PRUNABLE, "config.yaml")]
-        self.removed = [path for path in ours if os.path.lexists(path) and path.is_dir() != (path.name in PRUNABLE)]
-        for path in (*self.removed, *self.path.glob(TEMPORARY)):
+        ours = [self.path / name for name in (*PRUNABLE, "config.yaml", "metrics.jsonl")]
+        wrong = [path for path in ours if os.path.lexists(path) and path.is_dir() != (path.name in PRUNABLE)]
+        for path in wrong:
+            log.warning("%s is %s: it is made anew.", path, "a folder" if path.is_dir() else "no folder")
+        for path in (*wrong, *self.path.glob(TEMPORARY)):
             remove(path)
         write_text(self.path / "config.yaml", yaml.safe_dump(json.loads(json.dumps(self.inputs, default=str))))
         return self
@@ -193,8 +195,8 @@ class RunFolder:
         place = self.path / arm / f"seed{seed}" / folder.stage
         if os.path.lexists(place) and not place.is_symlink():
             raise ArtifactError(
-                f"{place} is in the way of a link to {folder.path}: a copy of the run folder, perhaps. What is stored is "
-                f"kept. Rename it, or remove it and run again: {removal(place)}"
+                f"{place} is in the way of a link to {folder.path}: a copy of the run folder, perhaps. What is "
+                f"stored is kept. Rename it, or remove it and run again: {removal(place)}"
             )
         with replacing(place) as scratch:
             scratch.symlink_to(os.path.relpath(folder.path, place.parent), target_is_directory=True)

@@ -1,4 +1,4 @@
-"""What the operating system refuses, as one sentence: a full disk, a place that may not be written, a wrong kind of file.
+"""What the operating system refuses, as one sentence: a full disk, no permission, a folder where a file should be.
 
 Asked in one place, where a command ends. Those who write only see to it that nothing half-written stays (`files`).
 """

@@ -29,8 +29,8 @@ def check(folder: Path, listed: Mapping[str, Mapping[str, Any]]) -> None:
     for name, facts in listed.items():
         if what := _difference(folder / name, facts):
             raise ArtifactError(
-                f"{folder / name} {what}, so nothing is read from this stage. Restore the file, or remove the stage and "
-                f"run again, which makes it anew: {removal(folder)}"
+                f"{folder / name} {what}, so nothing is read from this stage. Restore the file, or remove the stage "
+                f"and run again, which makes it anew: {removal(folder)}"
             )
 
 

@@ -1,8 +1,8 @@
 """JSON lines: the one reader and the one writer of the project.
 
 A line ends with ``\\n`` (or ``\\r\\n``) and with nothing else: U+2028, U+2029, U+0085, form feeds and the like are
-characters of a text. UTF-8, with or without a byte-order mark; blank lines are skipped; no object names a key twice. What
-is written is readable as it stands, with those characters escaped for tools that split lines at them, and NaN and
+characters of a text. UTF-8, with or without a byte-order mark; blank lines are skipped; no object names a key twice.
+What is written is readable as it stands, with those characters escaped for tools that split lines at them, and NaN and
 infinities, which JSON does not know, are null.
 """
 

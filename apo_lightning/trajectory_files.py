@@ -10,8 +10,8 @@ A line an image with all its trajectories, as the importers write them; the data
      "patient": "10000032", "split": "train", "trajectories": {"gpt5": "Edema. ...", "grok4": "..."}}
 
 ``image`` is one path, or a list of them where a study has several. ``labels``, ``report``, ``patient`` and ``split``
-may be absent or null. Texts are kept as they are: nothing is trimmed, and an empty text is a text. `jsonlines` says what a
-line is.
+may be absent or null. Texts are kept as they are: nothing is trimmed, and an empty text is a text. `jsonlines` says
+what a line is.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def _refuse_halves(row: Mapping[str, Any], keys: Iterable[str]) -> None:
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, str) and HALF.search(value):
                 raise ValueError(
-                    f"'{key}' holds half a character (a lone surrogate): {short(value)}. It was cut inside a character, "
-                    "as by a limit in UTF-16 units. Correct it"
+                    f"'{key}' holds half a character (a lone surrogate): {short(value)}. It was cut inside a "
+                    "character, as by a limit in UTF-16 units. Correct it"
                 )
 
 

@@ -80,7 +80,7 @@ def _whole(said: list[Trajectory]) -> list[Trajectory]:
     cut = [item for item in said if HALF.search(item.text)]
     if cut:
         log.warning(
-            "%d of %d texts hold half a character (a lone surrogate), which becomes U+FFFD; the first is that of teacher "
-            "'%s' on study '%s'.", len(cut), len(said), cut[0].teacher, cut[0].study,
+            "%d of %d texts hold half a character (a lone surrogate), which becomes U+FFFD; the first is that of "
+            "teacher '%s' on study '%s'.", len(cut), len(said), cut[0].teacher, cut[0].study,
         )  # fmt: skip
     return [replace(item, text=whole(item.text)) if HALF.search(item.text) else item for item in said]

@@ -28,8 +28,31 @@ LEVELS = (
         "sizes",
     ),
     ("stages", "data_modules", "callbacks", "drift"),
-    ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training", "checkpoints"),
-    ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
+    (
+        "config",
+        "sections",
+        "overrides",
+        "typed",
+        "rules",
+        "reports",
+        "artifacts",
+        "training",
+        "checkpoints",
+        "stage_files",
+    ),
+    (
+        "run",
+        "pipeline",
+        "caching",
+        "evaluation",
+        "results",
+        "stage_files",
+        "sweep",
+        "nano",
+        "cli",
+        "data_cli",
+        "__main__",
+    ),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")
