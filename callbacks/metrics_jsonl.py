@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 @CALLBACKS.register("metrics_jsonl")
 class MetricsJsonl(Callback):
-    """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint and damaged ones,
-    with a warning for what was lost."""
+    """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint and the damaged
+    ones, with a warning for what is lost."""
 
     def __init__(self, folder: str = ".") -> None:
         self.path = Path(folder) / "metrics.jsonl"

@@ -38,7 +38,6 @@ LEVELS = (
         "artifacts",
         "training",
         "checkpoints",
-        "stage_files",
     ),
     (
         "run",
