@@ -39,7 +39,8 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class WholeFolders(ModelParallelStrategy):
-    """FSDP2, whose shards are removed where one of them could not be written."""
+    """FSDP2, whose shards are removed where one of them could not be written, and which reads back what was trained:
+    Lightning's own asks a checkpoint for the frozen parameters too, and ours (`Stage.on_save_checkpoint`) has none."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         try:
@@ -48,6 +49,26 @@ class WholeFolders(ModelParallelStrategy):
             if self.is_global_zero:
                 remove(Path(filepath))
             raise
+
+    def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
+        from torch.distributed.checkpoint import load
+        from torch.distributed.checkpoint.state_dict import (
+            StateDictOptions,
+            get_model_state_dict,
+            get_optimizer_state_dict,
+            set_optimizer_state_dict,
+        )
+
+        path = Path(self.broadcast(checkpoint_path))
+        trained = {"state_dict": get_model_state_dict(self.model, options=StateDictOptions(ignore_frozen_params=True))}
+        load(trained, checkpoint_id=path)
+        self.model.load_state_dict(trained["state_dict"], strict=False)
+        for number, optimizer in enumerate(self.optimizers):
+            state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
+            load(state, checkpoint_id=path)
+            own = state[f"optimizer_{number}"]
+            set_optimizer_state_dict(self.model, optimizer, own, options=StateDictOptions(cpu_offload=True))
+        return _load(path / META)
 
 
 def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]]:

@@ -196,7 +196,8 @@ class Student(nn.Module):
             eos_token_id=self.stop_tokens, pad_token_id=self.processor.tokenizer.pad_token_id,
         )  # fmt: skip
         answers = ids[:, batch.prefix_ids.shape[1] :]
-        texts = [text.strip() for text in self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)]
+        decoded = self.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        texts = [text.rstrip("\ufffd").strip() for text in decoded]  # max_new_tokens may cut inside a character
         return [texts[i : i + samples] for i in range(0, len(texts), samples)]
 
     @property
