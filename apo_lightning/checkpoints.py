@@ -60,9 +60,10 @@ class WholeFolders(ModelParallelStrategy):
         )
 
         path = Path(self.broadcast(checkpoint_path))
-        trained = {"state_dict": get_model_state_dict(self.model, options=StateDictOptions(ignore_frozen_params=True))}
-        load(trained, checkpoint_id=path)
-        self.model.load_state_dict(trained["state_dict"], strict=False)
+        names = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        trained = {name: value for name, value in get_model_state_dict(self.model).items() if name in names}
+        load({"state_dict": trained}, checkpoint_id=path)
+        self.model.load_state_dict(trained, strict=False)
         for number, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
             load(state, checkpoint_id=path)
@@ -81,10 +82,16 @@ def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]
         try:
             _require_whole(path, step, stage)
         except Exception as error:  # unpickling raises nearly anything
-            problems.append(f"{path} cannot be continued from ({str(error).split(chr(10))[0] or type(error).__name__})")
+            problems.append(f"{path} cannot be continued from ({_said(error)})")
         else:
             return path, problems
     return None, problems
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return str(error).split("\n")[0] or type(error).__name__
 
 
 def _require_whole(path: Path, step: int, stage: LightningModule) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from apo_lightning import __version__, data_cli
+from apo_lightning import __version__, data_cli, disk
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 
@@ -22,6 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.call(options) or 0
     except ApoError as error:
         show_error(str(error))
+        return 2
+    except Exception as error:
+        sentence = disk.explain(error)
+        if sentence is None:
+            raise
+        show_error(sentence)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning import scoring
-from apo_lightning.errors import ArtifactError, ConfigError
+from apo_lightning.errors import ConfigError
+from apo_lightning.files import write_text
 from apo_lightning.processor import load_processor, locate
+from apo_lightning.saved_students import RECORD, adapters, read_record
 from apo_lightning.settings import StudentSettings
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import BranchBatch, PromptBatch, Scores
-
-RECORD = "student.json"
 
 
 def language_linears(model: nn.Module) -> list[str]:
@@ -99,7 +99,7 @@ class Student(nn.Module):
         record = read_record(source) if source else {}
         weights = str(source / "weights") if record.get("kind") == "full" else None
         model = load_base(settings, weights)
-        for adapter in sorted((source / "adapters").iterdir()) if source and not weights else []:
+        for adapter in adapters(source) if source and not weights else []:
             if settings.adapter.kind == "qlora":
                 model = _stack(model, adapter)
             else:
@@ -221,10 +221,10 @@ class Student(nn.Module):
             "kind": self.settings.adapter.kind,
             "adapter": asdict(self.settings.adapter),
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=2))
+        write_text(folder / RECORD, json.dumps(record, indent=2))
 
     def _save_adapters(self, folder: Path, state: dict[str, Tensor] | None) -> None:
-        kept = sorted((self.source / "adapters").iterdir()) if self.source else []
+        kept = adapters(self.source) if self.source else []
         for adapter in kept:
             shutil.copytree(adapter, folder / adapter.name, dirs_exist_ok=True)
         newest = list(self.model.peft_config)[-1]
@@ -232,20 +232,6 @@ class Student(nn.Module):
         self.model.save_pretrained(scratch, selected_adapters=[newest], state_dict=state)
         (scratch / newest if (scratch / newest).exists() else scratch).rename(target)
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What a saved student says of itself.
-
-    Raises:
-        ArtifactError: the record is missing or unreadable.
-    """
-    try:
-        return json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{folder / RECORD} is missing or unreadable ({error}). Remove {folder.parent} and run again."
-        ) from error
 
 
 def _stack(model: nn.Module, adapter: Path) -> PeftModel:
