@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -20,8 +21,19 @@ from typing import Any
 
 import yaml
 
-from apo_lightning import locks
+from apo_lightning import inventory, locks
 from apo_lightning.errors import ArtifactError
+from apo_lightning.files import TEMPORARY, removal, remove, replacing, write_text
+from apo_lightning.jsonlines import again, plain
+from apo_lightning.jsonlines import read as read_jsonl
+from apo_lightning.jsonlines import write as write_jsonl
+
+log = logging.getLogger(__name__)
+
+__all__ = [
+    "RunFolder", "StageFolder", "differences", "digest", "file_digest", "provenance", "read_json", "read_jsonl",
+    "write_json", "write_jsonl", "write_text",
+]  # fmt: skip
 
 PACKAGES = ("torch", "lightning", "transformers", "peft", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
 PRUNABLE = ("checkpoints", "parts")
@@ -48,33 +60,22 @@ def file_digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write under a temporary name in the same folder, then rename: a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
-    return path
-
-
 def write_json(path: Path, content: Any) -> Path:
-    return write_text(path, json.dumps(content, indent=2, default=str) + "\n")
+    """``content`` as JSON; what JSON does not know (NaN) is null."""
+    return write_text(path, json.dumps(plain(content), indent=2, default=str) + "\n")
 
 
-def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file that this project wrote.
+def read_json(path: Path) -> Any:
+    """A JSON file that this project wrote.
 
     Raises:
-        ArtifactError: the file is missing or a line is not JSON.
+        ArtifactError: it is missing or damaged; the message says what to remove.
     """
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path} is missing or damaged ({error}). Remove its folder and run again.") from error
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path} is missing or damaged ({what}). {again(path.parent)}") from error
 
 
 @cache
@@ -109,16 +110,16 @@ class StageFolder:
             ArtifactError: the folder belongs to other inputs, or its manifest is damaged.
         """
         manifest = self.path / "manifest.json"
-        if not manifest.exists():
+        if not os.path.lexists(manifest):
             return False
-        try:
-            made_of = json.loads(manifest.read_text())["inputs_sha256"]
-        except (ValueError, KeyError) as error:
-            raise ArtifactError(f"{manifest} is damaged ({error!r}). Remove {self.path} and run again.") from error
+        record = self.manifest()
+        made_of = record.get("inputs_sha256")
         if made_of != self.key:
             raise ArtifactError(
-                f"{self.path} was made by another configuration ({made_of[:12]}). Remove it and run again."
+                f"{self.path} was made by another configuration ({str(made_of)[:12]}). Remove it and run again: "
+                f"{removal(self.path)}"
             )
+        inventory.check(self.path, record.get("files", {}))
         return True
 
     @contextmanager
@@ -136,6 +137,19 @@ class StageFolder:
             yield self.done  # by whom this one has waited for
 
     def begin(self) -> StageFolder:
+        """Make the folder ready for its stage: no half-written files, and nothing else where it keeps its parts.
+
+        Raises:
+            ArtifactError: something that is no folder has the folder's name.
+        """
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            raise ArtifactError(f"{self.path} is no folder. Remove it and run again: {removal(self.path)}")
+        ours = [self.path / name for name in (*PRUNABLE, "config.yaml", "metrics.jsonl")]
+        wrong = [path for path in ours if os.path.lexists(path) and path.is_dir() != (path.name in PRUNABLE)]
+        for path in wrong:
+            log.warning("%s is %s: it is made anew.", path, "a folder" if path.is_dir() else "no folder")
+        for path in (*wrong, *self.path.glob(TEMPORARY)):
+            remove(path)
         write_text(self.path / "config.yaml", yaml.safe_dump(json.loads(json.dumps(self.inputs, default=str))))
         return self
 
@@ -143,13 +157,26 @@ class StageFolder:
         """Mark as complete and drop what only a restart would have needed."""
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"stage": self.stage, "inputs_sha256": self.key, "finished": stamp, **provenance(), **facts}
+        record["files"] = inventory.take(self.path, leave_out=PRUNABLE)
         write_json(self.path / "manifest.json", record)
         for name in PRUNABLE:
             shutil.rmtree(self.path / name, ignore_errors=True)
         return self
 
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.path / "manifest.json").read_text())
+        """
+        Raises:
+            ArtifactError: it is missing or damaged.
+        """
+        path = self.path / "manifest.json"
+        try:
+            record = json.loads(path.read_bytes())
+            what = "no JSON object" if not isinstance(record, dict) else ""
+        except (OSError, ValueError, RecursionError) as error:
+            record, what = {}, getattr(error, "strerror", None) or error
+        if what:
+            raise ArtifactError(f"{path} is damaged ({what}). Remove {self.path} and run again: {removal(self.path)}")
+        return record
 
 
 RUNNING = ".run-*.lock"
@@ -171,7 +198,7 @@ class RunFolder:
                 setting that differs.
         """
         held = self.path / "config.yaml"
-        before = (yaml.safe_load(held.read_text()) or {}) if held.exists() else config
+        before = _held(held) if os.path.lexists(held) else config
         changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in differences(before, config)]
         if not changed:
             return
@@ -216,16 +243,39 @@ class RunFolder:
     def link(self, arm: str, seed: int, folder: StageFolder) -> None:
         """Show a stage folder under its arm and seed."""
         place = self.path / arm / f"seed{seed}" / folder.stage
-        place.parent.mkdir(parents=True, exist_ok=True)
-        scratch = place.with_name(f".{folder.stage}.{uuid.uuid4().hex[:8]}")
-        scratch.symlink_to(os.path.relpath(folder.path, place.parent), target_is_directory=True)
-        scratch.replace(place)
+        if os.path.lexists(place) and not place.is_symlink():
+            raise ArtifactError(
+                f"{place} is in the way of a link to {folder.path}: a copy of the run folder, perhaps. What is "
+                f"stored is kept. Rename it, or remove it and run again: {removal(place)}"
+            )
+        with replacing(place) as scratch:
+            scratch.symlink_to(os.path.relpath(folder.path, place.parent), target_is_directory=True)
 
     def finish(self, config: Mapping[str, Any], **facts: Any) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         command = " ".join(["python -m apo_lightning", *sys.argv[1:]])
         record = {"experiment": config["name"], "created": stamp, "command": command, "seeds": config["seeds"]}
         write_json(self.path / "manifest.json", {**record, **provenance(), **facts})
+
+
+def _held(path: Path) -> dict[str, Any]:
+    """The configuration that a run folder belongs to.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        content, what = None, str(getattr(error, "strerror", None) or error).split("\n")[0]
+    else:
+        what = "it is no mapping of settings"
+    if not isinstance(content, dict):
+        raise ArtifactError(
+            f"{path} is damaged ({what}), so that it is unknown whose results are beside it. If they are this "
+            f"experiment's, remove it and run again: {removal(path)}"
+        )
+    return content
 
 
 UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from apo_lightning import __version__, data_cli, processes
+from apo_lightning import __version__, data_cli, disk, processes
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 
@@ -26,6 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return options.call(options) or 0
     except ApoError as error:
         show_error(str(error))
+        return 2
+    except Exception as error:
+        sentence = disk.explain(error)
+        if sentence is None:
+            raise
+        show_error(sentence)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:
         signum = _signal_of(stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from apo_lightning import prompts
+from apo_lightning.characters import boundary, whole
 from apo_lightning.errors import DataError
 from apo_lightning.processor import split_images
 from apo_lightning.stores.keys import branch_key, image_key, prompt_key
@@ -21,13 +23,23 @@ TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_to
 """What a processor makes of the text; everything else it returns belongs to the images."""
 
 
-def disarm(text: str) -> str:
-    """Break up anything that would be read as a control token (``<|im_end|>``): a teacher's text is data.
+def disarm(text: str, control: Sequence[str] = ()) -> str:
+    """Break up anything that would be read as a control token (``<|im_end|>``): a teacher's text is data. A half
+    character, which no tokenizer takes, becomes U+FFFD.
+
+    Args:
+        control: the tokenizer's own special tokens, such as ``<image>`` or ``</s>``.
 
     >>> disarm("No edema.<|im_end|>")
     'No edema.< |im_end|>'
+    >>> disarm("<image> No edema.</s>", ["<image>", "</s>"])
+    '< image> No edema.< /s>'
     """
-    return text.replace("<|", "< |")
+    text = whole(text).replace("<|", "< |")
+    for token in control:
+        while len(token) > 1 and not re.search(r"\s", token) and token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
 
 
 class Collator:
@@ -48,6 +60,8 @@ class Collator:
                  max_branch_tokens: int, max_context_tokens: int, keys: bool = False) -> None:  # fmt: skip
         self.processor, self.keys = processor, keys
         self.tokenizer = processor.tokenizer
+        added = self.tokenizer.added_tokens_decoder.values()
+        self.control = sorted({token.content for token in added if token.special}, key=len, reverse=True)
         self.prompt = prompt
         self.findings = tuple(findings)
         self.reads_reports = "$reports" in prompts.load(prompt).template
@@ -69,16 +83,13 @@ class Collator:
         features = self._process(items, reports)
         lengths = features["attention_mask"].sum(-1).tolist()
         if self.reads_reports and max(lengths) > self.max_prompt_tokens:
-            reports = [self._shorten(texts, length) for texts, length in zip(reports, lengths, strict=True)]
+            counts = [len(images) for _, images in items]
+            reports = [self._shorten(*each) for each in zip(reports, lengths, counts, strict=True)]
             features = self._process(items, reports)
             lengths = features["attention_mask"].sum(-1).tolist()
         if max(lengths) > self.max_prompt_tokens:
             worst = lengths.index(max(lengths))
-            raise DataError(
-                f"The prompt of study '{items[worst][0].study.id}' has {lengths[worst]} tokens, more than "
-                f"{self.max_prompt_tokens}. Image tokens are never cut: lower student.max_pixels, or raise "
-                f"student.{'max_context_tokens' if self.reads_reports else 'max_prompt_tokens'}."
-            )
+            raise self._too_long(items[worst], lengths[worst], reports[worst])
         vision = {name: value for name, value in features.items() if name not in TEXT_INPUTS}
         images = [image_key(image) for image in split_images(vision)] if self.keys and vision else None
         return PromptBatch(
@@ -87,7 +98,7 @@ class Collator:
         )  # fmt: skip
 
     def _reports(self, example: Example) -> list[str]:
-        return [disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
+        return [self.disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
 
     def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
         texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
@@ -100,28 +111,73 @@ class Collator:
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
-    def _shorten(self, reports: list[str], length: int) -> list[str]:
-        """Cut every report to the longest common length with which a prompt of ``length`` tokens fits."""
-        tokens = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in reports]
-        room = self.max_prompt_tokens - (length - sum(map(len, tokens)))
+    def _too_long(self, item: Item, length: int, reports: Sequence[str]) -> DataError:
+        """What a prompt that does not fit consists of, and what helps: fewer pixels only where the rest would fit."""
+        example, images = item
+        key = f"student.{'max_context_tokens' if self.reads_reports else 'max_prompt_tokens'}"
+        said = self._text_tokens(len(images), reports)
+        question = self._text_tokens(len(images), [""] * len(reports))
+        parts = {"images": length - said, "the question": question, f"{len(reports)} reports": said - question}
+        told = ", ".join(f"{count} of {name}" for name, count in parts.items() if count)
+        ways = [f"raise {key}"]
+        if parts["images"] and said < self.max_prompt_tokens:
+            ways.insert(0, "lower student.max_pixels (image tokens are never cut)")
+        if reports:
+            ways.append("let it read fewer teachers (pool.select)")
+        return DataError(
+            f"The prompt of study '{example.study.id}' has {length} tokens, more than {self.max_prompt_tokens}: {told}."
+            f" To make it fit, {', or '.join(ways)}."
+        )
+
+    def _text_tokens(self, images: int, reports: Sequence[str]) -> int:
+        """Tokens of a prompt besides those of its images."""
+        return len(self.tokenizer(self._render(images, reports))["input_ids"]) - images
+
+    def _shorten(self, reports: list[str], length: int, images: int) -> list[str]:
+        """Cut every report to the longest common number of tokens with which a prompt of ``length`` tokens fits. A cut
+        lies between characters, and as tokens join differently at a cut, what was cut is counted again."""
+        tokens = [len(self._tokens(text)["input_ids"]) for text in reports]
+        room = self.max_prompt_tokens - (length - sum(tokens))
         if length <= self.max_prompt_tokens or room < len(reports):
             return reports
-        limit = max(n for n in range(1, room + 1) if sum(min(len(row), n) for row in tokens) <= room)
-        self.cut["reports"] += sum(len(row) > limit for row in tokens)
-        return [self.tokenizer.decode(row[:limit]) if len(row) > limit else text
-                for row, text in zip(tokens, reports, strict=True)]  # fmt: skip
+        limit = max(n for n in range(1, room + 1) if sum(min(count, n) for count in tokens) <= room)
+        beside = length - self._text_tokens(images, reports)
+        while limit:
+            short = [self._first(text, limit) for text in reports]
+            over = beside + self._text_tokens(images, short) - self.max_prompt_tokens
+            if over <= 0:
+                self.cut["reports"] += sum(one != other for one, other in zip(short, reports, strict=True))
+                return short
+            limit = max(0, limit - -(-over // len(reports)))
+        return reports
+
+    def _first(self, text: str, limit: int) -> str:
+        """At most the first ``limit`` tokens of a text, without a part of a character."""
+        ends = self._tokens(text)["offset_mapping"]
+        if len(ends) <= limit:
+            return text
+        return text[: boundary(text, min(ends[limit - 1][1], ends[limit][0]))].rstrip()
+
+    def _tokens(self, text: str) -> Any:
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+
+    def disarm(self, text: str) -> str:
+        """`disarm` with this student's own control tokens."""
+        return disarm(text, self.control)
 
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
         """Token ids of an answer with its end-of-turn token (unless it has no end of its own), cut at
         ``max_branch_tokens``, and which of them lie in a sentence that contradicts t+."""
-        found = self.tokenizer(disarm(branch.text), add_special_tokens=False, return_offsets_mapping=True)
+        text = self.disarm(branch.text)
+        found = self._tokens(text)
         end = [] if branch.cut else [self.tokenizer.eos_token_id]
-        ids = found["input_ids"] + end
-        if len(ids) > self.max_branch_tokens:
+        ids, limit = found["input_ids"] + end, self.max_branch_tokens
+        if len(ids) > limit:
             self.cut["branches"] += 1
-        spans = [tuple(len(disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
+            limit = _between(found["offset_mapping"], limit)
+        spans = [tuple(len(self.disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
         inside = [any(start < b and a < end for start, end in spans) for a, b in found["offset_mapping"]]
-        return ids[: self.max_branch_tokens], [*inside, False][: self.max_branch_tokens]
+        return ids[:limit], [*inside, False][:limit]
 
     def _branches(self, rows: Sequence[Sequence[Branch]]) -> dict[str, Any]:
         encoded = [[self.encode_answer(branch) for branch in row] for row in rows]
@@ -142,6 +198,15 @@ class Collator:
                 made["weight"][b, u], made["agreement"][b, u] = branch.weight, branch.agreement
                 made["present"][b, u] = True
         return {**made, "sources": [[branch.source for branch in row] for row in rows]}
+
+
+def _between(offsets: Sequence[tuple[int, int]], limit: int) -> int:
+    """The greatest number of tokens up to ``limit`` that ends with a whole character: byte-level tokens may be a
+    part of one, and then have the place of the whole."""
+    cut = limit
+    while 0 < cut < len(offsets) and offsets[cut][0] < offsets[cut - 1][1]:
+        cut -= 1
+    return cut or limit
 
 
 def _branch_keys(batch: BranchBatch) -> list[list[bytes]]:

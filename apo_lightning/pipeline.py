@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning import __version__, caching, config, examples, prompts, training
-from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, read_jsonl, write_jsonl
+from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
+from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
-from apo_lightning.metrics.findings import MEAN
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings, decoding
+from apo_lightning.stage_files import read_means, read_preferred
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
 from apo_lightning.stages.spd import LOGITS
@@ -122,8 +122,8 @@ class Pipeline:
     @cached_property
     def preferred(self) -> dict[str, Answer]:
         """t+ by study."""
-        rows = read_jsonl(self.done["self_distill"].path / "preferred.jsonl") if "self_distill" in self.done else []
-        return {row["study"]: Answer(row["text"], row["cut"]) for row in rows}
+        written = self.done.get("self_distill")
+        return read_preferred(written.path / "preferred.jsonl") if written else {}
 
     def judged(self, studies: Sequence[Study], **how: Any) -> list[Example]:
         """Studies with t+ and the teachers' texts, see `examples.judged`."""
@@ -192,7 +192,8 @@ class Pipeline:
         training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, self._callbacks(folder), loggers)
         state = training.whole_state(student)
         if training.is_leader():
-            student.save(folder.path / "student", state)
+            with replacing(folder.path / "student") as scratch:
+                student.save(scratch, state)
         for logger in loggers:
             logger.experiment.finish()
         computed = caching.facts(student, reference)
@@ -254,7 +255,8 @@ class Pipeline:
     ) -> dict[str, list[Answer]]:
         """Answers by study; batches that an interrupted call has filed are not asked again."""
         filed = TrajectoryWriter(str(folder.path))
-        total, done = -(-len(asked) // size), training.from_leader(filed.done)
+        total = filed.expect([example.study.id for example in asked], size)
+        done = training.from_leader(filed.done)
         if len(done) < total:
             self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
             training.predict(writer, self.data, self.cfg.trainer, [filed])
@@ -279,8 +281,7 @@ class Pipeline:
 
     def _tell_wandb(self, folder: StageFolder) -> None:
         if training.is_leader():
-            rows = json.loads((folder.path / "scores.json").read_text())
-            values = {f"{self.cfg.evaluate.split}/{metric}": v for metric, finding, v in rows if finding == MEAN}
+            values = read_means(folder.path / "scores.json", self.cfg.evaluate.split)
             training.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:

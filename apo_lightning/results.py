@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from apo_lightning.artifacts import write_json, write_text
 from apo_lightning.evaluation import baseline_rows, teacher_rows, text_rows
+from apo_lightning.files import write_bytes
+from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.stage_files import read_preferred, read_scores
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
 
@@ -35,15 +37,16 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
 
 
 def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
-    for path in sorted(folder.glob(f"{arm}/seed*/{file}"), key=lambda p: int(p.parts[-3][4:])):
-        yield int(path.parts[-3][4:]), path
+    """Seed and file of every seed's folder; what else lies there is not ours."""
+    found = [(SEED.fullmatch(path.parts[-3]), path) for path in folder.glob(f"{arm}/seed*/{file}")]
+    yield from sorted((int(named[1]), path) for named, path in found if named)
 
 
 def _arms(cfg: ExperimentSettings, folder: Path) -> Iterator[tuple[Any, ...]]:
     for arm, section in cfg.arms.items():
         for seed, path in _seeds(folder, arm, "evaluate/scores.json"):
-            for metric, finding, value in json.loads(path.read_text()):
-                yield arm, section.label, "arm", seed, metric, finding, math.nan if value is None else float(value)
+            for row in read_scores(path):
+                yield arm, section.label, "arm", seed, *row
 
 
 def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[tuple[Any, ...]]:
@@ -53,7 +56,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
-            texts = {row["study"]: row["text"] for row in map(json.loads, path.read_text().splitlines())}
+            texts = {study: answer.text for study, answer in read_preferred(path).items()}
             studies = last.data.studies(cfg.evaluate.split)
             for row in text_rows(texts, studies, last.counted) if _spoken(studies, texts) else ():
                 yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
@@ -87,8 +90,9 @@ def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:
     rows = []
     for study in data.studies(split)[:SAMPLES]:
         name = f"{study.id}.png".replace("/", "_")
-        (folder / "samples").mkdir(parents=True, exist_ok=True)
-        data.images(study)[-len(study.images)].save(folder / "samples" / name)
+        image = io.BytesIO()
+        data.images(study)[-len(study.images)].save(image, "png")
+        write_bytes(folder / "samples" / name, image.getbuffer())
         findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
         rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
     write_json(folder / "samples" / "samples.json", rows)

@@ -22,16 +22,15 @@ from peft import LoraConfig, PeftModel
 from torch import Tensor, nn
 
 from apo_lightning import scoring
-from apo_lightning.errors import ArtifactError
+from apo_lightning.files import write_text
 from apo_lightning.models import generation, precision
 from apo_lightning.models.adapters import LEARNED, NEWEST, language_linears, learned, put_on
 from apo_lightning.models.network import Networks, load_network
 from apo_lightning.processor import load_processor
+from apo_lightning.saved_students import RECORD, adapters, read_record
 from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import Answer, BranchBatch, PromptBatch, Scores
-
-RECORD = "student.json"
 
 
 class Student(nn.Module):
@@ -70,10 +69,9 @@ class Student(nn.Module):
         if source and record.get("kind") == "full":
             return cls(load_network(settings, source / "weights"), processor, settings, source)
         model = (networks or Networks()).take(settings)
-        chain = saved_adapters(source) if source else []
-        if chain:
-            config, state = learned(chain)
-            model = put_on(model, config, LEARNED, state, source / "adapters" if source else None)
+        if source:
+            config, state = learned(adapters(source))
+            model = put_on(model, config, LEARNED, state, source / "adapters")
         return cls(model.requires_grad_(False).eval(), processor, settings, source)
 
     def make_trainable(self, seed: int) -> Student:
@@ -167,7 +165,10 @@ class Student(nn.Module):
             )  # fmt: skip
         rows = ids[:, batch.prefix_ids.shape[1] :]
         texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        answers = [Answer(text.strip(), generation.is_cut(row, stop)) for text, row in zip(texts, rows, strict=True)]
+        answers = [  # a cut may lie inside a character
+            Answer(text.rstrip("\ufffd").strip(), generation.is_cut(row, stop))
+            for text, row in zip(texts, rows, strict=True)
+        ]
         return [answers[i : i + samples] for i in range(0, len(answers), samples)]
 
     @property
@@ -189,43 +190,16 @@ class Student(nn.Module):
             "kind": self.settings.adapter.kind,
             "adapter": asdict(self.settings.adapter),
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=2))
+        write_text(folder / RECORD, json.dumps(record, indent=2))
 
     def _save_adapters(self, folder: Path, state: dict[str, Tensor] | None) -> None:
-        kept = saved_adapters(self.source) if self.source else []
-        for place, adapter in enumerate(kept):
-            shutil.copytree(adapter, folder / f"{place}", dirs_exist_ok=True)
+        kept = adapters(self.source) if self.source else []
+        for adapter in kept:
+            shutil.copytree(adapter, folder / adapter.name, dirs_exist_ok=True)
         scratch = folder / ".new"
         self.model.save_pretrained(scratch, selected_adapters=[NEWEST], state_dict=state)
         (scratch / NEWEST).rename(folder / f"{len(kept)}")
         shutil.rmtree(scratch)  # the model card that peft writes beside
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What a saved student says of itself.
-
-    Raises:
-        ArtifactError: the record is missing or unreadable.
-    """
-    try:
-        return json.loads((folder / RECORD).read_text())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{folder / RECORD} is missing or unreadable ({error}). Remove {folder.parent} and run again."
-        ) from error
-
-
-def saved_adapters(folder: Path) -> list[Path]:
-    """Folders of a saved student's adapters, in the order in which they were trained.
-
-    Raises:
-        ArtifactError: there is none.
-    """
-    place = folder / "adapters"
-    found = [path for path in place.iterdir() if path.name.isdigit()] if place.is_dir() else []
-    if not found:
-        raise ArtifactError(f"{place} holds no adapter (folders 0, 1, ...). Remove {folder.parent} and run again.")
-    return sorted(found, key=lambda path: int(path.name))
 
 
 @contextmanager

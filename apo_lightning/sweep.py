@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -15,8 +16,9 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from apo_lightning import config, processes
+from apo_lightning import config, disk, processes
 from apo_lightning.errors import ApoError, ConfigError
+from apo_lightning.files import write_bytes, write_text
 from apo_lightning.overrides import label, read_file
 from apo_lightning.settings import ExperimentSettings
 
@@ -137,10 +139,11 @@ def _run(point: Point, total: int, folder: Path) -> list[dict[str, Any]]:
         _train(point)
         return [row | found | {"error": ""} for found in results(Path(point.cfg.runs_dir) / point.cfg.name)]
     except Exception as error:  # the other points must go on, whatever it was
+        said = disk.explain(error) or str(error)
         trace.write_text(traceback.format_exc(), "utf-8")
-        Console(stderr=True).print(f"point {point.number} failed: {error}", style="red", markup=False)
+        Console(stderr=True).print(f"point {point.number} failed: {said}", style="red", markup=False)
         nothing = dict.fromkeys(METRICS, math.nan)
-        return [row | {"arm": "", "label": ""} | nothing | {"error": f"{type(error).__name__}: {error}"}]
+        return [row | {"arm": "", "label": ""} | nothing | {"error": f"{type(error).__name__}: {said}"}]
 
 
 def _train(point: Point) -> None:
@@ -164,9 +167,7 @@ def results(run_folder: Path) -> list[dict[str, Any]]:
 
 
 def _write(frame: pd.DataFrame, parameters: list[str], folder: Path) -> None:
-    temporary = folder / "sweep.csv.tmp"
-    frame.to_csv(temporary, index=False)
-    temporary.replace(folder / "sweep.csv")
+    write_text(folder / "sweep.csv", frame.to_csv(index=False))
     curve(frame, parameters, folder / "curve.png")
     console = Console()
     console.print(table_of(frame, parameters, folder.name))
@@ -205,7 +206,9 @@ def curve(frame: pd.DataFrame, parameters: Sequence[str], path: Path) -> None:
         axes.grid(alpha=0.3)
     if panels[0].lines:
         panels[0].legend()
-    figure.savefig(path, dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150, format="png")
+    write_bytes(path, drawn.getbuffer())
 
 
 def scale(values: Sequence[float]) -> str:

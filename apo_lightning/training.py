@@ -15,7 +15,6 @@ import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
@@ -25,6 +24,7 @@ from torch import distributed as dist
 from transformers.utils import logging as transformers_logging
 
 from apo_lightning import processes
+from apo_lightning.checkpoints import WholeFiles, WholeFolders, newest
 from apo_lightning.errors import ConfigError
 from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
 from data_modules.base import CXRDataModule
@@ -103,7 +103,7 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
     if settings.strategy == "fsdp2":
         if not fit:
             return "ddp"
-        return ModelParallelStrategy(data_parallel_size=settings.devices * settings.nodes, tensor_parallel_size=1)
+        return WholeFolders(data_parallel_size=settings.devices * settings.nodes, tensor_parallel_size=1)
     return "auto" if settings.strategy == "single" else settings.strategy
 
 
@@ -151,12 +151,14 @@ def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float
 def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),
             **options: Any) -> Trainer:  # fmt: skip
     """A Trainer with this project's habits; the data module owns the order of the data."""
+    sharded = fit and settings.strategy == "fsdp2"  # which writes its checkpoints itself
     bar = [RichProgressBar(leave=False)] if console.is_terminal and is_leader() else []
     made = Trainer(
         accelerator=settings.accelerator, devices=settings.devices, num_nodes=settings.nodes,
         strategy=strategy(settings, fit=fit), precision=settings.precision, logger=list(loggers) or False,
         callbacks=[*callbacks, *bar], log_every_n_steps=settings.log_every, enable_progress_bar=bool(bar),
-        enable_model_summary=False, use_distributed_sampler=False, **options,
+        enable_model_summary=False, use_distributed_sampler=False,
+        plugins=[] if sharded else [WholeFiles()], **options,
     )  # fmt: skip
     if processes.is_member():  # on SIGTERM Lightning's handler enters a collective, in whatever the others are doing
         made._signal_connector.register_signal_handlers = lambda: None
@@ -170,14 +172,16 @@ def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, 
         dirpath=folder / "checkpoints", filename="{step}", every_n_train_steps=plan.checkpoint_every, monitor="step",
         mode="max", save_top_k=2, save_on_train_epoch_end=False,
     )  # fmt: skip
-    found = from_leader(lambda: newest_checkpoint(folder / "checkpoints"))
+    found, damaged = from_leader(lambda: newest(folder / "checkpoints", stage))
     run = trainer(
         settings, fit=True, callbacks=[*callbacks, checkpoints], loggers=loggers, max_steps=plan.steps, max_epochs=-1,
         accumulate_grad_batches=plan.accumulate, gradient_clip_val=plan.optim.grad_clip,
     )  # fmt: skip
+    for problem in damaged:
+        warn(f"    {problem}; going back to {'an earlier one' if found else 'the start'}.")
     if found:
         say(f"    continuing from {found.stem}")
-    run.fit(stage, data, ckpt_path=found, weights_only=False)
+    run.fit(stage, data, ckpt_path=found, weights_only=True)
 
 
 def predict(
@@ -192,22 +196,6 @@ def device(settings: TrainerSettings) -> torch.device:
     return trainer(settings, fit=False, callbacks=[]).strategy.root_device
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint that can be read; a kill may have cut one off while it was written."""
-    found = sorted(folder.glob("*.ckpt"), key=lambda path: int(path.stem.split("=")[-1].split("-")[0]), reverse=True)
-    return next((path for path in found if _readable(path)), None)
-
-
-def _readable(path: Path) -> bool:
-    if path.is_dir():
-        return (path / ".metadata").exists()
-    try:
-        torch.load(path, map_location="cpu", weights_only=False)
-    except (RuntimeError, EOFError, OSError, ValueError):
-        return False
-    return True
-
-
 def whole_state(student: nn.Module) -> dict[str, Tensor] | None:
     """State dict of the student's model, gathered from all processes where parameters are sharded, else None. Every
     process must call it."""
@@ -218,6 +206,12 @@ def whole_state(student: nn.Module) -> dict[str, Tensor] | None:
         return None
     state = get_model_state_dict(student, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+
+
+def warn(text: str) -> None:
+    """A sentence that names files, from the leader only: not wrapped, and brackets in it are only brackets."""
+    if is_leader():
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:

@@ -10,25 +10,26 @@ A line an image with all its trajectories, as the importers write them; the data
      "patient": "10000032", "split": "train", "trajectories": {"gpt5": "Edema. ...", "grok4": "..."}}
 
 ``image`` is one path, or a list of them where a study has several. ``labels``, ``report``, ``patient`` and ``split``
-may be absent or null. Texts are kept as they are: nothing is trimmed, and an empty text is a text.
+may be absent or null. Texts are kept as they are: nothing is trimmed, and an empty text is a text. `jsonlines` says
+what a line is.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from apo_lightning import jsonlines
+from apo_lightning.characters import HALF
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.jsonlines import short
 
 KEYS = ("study", "teacher", "text", "t")
 """Of a line that is one trajectory."""
 IMAGE_KEYS = ("id", "image", "labels", "report", "patient", "split", "trajectories")
 """Of a line that is one image."""
-_BOM = b"\xef\xbb\xbf"
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -38,30 +39,13 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
         DataError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.removeprefix(_BOM).strip():
-                    yield number, line
+        yield from jsonlines.lines(path)
     except OSError as error:
         raise unreadable(path, error) from None
 
 
 def unreadable(path: str | Path, error: OSError) -> DataError:
     return DataError(f"Cannot read trajectories from {path}: {error.strerror}. Give the path of a JSONL file.")
-
-
-def load_json(text: bytes) -> Any:
-    """JSON in UTF-8 whose objects name no key twice.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return json.loads(text.removeprefix(_BOM).decode("utf-8"), object_pairs_hook=_unique)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
-    except RecursionError:
-        raise ValueError("not JSON that can be read (too deeply nested)") from None
 
 
 def parse(line: bytes) -> dict[str, Any]:
@@ -71,12 +55,12 @@ def parse(line: bytes) -> dict[str, Any]:
         ValueError: it is no JSON object, lacks a key, has an unknown one, or a value is of another type.
     """
     try:
-        row = load_json(line)
+        row = jsonlines.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno}). One line is one JSON object.") from None
     if not isinstance(row, dict):
         forms = f"{', '.join(KEYS)}, or {', '.join(IMAGE_KEYS)}"
-        raise ValueError(f"expected a JSON object with the keys {forms}, got {_short(row)}")
+        raise ValueError(f"expected a JSON object with the keys {forms}, got {short(row)}")
     (check_image if is_image(row) else _check_trajectory)(row)
     return row
 
@@ -103,9 +87,10 @@ def check_image(row: Mapping[str, Any]) -> None:
     _require("labels", row, names, "a list of names")
     texts = row.get("trajectories")
     _require("trajectories", row, isinstance(texts, dict), "an object of texts by teacher")
+    _refuse_halves({**row, "trajectories": list(texts)}, IMAGE_KEYS)
     for teacher, text in texts.items():
         if not teacher.strip() or not isinstance(text, str):
-            raise ValueError(f"'trajectories' must name teachers with a text each, got {_short({teacher: text})}")
+            raise ValueError(f"'trajectories' must name teachers with a text each, got {short({teacher: text})}")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -134,19 +119,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one line a row; whoever reads ``path`` meanwhile sees the old file or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    jsonlines.write(Path(path), rows)
 
 
 def _flat(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,6 +133,7 @@ def _check_trajectory(row: Mapping[str, Any]) -> None:
     _refuse_unknown(row, KEYS)
     for key in ("study", "teacher", "text"):
         _require(key, row, isinstance(row.get(key), str), "a string")
+    _refuse_halves(row, ("study", "teacher"))
     place = row.get("t", 0.0)
     number = isinstance(place, int | float) and not isinstance(place, bool)
     _require("t", row, number and 0 <= place <= 1, "a number in [0, 1]")
@@ -173,22 +147,21 @@ def _refuse_unknown(row: Mapping[str, Any], known: Iterable[str]) -> None:
 
 def _require(key: str, row: Mapping[str, Any], right: bool, what: str) -> None:
     if not right:
-        raise ValueError(f"'{key}' must be {what}, got {_short(row[key]) if key in row else 'nothing'}")
+        raise ValueError(f"'{key}' must be {what}, got {short(row[key]) if key in row else 'nothing'}")
+
+
+def _refuse_halves(row: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Names must be the same wherever they are written; in a teacher's text half a character is replaced and counted
+    where the texts are collected."""
+    for key in keys:
+        values = row.get(key)
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and HALF.search(value):
+                raise ValueError(
+                    f"'{key}' holds half a character (a lone surrogate): {short(value)}. It was cut inside a "
+                    "character, as by a limit in UTF-16 units. Correct it"
+                )
 
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key '{twice}' stands twice in one object")
-    return row

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from apo_lightning import jsonlines
 from callbacks import CALLBACKS
+
+log = logging.getLogger(__name__)
 
 
 @CALLBACKS.register("metrics_jsonl")
 class MetricsJsonl(Callback):
-    """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint."""
+    """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint and the damaged
+    ones, with a warning for what is lost."""
 
     def __init__(self, folder: str = ".") -> None:
         self.path = Path(folder) / "metrics.jsonl"
@@ -22,10 +25,7 @@ class MetricsJsonl(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            kept = [line for line in self._lines() if json.loads(line)["step"] <= trainer.global_step]
-            scratch = self.path.with_suffix(".tmp")
-            scratch.write_text("".join(f"{line}\n" for line in kept))
-            scratch.replace(self.path)
+            jsonlines.write(self.path, self._kept(trainer.global_step))
             self.written = trainer.global_step
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
@@ -34,17 +34,18 @@ class MetricsJsonl(Callback):
         if not trainer.is_global_zero or step == self.written:
             return
         self.written = step
-        row = {"step": step, **{k: _plain(v) for k, v in sorted(trainer.callback_metrics.items())}}
+        row = {"step": step, **{k: float(v) for k, v in sorted(trainer.callback_metrics.items())}}
         row["train/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
-        with self.path.open("a") as out:
-            out.write(json.dumps(row) + "\n")
+        jsonlines.append(self.path, row)
 
-    def _lines(self) -> list[str]:
-        """Whole lines so far; a kill may have cut the last one."""
-        text = self.path.read_text() if self.path.exists() else ""
-        return text.split("\n")[:-1]
-
-
-def _plain(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
+    def _kept(self, last: int) -> list[dict[str, Any]]:
+        """Rows up to step ``last``; a kill may have cut a later one."""
+        found = jsonlines.read_grown(self.path, keys=("step",))
+        rows = {row["step"]: row for row in found.rows if isinstance(row["step"], int) and 0 < row["step"] <= last}
+        lost = sorted(set(range(1, last + 1)) - rows.keys())
+        if lost:
+            log.warning(
+                "%s: %d of the %d steps before the checkpoint cannot be read (the first is %d). Training goes on and "
+                "is not touched by it; the curve has a gap.", self.path, len(lost), last, lost[0],
+            )  # fmt: skip
+        return [rows[step] for step in sorted(rows)]

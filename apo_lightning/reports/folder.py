@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,11 @@ from typing import Any
 import pandas as pd
 
 from apo_lightning.errors import ArtifactError
+from apo_lightning.files import removal, write_bytes, write_text
+from apo_lightning.jsonlines import loads, read_grown
+
+SEED = re.compile(r"seed(0|[1-9][0-9]*)")
+"""A seed's folder; what else lies beside it is not ours."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,19 @@ def advice(path: Path, run_folder: Path) -> str:
     """What to do about a broken file: it can be made again, in a stage only with the whole stage."""
     stored, own = path.resolve(), run_folder.resolve()
     broken = stored if stored.parent in (own, own / "samples") else stored.parent
-    return f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated."
+    alone = f", or {removal(path)} for a report without this curve" if path.name == "metrics.jsonl" else ""
+    return (
+        f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated "
+        f"({removal(broken)}{alone})."
+    )
 
 
 def read_manifest(run_folder: Path) -> dict[str, Any]:
     """manifest.json as a mapping, empty where the file is missing. Raises ArtifactError when it is corrupt."""
     path = run_folder / "manifest.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
-    content = _json(path.read_text(encoding="utf-8", errors="replace"), path, run_folder)
+    content = _json(path, run_folder)
     if not isinstance(content, dict):
         raise ArtifactError(f"{path} must hold a JSON object, got {type(content).__name__}. {advice(path, run_folder)}")
     return content
@@ -43,7 +52,7 @@ def read_manifest(run_folder: Path) -> dict[str, Any]:
 
 def read_json_list(path: Path, run_folder: Path) -> list[dict[str, Any]]:
     """A JSON file that holds a list of objects. Raises ArtifactError when it is anything else."""
-    content = _json(path.read_text(encoding="utf-8", errors="replace"), path, run_folder)
+    content = _json(path, run_folder)
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise ArtifactError(f"{path} must hold a list of JSON objects. {advice(path, run_folder)}")
     return content
@@ -55,39 +64,33 @@ def read_jsonl(path: Path, run_folder: Path) -> list[dict[str, Any]]:
     Raises:
         ArtifactError: any other line is not a JSON object; names file and line.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    tail = lines.pop()
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    objects = [_json(line, path, run_folder, f" line {number}") for number, line in rows]
-    for (number, _), item in zip(rows, objects, strict=True):
-        if not isinstance(item, dict):
-            raise ArtifactError(f"{path} line {number} must be a JSON object. {advice(path, run_folder)}")
-    return objects + _complete(tail)
+    found = _ask(lambda: read_grown(path), path, run_folder)
+    if found.damaged:
+        raise ArtifactError(
+            f"{path} line {found.damaged[0]} must be a JSON object and cannot be read. {advice(path, run_folder)}"
+        )
+    return found.rows
 
 
-def _complete(tail: str) -> list[dict[str, Any]]:
+def _json(path: Path, run_folder: Path) -> Any:
+    return _ask(lambda: loads(path.read_bytes()), path, run_folder)
+
+
+def _ask(read: Callable[[], Any], path: Path, run_folder: Path) -> Any:
     try:
-        item = json.loads(tail)
-    except json.JSONDecodeError:
-        return []
-    return [item] if isinstance(item, dict) else []
-
-
-def _json(text: str, path: Path, run_folder: Path, where: str = "") -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        what = f"{path}{where} is not readable as JSON ({error.msg})"
-        raise ArtifactError(f"{what}. {advice(path, run_folder)}") from error
+        return read()
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path} is not readable as JSON ({what}). {advice(path, run_folder)}") from error
 
 
 def stage_folders(run_folder: Path, stage: str) -> list[StageFolder]:
     """The folders of one stage over all arms and seeds, sorted; links that lead nowhere are left out."""
     found = []
     for path in run_folder.glob(f"*/seed*/{stage}"):
-        number = path.parent.name.removeprefix("seed")
-        if number.isdigit() and path.is_dir():
-            found.append(StageFolder(path.parent.parent.name, int(number), path))
+        number = SEED.fullmatch(path.parent.name)
+        if number and path.is_dir():
+            found.append(StageFolder(path.parent.parent.name, int(number[1]), path))
     return sorted(found, key=lambda item: (item.arm, item.seed))
 
 
@@ -103,6 +106,8 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
         if folder.arm not in labels or not path.is_file():
             continue
         rows = [row for row in read_jsonl(path, run_folder) if "step" in row]
+        if not all(_is_step(row) for row in rows):
+            raise ArtifactError(f"{path} must hold a whole step and numbers a line. {advice(path, run_folder)}")
         if rows:
             steps = pd.DataFrame(rows).groupby("step", as_index=False).last()
             steps.insert(0, "run", folder.path.resolve().name)
@@ -119,12 +124,10 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
     )
 
 
+def _is_step(row: Mapping[str, Any]) -> bool:
+    return isinstance(row["step"], int) and all(isinstance(value, int | float | None) for value in row.values())
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write under a temporary name and rename, so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, content) if isinstance(content, str) else write_bytes(path, content)

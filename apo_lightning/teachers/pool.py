@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from apo_lightning.characters import HALF, whole
 from apo_lightning.errors import ConfigError, DataError, did_you_mean
 from apo_lightning.teachers.base import Teacher
 from apo_lightning.types import Study, Trajectory
+
+log = logging.getLogger(__name__)
 
 
 class TeacherPool:
@@ -56,6 +61,7 @@ class TeacherPool:
 
     def collect(self, studies_by_split: Mapping[str, Sequence[Study]]) -> list[Trajectory]:
         """Ask every teacher about every study, teacher by teacher. A study's t is its place in its split, i / (n - 1).
+        Half characters in a text (lone surrogates, as an answer has that was cut off) become U+FFFD, with a warning.
 
         Raises:
             DataError: two studies have the same id, or a recorded teacher has nothing to say.
@@ -67,4 +73,14 @@ class TeacherPool:
             if study.id in seen:
                 raise DataError(f"Two studies have the id '{study.id}' (splits: {', '.join(studies_by_split)}).")
             seen.add(study.id)
-        return [item for teacher in self.teachers.values() for item in teacher.signal(studies, places)]
+        return _whole([item for teacher in self.teachers.values() for item in teacher.signal(studies, places)])
+
+
+def _whole(said: list[Trajectory]) -> list[Trajectory]:
+    cut = [item for item in said if HALF.search(item.text)]
+    if cut:
+        log.warning(
+            "%d of %d texts hold half a character (a lone surrogate), which becomes U+FFFD; the first is that of "
+            "teacher '%s' on study '%s'.", len(cut), len(said), cut[0].teacher, cut[0].study,
+        )  # fmt: skip
+    return [replace(item, text=whole(item.text)) if HALF.search(item.text) else item for item in said]

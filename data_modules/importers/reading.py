@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.trajectory_files import lines, load_json
+from apo_lightning.jsonlines import loads, short
+from apo_lightning.trajectory_files import lines
 from data_modules.importers.merging import Piece, Problems
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _whole(path: Path, problems: Problems) -> tuple[Any, bool]:
     if path.suffix == ".jsonl":
         return None, False
     try:
-        return load_json(path.read_bytes()), True
+        return loads(path.read_bytes()), True
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except json.JSONDecodeError as error:
@@ -97,7 +98,7 @@ def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, Any]]:
     for number, line in lines(path):
         where = f"{path.name}:{number}"
         try:
-            item = load_json(line)
+            item = loads(line)
         except json.JSONDecodeError as error:
             problems.append(f"{where}: not JSON ({error.msg} at column {error.colno})")
         except ValueError as error:
@@ -217,8 +218,3 @@ def _relative(path: str, images_root: str) -> str:
     if plain.split("/")[0] == ".." or plain == ".":
         raise ValueError(f"image '{path}' leads out of the folder of the images")
     return plain
-
-
-def short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."

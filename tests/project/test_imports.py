@@ -11,13 +11,14 @@ import pytest
 from conftest import ROOT
 
 LEVELS = (
-    ("types", "errors", "registry", "settings"),
+    ("types", "errors", "registry", "settings", "files", "jsonlines", "characters", "disk", "inventory"),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
         "processor",
         "student",
         "models",
+        "saved_students",
         "scoring",
         "stores",
         "losses",
@@ -38,10 +39,24 @@ LEVELS = (
         "artifacts",
         "digests",
         "training",
+        "checkpoints",
         "locks",
         "processes",
     ),
-    ("run", "pipeline", "once", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
+    (
+        "run",
+        "pipeline",
+        "once",
+        "caching",
+        "evaluation",
+        "results",
+        "stage_files",
+        "sweep",
+        "nano",
+        "cli",
+        "data_cli",
+        "__main__",
+    ),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from apo_lightning.collate import disarm
 from apo_lightning.errors import DataError
 from apo_lightning.types import Branch
 from tests.helpers import tiny
@@ -59,8 +60,8 @@ def test_a_long_answer_is_cut_at_its_end_and_counted() -> None:
 
 def test_a_prompt_that_does_not_fit_names_the_study_and_the_ways_out() -> None:
     name = tiny.drawn()[0][0].id
-    with pytest.raises(DataError, match=rf"study '{name}' has \d+ tokens, more than 20.*max_pixels.*max_prompt_tokens"):
-        tiny.collator(max_prompt_tokens=20)([tiny.item(0, {"a": "x"})])
+    with pytest.raises(DataError, match=rf"study '{name}' has \d+ tokens, more than 30.*max_pixels.*max_prompt_tokens"):
+        tiny.collator(max_prompt_tokens=30)([tiny.item(0, {"a": "x"})])
 
 
 def test_reports_that_do_not_fit_are_cut_to_one_length_never_the_last_alone() -> None:
@@ -73,6 +74,55 @@ def test_reports_that_do_not_fit_are_cut_to_one_length_never_the_last_alone() ->
     first, short, last = (next(line for line in lines if line.startswith(f"Reader {i}: ")) for i in (1, 2, 3))
     assert short == "Reader 2: Mild left pneumonia."
     assert first[len("Reader 1: ") :] == last[len("Reader 3: ") :] != ""
+
+
+WIDE = "肺水腫 \U0001fac1 x\u0301ray \U0001f468\u200d\u2695\ufe0f "
+"""Characters of two to four bytes, an accent and an emoji of several parts: the nano's tokenizer has a token a byte."""
+
+
+@pytest.mark.parametrize("budget", range(150, 200, 3))
+def test_reports_are_cut_between_characters_and_then_fit(budget: int) -> None:
+    """Cut inside one, the rest decodes to U+FFFD, which takes more tokens than it replaces."""
+    report = WIDE * 12
+    collate = tiny.collator("reconcile", max_context_tokens=budget)
+    batch = collate([tiny.item(0, {}, (report, "No edema.", report))])
+    text = tiny.processor().tokenizer.decode(batch.prefix_ids[0])
+    assert batch.prefix_ids.shape[1] <= budget and collate.cut == {"reports": 2}
+    line = next(line for line in text.split("\n") if line.startswith("Reader 1: ")).removeprefix("Reader 1: ")
+    assert line and report.startswith(line) and "\ufffd" not in text
+    assert report[len(line)] not in "\u0301\u200d\ufe0f" and not line.endswith("\u200d")
+
+
+@pytest.mark.parametrize("limit", range(4, 24))
+def test_an_answer_is_cut_between_characters(limit: int) -> None:
+    ids, inside = tiny.collator(max_branch_tokens=limit).encode_answer(Branch("a", WIDE))
+    text = tiny.processor().tokenizer.decode(ids)
+    assert WIDE.startswith(text) and len(ids) == len(inside) <= limit
+
+
+def test_a_prompt_that_cannot_fit_says_what_it_consists_of() -> None:
+    """The true cause: pixels where images fill it, the teachers where reports do, neither where the question does."""
+    seven = tiny.item(0, {}, ("No edema. " * 9,) * 7)
+    with pytest.raises(
+        DataError, match=r"more than 90: 16 of images, \d+ of the question, \d+ of 7 reports\..*fewer tea"
+    ):
+        tiny.collator("reconcile", max_context_tokens=90)([seven])
+    with pytest.raises(DataError, match=r"more than 5: 16 of images, \d+ of the question\. To make it fit, raise stud"):
+        tiny.collator(max_prompt_tokens=5)([tiny.item(0, {"a": "x"})])
+
+
+def test_half_a_character_becomes_the_replacement_character() -> None:
+    """As an answer has it that was cut by a limit in UTF-16 units; the tokenizer raises a TypeError on one."""
+    collate, tokenizer = tiny.collator(), tiny.processor().tokenizer
+    ids, inside = collate.encode_answer(Branch("a", "No edema \ud83d.", conflicts=((3, 11),)))
+    assert tokenizer.decode(ids[:-1]) == "No edema \ufffd." and len(ids) == len(inside)
+    tiny.collator("reconcile")([tiny.item(0, {}, ("No edema \ud83d",))])
+
+
+def test_control_tokens_of_other_students_are_data_too() -> None:
+    assert disarm("a<image>b<<s>s></s>", ["<image>", "</s>", "<s>"]) == "a< image>b<< s>s>< /s>"
+    assert disarm("a  b", ["  ", "a "]) == "a  b"
+    assert {"<|im_end|>", "<|image_pad|>"} <= set(tiny.collator().control)
 
 
 def test_first_keeps_studies_and_drops_branches() -> None:
