@@ -132,7 +132,7 @@ class Tabular(FolderDataModule):
         return self._studies_of(images, self._by_study(images, labels))
 
     def _folder_rows(self) -> pd.DataFrame:
-        rows = read_folder(self._image_folder, self.faults)
+        rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
         silent = (rows["modality"] == "").sum()
         self.say(f"{len(rows):,} DICOM files" + (f", {silent:,} of them without a modality" if silent else ""))
         return rows.assign(split="", report="")

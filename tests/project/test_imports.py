@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 LEVELS = (
-    ("types", "errors", "registry", "settings"),
+    ("types", "errors", "limits", "registry", "settings"),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
