@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.limits import MAX_JSON_LINE
 
 KEYS = ("study", "teacher", "text", "t")
 """Of a line that is one trajectory."""
@@ -39,7 +40,10 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_LINE + 1), b""), 1):
+                if len(line) > MAX_JSON_LINE:
+                    raise DataError(f"{path}:{number}: the line has more than {MAX_JSON_LINE:,} bytes, which is all "
+                                    "that is read of one. Write one trajectory, or one image, a line.")  # fmt: skip
                 if line.removeprefix(_BOM).strip():
                     yield number, line
     except OSError as error:

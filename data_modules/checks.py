@@ -182,7 +182,10 @@ def _mark(reference: str, on_disk: bool, full: bool) -> str:
         return reference
     path = Path(reference)
     try:
-        mark = hashlib.sha256(path.read_bytes()).hexdigest() if full else str(path.stat().st_size)
+        if not full:
+            return f"{path.name}:{path.stat().st_size}"
+        with path.open("rb") as file:
+            mark = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Run check(): it names such files.") from error
     return f"{path.name}:{mark}"

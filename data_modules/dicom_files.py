@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_DICOM_HEADER
+from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_DICOM_ELEMENT, MAX_DICOM_HEADER, MAX_DICOM_PIECES
 from data_modules.image_headers import LEAVE_OUT, Refused, refuse_large_file, too_large
 
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
@@ -34,18 +34,24 @@ def read_header(path: str | Path, tags: Sequence[Any]) -> Any:
     """A pydicom data set with those of ``tags`` that stand before the pixels.
 
     Raises:
-        Refused: the header is larger than ``MAX_DICOM_HEADER``.
+        Refused: the header is larger than ``MAX_DICOM_HEADER``, or an element of it than ``MAX_DICOM_ELEMENT``.
         Exception: what pydicom raises on a damaged file.
     """
+    from pydicom.tag import Tag
+
+    wanted = {Tag(tag) for tag in tags}
     head, rest = _beginning(path, MAX_DICOM_HEADER)
     stopped: list[int] = []
 
     def stop(tag: int, _: str | None, length: int) -> bool:
         if tag in PIXEL_TAGS:
             stopped.append(tag)
+        elif tag in wanted and MAX_DICOM_ELEMENT < length < UNDEFINED:
+            raise Refused(f"its element {Tag(tag)} claims {length:,} bytes; at most {MAX_DICOM_ELEMENT:,} are read of "
+                          f"one that is no pixels. {LEAVE_OUT}")  # fmt: skip
         return tag in PIXEL_TAGS
 
-    data = _parse(BytesIO(head), tags, stop)
+    data = _parse(_Pieces(head), tags, stop)
     if rest and not stopped:
         raise Refused(f"its header has more than {MAX_DICOM_HEADER:,} bytes before any pixels. {LEAVE_OUT}")
     return data
@@ -85,6 +91,18 @@ def _parse(file: BinaryIO, tags: Sequence[Any], stop: Stop) -> Any:
 
     wanted = [Tag(tag) for tag in tags]
     return read_partial(file, stop_when=stop, force=True, specific_tags=wanted)  # force: files without a preamble
+
+
+class _Pieces(BytesIO):
+    """Counts in how many pieces it is read: a sequence without length can hold a million elements."""
+
+    pieces = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.pieces += 1
+        if self.pieces > MAX_DICOM_PIECES:
+            raise Refused(f"its header has more than {MAX_DICOM_PIECES:,} pieces. {LEAVE_OUT}")
+        return super().read(size)
 
 
 def _beginning(path: str | Path, most: int) -> tuple[bytes, bool]:
