@@ -18,6 +18,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.limits import MAX_PIXELS, PILLOW_PIXELS
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
+from data_modules.checks import crowded
 from data_modules.image_cache import DiskCache
 from data_modules.splits import apply_split_file, cut, read_split_file
 from data_modules.transforms import read_radiograph
@@ -104,6 +105,10 @@ class FolderDataModule(CXRDataModule):
             if len(kept) < len(studies):
                 self.left_out[f"not in {path.name}"] = len(studies) - len(kept)
             return kept
+        if crowded(who := Counter(study.patient for study in studies)):
+            (name, count), *_ = who.most_common(1)
+            self.say(f"{count:,} of {len(studies):,} studies carry the patient id '{name}', and no split parts them: "
+                     "is it a placeholder?")  # fmt: skip
         return cut(
             studies, val=self.val_fraction, test=self.test_fraction if "test" in self.splits else 0.0, seed=self.seed
         )  # fmt: skip

@@ -226,7 +226,8 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         lambda f: dicom(f, ICCProfile=bytes(7 * MB)), "image", "more than 6,000,000 bytes before any pixels",
     ),
     "DICOM sequence": (
-        lambda f: dicom(f, VOILUTSequence=[table(0, [1] * 20_000, 16)] * 50), "image", "claims .* bytes; at most 1,000,000",
+        lambda f: dicom(f, VOILUTSequence=[table(0, [1] * 20_000, 16)] * 50),
+        "image", "claims .* bytes; at most 1,000,000",
     ),
     "DICOM element": (element, "image", "truncated or damaged"),
     "DICOM sparse": (

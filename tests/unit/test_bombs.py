@@ -34,7 +34,9 @@ def read(asked: list[tuple[str, str, str]]) -> dict[str, dict]:
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    return read([(kind, reader, str(make(tmp_path_factory.mktemp("bomb")))) for kind, (make, reader, _) in BOMBS.items()])
+    return read(
+        [(kind, reader, str(make(tmp_path_factory.mktemp("bomb")))) for kind, (make, reader, _) in BOMBS.items()]
+    )
 
 
 @pytest.mark.parametrize("kind", BOMBS)
