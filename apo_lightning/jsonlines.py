@@ -18,10 +18,15 @@ from typing import Any
 
 from apo_lightning import files
 from apo_lightning.errors import ArtifactError
+from apo_lightning.limits import MAX_JSON_LINE
 
 BOM = b"\xef\xbb\xbf"
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What other tools take for the end of a line, and half characters, which UTF-8 cannot say."""
+
+
+class TooLong(ValueError):
+    """A line is longer than any that is read."""
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -29,9 +34,14 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         OSError: the file cannot be read.
+        TooLong: a line has more than MAX_JSON_LINE bytes; no more of it was read.
     """
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_LINE + 1), b""), 1):
+            if len(line) > MAX_JSON_LINE:
+                raise TooLong(
+                    f"{path}:{number}: the line has more than {MAX_JSON_LINE:,} bytes, the most that is read."
+                )
             if line.removeprefix(BOM).strip():
                 yield number, line
 
@@ -87,6 +97,8 @@ def read(path: Path, keys: Sequence[str] = ()) -> list[dict[str, Any]]:
                 raise _damaged(path, f"line {number}: {str(error).rstrip('.')}") from error
     except OSError as error:
         raise _damaged(path, error.strerror) from error
+    except TooLong as error:
+        raise _damaged(path, str(error).rstrip(".")) from error
     return rows
 
 

@@ -40,6 +40,8 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     try:
         yield from jsonlines.lines(path)
+    except jsonlines.TooLong as error:
+        raise DataError(f"{error} Write one trajectory, or one image, a line.") from None
     except OSError as error:
         raise unreadable(path, error) from None
 

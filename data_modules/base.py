@@ -31,6 +31,7 @@ from data_modules.sampler import (
 from data_modules.splits import SPLITS, share_of_patients
 from data_modules.tables import Faults
 from data_modules.vocabulary import CANONICAL
+from data_modules.workers import loading
 
 SMALL_SET = 5_000
 """Below this many images every one is decoded by ``check`` and hashed by ``fingerprint``."""
@@ -259,7 +260,7 @@ class CXRDataModule(LightningDataModule):
         )  # fmt: skip
         return ResumableLoader(
             ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed), batch_sampler=sampler,
-            collate_fn=plan.collate, num_workers=self.num_workers, order=plan.order(world), pin_memory=_pin(),
+            collate_fn=plan.collate, order=plan.order(world), pin_memory=_pin(), **loading(self.num_workers),
         )  # fmt: skip
 
     def predict_dataloader(self) -> DataLoader:
@@ -269,9 +270,8 @@ class CXRDataModule(LightningDataModule):
             ExampleSet(plan.predict, self.images), plan.collate,
             batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
         )  # fmt: skip
-        return DataLoader(
-            batches, batch_size=None, num_workers=self.num_workers, generator=own_generator(), pin_memory=_pin()
-        )
+        how = loading(self.num_workers)
+        return DataLoader(batches, batch_size=None, generator=own_generator(), pin_memory=_pin(), **how)
 
     def __getstate__(self) -> dict[str, Any]:
         """Loading processes need neither the trainer nor a copy of the cache."""

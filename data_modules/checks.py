@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SAMPLE = 500
 """Studies of a large set that are decoded."""
+CROWD = 10
+"""Studies from which on a patient with most of them is doubted."""
 DRAWN_SAMPLE = 8
 """Studies of a drawn set that are tried: a drawing cannot be truncated."""
 
@@ -60,6 +62,8 @@ def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     """
     for split, studies in splits.items():
         if not studies:
+            if few := _few_patients(splits):
+                raise DataError(f"Split '{split}' has no studies: {few}")
             raise DataError(
                 f"Split '{split}' has no studies. Check split lists, image folder, data_fraction and what was left "
                 "out. A set without a test part can be trained on with another one in evaluate.data."
@@ -74,10 +78,34 @@ def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     for one, two in combinations(splits, 2):
         shared = sorted({s.patient for s in splits[one]} & {s.patient for s in splits[two]})
         if shared:
+            few = _few_patients(splits)
             raise DataError(
                 f"{len(shared)} patients are both in '{one}' and in '{two}': {_some(shared)}. "
-                "Split by patient, or the test measures memory."
+                f"Split by patient, or the test measures memory.{' But ' if few else ''}{few}"
             )
+
+
+def _few_patients(splits: Mapping[str, Sequence[Study]]) -> str:
+    """What is the matter where there are fewer patients than splits, or one has nearly all; else ""."""
+    studies = Counter(study.patient for part in splits.values() for study in part)
+    total = studies.total()
+    few = len(studies) < len(splits) and len(studies) < total  # else there are too few studies, whoever they are of
+    if not total or not (few or crowded(studies)):
+        return ""
+    (name, count), *_ = studies.most_common(1)
+    who = f"all {total} studies carry" if count == total else f"{count} of {total} studies carry"
+    if len(studies) > 1 and not crowded(studies):
+        who = f"{total} studies are of {len(studies)} patients ({_some(sorted(studies))}); {count} of them carry"
+    return (
+        f"{who} the patient id '{name}', and a patient is never parted. Anonymising often leaves one PatientID for "
+        "all. Name the column of the real ones in data.patient (with a table, data.table); or, if no patient has two "
+        "studies, say data.study_is_patient=true, and each study counts as one."
+    )
+
+
+def crowded(studies: Counter[str]) -> bool:
+    """Whether one patient has most of ten studies or more: rather what anonymising left than a patient."""
+    return studies.total() >= CROWD and max(studies.values()) > studies.total() / 2
 
 
 def check_findings(splits: Mapping[str, Sequence[Study]], known: Sequence[str]) -> None:
@@ -182,7 +210,10 @@ def _mark(reference: str, on_disk: bool, full: bool) -> str:
         return reference
     path = Path(reference)
     try:
-        mark = hashlib.sha256(path.read_bytes()).hexdigest() if full else str(path.stat().st_size)
+        if not full:
+            return f"{path.name}:{path.stat().st_size}"
+        with path.open("rb") as file:
+            mark = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Run check(): it names such files.") from error
     return f"{path.name}:{mark}"

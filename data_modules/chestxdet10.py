@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from typing import Any, ClassVar
 from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
 from data_modules import DATA
+from data_modules.bounded import read_json
 from data_modules.folder import FolderDataModule
 from data_modules.image_folders import choose_images
 from data_modules.tables import UNREADABLE, find
@@ -160,8 +159,7 @@ def read_items(path: Path) -> list[Any]:
         DataError: the file cannot be read, or is no JSON list.
     """
     try:
-        raw = path.read_bytes()
-        items = json.loads((gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig"))
+        items = read_json(path)
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Fetch the file again.") from error
     if not isinstance(items, list):

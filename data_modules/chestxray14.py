@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.limits import MAX_TABLE_BYTES
 from apo_lightning.types import Box, Study
 from data_modules import DATA
+from data_modules.bounded import text_lines
 from data_modules.folder import FolderDataModule
 from data_modules.image_folders import choose_images
 from data_modules.tables import UNREADABLE, find, look_for, read_table
@@ -132,8 +133,7 @@ def read_list(path: Path) -> set[str]:
         DataError: the file cannot be read.
     """
     try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8-sig") as file:
-            return {line.strip() for line in file if line.strip()}
+        lines = map(str.strip, text_lines(path, "utf-8-sig", MAX_TABLE_BYTES))
+        return {line for line in lines if line}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error

@@ -1,33 +1,35 @@
 """DICOM radiographs: what is refused, and how stored values become an 8-bit picture.
 
-MONAI reads the file, pydicom decodes and applies the tables of PS3.3 C.11 in their order: modality LUT or rescale,
-then VOI LUT or window (the first of several). The ends of a window become 0 and 255. Without either, the image's own
-range is stretched, and 8-bit values stay as they are, as those of a PNG do. MONOCHROME1 is inverted, padding becomes
-black.
+``dicom_files`` opens the file within limits, pydicom decodes, ``dicom_bits`` takes the values out of their cells and
+``dicom_grey`` shows them. MONOCHROME1 is inverted, whatever the PresentationLUTShape beside it: that "accounts for the
+value of Photometric Interpretation" (PS3.3 C.8.11.3) and is INVERSE there. MONOCHROME2 with INVERSE contradicts itself
+and is inverted as the shape says. Padding becomes black.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydicom.multival import MultiValue
 
-from data_modules.transforms import MAX_PIXELS, Refused, stretch, too_large
+from apo_lightning.limits import MAX_PIXELS
+from data_modules.dicom_bits import OVERLAY_GROUPS, padding_of, values_of
+from data_modules.dicom_files import PIXEL_TAGS, read_header, read_image, refuse_codestream
+from data_modules.dicom_grey import grey, settle
+from data_modules.dicom_words import is_chest, is_listed, is_projection
+from data_modules.image_headers import LEAVE_OUT, Refused
+from data_modules.transforms import stretched, strips
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 """Computed and digital radiography, the unofficial DR, and films that were scanned. One that is missing is let pass:
 some ways of de-identifying drop it."""
-BODY_PARTS = ("CHEST", "THORAX", "LUNG")
-VIEWS = (
-    "AP", "PA", "LATERAL", "LAT", "LL", "RL", "AP AXIAL", "AP LLD", "AP RLD", "PA LLD", "PA RLD", "LLD", "RLD",
-    "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "XTABLE LATERAL", "SWIMMERS",
-)  # fmt: skip
-"""Projections: the defined terms of DX and those that occur in MIMIC-CXR."""
 POSITIONS = frozenset(f"{end}{side}" for end in ("HF", "FF", "LF", "RF", "AF", "PF") for side in ("P", "S", "DR", "DL"))
 """How a patient lies in a scanner. Legal in PatientPosition, and says nothing of the projection."""
 MEANINGS = {
@@ -39,12 +41,19 @@ KEYWORDS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ViewPosition", "PatientPosition", "ViewCodeSequence",
     "Modality", "BodyPartExamined", "StudyDate", "StudyTime", "StudyDescription",
 )  # fmt: skip
+PALETTE = ("Red", "Green", "Blue")
+IMAGE_KEYWORDS = (
+    *KEYWORDS, "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PlanarConfiguration", "PhotometricInterpretation", "PresentationLUTShape",
+    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
+    "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    *(f"{colour}PaletteColorLookupTable{what}" for colour in PALETTE for what in ("Descriptor", "Data")),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in PALETTE),
+)  # fmt: skip
+"""All that is read of an image; whatever else a file holds is passed by."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-MAY_BE_EMPTY = ("NumberOfFrames", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+MAY_BE_EMPTY = ("NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelPaddingValue")
 """Where pydicom tells an empty element from an absent one, which it should not."""
-FAR = 1e30
-"""Beyond the end of every window."""
-LEAVE_OUT = "Leave it out of the data set."
 
 # Each codec that fails would print a traceback; the reason reaches the user in the error.
 logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)
@@ -81,51 +90,68 @@ def header(path: str | Path) -> DicomHeader:
         Refused: the file cannot be read as DICOM.
     """
     try:
-        return _header(_read(path, stop_before_pixels=True, specific_tags=list(KEYWORDS)))
+        return _header(read_header(path, KEYWORDS))
+    except Refused:
+        raise
     except Exception as error:  # pydicom raises nearly anything on a damaged file
         raise Refused(f"truncated or damaged ({error}). Fetch the file again or leave it out.") from error
 
 
-def refuse_header(found: DicomHeader) -> None:
+def refuse_header(found: DicomHeader, body_parts: Sequence[str] = (), view_positions: Sequence[str] = ()) -> None:
     """
+    Args:
+        body_parts, view_positions: what is allowed beside chests and projections, in any case.
+
     Raises:
         Refused: this is no radiograph, or not of the chest, or the view is not a projection.
     """
-    for name, value, allowed in (
-        ("Modality", found.modality, MODALITIES),
-        ("BodyPartExamined", found.body_part, BODY_PARTS),
-        ("view (ViewPosition or PatientPosition)", found.view, VIEWS),
-    ):
-        if value and value not in allowed:
-            raise Refused(f"its {name} is '{value}'; allowed are {', '.join(allowed)}. {LEAVE_OUT}")
+    if found.modality and found.modality not in MODALITIES:
+        raise Refused(f"its Modality is '{found.modality}'; allowed are {', '.join(MODALITIES)}. {LEAVE_OUT}")
+    if not (is_chest(found.body_part) or is_listed(found.body_part, tuple(body_parts))):
+        raise Refused(
+            f"its BodyPartExamined is '{found.body_part}'; allowed are CHEST, THORAX, LUNG, with words of projection "
+            "and position, and what data.body_parts lists. Add it there, or leave the file out."
+        )
+    if not (is_projection(found.view) or is_listed(found.view, tuple(view_positions))):
+        raise Refused(
+            f"its view (ViewPosition or PatientPosition) is '{found.view}'; allowed are AP, PA, LATERAL and other "
+            "words of projection, and what data.view_positions lists. Add it there, or leave the file out."
+        )
 
 
-def read_dicom(path: str | Path) -> Image.Image:
+def read_dicom(path: str | Path, *, max_pixels: int = MAX_PIXELS, body_parts: Sequence[str] = (),
+               view_positions: Sequence[str] = ()) -> Image.Image:  # fmt: skip
     """The radiograph at ``path`` as PIL mode ``L``.
 
+    Args:
+        max_pixels: rows x columns x samples, at most.
+        body_parts, view_positions: see ``refuse_header``.
+
     Raises:
-        Refused: not one chest radiograph of at most ``MAX_PIXELS``, or no installed package decodes it.
+        Refused: not one chest radiograph of at most ``max_pixels``, or no installed package decodes it.
         Exception: what pydicom raises on a damaged file.
     """
-    data = _read(path)
+    refuse_header(header(path), body_parts, view_positions)
+    overlays = [group << 16 | 0x0102 for group in OVERLAY_GROUPS]
+    data = read_image(path, [*IMAGE_KEYWORDS, *overlays, *PIXEL_TAGS], max_pixels)
+    if not any(data.get(keyword) for keyword in PIXELS):
+        raise Refused(f"holds no pixel data. {LEAVE_OUT}")
     for keyword in MAY_BE_EMPTY:
         if keyword in data and data.get(keyword) is None:
             del data[keyword]
-    refuse_header(_header(data))
-    _refuse_pixels(data)
-    stored = _decode(data)
-    kind = str(data.get("PhotometricInterpretation", ""))
-    if stored.ndim == 3 or kind == "PALETTE COLOR":
-        return _luma(data, stored, kind)
-    grey, padded = _grey(data, stored), _padding(data, stored)
-    grey = 255 - grey if kind == "MONOCHROME1" else grey
-    return Image.fromarray(grey if padded is None else np.where(padded, np.uint8(0), grey))
-
-
-def _read(path: str | Path, **how: Any) -> Any:
-    from monai.data.image_reader import PydicomReader  # here, because importing MONAI takes seconds
-
-    return PydicomReader(force=True, **how).read(path)  # force: files without a preamble
+    settle(data)
+    cells, kind = _decode(data), str(data.get("PhotometricInterpretation", ""))
+    if cells.ndim == 3 or kind == "PALETTE COLOR":
+        return _luma(data, cells, kind)
+    values = values_of(cells, data)
+    padded = padding_of(cells, values, data)
+    del cells
+    shown = grey(data, values, padded)
+    if kind == "MONOCHROME1" or _text(data, "PresentationLUTShape").upper() == "INVERSE":
+        np.subtract(255, shown, out=shown)
+    if padded is not None:
+        shown[padded] = 0
+    return Image.fromarray(shown)
 
 
 def _header(data: Any) -> DicomHeader:
@@ -137,6 +163,8 @@ def _header(data: Any) -> DicomHeader:
 
 def _text(data: Any, keyword: str) -> str:
     value = data.get(keyword)
+    if isinstance(value, (list, MultiValue)):
+        return "\\".join(map(str, value)).strip()
     return "" if value is None else str(value).strip()
 
 
@@ -149,20 +177,10 @@ def _view(data: Any) -> str:
     return " ".join(words.upper().replace("_", " ").split())
 
 
-def _refuse_pixels(data: Any) -> None:
-    if not any(data.get(keyword) for keyword in PIXELS):
-        raise Refused(f"holds no pixel data. {LEAVE_OUT}")
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise Refused(f"holds {frames} frames. Save the one that is meant as a single image.")
-    rows, columns = int(data.get("Rows") or 0), int(data.get("Columns") or 0)
-    if rows * columns > MAX_PIXELS:
-        raise Refused(too_large(f"{columns} x {rows}"))
-
-
 def _decode(data: Any) -> np.ndarray:
-    """Stored values, ``[H, W]`` or ``[H, W, 3]``; YBR as RGB."""
+    """Cells as they are stored, ``[H, W]`` or ``[H, W, 3]``; YBR as RGB."""
     from pydicom import uid
+    from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder, pixel_array
 
     syntax = data.file_meta.get("TransferSyntaxUID") or uid.ExplicitVRLittleEndian  # files without meta information
@@ -175,8 +193,10 @@ def _decode(data: Any) -> np.ndarray:
         ) from error
     if not decoder.is_available:
         raise Refused(f"its pixels are {syntax.name} ({syntax}), which nothing installed decodes. {_install(decoder)}")
+    if syntax.is_encapsulated:
+        refuse_codestream(data, get_frame(data.PixelData, 0, number_of_frames=1))
     try:
-        return pixel_array(data)
+        return pixel_array(data, correct_unused_bits=False)  # pydicom does not look at HighBit
     except RuntimeError as error:  # every codec gave up
         raise Refused(
             f"its pixels ({syntax.name}, {syntax}) could not be decoded ({' '.join(str(error).split())}). Fetch the "
@@ -195,83 +215,21 @@ def _install(decoder: Any) -> str:
     return "" if not choices else f"Install one of: {'; '.join(named)}."
 
 
-def _grey(data: Any, stored: np.ndarray) -> np.ndarray:
-    """uint8 ``[H, W]`` of one sample a pixel, before MONOCHROME1 is inverted."""
-    from pydicom.pixels import apply_modality_lut
-
-    values = apply_modality_lut(_wide(stored), data)
-    shown = _through_voi(data, values)
-    if shown is None:
-        return _own_range(data, stored, values)
-    if shown.min() == shown.max() and stored.min() != stored.max():
-        raise Refused(
-            f"nothing is seen through its window (WindowCenter {data.get('WindowCenter')}, WindowWidth "
-            f"{data.get('WindowWidth')}; values {values.min():g} to {values.max():g}). Correct the window or leave "
-            "the file out."
-        )
-    return shown
-
-
-def _through_voi(data: Any, values: np.ndarray) -> np.ndarray | None:
-    """Through the VOI LUT or else the window; None where there is neither."""
-    from pydicom.pixels import apply_windowing
-
-    if (table := _voi_table(data)) is not None:
-        return _scaled(table, table.min(), table.max())[_places(data, values, len(table))]
-    if "WindowCenter" not in data or "WindowWidth" not in data:
-        return None
-    with np.errstate(over="ignore"):  # the sigmoid of FAR
-        low, high = apply_windowing(np.array([-FAR, FAR]), data)
-        return _scaled(apply_windowing(values, data), low, high)
-
-
-def _own_range(data: Any, stored: np.ndarray, values: np.ndarray) -> np.ndarray:
-    if stored.dtype == np.uint8 and data.get("BitsStored") == 8 and np.array_equal(values, stored):
-        return stored
-    padded = _padding(data, stored)
-    return stretch(values if padded is None else np.clip(values, values[~padded].min(), values[~padded].max()))
-
-
-def _wide(stored: np.ndarray) -> np.ndarray:
-    """Room for what tables and offsets make of it: pydicom subtracts in the type that it is given."""
-    return stored if stored.dtype.kind == "f" else stored.astype(np.int64)
-
-
-def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """``low`` becomes 0 and ``high`` 255, also where ``low`` is the greater one (a negative rescale slope)."""
-    share = (values.astype(np.float64) - low) / ((high - low) or 1.0)
-    return np.round(share * 255).astype(np.uint8)
-
-
-def _voi_table(data: Any) -> np.ndarray | None:
-    """Entries of the first VOI LUT, by way of pydicom, which knows how they are packed."""
-    from pydicom.pixels import apply_voi
-
-    item = data.VOILUTSequence[0] if data.get("VOILUTSequence") else {}
-    if item.get("LUTDescriptor") is None or item.get("LUTData") is None:
-        return None
-    entries, first, _ = item.LUTDescriptor
-    item.LUTDescriptor = [entries, first, 16]  # pydicom would count places in 8 bits where entries have 8
-    return apply_voi(np.arange(first, first + (entries or 1 << 16)), data)
-
-
-def _places(data: Any, values: np.ndarray, entries: int) -> np.ndarray:
-    """Which entry of the VOI LUT each value has: the ends take what lies beyond them."""
-    return np.rint(values - data.VOILUTSequence[0].LUTDescriptor[1]).astype(np.int64).clip(0, entries - 1)
-
-
-def _padding(data: Any, stored: np.ndarray) -> np.ndarray | None:
-    """Where the header says that there is no image; None where it says nothing, or that there is none at all."""
-    if data.get("PixelPaddingValue") is None:
-        return None
-    ends = (int(data.PixelPaddingValue), int(data.get("PixelPaddingRangeLimit") or data.PixelPaddingValue))
-    padded = (stored >= min(ends)) & (stored <= max(ends))
-    return None if padded.all() else padded
-
-
 def _luma(data: Any, pixels: np.ndarray, kind: str) -> Image.Image:
     """Colour and palettes by way of RGB, as other pictures go."""
     from pydicom.pixels import apply_color_lut
 
-    colour = apply_color_lut(pixels, data) if kind == "PALETTE COLOR" else pixels
-    return Image.fromarray(colour if colour.dtype == np.uint8 else stretch(colour)).convert("RGB").convert("L")
+    if kind != "PALETTE COLOR":
+        pixels = values_of(pixels, data)
+
+    def colour(rows: slice) -> np.ndarray:
+        return apply_color_lut(pixels[rows], data) if kind == "PALETTE COLOR" else pixels[rows]
+
+    shown = np.empty(pixels.shape[:2], np.uint8)
+    deep = colour(slice(1)).dtype != np.uint8
+    ends = [(part.min(), part.max()) for part in map(colour, strips(shown.shape))] if deep else [(0, 255)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    for rows in strips(shown.shape):
+        eight = stretched(colour(rows), low, high) if deep else colour(rows)
+        shown[rows] = np.asarray(Image.fromarray(eight).convert("L"))
+    return Image.fromarray(shown)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +22,15 @@ DIRECTORY = "DICOMDIR"
 """Name of the index of a DICOM medium: DICOM by content, and no image."""
 
 
-def read_folder(folder: Path, faults: Faults) -> pd.DataFrame:
+def read_folder(
+    folder: Path, faults: Faults, body_parts: Sequence[str] = (), view_positions: Sequence[str] = ()
+) -> pd.DataFrame:
     """One row an image, in order of paths.
 
     Args:
         folder: symbolic links in it are followed, each folder once.
         faults: takes files that are refused by their header, and files named as DICOM that cannot be read as that.
+        body_parts, view_positions: see ``dicom.refuse_header``.
 
     Returns:
         columns ``where`` and ``image`` (path below ``folder``), ``study`` (StudyInstanceUID, else the path without
@@ -37,7 +41,8 @@ def read_folder(folder: Path, faults: Faults) -> pd.DataFrame:
     """
     paths = list(files_below(folder))
     rows, refused = [], 0
-    for path, (found, why) in zip(paths, _each(_examine, paths), strict=True):
+    examine = partial(_examine, body_parts=body_parts, view_positions=view_positions)
+    for path, (found, why) in zip(paths, _each(examine, paths), strict=True):
         name = os.path.relpath(path, folder)
         if found is not None:
             study = found.study or os.path.splitext(name)[0]
@@ -87,14 +92,14 @@ def _header_of(path: str) -> DicomHeader | None:
         return None  # whoever opens the image says why
 
 
-def _examine(path: str) -> tuple[DicomHeader | None, str]:
+def _examine(path: str, **allowed: Sequence[str]) -> tuple[DicomHeader | None, str]:
     """Header, or why the file cannot be used; neither where it does not claim to be DICOM."""
     named = path.lower().endswith(SUFFIXES)
     try:
         if not is_dicom(refuse_unreadable(Path(path))):
             return None, "is named as DICOM and is none. Fetch the file again or leave it out." if named else ""
         found = header(path)
-        refuse_header(found)
+        refuse_header(found, **allowed)
     except DataError as error:
         return None, str(error) if named else ""
     except Refused as error:

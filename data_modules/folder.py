@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from typing import Any
 from PIL import Image
 
 from apo_lightning.errors import DataError
+from apo_lightning.limits import MAX_PIXELS, PILLOW_PIXELS
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
+from data_modules.checks import crowded
 from data_modules.image_cache import DiskCache
 from data_modules.splits import apply_split_file, cut, read_split_file
 from data_modules.transforms import read_radiograph
@@ -36,6 +38,10 @@ class FolderDataModule(CXRDataModule):
             and of ``data_fraction``; a run writes its own as ``splits.csv``.
         max_side: images are shrunk to at most this many pixels on the long side when they are read; None keeps them.
         cache_dir: folder where decoded images are kept between runs; None keeps none.
+        max_pixels: images whose header claims more (DICOM: samples) are refused; it bounds the memory that a file can
+            ask for, some 10 bytes a pixel.
+        body_parts: what BodyPartExamined of a DICOM file may say beside the chest, as ``RIBCAGE``, in any case.
+        view_positions: what ViewPosition of a DICOM file may say beside words of projection.
     """
 
     root: str
@@ -46,6 +52,9 @@ class FolderDataModule(CXRDataModule):
     split_file: str | None = None
     max_side: int | None = None
     cache_dir: str | None = None
+    max_pixels: int = MAX_PIXELS
+    body_parts: list[str] = field(default_factory=list)
+    view_positions: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,6 +63,8 @@ class FolderDataModule(CXRDataModule):
                 raise ValueError(f"{key} must be in (0, 1), got {getattr(self, key)}")
         if self.max_side is not None and self.max_side < 1:
             raise ValueError(f"max_side must be >= 1, got {self.max_side}")
+        if not 1 <= self.max_pixels <= PILLOW_PIXELS:
+            raise ValueError(f"max_pixels must be in [1, {PILLOW_PIXELS:,}], got {self.max_pixels}")
         self.listed = self.split_file is not None
         self.missing: Counter[str] = Counter()
         """Image files that are not there, by split."""
@@ -94,6 +105,10 @@ class FolderDataModule(CXRDataModule):
             if len(kept) < len(studies):
                 self.left_out[f"not in {path.name}"] = len(studies) - len(kept)
             return kept
+        if crowded(who := Counter(study.patient for study in studies)):
+            (name, count), *_ = who.most_common(1)
+            self.say(f"{count:,} of {len(studies):,} studies carry the patient id '{name}', and no split parts them: "
+                     "is it a placeholder?")  # fmt: skip
         return cut(
             studies, val=self.val_fraction, test=self.test_fraction if "test" in self.splits else 0.0, seed=self.seed
         )  # fmt: skip
@@ -145,11 +160,19 @@ class FolderDataModule(CXRDataModule):
 
     def open_images(self, study: Study) -> list[Image.Image]:
         paths = [*(study.prior.images if study.prior else ()), *study.images]
-        return [self._disk(path) if self._disk else read_radiograph(path, max_side=self.max_side) for path in paths]
+        return [self._disk(path) if self._disk else read_radiograph(path, **self._reading) for path in paths]
+
+    @property
+    def _reading(self) -> dict[str, Any]:
+        """Arguments of ``read_radiograph``, those that are not its own."""
+        how = {"body_parts": tuple(self.body_parts), "view_positions": tuple(self.view_positions)}
+        if self.max_pixels != MAX_PIXELS:
+            how["max_pixels"] = self.max_pixels
+        return {"max_side": self.max_side, **{key: value for key, value in how.items() if value}}
 
     @cached_property
     def _disk(self) -> DiskCache | None:
-        return DiskCache(Path(self.cache_dir).expanduser(), self.max_side) if self.cache_dir else None
+        return DiskCache(Path(self.cache_dir).expanduser(), **self._reading) if self.cache_dir else None
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "missing_images": dict(self.missing)}

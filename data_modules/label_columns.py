@@ -14,7 +14,12 @@ from data_modules.vocabulary import CHEXPERT, NIH, NO_FINDING, canonical
 
 KNOWN = frozenset((*CHEXPERT, *NIH))
 """Names by which a column is taken for a finding where the settings name none."""
-WORDS = {"true": "1", "false": "0", **dict.fromkeys(MISSING_ID, "")}
+WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "present", "positive", "pos"), "1"),
+    **dict.fromkeys(("false", "f", "no", "n", "absent", "negative", "neg"), "0"),
+    **dict.fromkeys(("uncertain", "possible", "equivocal"), "-1"),
+    **dict.fromkeys((*MISSING_ID, "unknown"), ""),
+}
 """Cells, in lower case, that stand for a number or for none."""
 
 
@@ -30,7 +35,7 @@ def finding_columns(names: Iterable[str]) -> dict[str, str]:
 def by_column(
     rows: pd.DataFrame, columns: Mapping[str, str], faults: Faults, *, uncertain: str, unmentioned: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Labels of columns with 1, 0, -1 (uncertain) or an empty cell; ``true`` and ``false`` are read too.
+    """Labels of columns with 1, 0, -1 (uncertain) or an empty cell, or one of ``WORDS`` (yes, absent, positive, ...).
 
     Args:
         rows: as `read_table` gives them.
@@ -41,8 +46,8 @@ def by_column(
     Returns:
         the rows that are left, and their labels: one column a finding, 1, 0 or NaN.
     """
-    plain = {name: rows[name].where(~rows[name].str.lower().isin(WORDS), rows[name].str.lower().map(WORDS))
-             for name in columns}  # fmt: skip
+    said = {name: rows[name].str.strip().str.lower() for name in columns}
+    plain = {name: rows[name].where(~words.isin(WORDS), words.map(WORDS)) for name, words in said.items()}
     raw = numbers(rows.assign(**plain), columns, (1, 0, -1), faults)
     labels = raw[list(columns)].astype(float).rename(columns=dict(columns))
     return rows.loc[raw.index], settle(labels, uncertain=uncertain, unmentioned=unmentioned)

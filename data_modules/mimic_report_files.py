@@ -12,8 +12,10 @@ from itertools import chain
 from pathlib import Path
 
 from apo_lightning.errors import DataError
+from apo_lightning.limits import MAX_REPORT
 from data_modules.mimic_reports import sections
 from data_modules.progress import watch
+from data_modules.report_archives import refuse_large_zip
 from data_modules.tables import Faults, read_table
 
 ZIP, SECTIONED = "mimic-cxr-reports.zip", "mimic_cxr_sectioned.csv"
@@ -49,7 +51,7 @@ class ReportFiles:
 
         Args:
             wanted: study id and patient id.
-            faults: takes rows of a table that cannot be used; such a report counts as missing too.
+            faults: takes rows of a table that cannot be used, and reports that are too large; both count as missing.
 
         Raises:
             DataError: an archive or a table cannot be read.
@@ -58,7 +60,7 @@ class ReportFiles:
             return _read_sectioned(self.place, {study for study, _ in wanted}, faults)
         chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
         with self._opened() as read, ThreadPoolExecutor(READERS) as pool:
-            found = pool.map(lambda keys: [(key[0], _sections_of(read, *key)) for key in keys], chunks)
+            found = pool.map(lambda keys: [(key[0], _sections_of(read, *key, faults)) for key in keys], chunks)
             each = chain.from_iterable(found)
             return {study: parts for study, parts in watch(each, len(wanted), "reading reports") if parts is not None}
 
@@ -66,12 +68,13 @@ class ReportFiles:
     def _opened(self) -> Iterator[Callable[[str, str], bytes]]:
         """What gives the bytes of a report; raises KeyError or OSError where it is not there."""
         if self.pattern:
-            yield lambda study, patient: Path(_text_path(self.place, self.pattern, study, patient)).read_bytes()
+            yield lambda study, patient: _small(Path(_text_path(self.place, self.pattern, study, patient)))
             return
         try:
+            refuse_large_zip(self.place)
             with zipfile.ZipFile(self.place) as archive:
                 members = {os.path.basename(name): name for name in archive.namelist()}
-                yield lambda study, _: archive.read(members[f"{study}.txt"])
+                yield lambda study, _: _small_member(archive, members[f"{study}.txt"])
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{self.place}: cannot be read ({error}). Fetch the file again.") from error
 
@@ -120,10 +123,28 @@ def _text_path(place: Path, pattern: str, study: str, patient: str) -> str:
     return os.path.join(place, pattern.format(two=patient[:2], patient=patient, study=study))
 
 
-def _sections_of(read: Callable[[str, str], bytes], study: str, patient: str) -> dict[str, str] | None:
+def _small(path: Path) -> bytes:
+    _refuse_large(str(path), path.stat().st_size)
+    return path.read_bytes()
+
+
+def _small_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    _refuse_large(name, archive.getinfo(name).file_size)
+    return archive.read(name)  # gives no more than the size that was looked at
+
+
+def _refuse_large(name: str, size: int) -> None:
+    if size > MAX_REPORT:
+        raise ValueError(f"{name} claims {size:,} bytes; a report has at most {MAX_REPORT:,}. Fetch it again.")
+
+
+def _sections_of(read: Callable[[str, str], bytes], study: str, patient: str, faults: Faults) -> dict[str, str] | None:
     try:
         raw = read(study, patient)
     except (KeyError, OSError):
+        return None
+    except ValueError as error:
+        faults.append((study, str(error)))
         return None
     try:
         return sections(raw.decode("utf-8-sig"))

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
-from xml.etree.ElementTree import Element, ParseError
-
-from defusedxml import DTDForbidden
-from defusedxml.ElementTree import fromstring
+from xml.etree.ElementTree import Element
 
 from apo_lightning.errors import DataError
+from data_modules.bounded import read_json
 from data_modules.folder import FolderDataModule
+from data_modules.report_archives import archived, parse, unpacked
 from data_modules.splits import NAMES
 from data_modules.tables import Faults, find, look_for, read_table
 
@@ -28,8 +24,6 @@ VIEWS = {"frontal": "frontal", "pa": "frontal", "ap": "frontal", "lateral": "lat
          "l": "lateral", "ll": "lateral", "rl": "lateral", "": ""}  # fmt: skip
 """How tables call the views: Kaggle's two words, DICOM's view positions, torchxrayvision's PA and L."""
 VIEW_COLUMNS = ("view", "projection", "tsne-view", "View Position")
-MAX_XML = 1_000_000
-"""Bytes of a report; the largest official one has 8,967."""
 
 
 @dataclass(frozen=True)
@@ -88,66 +82,39 @@ def read_reports(data: FolderDataModule, source: Path) -> list[Report]:
 
 
 def _read_xml(data: FolderDataModule, source: Path) -> list[Report]:
-    files = _archived(source) if source.is_file() else _unpacked(source, data.faults)
-    found: dict[str, tuple[str, Element]] = {}
+    files = archived(source) if source.is_file() else unpacked(source, data.faults)
+    found: dict[str, tuple[str, list[str], Report]] = {}
     where = ""
     for name, content in files:
         where = f"{source.name}:{name}"
-        root = _parse(content, where, data.faults)
+        root = parse(content, where, data.faults)
         if root is None:
             continue
         uid = root.find("uId").get("id", "") if root.find("uId") is not None else ""
         if not re.fullmatch(r"CXR\d+", uid) or uid in found:
             data.faults.append((where, f"uId '{uid}' is {'listed before' if uid in found else 'not CXR and a number'}"))
         else:
-            found[uid] = (where, root)
+            names = [f"{node.get('id', '')}.png" for node in root.iter("parentImage")]
+            found[uid] = (where, names, _report(uid, root))
     if not where:
         raise DataError(f"{source} holds no XML file. Fetch NLMCXR_reports.tgz again, or correct data.reports_file.")
-    names = {uid: [f"{n.get('id', '')}.png" for n in root.iter("parentImage")] for uid, (_, root) in found.items()}
-    base = _image_folder(data, (name for of in names.values() for name in of), ("NLMCXR_png", "images", "."))
+    wanted = (name for _, names, _ in found.values() for name in names)
+    base = _image_folder(data, wanted, ("NLMCXR_png", "images", "."))
     reports = []
-    for uid, (where, root) in found.items():
-        paths = _inside(data, names[uid], base, where)
+    for where, names, report in found.values():
+        paths = _inside(data, names, base, where)
         if paths is not None:
-            sections = {(node.get("Label") or "").lower(): _text(node) for node in root.iter("AbstractText")}
-            terms, headings = (
-                tuple(_text(node).lower() for node in root.iterfind(f"MeSH/{name}")) for name in ("automatic", "major")
-            )
-            reports.append(Report(uid, tuple((path, "") for path in paths), sections, terms, headings))
+            reports.append(replace(report, images=tuple((path, "") for path in paths)))
     return reports
 
 
-def _unpacked(folder: Path, faults: Faults) -> Iterator[tuple[str, bytes | None]]:
-    for path in sorted(folder.glob("[!.]*.xml")):
-        try:
-            yield path.name, path.read_bytes() if path.stat().st_size <= MAX_XML else None
-        except OSError as error:
-            faults.append((f"{folder.name}:{path.name}", f"cannot be read ({error.strerror})"))
-
-
-def _archived(path: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Members of the archive, read without unpacking: nothing is written anywhere."""
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                if member.isfile() and name.endswith(".xml") and not name.startswith("."):
-                    yield name, archive.extractfile(member).read() if member.size <= MAX_XML else None
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as an archive ({error}). Fetch the file again.") from error
-
-
-def _parse(content: bytes | None, where: str, faults: Faults) -> Element | None:
-    if content is None:
-        faults.append((where, f"larger than {MAX_XML:,} bytes, which no report is"))
-        return None
-    try:
-        return fromstring(content, forbid_dtd=True)
-    except DTDForbidden:
-        faults.append((where, "has a document type definition, through which a file can have others fetched; refused"))
-    except (ParseError, ValueError, LookupError) as error:
-        faults.append((where, f"cannot be read as XML ({error})"))
-    return None
+def _report(uid: str, root: Element) -> Report:
+    """What the XML says, without its images."""
+    sections = {(node.get("Label") or "").lower(): _text(node) for node in root.iter("AbstractText")}
+    terms, headings = (
+        tuple(_text(node).lower() for node in root.iterfind(f"MeSH/{name}")) for name in ("automatic", "major")
+    )
+    return Report(uid, (), sections, terms, headings)
 
 
 def _text(node: Element) -> str:
@@ -197,7 +164,7 @@ def _read_r2gen(data: FolderDataModule, source: Path) -> list[Report]:
 def _annotated(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]]]:
     """Items that can be used, with the split that they say themselves: one copy has its key ``test`` blanked out."""
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))
+        parts = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Fetch the file again.") from error
     if not isinstance(parts, dict) or not all(isinstance(items, list) for items in parts.values()):

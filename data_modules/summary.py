@@ -161,7 +161,8 @@ def _refine(groups: list[list], key: Callable[[tuple[str, str]], str]) -> list[l
 
 def _hash(path: str, size: int) -> str:
     with open(path, "rb") as file:
-        return hashlib.sha256(file.read(size)).hexdigest()
+        whole = size < 0
+        return (hashlib.file_digest(file, "sha256") if whole else hashlib.sha256(file.read(size))).hexdigest()
 
 
 def label_conflicts(studies: Sequence[Study], duplicates: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:

@@ -5,24 +5,20 @@ UTF-8 or latin-1, CSV or Parquet. Everything is read as text; rows that cannot b
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.limits import MAX_CELL, MAX_COLUMNS
+from data_modules.bounded import long_line
+from data_modules.table_files import UNREADABLE, TextFile, open_table, read_parquet, scan, unreadable
 
 SEPARATORS = ",;\t"
 MISSING_ID = frozenset({"", "nan", "none", "null", "n/a", "na"})
 """What stands in an id cell that holds none, in lower case."""
-
-
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
-"""What reading a damaged file raises; pandas' and pyarrow's own errors are among them."""
 
 
 class Faults(list[tuple[str, str]]):
@@ -69,7 +65,7 @@ def read_table(
     Raises:
         DataError: missing or unreadable file, or a column that is missing, with those that were found.
     """
-    text = _scan(path)
+    text = scan(path)
     found, separator = _header(path, text.encoding)
     lacking = [name for name in columns if name not in found and name not in optional]
     if lacking:
@@ -102,7 +98,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    return _header(path, _scan(path).encoding)[0]
+    return _header(path, scan(path).encoding)[0]
 
 
 def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
@@ -132,18 +128,35 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
         if path.suffix == ".parquet":
             import pyarrow.parquet
 
-            return list(pyarrow.parquet.read_schema(path).names), ""
-        with _open(path, encoding) as file:
+            return _refuse_many(path, pyarrow.parquet.read_schema(path).names), ""
+        with open_table(path, encoding) as file:
             line = next((line for line in file if not _is_blank(line)), "")
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not line:
         raise DataError(f"{path}: cannot be read as a table (it is empty). Fetch the file again.")
+    if len(line) > MAX_CELL:
+        count = 1 + max(map(line.count, SEPARATORS))
+        raise _many_columns(path, count) if count > MAX_COLUMNS else long_line(path, 1)
     mark = max(SEPARATORS, key=lambda mark: len(_cells(line, mark)))
-    return list(dict.fromkeys(cell.strip() for cell in _cells(line, mark))), mark
+    return list(dict.fromkeys(cell.strip() for cell in _refuse_many(path, _cells(line, mark)))), mark
+
+
+def _refuse_many(path: Path, names: list[str]) -> list[str]:
+    if len(names) > MAX_COLUMNS:
+        raise _many_columns(path, len(names))
+    return names
+
+
+def _many_columns(path: Path, count: int) -> DataError:
+    return DataError(
+        f"{path}: its header has {count:,} columns; at most {MAX_COLUMNS:,} are read. Is it a table with a row an "
+        "image? Leave out the columns that are not needed."
+    )
 
 
 def _cells(line: str, separator: str) -> list[str]:
+    csv.field_size_limit(MAX_CELL)
     return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
 
 
@@ -151,24 +164,24 @@ def _is_blank(text: str) -> bool:
     return not text.strip(f"{SEPARATORS} \r\n")
 
 
-def _read(path: Path, wanted: list[str], text: _Text, separator: str, faults: Faults) -> pd.DataFrame:
+def _read(path: Path, wanted: list[str], text: TextFile, separator: str, faults: Faults) -> pd.DataFrame:
     """The wanted columns as text; the index is the line on which a row begins."""
     try:
         if path.suffix == ".parquet":
-            rows = pd.read_parquet(path, columns=wanted)
+            rows = read_parquet(path, wanted)
             return pd.DataFrame({name: _as_text(rows[name]) for name in wanted}).set_axis(range(1, len(rows) + 1))
         rows = _read_plain(path, wanted, text, separator)
         if rows is not None:
             return rows
-        with _open(path, text.encoding) as file:
+        with open_table(path, text.encoding) as file:
             reader = csv.reader(file, delimiter=separator, skipinitialspace=True, strict=True)
             lines, columns = _rows(reader, wanted, path, faults)
         return pd.DataFrame(columns, index=lines, dtype=str)
     except UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def _read_plain(path: Path, wanted: list[str], text: _Text, separator: str) -> pd.DataFrame | None:
+def _read_plain(path: Path, wanted: list[str], text: TextFile, separator: str) -> pd.DataFrame | None:
     """The same by pyarrow, ten times as fast, for a file without quotes in which every line is a whole row; None for
     another file, whose rows have to be looked at one by one."""
     import pyarrow
@@ -202,8 +215,13 @@ def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[l
         except StopIteration:
             return lines, columns
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise DataError(
+                    f"{path}:{line}: a cell of the row that begins here has more than {MAX_CELL:,} characters, which "
+                    "is all that is read of one. Is a quote never closed? Correct or shorten it."
+                ) from error
             if "expected after" not in str(error):
-                raise _unreadable(path, f"the quote opened on line {line} is never closed") from error
+                raise unreadable(path, f"the quote opened on line {line} is never closed") from error
             faults.append((f"{path.name}:{line}", "text stands behind a closing quote"))
             continue
         if len(row) > width and any(row[width:]):
@@ -220,40 +238,3 @@ def _as_text(column: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
         column = column.astype("Int64")
     return column.astype("string").fillna("").astype(str)
-
-
-def _open(path: Path, encoding: str):
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding=encoding, newline="")
-
-
-@dataclass(frozen=True)
-class _Text:
-    """A text file: its encoding, how many lines it has, and whether there is a quote in it."""
-
-    encoding: str
-    lines: int = 0
-    quoted: bool = False
-
-
-def _scan(path: Path) -> _Text:
-    """Look at a whole file: UTF-8 if it is, else latin-1, in which everything can be read."""
-    if path.suffix == ".parquet":
-        return _Text("")
-    for encoding in ("utf-8-sig", "latin-1"):
-        lines, quoted, last = 0, False, "\n"
-        try:
-            with _open(path, encoding) as file:
-                while part := file.read(1 << 20):
-                    lines, quoted, last = lines + part.count("\n"), quoted or '"' in part, part[-1]
-        except UnicodeDecodeError:
-            continue
-        except UNREADABLE as error:
-            raise _unreadable(path, error) from error
-        return _Text(encoding, lines + (last != "\n"), quoted)
-    raise AssertionError("latin-1 reads everything")
-
-
-def _unreadable(path: Path, error: Exception | str) -> DataError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return DataError(f"{path}: cannot be read as a table ({reason}). Fetch the file again or correct its path.")

@@ -46,12 +46,15 @@ class Tabular(FolderDataModule):
             and views from their headers and without labels.
         image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
         patient: column of patient ids; None, or the absence of a column ``patient``: see above.
+        study_is_patient: each study counts as a patient of its own, whatever ids are there: for sets in which
+            anonymising has left one id for all, and no patient has two studies.
         study: column of study ids; rows with one id are the images of one study. None: a row is a study, its id the
             column ``id`` if there is one, else the path of its first image without suffix.
         split: column of splits; empty cells and None leave it to ``val_fraction`` and ``test_fraction``.
         split_map: split as the table says it, to train, val or test; the usual names need not be mapped.
-        findings_columns: column to finding, cells 1, 0, -1 (uncertain) or empty. Empty, and without ``labels``: all
-            columns that bear the name of a known finding.
+        findings_columns: column to finding, cells 1, 0, -1 (uncertain) or empty, or words for these (yes, no, true,
+            absent, positive, uncertain, ...). Empty, and without ``labels``: all columns that bear the name of a known
+            finding.
         labels: column that lists the findings of a study by name; those it does not list are absent. "No Finding" is
             the absence of all.
         separator: parts the names in ``labels``.
@@ -68,6 +71,7 @@ class Tabular(FolderDataModule):
     table: str | None = None
     image: str = "image"
     patient: str | None = PATIENT
+    study_is_patient: bool = False
     study: str | None = None
     split: str | None = None
     split_map: dict[str, str] = field(default_factory=dict)
@@ -132,7 +136,7 @@ class Tabular(FolderDataModule):
         return self._studies_of(images, self._by_study(images, labels))
 
     def _folder_rows(self) -> pd.DataFrame:
-        rows = read_folder(self._image_folder, self.faults)
+        rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
         silent = (rows["modality"] == "").sum()
         self.say(f"{len(rows):,} DICOM files" + (f", {silent:,} of them without a modality" if silent else ""))
         return rows.assign(split="", report="")
@@ -223,6 +227,8 @@ class Tabular(FolderDataModule):
 
     def _with_patients(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Where the table has no patients: those of DICOM headers, else each study its own."""
+        if self.study_is_patient:
+            return rows.assign(patient=rows["study"])
         if (rows["patient"] != "").all():
             return rows
         if self.table is not None:
@@ -238,7 +244,7 @@ class Tabular(FolderDataModule):
         if alone:
             self.say(
                 f"{alone:,} studies without a patient id count as a patient each: the splits may part a patient. "
-                "Name the column in data.patient."
+                "Name the column in data.patient, or say data.study_is_patient=true if none has two."
             )
         known = known.where(known != "", rows["study"])
         return rows.assign(patient=rows["patient"].where(rows["patient"] != "", known))

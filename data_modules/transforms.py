@@ -11,6 +11,7 @@ What is decided here, because files differ and a student must not see the differ
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,30 +19,40 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from apo_lightning.errors import DataError
+from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_FRAMES, MAX_PIXELS
+from data_modules.image_headers import Refused, refuse_picture, too_large
 
-READING = 1
+READING = 2
 """Raise it when the same file gives other pixels than before: decoded images that were kept are then read anew."""
 
-MAX_PIXELS = 100_000_000
-"""Four times the largest detector in use. A header that claims more is refused before anything is decoded."""
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""What Pillow is asked to open. Its other plugins read no radiograph, and one of them runs Ghostscript."""
+STRIP = 2_000_000
+"""Pixels that are converted at a time: sixteen bytes each for a moment."""
 
 REPLACE = "Fetch the file again or take its row out of the table."
+NOT_FINITE = f"has pixels that are not finite. {REPLACE}"
 
 
-class Refused(Exception):
-    """The file opens, but what it holds is not one radiograph; the text ends with what to do."""
-
-
-def read_radiograph(path: str | Path, *, max_side: int | None = None) -> Image.Image:
+def read_radiograph(
+    path: str | Path,
+    *,
+    max_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    body_parts: Sequence[str] = (),
+    view_positions: Sequence[str] = (),
+) -> Image.Image:
     """The image at ``path`` as PIL mode ``L``.
 
     Args:
         path: anything that Pillow reads, or DICOM, whatever its suffix says.
         max_side: shrink to at most this many pixels on the long side; None keeps the size. JPEGs are then decoded at
             the next of 1/2, 1/4 and 1/8 of their size that is large enough, which is several times faster.
+        max_pixels: a header that claims more is refused before anything is decoded.
+        body_parts, view_positions: of DICOM headers, allowed beside chests and projections.
 
     Raises:
-        DataError: missing, empty, not an image, truncated, larger than ``MAX_PIXELS``, animated, or a DICOM file that
+        DataError: missing, empty, not an image, truncated, larger than ``max_pixels``, animated, or a DICOM file that
             does not hold one frontal or lateral chest radiograph that can be decoded.
     """
     path = Path(path)
@@ -50,14 +61,17 @@ def read_radiograph(path: str | Path, *, max_side: int | None = None) -> Image.I
         if is_dicom(head):
             from data_modules.dicom import read_dicom  # here, because importing pydicom takes time
 
-            return shrink(read_dicom(path), max_side)
+            image = read_dicom(path, max_pixels=max_pixels, body_parts=body_parts, view_positions=view_positions)
+            return shrink(image, max_side)
+        refuse_picture(path, head, BYTES_A_PIXEL * max_pixels + IMAGE_OVERHEAD, max_pixels)
         from monai.data.image_reader import PILReader  # here, because importing MONAI takes seconds
 
-        return PILReader(converter=partial(to_grey, max_side=max_side)).read(path)
+        convert = partial(to_grey, max_side=max_side, max_pixels=max_pixels)
+        return PILReader(converter=convert, formats=FORMATS).read(path)
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image that can be read. {REPLACE}") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {too_large('more')}") from error
+        raise DataError(f"{path}: {too_large('more', max_pixels)}") from error
     except Refused as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise nearly anything on a damaged file
@@ -97,29 +111,49 @@ def is_dicom(head: bytes) -> bool:
     return kind in (b"UL", b"CS", b"UI", b"DA", b"TM", b"LO", b"SH", b"OB", b"AE") or 0 < length <= 256
 
 
-def to_grey(image: Image.Image, max_side: int | None = None) -> Image.Image:
+def to_grey(image: Image.Image, max_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """An opened image decoded into mode ``L``, upright, shrunk; closes the file behind ``image``.
 
     Raises:
-        Refused: larger than ``MAX_PIXELS``, several frames, or pixels that are not finite.
+        Refused: larger than ``max_pixels``, several frames, or pixels that are not finite.
     """
     with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise Refused(too_large(f"{image.width} x {image.height}"))
-        frames = getattr(image, "n_frames", 1)  # only the formats that can hold several have it
-        if frames != 1:
-            raise Refused(f"holds {frames} frames. Save the one that is meant as a single image.")
+        if image.width * image.height > max_pixels:
+            raise Refused(too_large(f"{image.width} x {image.height}", max_pixels))
+        _refuse_frames(image)
         if max_side is not None:
             image.draft(image.mode, fitting(image.size, max_side))
         image.load()
         upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
         return shrink(Image.fromarray(stretch(np.asarray(upright))), max_side)
-    if upright.has_transparency_data:
-        colour = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", colour.size, "black"), colour)
-    grey = upright.convert("L") if upright.mode in ("L", "1") else upright.convert("RGB").convert("L")
+    if upright.mode == "L" and not upright.has_transparency_data:
+        return shrink(upright, max_side)
+    grey = Image.new("L", upright.size)
+    for rows in strips((upright.height, upright.width)):
+        grey.paste(_luma(upright.crop((0, rows.start, upright.width, rows.stop))), (0, rows.start))
     return shrink(grey, max_side)
+
+
+def _refuse_frames(image: Image.Image) -> None:
+    """Counts only so far: a small file can hold a million, and to know their number is to walk through all."""
+    frames = 1
+    if getattr(image, "is_animated", False):  # only the formats that can hold several have it
+        try:
+            for frames in range(2, MAX_FRAMES + 1):
+                image.seek(frames - 1)
+        except EOFError:
+            frames -= 1
+    if frames > 1:
+        many = f"{MAX_FRAMES} or more" if frames == MAX_FRAMES else frames
+        raise Refused(f"holds {many} frames. Save the one that is meant as a single image.")
+
+
+def _luma(part: Image.Image) -> Image.Image:
+    if part.has_transparency_data:
+        colour = part.convert("RGBA")
+        part = Image.alpha_composite(Image.new("RGBA", colour.size, "black"), colour)
+    return part.convert("L") if part.mode in ("L", "1") else part.convert("RGB").convert("L")
 
 
 def shrink(image: Image.Image, max_side: int | None) -> Image.Image:
@@ -139,19 +173,27 @@ def fitting(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an image of ``shape`` (height, width, ...), ``STRIP`` pixels at a time."""
+    height, step = shape[0], max(1, STRIP // max(1, shape[1]))
+    yield from (slice(start, min(start + step, height)) for start in range(0, height, step))
+
+
 def stretch(pixels: np.ndarray) -> np.ndarray:
     """``[H, W]`` numbers of any range to uint8: the least becomes 0, the greatest 255; a flat image becomes 0.
 
     Raises:
         Refused: a pixel is not finite; ``read_radiograph`` adds the file and makes a DataError of it.
     """
-    values = pixels.astype(np.float64)
-    if not np.isfinite(values).all():
-        raise Refused(f"has pixels that are not finite. {REPLACE}")
-    low, high = values.min(), values.max()
-    return np.round((values - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite(low + high):  # NaN is the least and the greatest where there is one
+        raise Refused(NOT_FINITE)
+    grey = np.empty(pixels.shape, np.uint8)
+    for rows in strips(pixels.shape):
+        grey[rows] = stretched(pixels[rows], low, high)
+    return grey
 
 
-def too_large(size: str) -> str:
-    """What is wrong with an image of so many pixels."""
-    return f"its header claims {size} pixels; at most {MAX_PIXELS:,} are read. Shrink the image or replace the file."
+def stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers between ``low`` and ``high`` to uint8: ``low`` becomes 0, ``high`` 255."""
+    return np.round((values.astype(np.float64) - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)

@@ -27,7 +27,8 @@ def dataset(pixels: Any, *, syntax: UID = ExplicitVRLittleEndian, **tags: Any) -
         ViewPosition="PA", PatientPosition=None, StudyDate="20200102", StudyTime="030405", StudyDescription="Chest",
         Rows=array.shape[0], Columns=array.shape[1], SamplesPerPixel=array.shape[2] if array.ndim == 3 else 1,
         PhotometricInterpretation="RGB" if array.ndim == 3 else "MONOCHROME2", BitsAllocated=8 * array.itemsize,
-        BitsStored=8 * array.itemsize, HighBit=8 * array.itemsize - 1, PixelRepresentation=int(array.dtype.kind == "i"),
+        BitsStored=8 * array.itemsize, HighBit=(tags.get("BitsStored") or 8 * array.itemsize) - 1,
+        PixelRepresentation=int(array.dtype.kind == "i"),
     )  # fmt: skip
     if array.ndim == 3:
         usual["PlanarConfiguration"] = 0

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 LEVELS = (
-    ("types", "errors", "registry", "settings", "files", "jsonlines", "characters", "disk", "inventory"),
+    ("types", "errors", "limits", "registry", "settings", "files", "jsonlines", "characters", "disk", "inventory"),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",

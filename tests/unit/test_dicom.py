@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 
 from apo_lightning.errors import DataError
+from data_modules import dicom_grey
 from data_modules.dicom import DicomHeader, header, read_dicom
 from data_modules.transforms import Refused, read_radiograph
 from tests.helpers.dicom_files import UID_ROOT, dataset, dicom_file, table
@@ -110,6 +111,59 @@ def test_eight_bits_stay_as_they_are(shown):
 def test_empty_elements_are_absent_ones(shown):
     how = dict(RescaleSlope="", RescaleIntercept="", WindowCenter="", WindowWidth="", NumberOfFrames="")
     assert shown(deep(100, 1100, 2100), **how) == [0, 128, 255]
+
+
+@pytest.mark.parametrize(("width", "function"), [(0, None), (-3, None), (0.5, ""), (0, "SIGMOID"), ("", None)])
+def test_an_impossible_window_is_none(shown, width, function):
+    """100..2100 over its own range; 0.5 is too narrow for LINEAR alone. It is no damage."""
+    how = dict(WindowCenter=1000, WindowWidth=width, VOILUTFunction=function)
+    assert shown(deep(100, 1100, 2100), **how) == [0, 128, 255]
+
+
+def test_an_impossible_window_is_said_once(shown, caplog):
+    dicom_grey._say.cache_clear()
+    for _ in range(2):
+        shown(deep(100, 1100, 2100), WindowCenter=[1000, 7], WindowWidth=[0, -1])
+    assert [r.message for r in caplog.records if "impossible window" in r.message] == [
+        "WindowWidth 0 -1 is an impossible window: such images are shown over their own range."
+    ]
+
+
+def test_the_first_possible_of_several_windows(shown):
+    """0..200; half a grey level is wide enough where the window is exact: 99.75..100.25."""
+    how = dict(WindowCenter=[5, 100, 9], WindowWidth=[0, 200, 50])
+    assert shown(deep(0, 50, 200), VOILUTFunction="LINEAR_EXACT", **how) == [0, 64, 255]
+    narrow = dict(WindowCenter=100, WindowWidth=0.5, VOILUTFunction="LINEAR_EXACT")
+    assert shown(deep(99, 100, 101), **narrow) == [0, 128, 255]
+
+
+def test_one_level_of_a_window_is_a_threshold(shown):
+    """Width 1 (C.11.2.1.2): up to 99.5 black, above it white."""
+    assert shown(deep(99, 100, 101), WindowCenter=100, WindowWidth=1) == [0, 255, 255]
+
+
+@pytest.mark.parametrize("function", ["", "LOG"])
+def test_a_function_that_does_not_exist_is_linear(shown, function):
+    how = dict(WindowCenter=1000.5, WindowWidth=1001)
+    assert shown(deep(500, 1000, 1500), VOILUTFunction=function, **how) == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "inverted"),
+    [
+        ("MONOCHROME2", None, False),
+        ("MONOCHROME2", "IDENTITY", False),
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME1", None, True),
+        ("MONOCHROME1", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", True),
+    ],
+)
+def test_presentation_lut_shape_turns_once(shown, kind, shape, inverted):
+    """INVERSE is what MONOCHROME1 must have beside it, and turns nothing back; padding stays black."""
+    how = dict(PhotometricInterpretation=kind, PresentationLUTShape=shape)
+    assert shown(np.array([[10, 200]], np.uint8), **how) == ([245, 55] if inverted else [10, 200])
+    assert shown(deep(0, 1000, 3000), PixelPaddingValue=0, **how) == ([0, 255, 0] if inverted else [0, 0, 255])
 
 
 def test_padding_is_black_and_does_not_count(shown):
@@ -198,9 +252,37 @@ def test_radiographs_by_modality(shown, modality):
     assert shown(BYTES, Modality=modality) == BYTES[0].tolist()
 
 
-@pytest.mark.parametrize("part", ["CHEST", "Thorax", " chest ", "LUNG", "", None])
+CHESTS = (
+    "CHEST PA", "PORT CHEST", "AP SUPINE", "LLAT", "THORAX", "CHEST 2 VIEWS", "chest pa/lat", "CHEST_2VW", "Tórax",
+    "PORTCHEST", "PA", ["CHEST", "PA"], ["ABDOMEN", "CHEST"], "CHEST\\THORAX", "2 VIEWS", "CXR PORTABLE",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["CHEST", "Thorax", " chest ", "LUNG", "", None, *CHESTS])
 def test_chests_by_body_part(shown, part):
     assert shown(BYTES, BodyPartExamined=part) == BYTES[0].tolist()
+
+
+@pytest.mark.parametrize("part", ["ABDOMEN", "ABDOMEN AP", "T SPINE", "CHEST RIBS", "HAND", ["PELVIS", "AP"], "??"])
+def test_other_parts_are_refused_until_they_are_allowed(tmp_path, part):
+    path = dicom_file(tmp_path / "a.dcm", BYTES, BodyPartExamined=part)
+    with pytest.raises(DataError, match=r"BodyPartExamined is .*data\.body_parts lists\. Add it there"):
+        read_radiograph(path, body_parts=["KNEE"])
+    if part != "??":  # has no word that could be listed
+        words = " ".join(part) if isinstance(part, list) else part
+        assert np.asarray(read_radiograph(path, body_parts=["KNEE", words.lower()])).tolist() == BYTES.tolist()
+
+
+@pytest.mark.parametrize("view", ["AP SUPINE", "LLAT", "chest pa", "PORT", "PA_ERECT", "CROSS TABLE LAT"])
+def test_views_by_their_words(shown, view):
+    assert shown(BYTES, ViewPosition=view) == BYTES[0].tolist()
+
+
+def test_a_view_can_be_allowed(tmp_path):
+    path = dicom_file(tmp_path / "a.dcm", BYTES, ViewPosition="W033")
+    with pytest.raises(DataError, match=r"view .* is 'W033'.*data\.view_positions"):
+        read_radiograph(path)
+    assert read_radiograph(path, view_positions=["w033"]).size == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +343,7 @@ REFUSED = {
     "no pixels": (None, {}, "holds no pixel data"),
     "empty pixels": (b"", {}, "holds no pixel data"),
     "frames": (np.zeros((4, 2), np.uint8), dict(Rows=2, NumberOfFrames=2), "holds 2 frames. Save the one"),
-    "size": (BYTES, dict(Rows=20_000, Columns=10_000), "claims 10000 x 20000 pixels; at most 100,000,000"),
+    "size": (BYTES, dict(Rows=20_000, Columns=10_000), "claims 10000 x 20000 pixels; at most 40,000,000"),
     "window": (deep(1, 2, 3), dict(WindowCenter=5000, WindowWidth=10), r"nothing is seen .* 5000.*; values 1 to 3\)"),
     "film": (encapsulate([b"0000"]), dict(syntax=MPEG2MPML), r"syntax is MPEG2.*1\.2\.840.*there is no decoder"),
     "twelve bit jpeg": (

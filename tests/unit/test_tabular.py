@@ -107,12 +107,29 @@ def test_words_for_yes_no_and_nothing(table):
     assert values == pytest.approx([1, 0, NAN, 1, NAN, 0], nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1, "true TRUE t T yes Yes YES y Y present Present positive Positive pos 1 1.0"),
+        (0, "false False F no No n N absent ABSENT negative neg 0 0.0"),
+        (-1, "uncertain possible -1"),
+        (NAN, "unknown na N/A null nan"),
+    ],
+)
+def test_every_word_for_a_label(table, value, words):
+    cells = [*words.split(), *(f"  {word}\t" for word in words.split())]
+    data = table("image,patient,Edema", *(f"{i}.png,{i},{cell}" for i, cell in enumerate(cells)), uncertain="ones")
+    assert data.index and data.faults == []
+    expected = [1 if value == -1 else value] * len(cells)
+    assert [study.findings["edema"] for study in data.index] == pytest.approx(expected, nan_ok=True)
+
+
 def test_other_values_are_faults(table):
-    data = table("image,patient,Edema,Fracture", "a.png,1,2,0", "b.png,2,1,left rib", "c.png,3,1,0", "d.png,4,yes,")
+    data = table("image,patient,Edema,Fracture", "a.png,1,2,0", "b.png,2,1,left rib", "c.png,3,1,0", "d.png,4,ja,")
     assert set(every(data)) == {"c"}
     assert data.faults == [
         ("table.csv:2", "'Edema' is none of -1, 0, 1 ('2')"),
-        ("table.csv:5", "'Edema' is none of -1, 0, 1 ('yes')"),
+        ("table.csv:5", "'Edema' is none of -1, 0, 1 ('ja')"),
         ("table.csv:3", "'Fracture' is none of -1, 0, 1 ('left rib')"),
     ]
 
@@ -646,3 +663,53 @@ def test_real_dicom_folder():
     assert [reference for reference, _ in data.bad] == ["test4.dcm", "test5.dcm", "test6.dcm"]
     assert [reason.split("'")[1] for _, reason in data.bad] == ["RIBCAGE", "CT", "XX"]
     assert all(data.images(study)[0].mode == "L" for study in every(data).values())
+
+
+# --- one id for all
+
+
+def test_one_patient_id_for_all_files_is_said_with_the_ways_out(tmp_path):
+    for number in range(12):
+        dicom_file(tmp_path / f"{number}.dcm", GREY + number, PatientID="ANON", StudyInstanceUID=f"{UID_ROOT}9{number}")
+    data = Tabular(root=str(tmp_path))
+    said = (
+        r"Split 'train' has no studies: all 12 studies carry the patient id 'ANON'.*data\.patient.*"
+        r"data\.study_is_patient=true"
+    )
+    with pytest.raises(DataError, match=said):
+        data.check()
+    assert "12 of 12 studies carry the patient id 'ANON'" in told(data)
+    mended = Tabular(root=str(tmp_path), study_is_patient=True)
+    mended.check()
+    assert len(every(mended)) == len({study.patient for study in mended.index}) == 12
+
+
+def test_a_constant_patient_column_is_said(table):
+    rows = [f"{i}.png,X" for i in range(4)]
+    with pytest.raises(DataError, match="all 4 studies carry the patient id 'X'"):
+        table("image,patient", *rows).check()
+    table("image,patient", *rows, study_is_patient=True).check()
+    listed = [f"{row},{split}" for row, split in zip(rows, ("train", "val", "test", "test"), strict=True)]
+    parted = table("image,patient,split", *listed, split="split")
+    with pytest.raises(
+        DataError, match=r"both in 'train' and in 'val': X\..* But all 4 studies carry the patient id 'X'"
+    ):
+        parted.check()
+
+
+def test_two_patients_are_too_few_for_three_splits(table):
+    with pytest.raises(DataError, match=r"5 studies are of 2 patients \(A, B\); 3 of them carry the patient id 'A'"):
+        table("image,patient", "a.png,A", "b.png,B", "c.png,A", "d.png,B", "e.png,A").check()
+
+
+def test_a_patient_with_most_studies_is_doubted_and_used(table):
+    """11 of 14: the others are real ones, and enough for the splits."""
+    data = table("image,patient", *(f"{i}.png,{'X' if i < 11 else i}" for i in range(14)))
+    data.check()
+    assert "11 of 14 studies carry the patient id 'X'" in told(data)
+    assert "carry" not in told(table("image,patient", *(f"{i}.png,{i % 3}" for i in range(14))))
+
+
+def test_too_few_studies_are_not_blamed_on_the_patients(table):
+    with pytest.raises(DataError, match=r"has no studies\. Check split lists"):
+        table("image,patient", "a.png,A", "b.png,B").check()

@@ -1,0 +1,31 @@
+"""How loading processes start.
+
+Not by ``fork``: by the time a loader starts, this process has threads (W&B's service, OpenMP, Lightning's), and a fork
+copies their locks in whatever state they are, but not the threads that would release them. A worker that then imports
+MONAI, logs, or computes may wait for ever. Not by ``spawn`` either: each worker would import torch and MONAI anew, for
+seconds each, at every fit and every prediction.
+
+``forkserver`` has neither fault: one clean process without threads of ours is started once, imports what all workers
+need, and every worker is a fork of that. What it costs is that data set and collator are pickled.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+PRELOADED = (
+    "torch", "numpy", "PIL.Image", "pandas", "lightning.pytorch", "monai.data", "monai.transforms", "pydicom.pixels",
+    "transformers.models.auto.processing_auto", "rich.progress", "omegaconf", "defusedxml.ElementTree",
+)  # fmt: skip
+"""Imported once by the server. None of this project: the server does not know where this process found it."""
+
+
+def loading(count: int) -> dict[str, Any]:
+    """Arguments of a ``DataLoader`` with so many workers."""
+    if count == 0:
+        return {"num_workers": 0}
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return {"num_workers": count, "multiprocessing_context": "spawn"}
+    multiprocessing.set_forkserver_preload(list(PRELOADED))  # heard until the server runs
+    return {"num_workers": count, "multiprocessing_context": "forkserver"}
