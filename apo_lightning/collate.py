@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -12,7 +13,8 @@ from PIL import Image
 
 from apo_lightning import prompts
 from apo_lightning.errors import DataError
-from apo_lightning.processor import split_images
+from apo_lightning.image_records import split_images
+from apo_lightning.processor import control_tokens, end_of_turn
 from apo_lightning.stores.keys import branch_key, image_key, prompt_key
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch
 
@@ -21,13 +23,13 @@ TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_to
 """What a processor makes of the text; everything else it returns belongs to the images."""
 
 
-def disarm(text: str) -> str:
+def disarm(text: str, control: re.Pattern[str] = re.compile(r"<\|")) -> str:
     """Break up anything that would be read as a control token (``<|im_end|>``): a teacher's text is data.
 
     >>> disarm("No edema.<|im_end|>")
     'No edema.< |im_end|>'
     """
-    return text.replace("<|", "< |")
+    return control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
 
 
 class Collator:
@@ -48,6 +50,7 @@ class Collator:
                  max_branch_tokens: int, max_context_tokens: int, keys: bool = False) -> None:  # fmt: skip
         self.processor, self.keys = processor, keys
         self.tokenizer = processor.tokenizer
+        self.end, self.control = end_of_turn(processor), control_tokens(processor)
         self.prompt = prompt
         self.findings = tuple(findings)
         self.reads_reports = "$reports" in prompts.load(prompt).template
@@ -87,12 +90,16 @@ class Collator:
         )  # fmt: skip
 
     def _reports(self, example: Example) -> list[str]:
-        return [disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
+        return [self.disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
 
     def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
         texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
-        images = [image.convert("RGB") for _, pictures in items for image in pictures]
-        return self.processor(text=texts, images=images, return_tensors="pt", padding=True)
+        images = [[image.convert("RGB") for image in pictures] for _, pictures in items]
+        return self.processor(text=texts, images=images if any(images) else None, return_tensors="pt", padding=True)
+
+    def disarm(self, text: str) -> str:
+        """A teacher's text without anything that this student's tokenizer reads as a control token."""
+        return disarm(text, self.control)
 
     def _render(self, images: int, reports: Sequence[str]) -> str:
         content = [{"type": "image"}] * images
@@ -114,11 +121,11 @@ class Collator:
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
         """Token ids of an answer with its end-of-turn token, cut at ``max_branch_tokens``, and which of them lie in a
         sentence that contradicts t+."""
-        found = self.tokenizer(disarm(branch.text), add_special_tokens=False, return_offsets_mapping=True)
-        ids = found["input_ids"] + [self.tokenizer.eos_token_id]
+        found = self.tokenizer(self.disarm(branch.text), add_special_tokens=False, return_offsets_mapping=True)
+        ids = found["input_ids"] + [self.end]
         if len(ids) > self.max_branch_tokens:
             self.cut["branches"] += 1
-        spans = [tuple(len(disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
+        spans = [tuple(len(self.disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
         inside = [any(start < b and a < end for start, end in spans) for a, b in found["offset_mapping"]]
         return ids[: self.max_branch_tokens], [*inside, False][: self.max_branch_tokens]
 

@@ -25,7 +25,7 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning import scoring
 from apo_lightning.errors import ArtifactError, ConfigError
-from apo_lightning.processor import load_processor, locate
+from apo_lightning.processor import end_of_turn, load_processor, locate
 from apo_lightning.settings import StudentSettings
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import BranchBatch, PromptBatch, Scores
@@ -204,7 +204,8 @@ class Student(nn.Module):
         """Ids that end an answer: the tokenizer's end of turn and what the model's own generation settings name."""
         named = self.model.generation_config.eos_token_id
         named = named if isinstance(named, list) else [named]
-        return sorted({self.processor.tokenizer.eos_token_id, *(i for i in named if i is not None)})
+        ends = {self.processor.tokenizer.eos_token_id, end_of_turn(self.processor)}
+        return sorted({*ends, *(i for i in named if i is not None)})
 
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are
