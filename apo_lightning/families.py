@@ -92,7 +92,9 @@ def family_of(config: Any, where: str = "student.model") -> Family:
     known = ", ".join(f"{family.name} ({name})" for name, family in FAMILIES.items())
     if reason is None:
         reason = "nobody has shown that the scorer fits it: add it to apo_lightning/families.py and to its tests"
-    raise ConfigError(f"{where} is of the family '{kind}', which cannot be a student: {reason}. Known to work: {known}.")
+    raise ConfigError(
+        f"{where} is of the family '{kind}', which cannot be a student: {reason}. Known to work: {known}."
+    )
 
 
 def _trouble_inside(config: Any) -> str | None:

@@ -1,13 +1,14 @@
-"""An image processor's output as one record an image, so that features and log-probs can be kept by content and one
-study's record does not depend on its neighbours. A batch is the records in order, joined.
+"""An image processor's output as one record an image, so that features and log-probs can be kept by content and no
+record depends on its neighbours. A batch is the records in order, joined.
 
-Qwen-VL cuts an image into patches (``pixel_values`` ``[patches, d]``, ``image_grid_thw`` ``[n, 3]``). Every other family
-makes one or more tiles of it (``pixel_values`` ``[tiles, C, H, W]``, ``tiles`` ``[n]`` says how many each image has).
+Qwen-VL cuts an image into patches (``pixel_values`` ``[patches, d]``, ``image_grid_thw`` ``[n, 3]``). Every other
+family makes one or more tiles of it (``pixel_values`` ``[tiles, C, H, W]``, ``tiles`` ``[n]`` says how many of each).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import torch
@@ -28,10 +29,9 @@ def by_image(found: Mapping[str, Any]) -> dict[str, Any]:
         return dict(found)
     pixels = torch.as_tensor(found["pixel_values"])
     tiles = _tiles(found, pixels)
-    if "rows" in found:  # [B, most tiles, C, H, W]: padded study by study
-        rows = [sum(tiles[image] for image in study) for study in _images_of(found["rows"])]
-    else:  # [n, most tiles, C, H, W], or already [tiles, C, H, W]
-        rows = tiles
+    # padded study by study (Idefics), [B, most, C, H, W]; or image by image, [n, most, C, H, W]; or not at all
+    studies = _images_of(found["rows"]) if "rows" in found else [[image] for image in range(len(tiles))]
+    rows = [sum(tiles[image] for image in study) for study in studies]
     mask = found.get("pixel_attention_mask")
     kept = {
         "pixel_values": _unpadded(pixels, rows, 5),
@@ -43,14 +43,13 @@ def by_image(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _images_of(rows: Sequence[Sequence[int]]) -> list[range]:
     """Numbers of the images of each study."""
-    ends = torch.tensor([0, *map(len, rows)]).cumsum(0).tolist()
-    return [range(start, end) for start, end in zip(ends, ends[1:], strict=False)]
+    return [range(start, end) for start, end in pairwise([0, *accumulate(map(len, rows))])]
 
 
 def _tiles(found: Mapping[str, Any], pixels: Tensor) -> list[int]:
     """How many tiles each image was cut into."""
     if "rows" in found:
-        pairs = zip(sum(map(list, found["rows"]), []), sum(map(list, found["cols"]), []), strict=True)
+        pairs = zip(chain(*found["rows"]), chain(*found["cols"]), strict=True)
         return [int(rows) * int(cols) + 1 for rows, cols in pairs]
     if "num_patches" in found:
         return [int(count) for count in found["num_patches"]]

@@ -73,8 +73,8 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
     family = family_of(config, f"student.model '{model}'")
     if limits and not family.pixel_limits:
         raise ConfigError(
-            f"student.{next(iter(limits))} says nothing to {family.name} (student.model '{model}'), whose images become: "
-            f"{family.images}. Remove it."
+            f"student.{next(iter(limits))} says nothing to {family.name} (student.model '{model}'), whose images "
+            f"become: {family.images}. Remove it."
         )
     try:
         kind = PROCESSOR_MAPPING[type(config)]
@@ -116,7 +116,9 @@ def _unbuilt(model: str, family: Family, error: Exception) -> str:
     what = f"student.model '{model}' ({family.name}) has no usable tokenizer and image processor: {first_line(error)}."
     if isinstance(error, ImportError) and missing:
         return f"{what} Install what is missing: pip install {' '.join(missing)}."
-    return f"{what} Give 'nano', a folder with a saved model and its processor, or a hub name that is already downloaded."
+    return (
+        f"{what} Give 'nano', a folder with a saved model and its processor, or a hub name that is already downloaded."
+    )
 
 
 def _check_whole(model: str, processor: Any) -> None:

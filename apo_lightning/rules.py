@@ -14,6 +14,8 @@ from apo_lightning.settings import ExperimentSettings
 STAGES = ("spd", "self_distill", "apo")
 """In the order in which they may follow each other."""
 
+SPLITS = ("train", "val", "test")
+
 SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
 """What belongs to the experiment as a whole, so that no arm may set it."""
 
@@ -29,6 +31,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _seeds(cfg.seeds)
     yield from _teachers(cfg)
     yield from _arms(cfg)
+    yield from _splits(cfg)
     yield from _acknowledged(cfg)
 
 
@@ -102,6 +105,17 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
         for setting in arm.set:
             if setting.split(".")[0] in SHARED:
                 yield ("arms", name, "set"), f"arms.{name}.set must not hold '{setting}', which all arms share"
+
+
+def _splits(cfg: ExperimentSettings) -> Iterator[Finding]:
+    key, chosen = ("stages", "self_distill", "splits"), cfg.stages.self_distill.splits
+    if not isinstance(chosen, list) or not runs_stage(cfg, "self_distill"):
+        return
+    for split in chosen:
+        if split not in SPLITS:
+            yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
+    if runs_stage(cfg, "apo") and "train" not in chosen:
+        yield key, f"{'.'.join(key)} must hold train, since apo learns from its texts, got {chosen}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

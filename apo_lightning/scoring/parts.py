@@ -82,14 +82,18 @@ def prompt_positions(parts: Parts, batch: PromptBatch) -> Tensor:
 
 
 def model_inputs(model: nn.Module, batch: PromptBatch, encoded: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Keyword arguments of the model for the prompts alone, with encoded images (`scoring.as_encoder_outputs`)."""
+    """Keyword arguments of the model for the prompts alone, with pixels or, where given, encoded images.
+
+    Raises:
+        ValueError: the family takes its pixels in a form of its own, so its images must be encoded (`scoring.see`).
+    """
     types = image_kinds(Parts.of(model), batch.prefix_ids)
     if "image_grid_thw" in batch.vision:
-        types = {
-            "mm_token_type_ids": token_types(model, batch.prefix_ids),
-            "image_grid_thw": batch.vision["image_grid_thw"],
-        }
-    images = {"mm_encoder_outputs": encoded} if encoded else {}
+        types = {"mm_token_type_ids": token_types(model, batch.prefix_ids)}
+    if "tiles" in batch.vision and not encoded:
+        raise ValueError("images must be encoded first: call scoring.see, and pass scoring.as_encoder_outputs")
+    grid = {key: value for key, value in batch.vision.items() if key == "image_grid_thw"}
+    images = {**grid, "mm_encoder_outputs": encoded} if encoded else batch.vision
     return dict(input_ids=batch.prefix_ids, attention_mask=batch.prefix_mask, **images, **types)
 
 

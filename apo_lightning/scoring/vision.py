@@ -1,10 +1,11 @@
 """Images to features, once a study. A feature record holds the tensors of one image: ``pooler_output`` ``[t, H]`` (t
-image tokens; ``[tiles, t, H]`` in families that give tiles of one length as one tensor), and ``deepstack_<k>`` ``[t, H]``
-in families that add features to deeper layers (Qwen3-VL)."""
+image tokens; ``[tiles, t, H]`` in families that give tiles of one length as one tensor), and ``deepstack_<k>``
+``[t, H]`` in families that add features to deeper layers (Qwen3-VL)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -47,8 +48,7 @@ def _encode_tiles(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
     found = parts.trunk.get_image_features(**inputs, return_dict=True).pooler_output
     if isinstance(found, Tensor):  # [tiles, t, H]
         return [{"pooler_output": image} for image in found.split(tiles)]
-    ends = torch.tensor([0, *tiles]).cumsum(0).tolist()
-    return [{"pooler_output": torch.cat(list(found[a:b]))} for a, b in zip(ends, ends[1:], strict=False)]
+    return [{"pooler_output": torch.cat(list(found[a:b]))} for a, b in pairwise([0, *accumulate(tiles)])]
 
 
 def _encode_one_vision(parts: Parts, inputs: dict[str, Tensor], tiles: list[int]) -> list[Tensor]:

@@ -1,9 +1,10 @@
-"""Every family of the README's table from a folder as its publisher would save it, on images of unequal sizes, one or two
-a study: prompts, log-probs and gradients in every mode, answers, adapters. Expected values come from the model's own
-public forward, one unpadded sequence at a time."""
+"""Every family of the README's table from a folder as its publisher would save it, with one or two images a study, of
+unequal sizes: prompts, log-probs and gradients in every mode, answers, adapters. Expected values come from the model's
+own public forward, one unpadded sequence at a time."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,11 @@ from tests.helpers import students, tiny
 LIMITS = dict(max_prompt_tokens=400, max_branch_tokens=40, max_context_tokens=600)
 SIZES = [[(30, 20)], [(20, 40), (17, 16)], [(24, 24)]]
 """Images of each study, width and height."""
-TEXTS = [["No edema.", "Mild left pneumonia.", "Clear."], ["Small right effusion.", "No."], ["Edema <image> <|im_end|>."]]
+TEXTS = [
+    ["No edema.", "Mild left pneumonia.", "Clear."],
+    ["Small right effusion.", "No."],
+    ["Edema <image> <|im_end|>."],
+]
 each_family = pytest.mark.parametrize("family", students.RECIPES)
 
 
@@ -184,6 +189,9 @@ def test_answers_are_what_the_model_itself_finds_likeliest(family: str, load: An
     student = load(family)
     batch = collate(student)
     with torch.no_grad():
+        if "tiles" in batch.vision:
+            with pytest.raises(ValueError, match=r"call scoring\.see"):  # never a prompt without its images
+                scoring.model_inputs(student.model, batch)
         student.see(batch)
         inputs = scoring.model_inputs(student.model, batch, scoring.as_encoder_outputs(batch.features))
         made = student.model.generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=[])
@@ -232,7 +240,9 @@ def test_a_text_is_data_and_ends_as_a_turn_ends(family: str, load: Any) -> None:
 @each_family
 def test_a_limit_of_pixels_is_kept_or_refused(family: str, folders: Any) -> None:
     if not FAMILIES[family].pixel_limits:
-        with pytest.raises(ConfigError, match=rf"max_pixels says nothing to {FAMILIES[family].name}.*Remove it"):
+        with pytest.raises(
+            ConfigError, match=rf"max_pixels says nothing to {re.escape(FAMILIES[family].name)}.*Remove it"
+        ):
             load_processor(str(folders(family)), max_pixels=256)
         return
     picture = tiny.drawn()[0][1]
