@@ -107,7 +107,7 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
     cfg = config.load(config.find(name), overrides)
     from apo_lightning import run as runner
 
-    notes = runner.check_arms(cfg, overrides)
+    notes = runner.check_arms(_resolved(cfg, overrides))
     _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
     return 0
 
@@ -127,7 +127,14 @@ def check_file(path: Path) -> tuple[str, list[str]]:
     cfg = config.load(path)
     from apo_lightning import run as runner
 
-    return f"experiment with {_arms(cfg)}", runner.check_arms(cfg, here=False)
+    return f"experiment with {_arms(cfg)}", runner.check_arms(_resolved(cfg), here=False)
+
+
+def _resolved(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> dict[str, ExperimentSettings]:
+    """The arms that would run, each with its own settings laid over the experiment's."""
+    from apo_lightning import config
+
+    return {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
 
 
 def _arms(cfg: ExperimentSettings) -> str:

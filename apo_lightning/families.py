@@ -67,6 +67,8 @@ REFUSED = {
     "qwen3_5": _STATE, "qwen3_5_moe": _STATE, "lfm2_vl": _STATE,
     "pixtral": _NEIGHBOURS, "mistral3": _NEIGHBOURS,
 }  # fmt: skip
+WHOLE = ("visual", "vision_tower", "vision_model", "multi_modal_projector", "connector", "lm_head")
+"""Names of towers, what joins them to the text, and heads: kept in their precision where the rest has 4 bits."""
 PLAIN_LAYERS = {"full_attention", "sliding_attention", "attention"}
 """Kinds of decoder layers whose keys and values answers can read from a cache."""
 

@@ -4,6 +4,7 @@ of all its teachers, the token limits. What passes here does not stop after an h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def on_disk(model: str) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def depends_on(cfg: ExperimentSettings) -> list[Any]:
+    """What `rehearse` looks at, so that arms that share it are looked at once."""
+    prompts = [cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt, cfg.evaluate.findings]
+    lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
+    return [asdict(cfg.student), prompts, lengths, list(cfg.teachers), cfg.data, cfg.evaluate.data]
 
 
 def rehearse(cfg: ExperimentSettings, findings: Sequence[str]) -> BranchBatch:

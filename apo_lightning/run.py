@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -44,9 +44,8 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         cfg.name = f"{cfg.name}-sweep/{os.environ['WANDB_SWEEP_ID']}/{os.environ.get('WANDB_RUN_ID', 'trial')}"
     folder = RunFolder(Path(cfg.runs_dir), cfg.name)
     arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
-    for arm, own in arms.items():
-        if missing := _of_arm(arm, check, own):
-            raise ConfigError(f"{' '.join(missing)} Download it first: hf download {own.student.model}.")
+    if missing := check_arms(arms):
+        raise ConfigError(f"{' '.join(missing)} Download it first (hf download NAME), or give a folder.")
     if training.is_leader():
         folder.claim(json.loads(json.dumps(config.to_dict(cfg))), config.dump(cfg))
     training.say(f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds -> {folder.path}")
@@ -125,20 +124,34 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     training.say(f"report: {report}")
 
 
-def check(cfg: ExperimentSettings, *, here: bool = True) -> list[str]:
-    """Build everything that an arm names, the student on the meta device, without reading data or training, and take one
-    made-up study through the student's processor with each of its prompts (`rehearsal`).
+def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> list[str]:
+    """Build everything that arms name, the student on the meta device, without reading data or training, and take one
+    made-up study through the student's processor with each prompt (`rehearsal`).
 
     Args:
-        cfg: the settings of an arm, or of an experiment.
-        here: ask whether it would run on this machine, its devices and packages.
+        arms: resolved settings by name.
+        here: ask whether they would run on this machine, its devices and packages.
 
     Returns:
         what could not be looked at, one sentence each.
 
     Raises:
-        ConfigError: something does not build or does not fit together.
+        ConfigError: something does not build or does not fit together; names what the arm sets, if that may be it.
     """
+    notes: dict[str, list[str]] = {}
+    for arm, cfg in arms.items():
+        try:
+            data = check(cfg, here=here)
+            seen = digest(rehearsal.depends_on(cfg))
+            notes[seen] = notes[seen] if seen in notes else _rehearse(cfg, data)
+        except ConfigError as error:
+            changed = ", ".join(cfg.arms[arm].set)
+            raise ConfigError(f"{error} (Arm '{arm}' sets {changed}.)" if changed else str(error)) from error
+    return list(dict.fromkeys(note for found in notes.values() for note in found))
+
+
+def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
+    """Everything of one arm that is built without files; see `check_arms`. Returns its data module, not yet read."""
     training.quiet()
     machine.check_names(cfg.trainer, cfg.student)
     data = build_data(cfg)
@@ -153,25 +166,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> list[str]:
     count_on_meta(cfg.student)
     if here:
         machine.check_here(cfg)
-    return _rehearse(cfg, data)
-
-
-def check_arms(cfg: ExperimentSettings, overrides: Sequence[str] = (), *, here: bool = True) -> list[str]:
-    """`check` of every arm that would run, each with its own settings laid over the experiment's; each note once."""
-    notes = [
-        note
-        for arm in cfg.only or cfg.arms
-        for note in _of_arm(arm, check, config.resolve_arm(cfg, arm, overrides), here=here)
-    ]
-    return list(dict.fromkeys(notes))
-
-
-def _of_arm(arm: str, look: Callable[..., list[str]], cfg: ExperimentSettings, **how: bool) -> list[str]:
-    try:
-        return look(cfg, **how)
-    except ConfigError as error:
-        changed = cfg.arms[arm].set
-        raise ConfigError(f"{error} (arm '{arm}' sets {', '.join(changed)})") if changed else error from error
+    return data
 
 
 def _check_prompts(cfg: ExperimentSettings) -> None:

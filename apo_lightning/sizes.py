@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
-from apo_lightning.families import family_of
+from apo_lightning.families import WHOLE, family_of
 from apo_lightning.processor import load_config
 from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.student import language_linears, quantization_config
@@ -39,7 +39,7 @@ def _count(name: str, kind: str, r: int, dtype: str) -> tuple[int, int]:
     if settings.adapter.kind == "full":
         return total, sum(p.numel() for p in model.get_decoder().parameters())
     if settings.adapter.kind == "qlora":
-        model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
+        model = replace_with_bnb_linear(model, list(WHOLE), quantization_config(settings))
     targets = language_linears(model)
     with torch.device("meta"):
         adapted = get_peft_model(

@@ -25,6 +25,7 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning import scoring
 from apo_lightning.errors import ArtifactError, ConfigError
+from apo_lightning.families import WHOLE
 from apo_lightning.processor import end_of_turn, load_processor, locate
 from apo_lightning.settings import StudentSettings
 from apo_lightning.stores.features import FeatureCache
@@ -50,7 +51,7 @@ def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
     """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the vision tower and the head keep their precision."""
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=["visual", "lm_head"],
+        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=list(WHOLE),
     )  # fmt: skip
 
 

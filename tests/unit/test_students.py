@@ -5,6 +5,7 @@ own public forward, one unpadded sequence at a time."""
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,20 +13,23 @@ from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from transformers.models.smolvlm import processing_smolvlm
 
 from apo_lightning import scoring
 from apo_lightning.collate import Collator
 from apo_lightning.errors import ConfigError
-from apo_lightning.families import FAMILIES
+from apo_lightning.families import FAMILIES, WHOLE
 from apo_lightning.image_records import split_images
 from apo_lightning.processor import end_of_turn, load_processor
 from apo_lightning.scoring import score
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
+from apo_lightning.sizes import count_on_meta
+from apo_lightning.student import Student, language_linears, quantization_config
 from apo_lightning.types import Branch, BranchBatch, Example
 from tests.helpers import students, tiny
 
@@ -251,3 +255,60 @@ def test_a_limit_of_pixels_is_kept_or_refused(family: str, folders: Any) -> None
         for limit in (256, 1024)
     ]
     assert grids[0] * 16 <= 256 < grids[1] * 16 <= 1024
+
+
+@each_family
+def test_four_bits_leave_the_tower_and_the_head_whole(family: str, folders: Any) -> None:
+    """Counted on the meta device, where the layers are replaced as a loaded model's are."""
+    config = AutoConfig.from_pretrained(folders(family))
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    made = replace_with_bnb_linear(model, list(WHOLE), quantization_config(StudentSettings(model=family, **LIMITS)))
+    halved = {name for name, module in made.named_modules() if isinstance(module, Linear4bit)}
+    assert halved == set(language_linears(made))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "reason"),
+    [
+        ("mllama", {}, "images enter by cross-attention"),
+        ("paligemma", {}, "its prompt attends in both directions"),
+        ("florence2", {}, "an encoder and a decoder"),
+        ("blip-2", {}, "no chat template"),
+        ("mistral3", {}, "pads images to the largest of the batch"),
+        ("llama", {}, "it reads text only, and a student looks at images"),
+        ("aya_vision", {}, "nobody has shown that the scorer fits it"),
+        ("llava", {"vision_config": {"model_type": "pixtral"}}, "with a pixtral tower its processor pads images"),
+        ("llava", {"text_config": {"model_type": "qwen3_next"}}, "with layers of the kind linear_attention"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(kind: str, config: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    AutoConfig.for_model(kind, **config).save_pretrained(tmp_path)
+    known = "Known to work: .*Qwen2.5-VL \\(qwen2_5_vl\\).*Gemma 3"
+    for look in (lambda: load_processor(str(tmp_path)), lambda: count_on_meta(StudentSettings(model=str(tmp_path)))):
+        with pytest.raises(
+            ConfigError, match=rf"of the family '{kind}', which cannot be a student: .*{reason}.*{known}"
+        ):
+            look()
+
+
+def test_a_package_that_is_missing_is_named(folders: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processing_smolvlm, "num2words", None)
+    with pytest.raises(ConfigError, match=r"SmolVLM2.*num2words.*Install what is missing: pip install num2words\.$"):
+        load_processor(str(folders("smolvlm")))
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ("chat_template.jinja", r"lacks a chat template \(chat_template\.jinja\)"),
+        ("preprocessor_config.json", "has no usable tokenizer and image processor"),
+        ("tokenizer.json", "has no usable tokenizer and image processor"),
+        ("config.json", "neither 'nano', nor a model folder, nor a downloaded hub name"),
+    ],
+)
+def test_a_folder_that_lacks_a_file_is_an_error(lacks: str, said: str, folders: Any, tmp_path: Path) -> None:
+    shutil.copytree(folders("llava"), tmp_path / "model")
+    (tmp_path / "model" / lacks).unlink()
+    with pytest.raises(ConfigError, match=rf"student\.model '.*model' .*{said}"):
+        load_processor(str(tmp_path / "model"))
