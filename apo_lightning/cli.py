@@ -9,11 +9,15 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from apo_lightning import __version__, data_cli, disk, processes
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from apo_lightning.settings import ExperimentSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         sentence = disk.explain(error)
         if sentence is None:
+            if not getattr(error, "__notes__", None):
+                error.add_note(f"This happened in 'apo {' '.join(arguments or sys.argv[1:])}' and is not yours to mend: "
+                               "please report it with the lines above.")  # fmt: skip
             raise
         show_error(sentence)
         return 2
@@ -59,8 +66,10 @@ def parser() -> argparse.ArgumentParser:
     one = _command(commands, "run", run, "run an experiment, or go on with it")
     one.add_argument("experiment", help="a name under experiments/, or a file")
     _add_overrides(one)
-    check_ = _command(commands, "check", check, "load and build every experiment without training")
-    check_.add_argument("paths", nargs="*", type=Path, help="files or folders (default: experiments)")
+    check_ = _command(commands, "check", check, "load and build experiments without training")
+    check_.add_argument("words", nargs="*", metavar="EXPERIMENT|PATH|key=value", help=(
+        "an experiment with its settings: would it run here? Or files and folders (default: experiments)"
+    ))  # fmt: skip
     names = _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
     names.add_argument("name", nargs="?", help="a data set, teacher, loss or callback: what it does, and its settings")
     grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
@@ -86,12 +95,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """``apo check [PATH ...]``: every file is looked at, however many are wrong."""
-    files = yaml_files(options.paths or [Path("experiments")])
+    """``apo check [PATH ...]``: every file is looked at, however many are wrong. ``apo check NAME [key=value ...]``:
+    one experiment with its settings, and whether it would run on this machine."""
+    overrides = [word for word in options.words if "=" in word]
+    names = [word for word in options.words if "=" not in word]
+    if len(names) == 1 and (overrides or not Path(names[0]).exists()):
+        return check_one(names[0], overrides)
+    if overrides:
+        raise ConfigError(f"key=value belongs to one experiment, got {', '.join(names) or 'none'}.")
+    files = yaml_files([Path(name) for name in names] or [Path("experiments")])
     wrong = 0
     for path in files:
         try:
-            Console().print(f"ok     {path}: {check_file(path)}", markup=False, soft_wrap=True)
+            said, notes = check_file(path)
+            _print_checked(path, said, notes)
         except ApoError as error:
             wrong += 1
             show_error(f"{path}\n{error}")
@@ -100,22 +117,56 @@ def check(options: argparse.Namespace) -> int:
     return 2 if wrong else 0
 
 
-def check_file(path: Path) -> str:
-    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was."""
+def check_one(name: str, overrides: Sequence[str]) -> int:
+    """One experiment with its settings, as it would run here.
+
+    Raises:
+        ConfigError: it is not valid, or this machine cannot run it.
+    """
+    from apo_lightning import config
+
+    cfg = config.load(config.find(name), overrides)
+    from apo_lightning import run as runner
+
+    notes = runner.check_arms(_resolved(cfg, overrides))
+    _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
+    return 0
+
+
+def check_file(path: Path) -> tuple[str, list[str]]:
+    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was and
+    what could not be looked at."""
     from apo_lightning import config
 
     if path.parent.name == "base":
         config.check_base(path)
-        return "base"
+        return "base", []
     if path.parent.name == "sweeps":
         from apo_lightning.sweep import points
 
-        return f"sweep of {len(points(path))} points"
+        return f"sweep of {len(points(path))} points", []
     cfg = config.load(path)
     from apo_lightning import run as runner
 
-    runner.check(cfg)
-    return f"experiment with {len(cfg.arms)} arms"
+    return f"experiment with {_arms(cfg)}", runner.check_arms(_resolved(cfg), here=False)
+
+
+def _resolved(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> dict[str, ExperimentSettings]:
+    """The arms that would run, each with its own settings laid over the experiment's."""
+    from apo_lightning import config
+
+    return {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
+
+
+def _arms(cfg: ExperimentSettings) -> str:
+    count = len(cfg.only or cfg.arms)
+    return f"{count} arm{'s' if count != 1 else ''}"
+
+
+def _print_checked(what: str | Path, said: str, notes: Sequence[str]) -> None:
+    Console().print(f"ok     {what}: {said}", markup=False, soft_wrap=True)
+    for note in notes:
+        Console().print(f"       {note}", style="dim", markup=False, soft_wrap=True)
 
 
 def list_(options: argparse.Namespace) -> None:

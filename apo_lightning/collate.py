@@ -14,7 +14,8 @@ from PIL import Image
 from apo_lightning import prompts
 from apo_lightning.characters import boundary, whole
 from apo_lightning.errors import DataError
-from apo_lightning.processor import split_images
+from apo_lightning.image_records import split_images
+from apo_lightning.processor import control_tokens, end_of_turn
 from apo_lightning.stores.keys import branch_key, image_key, prompt_key
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch
 
@@ -23,23 +24,16 @@ TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_to
 """What a processor makes of the text; everything else it returns belongs to the images."""
 
 
-def disarm(text: str, control: Sequence[str] = ()) -> str:
+def disarm(text: str, control: re.Pattern[str] = re.compile(r"<\|")) -> str:
     """Break up anything that would be read as a control token (``<|im_end|>``): a teacher's text is data. A half
     character, which no tokenizer takes, becomes U+FFFD.
-
-    Args:
-        control: the tokenizer's own special tokens, such as ``<image>`` or ``</s>``.
 
     >>> disarm("No edema.<|im_end|>")
     'No edema.< |im_end|>'
     >>> disarm("<image> No edema.</s>", ["<image>", "</s>"])
     '< image> No edema.< /s>'
     """
-    text = whole(text).replace("<|", "< |")
-    for token in control:
-        while len(token) > 1 and not re.search(r"\s", token) and token in text:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-    return text
+    return control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", whole(text))
 
 
 class Collator:
@@ -60,8 +54,7 @@ class Collator:
                  max_branch_tokens: int, max_context_tokens: int, keys: bool = False) -> None:  # fmt: skip
         self.processor, self.keys = processor, keys
         self.tokenizer = processor.tokenizer
-        added = self.tokenizer.added_tokens_decoder.values()
-        self.control = sorted({token.content for token in added if token.special}, key=len, reverse=True)
+        self.end, self.control = end_of_turn(processor), control_tokens(processor)
         self.prompt = prompt
         self.findings = tuple(findings)
         self.reads_reports = "$reports" in prompts.load(prompt).template
@@ -102,8 +95,12 @@ class Collator:
 
     def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
         texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
-        images = [image.convert("RGB") for _, pictures in items for image in pictures]
-        return self.processor(text=texts, images=images, return_tensors="pt", padding=True)
+        images = [[image.convert("RGB") for image in pictures] for _, pictures in items]
+        return self.processor(text=texts, images=images if any(images) else None, return_tensors="pt", padding=True)
+
+    def disarm(self, text: str) -> str:
+        """A teacher's text without anything that this student's tokenizer reads as a control token."""
+        return disarm(text, self.control)
 
     def _render(self, images: int, reports: Sequence[str]) -> str:
         content = [{"type": "image"}] * images
@@ -161,16 +158,12 @@ class Collator:
     def _tokens(self, text: str) -> Any:
         return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
 
-    def disarm(self, text: str) -> str:
-        """`disarm` with this student's own control tokens."""
-        return disarm(text, self.control)
-
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
         """Token ids of an answer with its end-of-turn token (unless it has no end of its own), cut at
         ``max_branch_tokens``, and which of them lie in a sentence that contradicts t+."""
         text = self.disarm(branch.text)
         found = self._tokens(text)
-        end = [] if branch.cut else [self.tokenizer.eos_token_id]
+        end = [] if branch.cut else [self.end]
         ids, limit = found["input_ids"] + end, self.max_branch_tokens
         if len(ids) > limit:
             self.cut["branches"] += 1

@@ -13,6 +13,7 @@ from typing import Any
 from apo_lightning import __version__, caching, config, examples, prompts, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, write_jsonl
 from apo_lightning.collate import Collator
+from apo_lightning.errors import DataError
 from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
 from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
@@ -62,10 +63,22 @@ class Pipeline:
             "apo": lambda: self._fit("apo"), "evaluate": self._evaluate,
         }  # fmt: skip
         for name in ("collect", *self.cfg.arms[self.arm].stages, "evaluate"):
-            self.done[name] = steps[name]()
+            try:
+                self.done[name] = steps[name]()
+            except Exception as error:
+                error.add_note(self._whereabouts(name))
+                raise
             if training.is_leader():
                 self.folder.link(self.arm, self.seed, self.done[name])
         return self.done
+
+    def _whereabouts(self, stage: str) -> str:
+        """What is printed under the traceback of an error that nobody foresaw."""
+        kept = ", ".join(self.done) or "nothing yet"
+        return (
+            f"This happened in stage {stage} of arm '{self.arm}', seed {self.seed} ({self.folder.path}). Kept of it: "
+            f"{kept}, and the newest checkpoint of {stage}. Once it is mended, the same command goes on from there."
+        )
 
     def collect(self) -> StageFolder:
         """Every teacher's text for every study: from here on, all teachers are recorded ones."""
@@ -173,6 +186,8 @@ class Pipeline:
     def _train(self, name: str, plan: FitSettings, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
         counts: Counter[str] = Counter()
         stream = self._stream(name, plan, counts)
+        if not stream:
+            raise DataError(self._nothing_to_learn(name, counts))
         loss = config.build(LOSSES, plan.loss, f"stages.{name}.loss")
         student = self.load(made_by).make_trainable(self.seed)
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
@@ -198,6 +213,26 @@ class Pipeline:
             logger.experiment.finish()
         computed = caching.facts(student, reference)
         return {"studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed}
+
+    def _nothing_to_learn(self, name: str, counts: Counter[str]) -> str:
+        """Why no study of the training split is left for a stage, with the file that holds the texts."""
+        studies, folder = self.data.studies("train"), self.done["collect" if name == "spd" else "self_distill"].path
+        texts = f"{folder}/trajectories.jsonl has {len(self.trajectories)} texts of {', '.join(self.teachers)}"
+        said = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
+        if name == "apo":
+            here = [self.preferred[study.id] for study in studies if study.id in self.preferred]
+            blank = sum(not text.strip() for text in here)
+            texts = (
+                f"{folder}/preferred.jsonl has {len(self.preferred)} preferred texts, {len(here)} of them for training"
+            )
+            said = f"{blank} of those are empty (the student wrote nothing but the end of its turn)"
+        return (
+            f"Stage {name} of arm '{self.arm}', seed {self.seed} has nothing to learn from: {texts}, and none serves "
+            f"the {len(studies)} training studies: {said or 'no text belongs to one of them'}. "
+            + ("Train stages.spd longer, or look at what it writes." if name == "apo" else
+               "Compare the study ids of the teachers' files with those of the data set; drop_refusals=false keeps "
+               "refusals.")
+        )  # fmt: skip
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
         studies = self.data.studies("train")

@@ -1,24 +1,27 @@
-"""Tokenizer and image processor as one callable, also where `AutoProcessor` cannot be built.
+"""Tokenizer and image processor of a student as one callable: the family's own processor without its video half.
 
-The processor class of Qwen2.5-VL needs torchvision for videos. This project shows it still images only, so where the
-class does not construct, its two working halves are joined here.
+Several families' processors demand a video processor, and that demands torchvision. This project shows still images
+only, so the video half is never built, whether torchvision is there or not.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
-from torch import Tensor
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, BatchFeature
+from transformers import AutoConfig, ProcessorMixin, Qwen2_5_VLProcessor
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from apo_lightning.errors import ConfigError
+from apo_lightning.families import Family, family_of
+from apo_lightning.image_records import by_image
 
 NANO = Path(__file__).parent / "assets" / "nano"
 IMAGE_TOKEN = "<|image_pad|>"
+TROUBLE = (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError)
+"""What transformers raises where a folder's files do not make a processor."""
 
 
 def locate(model: str) -> str:
@@ -26,67 +29,130 @@ def locate(model: str) -> str:
     return str(NANO) if model == "nano" else model
 
 
-class JoinedProcessor:
-    """The part of a Qwen-VL processor that still images need; called and used like the original.
+class StillImages:
+    """Laid over a processor class of transformers: no video half, and images as one record each.
 
-    ``processor(text=[...], images=[...])`` repeats each image placeholder as often as the image has merged patches and
-    returns ``input_ids, attention_mask, pixel_values, image_grid_thw``.
+    ``processor(text=[...], images=[[...], ...])``, one list of images a text, returns ``input_ids, attention_mask`` and
+    what `image_records.by_image` says.
     """
 
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return [name for name in super().get_attributes() if name != "video_processor"]
+
+    @classmethod
+    def from_args_and_dict(cls, args: Sequence[Any], processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        video = "video_processor" in super().get_attributes()
+        return super().from_args_and_dict([*args, *([None] if video else [])], processor_dict, **kwargs)
+
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> str:
+        return ProcessorMixin.apply_chat_template(self, *args, **kwargs)  # SmolVLM's own asks its video processor
+
+    def _process_images(self, images: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+        found, shown = super()._process_images(images, **kwargs)
+        return by_image(found), shown
+
+
+class JoinedProcessor(StillImages, Qwen2_5_VLProcessor):
+    """A Qwen-VL processor made of its two working halves."""
+
     def __init__(self, tokenizer: Any, image_processor: Any) -> None:
-        self.tokenizer = tokenizer
-        self.image_processor = image_processor
-
-    def apply_chat_template(self, messages: list[dict[str, Any]], **kwargs: Any) -> str:
-        return self.tokenizer.apply_chat_template(messages, **kwargs)
-
-    def __call__(self, *, text: Sequence[str], images: Sequence[Image.Image], **tokenize: Any) -> BatchFeature:
-        pixels = self.image_processor(images=list(images), return_tensors="pt")
-        counts = iter((pixels["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist())
-        texts = [self._expand(one, counts) for one in text]
-        return BatchFeature({**self.tokenizer(texts, **tokenize), **pixels})
-
-    @staticmethod
-    def _expand(text: str, counts: Any) -> str:
-        head, *rest = text.split(IMAGE_TOKEN)
-        return head + "".join(IMAGE_TOKEN * next(counts) + piece for piece in rest)
+        super().__init__(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
 
 def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | None = None) -> Any:
     """Processor of a model folder or hub name, padding on the left so that answers start at the last column.
 
     Raises:
-        ConfigError: the folder or name holds no tokenizer or image processor.
+        ConfigError: the folder or name holds no tokenizer or image processor, is of a family that does not fit, or
+            needs a package that is missing.
     """
     path = locate(model)
     limits = {key: value for key, value in (("min_pixels", min_pixels), ("max_pixels", max_pixels)) if value}
-    try:
-        processor = _load(path, limits)
-    except (OSError, ValueError) as error:
+    config = load_config(model)
+    family = family_of(config, f"student.model '{model}'")
+    if limits and not family.pixel_limits:
         raise ConfigError(
-            f"student.model '{model}' has no usable tokenizer and image processor ({error}). "
-            "Give 'nano', a folder with a saved model, or a hub name that is already downloaded."
-        ) from error
+            f"student.{next(iter(limits))} says nothing to {family.name} (student.model '{model}'), whose images "
+            f"become: {family.images}. Remove it."
+        )
+    try:
+        kind = PROCESSOR_MAPPING[type(config)]
+        processor = type(kind.__name__, (StillImages, kind), {}).from_pretrained(path, **limits)
+    except TROUBLE as error:
+        raise ConfigError(_unbuilt(model, family, error)) from error
     processor.tokenizer.padding_side = "left"
+    if not processor.chat_template:
+        processor.chat_template = processor.tokenizer.chat_template
+    _check_whole(model, processor)
     return processor
 
 
-def _load(path: str, limits: dict[str, int]) -> Any:
+def load_config(model: str) -> Any:
+    """Configuration of a model folder or hub name.
+
+    Raises:
+        ConfigError: there is none.
+    """
     try:
-        return AutoProcessor.from_pretrained(path, **limits)
-    except (ImportError, OSError, ValueError, TypeError, AttributeError):
-        return JoinedProcessor(AutoTokenizer.from_pretrained(path), AutoImageProcessor.from_pretrained(path, **limits))
+        return AutoConfig.from_pretrained(locate(model))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
+            f"({first_line(error)})."
+        ) from error
 
 
-def split_images(vision: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The image processor's output cut into one record an image."""
-    grids = vision.get("image_grid_thw")
-    if grids is None:
-        return [{name: value[i : i + 1] for name, value in vision.items()} for i in range(len(vision["pixel_values"]))]
-    pixels = torch.split(vision["pixel_values"], grids.prod(-1).tolist())
-    return [{"pixel_values": patch, "image_grid_thw": grids[i : i + 1]} for i, patch in enumerate(pixels)]
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
-def join_images(records: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The inverse of `split_images`."""
-    return {name: torch.cat([record[name] for record in records]) for name in records[0]}
+def _unbuilt(model: str, family: Family, error: Exception) -> str:
+    """The first cause of a processor that could not be built, and how to mend it."""
+    text = str(error)
+    missing = [name for name in ("num2words", "torchvision", "sentencepiece", "tiktoken", "protobuf") if name in text]
+    what = f"student.model '{model}' ({family.name}) has no usable tokenizer and image processor: {first_line(error)}."
+    if isinstance(error, ImportError) and missing:
+        return f"{what} Install what is missing: pip install {' '.join(missing)}."
+    return (
+        f"{what} Give 'nano', a folder with a saved model and its processor, or a hub name that is already downloaded."
+    )
+
+
+def _check_whole(model: str, processor: Any) -> None:
+    """A folder may hold a tokenizer that knows neither turns nor ends."""
+    words = processor.tokenizer
+    gone = {
+        "a chat template (chat_template.jinja)": processor.chat_template,
+        "an end token (eos_token of tokenizer_config.json)": words.eos_token_id is not None,
+    }
+    for what, there in gone.items():
+        if not there:
+            raise ConfigError(f"student.model '{model}' lacks {what}. Take it from the model that it was made from.")
+    if words.pad_token_id is None:
+        words.pad_token = words.eos_token
+
+
+def end_of_turn(processor: Any) -> int:
+    """Id of the token that ends an answer in the family's chat template; the tokenizer's end of text where the
+    template writes none of its special tokens behind an answer.
+
+    Gemma ends a turn with ``<end_of_turn>``, not with the tokenizer's ``<eos>``.
+    """
+    words, mark = processor.tokenizer, "@answer@"
+    turns = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in
+             (("user", "@question@"), ("assistant", mark))]  # fmt: skip
+    behind = processor.apply_chat_template(turns, tokenize=False).rpartition(mark)[2].lstrip()
+    first = words(behind, add_special_tokens=False)["input_ids"][:1]
+    return first[0] if first and first[0] in words.all_special_ids else words.eos_token_id
+
+
+def control_tokens(processor: Any) -> re.Pattern[str]:
+    """Matches whatever the tokenizer would read as a control token in a text, and anything like ``<|im_end|>``."""
+    words = processor.tokenizer
+    named = {*words.all_special_tokens, *(t.content for t in words.added_tokens_decoder.values() if t.special)}
+    named |= {getattr(processor, name) for name in ("image_token", "boi_token") if getattr(processor, name, None)}
+    longest_first = sorted((token for token in named if len(token) > 1), key=len, reverse=True)
+    return re.compile("|".join([re.escape("<|"), *map(re.escape, longest_first)]))

@@ -14,6 +14,8 @@ from apo_lightning.settings import ExperimentSettings
 STAGES = ("spd", "self_distill", "apo")
 """In the order in which they may follow each other."""
 
+SPLITS = ("train", "val", "test")
+
 SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
 """What belongs to the experiment as a whole, so that no arm may set it."""
 
@@ -30,6 +32,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _teachers(cfg)
     yield from _arms(cfg)
     yield from _precision(cfg)
+    yield from _splits(cfg)
     yield from _acknowledged(cfg)
 
 
@@ -110,16 +113,24 @@ def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:
     key, precision, dtype = ("trainer", "precision"), cfg.trainer.precision, cfg.student.dtype
     if precision.endswith("-true") and precision != "32-true":
         text = f"trainer.precision must leave what is trained in float32, got '{precision}'"
-        yield (
-            key,
-            text,
-            "Use trainer.precision=bf16-mixed with student.dtype=bfloat16: small updates vanish in 16 bits.",
-        )
+        hint = "Use trainer.precision=bf16-mixed with student.dtype=bfloat16: small updates vanish in 16 bits."
+        yield key, text, hint
     elif dtype == "float16" and precision != "16-mixed":
         text = f"trainer.precision must be 16-mixed where student.dtype is float16, got '{precision}'"
         yield key, text, "Its loss scaler keeps gradients that float16 would lose."
     elif dtype == "bfloat16" and precision == "16-mixed":
         yield key, "trainer.precision must be bf16-mixed or 32-true where student.dtype is bfloat16, got '16-mixed'"
+
+
+def _splits(cfg: ExperimentSettings) -> Iterator[Finding]:
+    key, chosen = ("stages", "self_distill", "splits"), cfg.stages.self_distill.splits
+    if not isinstance(chosen, list) or not runs_stage(cfg, "self_distill"):
+        return
+    for split in chosen:
+        if split not in SPLITS:
+            yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
+    if runs_stage(cfg, "apo") and "train" not in chosen:
+        yield key, f"{'.'.join(key)} must hold train, since apo learns from its texts, got {chosen}"
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

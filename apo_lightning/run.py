@@ -12,9 +12,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from apo_lightning import config, prompts, reports, results, training
+from apo_lightning import config, machine, prompts, rehearsal, reports, results, training
 from apo_lightning.artifacts import RunFolder, digest, file_digest, write_text
-from apo_lightning.errors import ConfigError
+from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
@@ -29,6 +29,7 @@ from data_modules import DATA
 from data_modules.base import CXRDataModule
 from data_modules.splits import SPLITS
 from data_modules.transfer import Transfer
+from data_modules.vocabulary import CANONICAL
 
 
 def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
@@ -45,8 +46,8 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         cfg.name = f"{cfg.name}-sweep/{os.environ['WANDB_SWEEP_ID']}/{os.environ.get('WANDB_RUN_ID', 'trial')}"
     folder = RunFolder(Path(cfg.runs_dir), cfg.name)
     arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
-    for own in arms.values():
-        check(own)
+    if missing := check_arms(arms):
+        raise ConfigError(f"{' '.join(missing)} Download it first (hf download NAME), or give a folder.")
     training.connect(cfg.trainer)
     settled = json.loads(json.dumps(config.to_dict(cfg)))
     training.from_leader(lambda: folder.require(settled))
@@ -132,23 +133,78 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     training.say(f"report: {report}")
 
 
-def check(cfg: ExperimentSettings) -> None:
-    """Build everything that an experiment names, the student on the meta device, without reading data or training.
+def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> list[str]:
+    """Build everything that arms name, the student on the meta device, without reading data or training, and take one
+    made-up study through the student's processor with each prompt (`rehearsal`).
+
+    Args:
+        arms: resolved settings by name.
+        here: ask whether they would run on this machine, its devices and packages.
+
+    Returns:
+        what could not be looked at, one sentence each.
 
     Raises:
-        ConfigError: something does not build or does not fit together.
+        ConfigError: something does not build or does not fit together; names what the arm sets, if that may be it.
     """
-    build_data(cfg)
+    notes: dict[str, list[str]] = {}
+    for arm, cfg in arms.items():
+        try:
+            data = check(cfg, here=here)
+            seen = digest(rehearsal.depends_on(cfg))
+            notes[seen] = notes[seen] if seen in notes else _rehearse(cfg, data)
+        except ConfigError as error:
+            changed = ", ".join(cfg.arms[arm].set)
+            raise ConfigError(f"{error} (Arm '{arm}' sets {changed}.)" if changed else str(error)) from error
+    return list(dict.fromkeys(note for found in notes.values() for note in found))
+
+
+def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
+    """Everything of one arm that is built without files; see `check_arms`. Returns its data module, not yet read."""
+    training.quiet()
+    machine.check_names(cfg.trainer, cfg.student)
+    data = build_data(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
-    for prompt in {cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt or cfg.prompt}:
-        prompts.load(prompt)
+    _check_prompts(cfg)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):
             section = getattr(cfg.stages, stage).loss
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES[stage].provides, stage)
     _require_logits(cfg)
     count_on_meta(cfg.student)
+    if here:
+        machine.check_here(cfg)
+    return data
+
+
+def _check_prompts(cfg: ExperimentSettings) -> None:
+    """Templates that can be filled, and that ask for what their stage has: only self-distillation reads reports."""
+    asked = {"prompt": cfg.prompt, "evaluate.prompt": cfg.evaluate.prompt or cfg.prompt}
+    for key, name in asked.items():
+        if "reports" in prompts.load(name).get_identifiers():
+            raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
+    name = cfg.stages.self_distill.prompt
+    distils = any("self_distill" in arm.stages for arm in cfg.arms.values())
+    if "reports" not in prompts.load(name).get_identifiers() and distils:
+        raise ConfigError(
+            f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
+            "line with $reports, or take reconcile."
+        )
+
+
+def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
+    if not rehearsal.on_disk(cfg.student.model):
+        return [
+            f"student.model '{cfg.student.model}' is not on this disk: its processor, prompts and token limits were "
+            "not tried, its size is counted from its published configuration."
+        ]
+    try:
+        findings = tuple(data.findings)
+    except ApoError:  # the set's own tables name them, and are looked at when it is read
+        findings = CANONICAL
+    rehearsal.rehearse(cfg, findings)
+    return []
 
 
 def _require_logits(cfg: ExperimentSettings) -> None:

@@ -78,8 +78,10 @@ class StudentSettings:
         _positive(
             max_prompt_tokens=self.max_prompt_tokens,
             max_branch_tokens=self.max_branch_tokens,
-            max_context_tokens=self.max_context_tokens,
-        )
+            max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels,
+        )  # fmt: skip
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels must be at most max_pixels ({self.max_pixels}), got {self.min_pixels}")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,15 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
-from apo_lightning.errors import ConfigError
+from apo_lightning.families import WHOLE, family_of
 from apo_lightning.models.adapters import language_linears
 from apo_lightning.models.network import quantization_config
-from apo_lightning.processor import locate
-from apo_lightning.settings import StudentSettings
+from apo_lightning.processor import load_config
+from apo_lightning.settings import AdapterSettings, StudentSettings
 
 
 def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
-    """Build the student with its adapter without any memory.
+    """Build the student with its adapter without any memory, once a process for each model and adapter.
 
     Returns:
         number of parameters in all, and of those that are trained.
@@ -26,13 +27,20 @@ def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
     Raises:
         ConfigError: the architecture is not known here, or is not one that this project can adapt.
     """
+    adapter = settings.adapter
+    return _count(settings.model, adapter.kind, adapter.r, settings.dtype)
+
+
+@cache
+def _count(name: str, kind: str, r: int, dtype: str) -> tuple[int, int]:
+    settings = StudentSettings(model=name, dtype=dtype, adapter=AdapterSettings(kind=kind, r=r))
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(_architecture(settings.model))
+        model = AutoModelForImageTextToText.from_config(architecture(settings.model))
     total = sum(parameter.numel() for parameter in model.parameters())
     if settings.adapter.kind == "full":
         return total, sum(p.numel() for p in model.get_decoder().parameters())
     if settings.adapter.kind == "qlora":
-        model = replace_with_bnb_linear(model, ["visual", "lm_head"], quantization_config(settings))
+        model = replace_with_bnb_linear(model, list(WHOLE), quantization_config(settings))
     targets = language_linears(model)
     with torch.device("meta"):
         adapted = get_peft_model(
@@ -41,13 +49,13 @@ def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
     return total, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
-def _architecture(model: str) -> Any:
-    """Configuration of a model: from its folder or cache; for the paper's student from the copy beside this file."""
+def architecture(model: str) -> Any:
+    """Configuration of a model: from its folder or cache; for the paper's student from the copy beside this file.
+
+    Raises:
+        ConfigError: there is none, or its family cannot be a student.
+    """
     known = Path(__file__).parent / "assets" / "architectures" / f"{model.replace('/', '--')}.json"
-    try:
-        return AutoConfig.from_pretrained(known if known.exists() else locate(model))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
-            f"({str(error).splitlines()[0]})"
-        ) from error
+    config = AutoConfig.from_pretrained(known) if known.exists() else load_config(model)
+    family_of(config, f"student.model '{model}'")
+    return config

@@ -26,7 +26,7 @@ from apo_lightning.files import write_text
 from apo_lightning.models import generation, precision
 from apo_lightning.models.adapters import LEARNED, NEWEST, language_linears, learned, put_on
 from apo_lightning.models.network import Networks, load_network
-from apo_lightning.processor import load_processor
+from apo_lightning.processor import end_of_turn, load_processor
 from apo_lightning.saved_students import RECORD, adapters, read_record
 from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.stores.features import FeatureCache
@@ -174,7 +174,8 @@ class Student(nn.Module):
     @property
     def stop_tokens(self) -> list[int]:
         """Ids that end an answer: the tokenizer's end of turn and what the model's own generation settings name."""
-        return generation.stop_tokens(scoring.Parts.of(self.model).whole, self.processor.tokenizer.eos_token_id)
+        ends = {self.processor.tokenizer.eos_token_id, end_of_turn(self.processor)}
+        return generation.stop_tokens(scoring.Parts.of(self.model).whole, ends)
 
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write a self-contained record of this student. ``state`` is the gathered state dict where parameters are

@@ -120,7 +120,7 @@ class Checker:
             try:
                 laid = OmegaConf.merge(_schema(hint), {"value": value})
                 return OmegaConf.to_container(laid)["value"]
-            except OmegaConfBaseException:
+            except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
         self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}")
         raise _Mistyped

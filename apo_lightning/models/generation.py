@@ -3,7 +3,7 @@ repetition penalty, top_k 1), and the library has defaults (top_k 50); both woul
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ from transformers import GenerationConfig
 from apo_lightning.settings import DecodingSettings
 
 
-def stop_tokens(model: nn.Module, end_of_turn: int) -> list[int]:
-    """Ids that end an answer: the tokenizer's end of turn, and what the model's own generation settings name."""
+def stop_tokens(model: nn.Module, ends: Iterable[int]) -> list[int]:
+    """Ids that end an answer: the tokenizer's, and what the model's own generation settings name."""
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [named]
-    return sorted({end_of_turn, *(i for i in named if i is not None)})
+    return sorted({*ends, *(i for i in named if i is not None)})
 
 
 def decoding(how: DecodingSettings, *, stop: Sequence[int], pad: int, samples: int = 1) -> GenerationConfig:

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning.errors import ArtifactError, ConfigError
+from apo_lightning.families import WHOLE
 from apo_lightning.processor import locate
 from apo_lightning.settings import StudentSettings
 
@@ -19,7 +20,7 @@ def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
     """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the vision tower and the head keep their precision."""
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=["visual", "lm_head"],
+        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=list(WHOLE),
     )  # fmt: skip
 
 

@@ -14,15 +14,42 @@ def names() -> list[str]:
     return sorted(item.name[:-4] for item in files(__package__).iterdir() if item.name.endswith(".txt"))
 
 
+PLACES = ("findings", "reports")
+
+
 def load(name: str) -> Template:
     """The template called ``name``.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, it is empty or not UTF-8, or it has a ``$`` that is not one of the places.
     """
     if name not in names():
         raise ConfigError(f"No prompt is named '{name}'. {did_you_mean(name, names())}")
-    return Template(files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip())
+    where = f"apo_lightning/prompts/{name}.txt"
+    try:
+        template = Template(files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where} is not a text file in UTF-8: {error.reason} at byte {error.start}.") from error
+    if not template.template:
+        raise ConfigError(f"{where} is empty. A prompt is what the student is asked.")
+    for line, text in enumerate(template.template.splitlines(), 1):
+        if (problem := _stray(text)) is not None:
+            raise ConfigError(
+                f"{where}, line {line}: '{problem}' is no place of a prompt. There are $findings and $reports; write "
+                "$$ for a dollar sign."
+            )
+    return template
+
+
+def _stray(line: str) -> str | None:
+    """The first ``$`` of a line, with what it names, that `Template` could not fill; None if there is none."""
+    for found in Template.pattern.finditer(line):
+        name = found["named"] or found["braced"]
+        if found["invalid"] is not None:
+            return line[found.start() :].split()[0]
+        if name is not None and name not in PLACES:
+            return found[0]
+    return None
 
 
 def render(name: str, findings: Sequence[str] = (), reports: Sequence[str] = ()) -> str:

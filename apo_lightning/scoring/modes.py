@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from apo_lightning.functional.vocabulary import head_token_logps
 from apo_lightning.scoring.branches import Chunk, hidden_states
-from apo_lightning.scoring.parts import Parts
+from apo_lightning.scoring.parts import Parts, image_kinds
 from apo_lightning.scoring.prefix import Prefix
 from apo_lightning.scoring.vision import Features, as_encoder_outputs, of_rows
 from apo_lightning.types import BranchBatch
@@ -50,8 +50,10 @@ def _whole_sequences(parts: Parts, features: list[Features], positions: Tensor, 
     steps = torch.arange(1, answers.shape[1] + 1, device=answers.device)
     positions = positions[..., chunk.studies, :]
     mask = batch.prefix_mask[chunk.studies]
+    kinds = {name: nn.functional.pad(value[chunk.studies], (0, answers.shape[1]))
+             for name, value in image_kinds(parts, batch.prefix_ids).items()}  # fmt: skip
     output = parts.trunk(
-        input_ids=torch.cat([batch.prefix_ids[chunk.studies], answers], 1),
+        input_ids=torch.cat([batch.prefix_ids[chunk.studies], answers], 1), **kinds,
         attention_mask=torch.cat([mask, torch.ones_like(answers)], 1),
         position_ids=torch.cat([positions, positions[..., -1:] + steps], -1), use_cache=False,
         mm_encoder_outputs=as_encoder_outputs(of_rows(features, batch.image_counts, chunk.studies.tolist())),

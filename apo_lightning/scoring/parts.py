@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,13 @@ def token_types(model: nn.Module, ids: Tensor) -> Tensor:
     return (ids == image_token(model)).int()
 
 
+def image_kinds(parts: Parts, ids: Tensor) -> dict[str, Tensor]:
+    """What a family whose image tokens attend to each other in both directions (Gemma 3) must be told beside the ids:
+    ``token_type_ids`` as `token_types` gives them. Nothing for the others."""
+    told = "token_type_ids" in inspect.signature(parts.trunk.forward).parameters
+    return {"token_type_ids": token_types(parts.whole, ids)} if told else {}
+
+
 def prompt_positions(parts: Parts, batch: PromptBatch) -> Tensor:
     """Rotary positions of the prompts.
 
@@ -73,8 +81,16 @@ def prompt_positions(parts: Parts, batch: PromptBatch) -> Tensor:
 
 
 def model_inputs(model: nn.Module, batch: PromptBatch, encoded: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Keyword arguments of the model for the prompts alone, with pixels or, where given, encoded images."""
-    types = {"mm_token_type_ids": token_types(model, batch.prefix_ids)} if "image_grid_thw" in batch.vision else {}
+    """Keyword arguments of the model for the prompts alone, with pixels or, where given, encoded images.
+
+    Raises:
+        ValueError: the family takes its pixels in a form of its own, so its images must be encoded (`scoring.see`).
+    """
+    types = image_kinds(Parts.of(model), batch.prefix_ids)
+    if "image_grid_thw" in batch.vision:
+        types = {"mm_token_type_ids": token_types(model, batch.prefix_ids)}
+    if "tiles" in batch.vision and not encoded:
+        raise ValueError("images must be encoded first: call scoring.see, and pass scoring.as_encoder_outputs")
     grid = {key: value for key, value in batch.vision.items() if key == "image_grid_thw"}
     images = {**grid, "mm_encoder_outputs": encoded} if encoded else batch.vision
     return dict(input_ids=batch.prefix_ids, attention_mask=batch.prefix_mask, **images, **types)

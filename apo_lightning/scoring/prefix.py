@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from apo_lightning.scoring.parts import Parts, prompt_positions, token_types
+from apo_lightning.scoring.parts import Parts, image_kinds, prompt_positions, token_types
 from apo_lightning.scoring.sharding import is_sharded
 from apo_lightning.scoring.vision import Features, as_encoder_outputs
 from apo_lightning.types import PromptBatch
@@ -92,6 +92,7 @@ def read_prompts(parts: Parts, batch: PromptBatch, features: list[Features]) -> 
     output = parts.trunk(
         input_ids=batch.prefix_ids[:, :-1], attention_mask=None if mask.all() else mask.long(), use_cache=False,
         position_ids=positions[..., :-1], past_key_values=cache, mm_encoder_outputs=as_encoder_outputs(features),
+        **image_kinds(parts, batch.prefix_ids[:, :-1]),
     )  # fmt: skip
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     last = output.last_hidden_state if is_sharded(parts.decoder) else None

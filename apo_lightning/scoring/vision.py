@@ -1,14 +1,17 @@
 """Images to features, once a study. A feature record holds the tensors of one image: ``pooler_output`` ``[t, H]`` (t
-image tokens), and ``deepstack_<k>`` ``[t, H]`` in families that add features to deeper layers (Qwen3-VL)."""
+image tokens; ``[tiles, t, H]`` in families that give tiles of one length as one tensor), and ``deepstack_<k>``
+``[t, H]`` in families that add features to deeper layers (Qwen3-VL)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
+import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from apo_lightning.processor import join_images, split_images
+from apo_lightning.image_records import join_images, split_images
 from apo_lightning.scoring.parts import Parts
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import PromptBatch
@@ -20,17 +23,46 @@ def encode(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
     """Run the vision tower over all images at once.
 
     Args:
-        vision: the image processor's output.
+        vision: images as `image_records` holds them.
 
     Returns:
         one record an image. No graph, where the tower is frozen.
     """
+    if "tiles" in vision:
+        return _encode_tiles(parts, vision)
     output = parts.trunk.get_image_features(**vision, return_dict=True)
     deep = getattr(output, "deepstack_features", None) or []
     return [
         {"pooler_output": image, **{f"deepstack_{k}": layer[i] for k, layer in enumerate(deep)}}
         for i, image in enumerate(output.pooler_output)
     ]
+
+
+def _encode_tiles(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
+    inputs, tiles = {name: value for name, value in vision.items() if name != "tiles"}, vision["tiles"].tolist()
+    kind = parts.whole.config.model_type
+    if kind == "llava_onevision":
+        return [{"pooler_output": image} for image in _encode_one_vision(parts, inputs, tiles)]
+    if kind in ("idefics3", "smolvlm"):  # they take studies of tiles; one tile a study needs no padding
+        inputs = {name: value[:, None] for name, value in inputs.items()}
+    found = parts.trunk.get_image_features(**inputs, return_dict=True).pooler_output
+    if isinstance(found, Tensor):  # [tiles, t, H]
+        return [{"pooler_output": image} for image in found.split(tiles)]
+    return [{"pooler_output": torch.cat(list(found[a:b]))} for a, b in pairwise([0, *accumulate(tiles)])]
+
+
+def _encode_one_vision(parts: Parts, inputs: dict[str, Tensor], tiles: list[int]) -> list[Tensor]:
+    """An image of a single tile is one of several of its study. The library tells that from the number of images of a
+    study, so those are asked for as one study, twice over so that they are several; each other image is its own."""
+    several = [i for i, count in enumerate(tiles) if count == 1]
+    alone = [i for i, count in enumerate(tiles) if count > 1]
+    order = [*several, *several[: len(several) == 1], *alone]
+    pixels, sizes = inputs["pixel_values"].split(tiles), inputs["image_sizes"]
+    output = parts.trunk.get_image_features(
+        pixel_values=torch.cat([pixels[i] for i in order]), image_sizes=sizes[order],
+        batch_num_images=[*([len(order) - len(alone)] if several else []), *[1] * len(alone)], return_dict=True,
+    )  # fmt: skip
+    return list(dict(zip(order, output.pooler_output, strict=True))[i] for i in range(len(tiles)))
 
 
 def see(parts: Parts, batch: PromptBatch, cache: FeatureCache | None = None) -> int:
@@ -68,7 +100,8 @@ def as_encoder_outputs(features: Sequence[Features]) -> dict[str, BaseModelOutpu
     """Features in the form in which transformers takes images that are already encoded (``mm_encoder_outputs``)."""
     if not features:
         return None
-    output = BaseModelOutputWithPooling(pooler_output=tuple(record["pooler_output"] for record in features))
+    pooled = [record["pooler_output"] for record in features]
+    output = BaseModelOutputWithPooling(pooler_output=torch.cat(pooled) if pooled[0].dim() == 3 else tuple(pooled))
     deep = sorted((key for key in features[0] if key.startswith("deepstack_")), key=lambda key: int(key[10:]))
     if deep:
         output["deepstack_features"] = [tuple(record[key] for record in features) for key in deep]

@@ -102,7 +102,8 @@ def _pixels(family: str, grids: list[tuple[int, int, int]], draw: torch.Generato
     if not grids:
         return {}
     if family == "llava":
-        return {"pixel_values": torch.randn(len(grids), 3, 8, 8, generator=draw)}
+        tiles = torch.ones(len(grids), dtype=torch.long)
+        return {"pixel_values": torch.randn(len(grids), 3, 8, 8, generator=draw), "tiles": tiles}
     patches = sum(h * w for _, h, w in grids)
     return {"pixel_values": torch.randn(patches, 3 * 16, generator=draw), "image_grid_thw": torch.tensor(grids)}
 

@@ -15,6 +15,8 @@ LEVELS = (
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
+        "families",
+        "image_records",
         "processor",
         "student",
         "models",

@@ -28,7 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     fakes = {
         "run": {
             "run": lambda cfg, overrides: seen.append(("run", cfg.name, cfg.seeds, list(overrides))),
-            "check": lambda cfg: seen.append(("check", cfg.name)),
+            "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
         "reports": {"write": lambda folder: seen.append(("report", str(folder)))},
     }
@@ -104,8 +104,11 @@ def test_other_errors_keep_their_traceback(calls: list, monkeypatch: pytest.Monk
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match="a bug") as caught:
         main(["run", "small"])
+    assert caught.value.__notes__ == [
+        "This happened in 'apo run small' and is not yours to mend: please report it with the lines above."
+    ]
 
 
 def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -118,9 +121,10 @@ def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out.splitlines() == [
         "ok     experiments/base/common.yaml: base",
         "ok     experiments/small.yaml: experiment with 4 arms",
+        "       not tried: x",
         "ok     experiments/sweeps/beta.yaml: sweep of 2 points",
     ]
-    assert calls == [("check", "small")]
+    assert [call[2] for call in calls] == [False]  # files are held to what no machine could do
     path.with_name("bad.yaml").write_text(EXPERIMENT.replace("studies: 10", "studies: -1"))
     path.with_name("empty.yaml").write_text("")
     assert main(["check"]) == 2
@@ -133,7 +137,19 @@ def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.Captu
 
 def test_check_of_nothing(capsys: pytest.CaptureFixture) -> None:
     assert main(["check", "nowhere"]) == 2
+    assert "There is no experiment 'nowhere' in experiments/." in capsys.readouterr().err
+    assert main(["check", "nowhere", "elsewhere"]) == 2
     assert capsys.readouterr().err == "error: There is no file or folder nowhere.\n"
+
+
+def test_check_of_one_experiment_asks_whether_it_would_run_here(calls: list, capsys: pytest.CaptureFixture) -> None:
+    assert main(["check", "small", "only=[base]", "stages.apo.loss.beta=0.5"]) == 0
+    assert calls == [("check", ["base"], True)]
+    assert capsys.readouterr().out == "ok     small: 1 arm, would run on this machine\n       not tried: x\n"
+    assert main(["check", "small", "stages.apo.loss.beta=-1"]) == 2
+    assert "must be > 0, got -1.0" in capsys.readouterr().err
+    assert main(["check", "beta=1"]) == 2
+    assert "key=value belongs to one experiment, got none." in capsys.readouterr().err
 
 
 def test_list_prints_one_line_a_member(capsys: pytest.CaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from apo_lightning import config, pipeline, training
-from apo_lightning.artifacts import RunFolder, StageFolder
+from apo_lightning.artifacts import RunFolder, StageFolder, write_jsonl
+from apo_lightning.errors import DataError
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import WandbSettings
 from data_modules.phantom import Phantom
@@ -85,3 +87,44 @@ def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: 
     assert {"group", "mode"} <= set(given) if not trial else not {"group", "mode"} & set(given)
     assert training.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
     assert (training.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
+
+
+def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Pipeline:
+    """An arm that has written these preferred texts and comes to its last stage."""
+    cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
+    own = Pipeline(cfg, "apo_listwise", 3, Phantom(train=4, val=2, test=2), RunFolder(tmp_path / "runs", "x"))
+    own.done = {name: StageFolder(tmp_path, name, {}) for name in ("collect", "self_distill")}
+    write_jsonl(own.done["collect"].path / "trajectories.jsonl", [])
+    write_jsonl(own.done["self_distill"].path / "preferred.jsonl", [{"study": k, "text": v} for k, v in texts.items()])
+    return own
+
+
+def test_apo_without_a_readable_text_says_what_there_was(tmp_path: Path) -> None:
+    """Before a student is loaded, and for the one reason or the other."""
+    studies = [study.id for study in Phantom(train=4, val=2, test=2).studies("train")]
+    own = arm_at_apo({studies[0]: " ", studies[1]: "", "elsewhere": "Edema."}, tmp_path)
+    file = own.done["self_distill"].path / "preferred.jsonl"
+    said = rf"apo of arm 'apo_listwise', seed 3 has nothing to learn from: {file} has 3 preferred texts, 2 of .*"
+    with pytest.raises(DataError, match=said + r"4 training studies: 2 of those are empty"):
+        own._train("apo", own.cfg.stages.apo, None, own.done["collect"])
+
+
+def test_spd_without_a_teachers_text_says_which_file(tmp_path: Path) -> None:
+    own = arm_at_apo({}, tmp_path)
+    file = own.done["collect"].path / "trajectories.jsonl"
+    said = rf"spd of arm .* {file} has 0 texts of eager, .*4 studies without teacher"
+    with pytest.raises(DataError, match=said):
+        own._train("spd", own.cfg.stages.spd, None, own.done["collect"])
+
+
+def test_an_unforeseen_error_ends_with_where_it_was_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Pipeline) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Pipeline, "_self_distill", fail)
+    with pytest.raises(ZeroDivisionError) as caught:
+        keys(monkeypatch)
+    (note,) = caught.value.__notes__
+    assert note.startswith("This happened in stage self_distill of arm 'apo_listwise', seed 0 (runs/x). Kept of it: ")
+    assert "collect, spd" in note and note.endswith("the same command goes on from there.")
+    assert traceback.format_exception(caught.value)[-1].strip() == note

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from apo_lightning import scoring
-from apo_lightning.processor import join_images, split_images
+from apo_lightning.image_records import join_images, split_images
 from apo_lightning.scoring import score
 from apo_lightning.scoring.prefix import Prefix
 from apo_lightning.types import BranchBatch
@@ -36,6 +36,7 @@ def one_by_one(model: nn.Module, batch: BranchBatch) -> Tensor:
         prompt = batch.prefix_ids[b][batch.prefix_mask[b].bool()]
         ids = torch.cat([prompt, batch.branch_ids[b, u][batch.branch_mask[b, u].bool()]])[None]
         inputs = join_images(images[starts[b] : starts[b + 1]])
+        inputs.pop("tiles", None)
         if "image_grid_thw" in inputs:
             inputs["mm_token_type_ids"] = (ids == families.IMAGE).int()
         logps = model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs).logits[0].log_softmax(-1)
