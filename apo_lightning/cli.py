@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence = disk.explain(error)
         if sentence is None:
             if not getattr(error, "__notes__", None):
-                error.add_note(f"This happened in 'apo {' '.join(arguments or sys.argv[1:])}' and is not yours to mend: "
+                said = " ".join(arguments or sys.argv[1:])
+                error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
                                "please report it with the lines above.")  # fmt: skip
             raise
         show_error(sentence)
