@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from apo_lightning import loss_stages
 from apo_lightning.overrides import COMMAND_LINE, Layers, Word
 from apo_lightning.sections import TEACHERS, Path, enclosing, get
 from apo_lightning.settings import ArmSettings, ExperimentSettings
@@ -115,6 +116,15 @@ def alike(plain: Layers, layers: Layers, cfg: ExperimentSettings, words: Sequenc
                 f"{', '.join(map(_key, which))} ({COMMAND_LINE}). Leave one out with only=[...]."
             )
     return problems
+
+
+def idle(layers: Layers, cfg: ExperimentSettings, words: Sequence[Word]) -> list[str]:
+    """Sentences about words on a loss that no arm of this run has."""
+    laid = {}
+    for name, arm in _run(cfg).items():
+        laid[name] = layers.copy()
+        lay(laid[name], name, arm.set, [word for word in words if word.path[-1] == "name"])
+    return loss_stages.unused(laid, _run(cfg), words)
 
 
 def _run(cfg: ExperimentSettings) -> dict[str, ArmSettings]:

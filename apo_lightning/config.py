@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning import arms, rules
+from apo_lightning import arms, loss_stages, rules
 from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.overrides import Layers, Word, read_layers, read_words
 from apo_lightning.registry import Registry
@@ -53,13 +53,18 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
         each.resolve()
     cfg, found_now = _check(layers)
     problems += found_now
+    elsewhere = loss_stages.misplaced(layers)
     for name, arm in cfg.arms.items() if isinstance(cfg.arms, Mapping) else ():
         again = words if not cfg.only or name in cfg.only else []
         own = _arm_problems(layers, name, arm.set, again)
         problems += [f"arm '{name}': {text}" for text in own if text not in problems]
+        laid = layers.copy()
+        arms.lay(laid, name, arm.set, again)
+        elsewhere = {**loss_stages.misplaced(laid), **elsewhere}
+    problems = _causes(problems, elsewhere)
     if isinstance(cfg.arms, Mapping):
         _raise(arms.misnamed(cfg, words), layers.home)  # what it breaks besides is not the user's first mistake
-    _raise(problems or arms.alike(plain, layers, cfg, words), layers.home)
+    _raise(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
     for name, arm in cfg.arms.items():
         arm.label = arms.label(plain, layers, name, arm, words)
     return cfg
@@ -174,6 +179,12 @@ def _assign(cfg: ExperimentSettings, place: tuple[str, ...], value: Any) -> None
         at[place[-1]] = value
     elif hasattr(at, place[-1]):
         setattr(at, place[-1], value)
+
+
+def _causes(problems: list[str], elsewhere: Mapping[str, str]) -> list[str]:
+    """``problems``, without those of the settings of a loss that is in the wrong stage."""
+    kept = [text for text in problems if not any(f"stages.{stage}.loss" in text for stage in elsewhere)]
+    return [*elsewhere.values(), *kept]
 
 
 def _arm_problems(layers: Layers, name: str, changes: Mapping[str, Any], words: Sequence[Word]) -> list[str]:

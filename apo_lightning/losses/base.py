@@ -40,9 +40,11 @@ def bind(loss: Callable[..., LossOutput], provided: Set[str], stage: str) -> fro
     missing = sorted(needed - provided)
     if missing:
         name = next((n for n, kind in LOSSES.items() if kind is type(loss)), type(loss).__name__)
+        fitting = sorted(other for other, kind in LOSSES.items() if needs(kind) <= provided)
         raise ConfigError(
             f"Loss '{name}' needs {', '.join(missing)}, which stage '{stage}' does not provide. "
-            f"It provides: {', '.join(sorted(provided)) or 'nothing'}. Choose another loss for this stage."
+            f"It provides: {', '.join(sorted(provided)) or 'nothing'}. "
+            f"Losses for this stage: {', '.join(fitting) or 'none'}."
         )
     return needed
 
@@ -111,6 +113,8 @@ class PreferenceLoss:
 
     reduces_to_dpo: ClassVar[bool] = False
     """With one teacher of weight 1 it is DPO with the same settings."""
+    weighs: ClassVar[bool] = True
+    """Weights above 0 count by their size; a run that weights teachers differently for another loss is refused."""
 
     beta: float
     nll_weight: float

@@ -24,6 +24,7 @@ class Dpo(PreferenceLoss):
     """
 
     reduces_to_dpo: ClassVar[bool] = True
+    weighs: ClassVar[bool] = False
 
     def __call__(
         self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,

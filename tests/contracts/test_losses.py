@@ -264,3 +264,4 @@ def test_it_can_be_tried(name):
         f"'{name}' has no default for {', '.join(untold)}: give the class a classmethod example() that returns a dict "
         "with a value of each to test it with, or a default"
     )
+    assert next(settings(name), None), f"'{name}' refuses all that it is tried with: {tried(LOSSES[name])}"

@@ -27,7 +27,7 @@ LEVELS = (
         "sizes",
     ),
     ("stages", "data_modules", "callbacks", "drift"),
-    ("config", "arms", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
+    ("config", "arms", "loss_stages", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
     ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
