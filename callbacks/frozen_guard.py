@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,6 +21,8 @@ class FrozenGuard(Callback):
     Raises:
         ApoError: a frozen parameter changed; the message names the first one.
     """
+
+    observes: ClassVar[bool] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.before = frozen_hashes(pl_module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -15,6 +15,8 @@ from callbacks import CALLBACKS
 @CALLBACKS.register("metrics_jsonl")
 class MetricsJsonl(Callback):
     """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint."""
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, folder: str = ".") -> None:
         self.path = Path(folder) / "metrics.jsonl"

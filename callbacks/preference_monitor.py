@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -13,6 +13,8 @@ from callbacks import CALLBACKS
 @CALLBACKS.register("preference_monitor")
 class PreferenceMonitor(Callback):
     """Logs ``train/logp_rejected/<teacher>``, the mean log-probability of each teacher's texts in the batch."""
+
+    observes: ClassVar[bool] = True
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch,
                            batch_idx: int) -> None:  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -14,6 +14,8 @@ from callbacks import CALLBACKS
 @CALLBACKS.register("trajectory_writer")
 class TrajectoryWriter(Callback):
     """One file a batch under ``<folder>/parts``, written under a temporary name and renamed."""
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, folder: str = ".") -> None:
         self.parts = Path(folder) / "parts"

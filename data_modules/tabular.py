@@ -45,7 +45,7 @@ class Tabular(FolderDataModule):
 
     Args:
         table: table inside ``root``; None takes ``index.csv`` if there is one with the column ``image``, else the DICOM
-            files below ``root``, told by content, with patients, studies and views from their headers and without labels.
+            files below ``root``, told by content, with patients, studies and views from their headers and no labels.
         image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
         patient: column of patient ids; None, or the absence of a column ``patient``: see above.
         study: column of study ids; rows with one id are the images of one study. None: a row is a study, its id the
