@@ -1,4 +1,4 @@
-"""The callbacks of a stage: built, told from those that change what is trained, and missed where it was stored before."""
+"""The callbacks of a stage: built, told from those that change what is trained, and missed where it was stored."""
 
 from __future__ import annotations
 
