@@ -9,19 +9,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning import rules
+from apo_lightning import arms, loss_stages, rules
 from apo_lightning.errors import ConfigError, did_you_mean
-from apo_lightning.overrides import COMMAND_LINE, Layers, Word, read_layers, read_words
+from apo_lightning.overrides import Layers, Word, read_layers, read_words
 from apo_lightning.registry import Registry
-from apo_lightning.sections import TEACHERS, enclosing, found, get
+from apo_lightning.sections import TEACHERS, found, get
 from apo_lightning.settings import REQUIRED, ExperimentSettings
-from apo_lightning.typed import Checker, settings_of, with_defaults
+from apo_lightning.typed import Checker, with_defaults
 
 EXPERIMENTS = Path("experiments")
 
@@ -40,22 +40,33 @@ def find(name: str, folder: Path = EXPERIMENTS) -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
-    """Read, merge and check an experiment, each of its arms included.
+    """Read, merge and check an experiment, each of its arms included. Labels of arms say what the command line changed.
 
     Raises:
         ConfigError: everything that is wrong, one sentence a line.
     """
     words = read_words(overrides)
     layers = read_layers(find(str(path), path.parent))
-    problems = _override(layers, words)
-    layers.resolve()
+    plain = layers.copy()
+    problems = arms.override(layers, words)
+    for each in (layers, plain):
+        each.resolve()
     cfg, found_now = _check(layers)
     problems += found_now
+    elsewhere = loss_stages.misplaced(layers)
     for name, arm in cfg.arms.items() if isinstance(cfg.arms, Mapping) else ():
         again = words if not cfg.only or name in cfg.only else []
         own = _arm_problems(layers, name, arm.set, again)
         problems += [f"arm '{name}': {text}" for text in own if text not in problems]
-    _raise(problems, layers.home)
+        laid = layers.copy()
+        arms.lay(laid, name, arm.set, again)
+        elsewhere = {**loss_stages.misplaced(laid), **elsewhere}
+    problems = _causes(problems, elsewhere)
+    if isinstance(cfg.arms, Mapping):
+        _raise(arms.misnamed(cfg, words), layers.home)  # what it breaks besides is not the user's first mistake
+    _raise(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
+    for name, arm in cfg.arms.items():
+        arm.label = arms.label(plain, layers, name, arm, words)
     return cfg
 
 
@@ -85,7 +96,7 @@ def resolve_arm(cfg: ExperimentSettings, arm: str, overrides: Sequence[str] = ()
     if arm not in cfg.arms:
         raise ConfigError(f"No arm is named '{arm}'. {did_you_mean(arm, cfg.arms)}")
     layers = Layers("the experiment", dataclasses.asdict(cfg))
-    problems = _lay_arm(layers, arm, cfg.arms[arm].set, read_words(overrides))
+    problems = arms.lay(layers, arm, cfg.arms[arm].set, read_words(overrides))
     laid, more = _check(layers)
     _raise(problems + more, f"arm '{arm}'")
     return _complete(laid)
@@ -135,28 +146,6 @@ def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
     return [(path.stem, _comment(path)) for path in sorted(folder.glob("*.yaml"))]
 
 
-def _override(layers: Layers, words: Iterable[Word]) -> list[str]:
-    return [problem for word in _names_first(words) if (problem := _put(layers, word))]
-
-
-def _names_first(words: Iterable[Word]) -> list[Word]:
-    return sorted(words, key=lambda word: word.path[-1] not in ("name", "kind"))
-
-
-def _put(layers: Layers, word: Word) -> str | None:
-    """Set a key from the command line. A section that is given another class (``data.name=open_i``) keeps the settings
-    of its files that the new class has too, and loses those that mean nothing to it."""
-    kind, place = enclosing(word.path) or (None, ())
-    before = get(layers.tree, word.path)
-    problem = layers.put(word.path, word.value, COMMAND_LINE)
-    if kind and word.path == kind.named_by(place) and before not in (None, word.value):
-        registry = kind.registry()
-        if str(word.value) in registry:
-            keep = {*settings_of(registry[str(word.value)]), *kind.own, kind.discriminator}
-            layers.drop(place, lambda key: key not in keep)
-    return problem
-
-
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     """Types, ranges, registered sections and rules. Sections get their values in the right types."""
     callbacks = layers.tree.get("callbacks")
@@ -192,31 +181,15 @@ def _assign(cfg: ExperimentSettings, place: tuple[str, ...], value: Any) -> None
         setattr(at, place[-1], value)
 
 
+def _causes(problems: list[str], elsewhere: Mapping[str, str]) -> list[str]:
+    """``problems``, without those of the settings of a loss that is in the wrong stage."""
+    kept = [text for text in problems if not any(f"stages.{stage}.loss" in text for stage in elsewhere)]
+    return [*elsewhere.values(), *kept]
+
+
 def _arm_problems(layers: Layers, name: str, changes: Mapping[str, Any], words: Sequence[Word]) -> list[str]:
     laid = layers.copy()
-    return _lay_arm(laid, name, changes, words) + _check(laid)[1]
-
-
-def _lay_arm(layers: Layers, name: str, changes: Mapping[str, Any], words: Sequence[Word]) -> list[str]:
-    """Lay an arm's ``set`` over ``layers``, then the command line, but for settings that the arm's class lacks."""
-    before, source = layers.copy(), f"{layers.origin(('arms', name, 'set'))}, arms.{name}.set"
-    problems = [layers.put(tuple(key.split(".")), value, source, whole=True) for key, value in changes.items()]
-    for word in _names_first(words):
-        if _applies(word, layers, before):
-            problems.append(_put(layers, word))
-    return [problem for problem in problems if problem]
-
-
-def _applies(word: Word, layers: Layers, before: Layers) -> bool:
-    """False if the arm put another class there, which has no such setting: ``beta`` says nothing to an arm with SFT."""
-    kind, place = enclosing(word.path) or (None, ())
-    if kind is None or not isinstance(section := get(layers.tree, place), Mapping):
-        return True
-    old, new = kind.member(place, get(before.tree, place) or {}), kind.member(place, section)
-    setting = word.path[len(place)]
-    if old == new or str(new) not in kind.registry() or setting in (*kind.own, kind.discriminator):
-        return True
-    return setting in settings_of(kind.registry()[str(new)])
+    return arms.lay(laid, name, changes, words) + _check(laid)[1]
 
 
 def _complete(cfg: ExperimentSettings) -> ExperimentSettings:

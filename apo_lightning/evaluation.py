@@ -13,9 +13,17 @@ import torch
 from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
+from apo_lightning.metrics.findings import FindingOutcomes, majority_vote, of_findings
 from apo_lightning.metrics.labeler import parse, read, refused
-from apo_lightning.metrics.progression import progression_scores, read_progression
+from apo_lightning.metrics.likelihood import SUFFIXES, of_likelihoods
+from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
+from apo_lightning.metrics.progression import (
+    CLASSES,
+    CourseOutcomes,
+    majority_course,
+    of_progression,
+    read_progression,
+)
 from apo_lightning.settings import EvaluateSettings, decoding
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
@@ -45,50 +53,72 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
     return np.array([[study.findings.get(name, np.nan) for name in findings] for study in studies], float)
 
 
-def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
-    """Metrics of one text a study; a study without a text counts as refused."""
+def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
+    """What one text a study gets right; a study without a text counts as refused."""
     stated, refusals = read([texts.get(study.id, "") for study in studies], findings)
-    return scores(labels_of(studies, findings), stated, refusals, findings)
+    return of_findings(labels_of(studies, findings), stated, refusals, findings, patients_of(studies))
 
 
-def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
-    """How well texts tell the course of findings, where the studies are labelled with it; no rows elsewhere."""
+def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> CourseOutcomes:
+    """How well texts tell the course of findings, over the studies that are labelled with it."""
     labelled = [study for study in studies if study.progression]
     answers = [read_progression(texts.get(study.id, ""), findings) for study in labelled]
-    return progression_scores([study.progression for study in labelled], answers, findings)
+    return of_progression([study.progression for study in labelled], answers, findings, patients_of(labelled))
 
 
-def text_rows(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
-    """All that is measured on texts alone."""
-    return [*score_texts(texts, studies, findings), *score_progression(texts, studies, findings)]
+def text_outcomes(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> Outcomes:
+    """All that is measured on texts alone. Where studies are labelled with the course of their findings, that is what
+    the texts are asked for, and "present or absent" would measure nothing."""
+    return (score_progression if judges_progression(studies) else score_texts)(texts, studies, findings)
+
+
+def judges_progression(studies: Sequence[Study]) -> bool:
+    return any(study.progression for study in studies)
+
+
+def patients_of(studies: Sequence[Study]) -> list[str]:
+    return [study.patient for study in studies]
 
 
 def best_teacher(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
                  findings: Sequence[str]) -> str:  # fmt: skip
     """The teacher with the highest mean accuracy on ``studies`` (the validation split); the first of equals."""
-    return max(names, key=lambda name: dict_of(teacher_rows(trajectories, studies, name, findings))["accuracy", MEAN])
+    metric = "progression_accuracy" if judges_progression(studies) else "accuracy"
+    reached = {name: dict_of(teacher_outcomes(trajectories, studies, name, findings).rows()) for name in names}
+    return max(names, key=lambda name: reached[name][metric, MEAN])
 
 
-def teacher_rows(trajectories: Sequence[Trajectory], studies: Sequence[Study], name: str,
-                 findings: Sequence[str]) -> list[Row]:  # fmt: skip
-    """Metrics of one teacher's own texts."""
-    return text_rows({t.study: t.text for t in trajectories if t.teacher == name}, studies, findings)
+def teacher_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], name: str,
+                     findings: Sequence[str]) -> Outcomes:  # fmt: skip
+    """What one teacher's own texts get right."""
+    return text_outcomes({t.study: t.text for t in trajectories if t.teacher == name}, studies, findings)
 
 
 def dict_of(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
     return {(metric, finding): value for metric, finding, value in rows}
 
 
-def baseline_rows(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
-                  findings: Sequence[str]) -> dict[str, list[Row]]:  # fmt: skip
-    """Rows that need no training: majority vote of the teachers (refusals abstain), always yes, always no."""
-    labels, count = labels_of(studies, findings), len(studies)
+def baseline_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
+                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+    """Rows that need no training: majority vote of the teachers (refusals abstain), and the same answer always."""
     texts = {(t.study, t.teacher): t.text for t in trajectories}
+    if judges_progression(studies):
+        return _course_baselines(texts, [study for study in studies if study.progression], names, findings)
+    labels, nobody = labels_of(studies, findings), np.zeros(len(studies), bool)
     votes = np.stack([read([texts.get((s.id, name), "") for s in studies], findings)[0] for name in names], 1)
-    nobody = np.zeros(count, bool)
     constant = {word: np.full(labels.shape, value) for word, value in (("always_yes", 1.0), ("always_no", 0.0))}
     answers = {"majority_vote": majority_vote(votes), **constant}
-    return {name: scores(labels, answer, nobody, findings) for name, answer in answers.items()}
+    who = patients_of(studies)
+    return {name: of_findings(labels, answer, nobody, findings, who) for name, answer in answers.items()}
+
+
+def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],
+                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+    said = [[read_progression(texts.get((s.id, name), ""), findings) for name in names] for s in studies]
+    answers = {"majority_vote": [majority_course(each, findings) for each in said]}
+    answers |= {f"always_{course}": [dict.fromkeys(findings, course)] * len(studies) for course in CLASSES}
+    truth, who = [study.progression for study in studies], patients_of(studies)
+    return {name: of_progression(truth, answer, findings, who) for name, answer in answers.items()}
 
 
 def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolder | None,
@@ -102,41 +132,63 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0].text for study, written in answers.items()}
     cut = sum(answers[study.id][0].cut for study in studies)
-    rows = [*text_rows(texts, studies, findings), ("cut", MEAN, cut / len(studies))]
-    rows += _likelihoods(pipeline, student, before)
+    likely = _likelihoods(pipeline, student, before)
     if training.is_leader():
         write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
+        rows = [*text_outcomes(texts, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
+        if likely:
+            write_jsonl(folder.path / "likelihoods.jsonl", likely)
+            rows += of_likelihoods(likely).rows()
         write_json(folder.path / "scores.json", [list(row) for row in rows])
     return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": asdict(decoding(plan))}
 
 
 def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, Any]:
-    stated = {k: None if np.isnan(v) else int(v) for k, v in parse(text, findings).items()}
-    return {"study": study.id, "text": text, "findings": stated, "refused": refused(text, findings)}
+    """An answer, what was read in it, and what it is compared with: all that a table needs of a study."""
+    truth = {name: study.findings.get(name, np.nan) for name in findings}
+    told = {"progression": dict(study.progression)} if study.progression else {}
+    return {
+        "study": study.id, "text": text, "findings": _plain(parse(text, findings)), "refused": refused(text, findings),
+        "patient": study.patient, "truth": _plain(truth), **told,
+    }  # fmt: skip
 
 
-def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | None) -> list[Row]:
-    """Mean log p of t+ and of the teachers' texts on validation studies, under this student and the one before APO."""
+def _plain(values: Mapping[str, float]) -> dict[str, int | None]:
+    return {name: None if np.isnan(value) else int(value) for name, value in values.items()}
+
+
+def answered(row: Mapping[str, Any]) -> Study:
+    """The study of a line of ``predictions.jsonl``, as far as its answer is compared with it."""
+    truth = {name: np.nan if value is None else float(value) for name, value in row["truth"].items()}
+    return Study(row["study"], row["patient"], "", (), truth, progression=row.get("progression", {}))
+
+
+def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | None) -> list[dict[str, Any]]:
+    """Log p of t+ and of the teachers' texts on validation studies, under this student and the one before APO; one
+    entry a study."""
     if "apo" not in pipeline.done or "val" not in pipeline.cfg.stages.self_distill.splits:
         return []
     studies = pipeline.data.studies("val")[: pipeline.cfg.evaluate.likelihood_studies]
     asked = pipeline.judged(studies, drop_refusals=True, drop_copies=True, counts=Counter())
-    rows: list[Row] = []
-    for suffix, judge in (("", student), ("_before", pipeline.load(before))):
-        chosen, rejected = _mean_logps(pipeline, judge, asked)
-        rows += [(f"logp_preferred{suffix}", MEAN, chosen), (f"logp_teachers{suffix}", MEAN, rejected)]
+    rows = [{"study": example.study.id, "patient": example.study.patient} for example in asked]
+    for suffix, judge in zip(SUFFIXES, (student, pipeline.load(before)), strict=True):
+        for row, (chosen, rejected) in zip(rows, _logps(pipeline, judge, asked), strict=True):
+            row |= {f"preferred{suffix}": chosen, f"teachers{suffix}": rejected}
     return rows
 
 
 @torch.no_grad()
-def _mean_logps(pipeline: Pipeline, student: Student, asked: Sequence[Any], size: int = 8) -> tuple[float, float]:
+def _logps(
+    pipeline: Pipeline, student: Student, asked: Sequence[Any], size: int = 8
+) -> list[tuple[float, list[float]]]:
+    """Of each example the log p of t+ and of each teacher's text."""
     collate = pipeline.collator(student, pipeline.cfg.prompt)
-    chosen, rejected = [], []
     device = training.device(pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
     student.to(device)
+    found = []
     for start in range(0, len(asked), size):
         batch = collate([(example, pipeline.data.images(example.study)) for example in asked[start : start + size]])
         logps = student.score(pipeline.data.transfer_batch_to_device(batch, device, 0)).logps
-        chosen.append(logps[:, 0])
-        rejected.append(logps[:, 1:][batch.present[:, 1:]])
-    return (float(torch.cat(chosen).mean()), float(torch.cat(rejected).mean())) if chosen else (np.nan, np.nan)
+        for row, present in zip(logps.tolist(), batch.present.tolist(), strict=True):
+            found.append((row[0], [value for value, there in zip(row[1:], present[1:], strict=True) if there]))
+    return found

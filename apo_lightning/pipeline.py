@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import __version__, caching, config, examples, prompts, training
+from apo_lightning import __version__, caching, config, examples, observing, prompts, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.errors import DataError
@@ -32,7 +32,6 @@ from apo_lightning.teachers.pool import TeacherPool
 from apo_lightning.teachers.recorded import read_jsonl as read_trajectories
 from apo_lightning.teachers.recorded import write_jsonl as write_trajectories
 from apo_lightning.types import Answer, Example, Study
-from callbacks import CALLBACKS
 from callbacks.trajectory_writer import TrajectoryWriter
 from data_modules.base import CXRDataModule
 from data_modules.splits import SPLITS
@@ -179,9 +178,16 @@ class Pipeline:
             made_by, stage=asdict(plan), teachers=self.teachers, prompt=_template(self.cfg.prompt), **own
         )
         loss = LOSSES.lookup(plan.loss["name"])
-        inputs |= {"callbacks": self.cfg.callbacks, "loss_code": file_digest(Path(inspect.getfile(loss)))}
+        inputs |= {
+            "callbacks": observing.interfering(self.cfg.callbacks),
+            "loss_code": file_digest(Path(inspect.getfile(loss))),
+        }
         folder = self.folder.stage(name, inputs)
-        return self._once(folder, lambda: self._train(name, plan, made_by, folder))
+        stored = folder.done
+        self._once(folder, lambda: self._train(name, plan, made_by, folder))
+        if stored:
+            observing.tell_unseen(self.cfg.callbacks, folder)
+        return folder
 
     def _train(self, name: str, plan: FitSettings, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
         counts: Counter[str] = Counter()
@@ -204,7 +210,8 @@ class Pipeline:
             accumulate=plan.accumulate,
         )  # fmt: skip
         loggers = training.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
-        training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, self._callbacks(folder), loggers)
+        callbacks = observing.build(self.cfg.callbacks, folder)
+        training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = training.whole_state(student)
         if training.is_leader():
             with replacing(folder.path / "student") as scratch:
@@ -212,7 +219,10 @@ class Pipeline:
         for logger in loggers:
             logger.experiment.finish()
         computed = caching.facts(student, reference)
-        return {"studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed}
+        return {
+            "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed,
+            "callbacks": self.cfg.callbacks,
+        }  # fmt: skip
 
     def _nothing_to_learn(self, name: str, counts: Counter[str]) -> str:
         """Why no study of the training split is left for a stage, with the file that holds the texts."""
@@ -246,18 +256,6 @@ class Pipeline:
             studies, drop_refusals=plan.drop_refusals, drop_copies=plan.drop_copies, drop_cut=plan.drop_cut,
             counts=counts, findings=self.data.findings, compare=self.data.findings if wanted else (),
         )  # fmt: skip
-
-    def _callbacks(self, folder: StageFolder) -> list[Any]:
-        """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds
-        what the others log in the same step."""
-        chosen = {
-            name: {k: v for k, v in own.items() if k != "folder"}
-            for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")
-        }
-        return [
-            config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path))
-            for name, own in chosen.items()
-        ]
 
     def _self_distill(self) -> StageFolder:
         made_by, plan = self._student("spd"), self.cfg.stages.self_distill

@@ -1,17 +1,22 @@
-"""results.csv: one tidy row a value, gathered from the run folder; and the sample studies of the report."""
+"""results.csv, intervals.csv and differences.csv, gathered from the run folder; and sample studies of the report."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning.artifacts import write_json, write_text
-from apo_lightning.evaluation import baseline_rows, teacher_rows, text_rows
+from apo_lightning.artifacts import read_jsonl, write_json, write_text
+from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
 from apo_lightning.files import write_bytes
+from apo_lightning.metrics.bootstrap import Interval, Resampled
+from apo_lightning.metrics.likelihood import of_likelihoods
+from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stage_files import read_preferred, read_scores
@@ -22,18 +27,81 @@ if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
 
 COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
+BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
+INTERVALS = ("kind", "arm", "metric", "finding", *BOUNDS)
+DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
 SAMPLES = 40
-LABELS = {"majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no"}
+LABELS = {
+    "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
+    "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of the table in one seed: what was counted of each study, or, where that was not kept, values alone."""
+
+    kind: str
+    arm: str
+    label: str
+    seed: int
+    outcomes: Sequence[Outcomes]
+    values: Sequence[Row] = ()
+
+    def rows(self) -> Iterator[Row]:
+        yield from self.values
+        for part in self.outcomes:
+            yield from part.rows()
 
 
 def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
-    """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines."""
-    rows = [*_arms(cfg, folder), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
+    """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines.
+
+    Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
+    """
+    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
+    tables = list(_resampled(found))
+    _write_csv(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
+    _write_csv(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
+    return _write_csv(folder / "results.csv", COLUMNS, rows)
+
+
+def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(COLUMNS)
-    table.writerows([*row[:-1], "" if math.isnan(row[-1]) else repr(row[-1])] for row in rows)
-    return write_text(folder / "results.csv", out.getvalue())
+    table.writerow(head)
+    table.writerows([_written(cell) for cell in row] for row in rows)
+    return write_text(path, out.getvalue())
+
+
+def _written(cell: Any) -> Any:
+    return cell if not isinstance(cell, float) else "" if math.isnan(cell) else repr(cell)
+
+
+def _resampled(found: Sequence[Measured]) -> Iterator[Resampled]:
+    """One table for each kind of outcome; rows are named by kind and arm."""
+    grouped: dict[type, dict[tuple[str, str], dict[int, Outcomes]]] = {}
+    for row in found:
+        for part in row.outcomes:
+            grouped.setdefault(type(part), {}).setdefault((row.kind, row.arm), {})[row.seed] = part
+    yield from map(Resampled, grouped.values())
+
+
+def _intervals(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    for key in table.rows:
+        yield from ((*key, *name, *_bounds(found)) for name, found in table.intervals(key).items())
+
+
+def _differences(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    """Every pair of arms once, the later minus the earlier."""
+    for one, other in combinations([key for key in table.rows if key[0] == "arm"], 2):
+        for name, found in table.differences(other, one).items():
+            yield other[1], one[1], *name, *_bounds(found)
+
+
+def _bounds(found: Interval) -> tuple[float | int, ...]:
+    return tuple(getattr(found, name) for name in BOUNDS)
 
 
 def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
@@ -42,24 +110,51 @@ def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
     yield from sorted((int(named[1]), path) for named, path in found if named)
 
 
-def _arms(cfg: ExperimentSettings, folder: Path) -> Iterator[tuple[Any, ...]]:
+def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
         for seed, path in _seeds(folder, arm, "evaluate/scores.json"):
-            for row in read_scores(path):
-                yield arm, section.label, "arm", seed, *row
+            yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
 
 
-def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[tuple[Any, ...]]:
+def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
+    """What a stored evaluation counted, and those of its values that have no counts."""
+    outcomes: list[Outcomes] = []
+    answers = read_jsonl(stage / "predictions.jsonl")
+    studies = _answered(answers, last)
+    if studies:
+        findings = list(answers[0].get("truth", last.counted))
+        outcomes.append(text_outcomes({row["study"]: row["text"] for row in answers}, studies, findings))
+    if (stage / "likelihoods.jsonl").exists():
+        outcomes.append(of_likelihoods(read_jsonl(stage / "likelihoods.jsonl")))
+    known = {name for part in outcomes for name, *_ in part.rows()}
+    kept = read_scores(stage / "scores.json")
+    own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
+    return outcomes, own
+
+
+def _answered(answers: Sequence[dict[str, Any]], last: Pipeline) -> list[Study]:
+    """Studies of the answers with their labels: beside the answers, or, where an earlier version wrote those, from
+    the data set that is at hand; none where it does not hold them all."""
+    if all("truth" in row for row in answers):
+        return [answered(row) for row in answers]
+    known = {study.id: study for study in last.data.studies(last.cfg.evaluate.split)}
+    return [known[row["study"]] for row in answers] if all(row["study"] in known for row in answers) else []
+
+
+def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     """t+ itself, where it was written for the evaluation split: it has read the teachers, the arms have not."""
     if cfg.evaluate.split not in cfg.stages.self_distill.splits:
         return
     writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
+    studies = last.data.studies(cfg.evaluate.split)
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
-            texts = {study: answer.text for study, answer in read_preferred(path).items()}
-            studies = last.data.studies(cfg.evaluate.split)
-            for row in text_rows(texts, studies, last.counted) if _spoken(studies, texts) else ():
-                yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
+            written = read_preferred(path)
+            texts = {study.id: written[study.id].text for study in studies if study.id in written}
+            if texts:
+                cut = sum(written[study].cut for study in texts) / len(texts)
+                outcomes = [text_outcomes(texts, studies, last.counted)]
+                yield Measured("baseline", "preferred", "t+ (reads the teachers)", seed, outcomes, [("cut", MEAN, cut)])
 
 
 def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
@@ -67,22 +162,22 @@ def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
     return any(study.id in texts for study in studies)
 
 
-def _teachers(last: Pipeline) -> Iterator[tuple[Any, ...]]:
+def _teachers(last: Pipeline) -> Iterator[Measured]:
     """Those that have spoken of the evaluation split."""
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
-        if not _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            continue
-        for row in teacher_rows(last.trajectories, studies, name, last.counted):
-            yield name, name, "teacher", 0, *row
+        if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
+            outcomes = [teacher_outcomes(last.trajectories, studies, name, last.counted)]
+            yield Measured("teacher", name, name, 0, outcomes)
 
 
-def _baselines(last: Pipeline) -> Iterator[tuple[Any, ...]]:
+def _baselines(last: Pipeline) -> Iterator[Measured]:
     studies = last.data.studies(last.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in last.trajectories})
-    for name, rows in baseline_rows(last.trajectories, studies, list(last.cfg.teachers), last.counted).items():
-        for row in rows if spoken or name != "majority_vote" else ():
-            yield name, LABELS[name], "baseline", 0, *row
+    made = baseline_outcomes(last.trajectories, studies, list(last.cfg.teachers), last.counted)
+    for name, outcomes in made.items():
+        if spoken or name != "majority_vote":
+            yield Measured("baseline", name, LABELS[name], 0, [outcomes])
 
 
 def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:

@@ -20,6 +20,7 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
 from apo_lightning.models.network import Networks
 from apo_lightning.pipeline import Pipeline
+from apo_lightning.rules import runs_stage
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.sizes import count_on_meta
 from apo_lightning.stages import STAGES
@@ -172,6 +173,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
             section = getattr(cfg.stages, stage).loss
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES[stage].provides, stage)
     _require_logits(cfg)
+    _require_weights(cfg)
     count_on_meta(cfg.student)
     if here:
         machine.check_here(cfg)
@@ -205,6 +207,19 @@ def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
         findings = CANONICAL
     rehearsal.rehearse(cfg, findings)
     return []
+
+
+def _require_weights(cfg: ExperimentSettings) -> None:
+    """A loss that cares only whether a weight is 0 would leave the others without a trace."""
+    select, name = cfg.pool.select, cfg.stages.apo.loss["name"] if runs_stage(cfg, "apo") else ""
+    heard = [own for teacher, own in cfg.teachers.items() if not isinstance(select, list) or teacher in select]
+    weights = sorted({float(own.get("weight", 1.0)) for own in heard} - {0.0})
+    if name and select != "best_on_val" and len(weights) > 1 and not getattr(LOSSES[name], "weighs", True):
+        raise ConfigError(
+            f"stages.apo.loss '{name}' takes every teacher of a weight above 0 alike, but their weights are "
+            f"{', '.join(map(str, weights))}. Use apo_pairwise, which weighs its pairs, give the teachers one weight "
+            "in arms.<arm>.set, or leave the arm out with only=[...]."
+        )
 
 
 def _require_logits(cfg: ExperimentSettings) -> None:

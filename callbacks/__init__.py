@@ -1,4 +1,8 @@
-"""Lightning callbacks, one file each: they observe and write, and never change weights or losses."""
+"""Lightning callbacks, one file each: they observe and write, and never change weights or losses.
+
+A class that declares ``observes = True`` may be added to an experiment without training anything again. One that does
+not is taken to change what is trained: with it, or with other settings of it, a stage is another stage.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -26,6 +28,8 @@ class FrozenGuard(Callback):
     Raises:
         ApoError: a frozen parameter changed; the message names the first one.
     """
+
+    observes: ClassVar[bool] = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.before = checksums(pl_module)

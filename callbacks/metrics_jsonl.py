@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 class MetricsJsonl(Callback):
     """Writes ``metrics.jsonl`` in ``folder``. A resumed run first drops the lines after its checkpoint and the damaged
     ones, with a warning for what is lost."""
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, folder: str = ".") -> None:
         self.path = Path(folder) / "metrics.jsonl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -16,6 +16,8 @@ from callbacks import CALLBACKS
 class PreferenceMonitor(Callback):
     """Logs ``train/logp_rejected/<teacher>``, the mean log-probability of each teacher's texts in the step; NaN where a
     teacher that was heard before gave none."""
+
+    observes: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.means = StepMeans()

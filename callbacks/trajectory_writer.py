@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 @CALLBACKS.register("trajectory_writer")
 class TrajectoryWriter(Callback):
     """One file a batch under ``<folder>/parts``, written under a temporary name and renamed."""
+
+    observes: ClassVar[bool] = True
 
     def __init__(self, folder: str = ".") -> None:
         self.parts = Path(folder) / "parts"

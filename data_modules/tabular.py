@@ -31,6 +31,8 @@ ID = "id"
 ROLES = ("image", "patient", "study", "split", "labels", "report", "view")
 """Settings that name a column."""
 UNLABELLED = "not labelled"
+INDEX = "index.csv"
+"""The table that is taken where none is named."""
 
 
 @DATA.register("tabular")
@@ -42,8 +44,8 @@ class Tabular(FolderDataModule):
     headers of DICOM images where there is no such column. Without either each study counts as a patient of its own.
 
     Args:
-        table: table inside ``root``; None takes the DICOM files below ``root``, told by content, with patients, studies
-            and views from their headers and without labels.
+        table: table inside ``root``; None takes ``index.csv`` if there is one with the column ``image``, else the DICOM
+            files below ``root``, told by content, with patients, studies and views from their headers and no labels.
         image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
         patient: column of patient ids; None, or the absence of a column ``patient``: see above.
         study_is_patient: each study counts as a patient of its own, whatever ids are there: for sets in which
@@ -100,9 +102,12 @@ class Tabular(FolderDataModule):
             raise ValueError(f"findings_columns must name different findings, got {dict(self.findings_columns)}")
         if self.table is not None and not self.table.lower().endswith(SUFFIXES):
             raise ValueError(f"table must end in {', '.join(SUFFIXES)}, got '{self.table}'")
+        self._table = self.table if self.table is not None else self._index()
         idle = [key for key in ("study", "split", "labels", "report", "view", "findings_columns") if getattr(self, key)]
-        if idle and self.table is None:
-            raise ValueError(f"{idle[0]} names a column and needs a table, got table=None")
+        if idle and self._table is None:
+            raise ValueError(
+                f"{idle[0]} names a column and needs a table, got table=None and no {INDEX} with images in root"
+            )
         wrong = {word: name for word, name in self.split_map.items() if name not in SPLITS}
         if wrong:
             raise ValueError(f"split_map must map onto train, val and test, got {wrong}")
@@ -126,17 +131,37 @@ class Tabular(FolderDataModule):
             DataError: see ``_table_rows`` and ``dicom_folder.read_folder``, or ``findings`` has a name that the table
                 has no labels for.
         """
-        if self.table is None:
+        if self._table is None:
             rows = self._folder_rows()
             labels = pd.DataFrame(index=rows.index)
         else:
-            rows, labels = self._table_rows(self.folder / self.table)
+            rows, labels = self._table_rows(self.folder / self._table)
         self._know(list(labels.columns))
         images = agreeing(self._with_patients(self._with_paths(rows)), ("patient", "split"), self.faults)
         return self._studies_of(images, self._by_study(images, labels))
 
+    def _index(self) -> str | None:
+        """The table that is read where the settings name none. A list of DICOM files may bear its name too."""
+        path = Path(self.root).expanduser() / INDEX
+        try:
+            return INDEX if path.is_file() and self.image in column_names(path) else None
+        except DataError:
+            return INDEX  # damaged: said when it is read
+
     def _folder_rows(self) -> pd.DataFrame:
-        rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
+        """Every DICOM file.
+
+        Raises:
+            DataError: there is none; the message names the tables that lie in ``root``.
+        """
+        tables = sorted(path.name for path in self.folder.iterdir() if path.name.lower().endswith(SUFFIXES))
+        beside = f"{', '.join(tables[:5])} in {self.folder}: name it in data.table to read it" if tables else ""
+        try:
+            rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
+        except DataError as error:
+            raise DataError(f"{error} There is {beside}." if beside else str(error)) from error
+        if beside:
+            self.say(f"not read: {beside}")
         silent = (rows["modality"] == "").sum()
         self.say(f"{len(rows):,} DICOM files" + (f", {silent:,} of them without a modality" if silent else ""))
         return rows.assign(split="", report="")
@@ -231,7 +256,7 @@ class Tabular(FolderDataModule):
             return rows.assign(patient=rows["study"])
         if (rows["patient"] != "").all():
             return rows
-        if self.table is not None:
+        if self._table is not None:
             headers = headers_of(rows["path"])
             patients = [headers[path].patient if path in headers else "" for path in rows["path"]]
             views = [view or (headers[path].view if path in headers else "")

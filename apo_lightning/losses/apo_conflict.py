@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ class ApoConflict(PreferenceLoss):
     ``sum_u w_u = N`` run over the others, and where nobody is left the study has its nll only. ``mean`` divides by the
     number of tokens in C_u, and ``length_alpha`` counts in C_u.
     """
+
+    reduces_to_dpo: ClassVar[bool] = True
 
     def __call__(
         self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ class ApoListwise(PreferenceLoss):
     Where policy and reference are one model it is log(1+N). Label smoothing is a cross-entropy whose target gives that
     share to the teachers, by weight. TRL's ``apo_zero`` and ``apo_down`` are another method.
     """
+
+    reduces_to_dpo: ClassVar[bool] = True
 
     def preference(self, seen: Candidates) -> Tensor:
         return listwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing)

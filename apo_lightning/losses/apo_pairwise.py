@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class ApoPairwise(PreferenceLoss):
 
     Where policy and reference are one model it is log 2. Label smoothing is that of conservative DPO, in every pair.
     """
+
+    reduces_to_dpo: ClassVar[bool] = True
 
     def preference(self, seen: Candidates) -> Tensor:
         return pairwise_nll(seen.rewards, seen.weight, seen.counted, self.label_smoothing)

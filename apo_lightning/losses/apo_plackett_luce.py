@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class ApoPlackettLuce(PreferenceLoss):
             pushed down harder. By agreement, weights are copies of a teacher with ``sum_u w_u = N``, as in the other
             losses. Not given by the paper.
     """
+
+    reduces_to_dpo: ClassVar[bool] = True
 
     order: Literal["weight", "agreement"]
 

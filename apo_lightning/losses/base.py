@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -40,9 +40,11 @@ def bind(loss: Callable[..., LossOutput], provided: Set[str], stage: str) -> fro
     missing = sorted(needed - provided)
     if missing:
         name = next((n for n, kind in LOSSES.items() if kind is type(loss)), type(loss).__name__)
+        fitting = sorted(other for other, kind in LOSSES.items() if needs(kind) <= provided)
         raise ConfigError(
             f"Loss '{name}' needs {', '.join(missing)}, which stage '{stage}' does not provide. "
-            f"It provides: {', '.join(sorted(provided)) or 'nothing'}. Choose another loss for this stage."
+            f"It provides: {', '.join(sorted(provided)) or 'nothing'}. "
+            f"Losses for this stage: {', '.join(fitting) or 'none'}."
         )
     return needed
 
@@ -97,7 +99,8 @@ class PreferenceLoss:
     ``length_alpha`` say. A study without a preferred answer contributes nothing; one without a teacher that counts
     contributes its nll only.
 
-    A subclass gives ``preference``. One that needs more than the quantities below overrides ``__call__`` instead.
+    A subclass gives ``preference``. One that needs more than the quantities below overrides ``__call__`` instead. What
+    it declares is held against it by the contract tests.
 
     Attributes:
         beta: scale of the rewards, > 0. Not given by the paper.
@@ -107,6 +110,11 @@ class PreferenceLoss:
         length_alpha: what a token behind the length of the study's shortest answer counts in a reward, in [0, 1]
             (LD-DPO, arXiv 2409.06411; see `desensitize_length`). 1 changes nothing; ``mean`` allows no other.
     """
+
+    reduces_to_dpo: ClassVar[bool] = False
+    """With one teacher of weight 1 it is DPO with the same settings."""
+    weighs: ClassVar[bool] = True
+    """Weights above 0 count by their size; a run that weights teachers differently for another loss is refused."""
 
     beta: float
     nll_weight: float

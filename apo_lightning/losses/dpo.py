@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ class Dpo(PreferenceLoss):
     Weights have no other effect. Metrics are taken over all teachers that count, not over the drawn one alone, so that
     they compare with those of the other preference losses; so is the shortest answer that ``length_alpha`` refers to.
     """
+
+    reduces_to_dpo: ClassVar[bool] = True
+    weighs: ClassVar[bool] = False
 
     def __call__(
         self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,

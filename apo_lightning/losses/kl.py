@@ -28,7 +28,8 @@ class KlLoss:
             in `functional.divergence`.
         temperature: of both softmaxes, > 0.
         reduction: ``token_mean`` divides each trajectory by its own token count; ``sequence_sum`` does not.
-        mix: the teacher's share in the mixture of ``jensen_shannon``, in (0, 1); beta of GKD (arXiv 2306.13649).
+        mix: the teacher's share in the mixture of ``jensen_shannon``, in (0, 1); beta of GKD (arXiv 2306.13649). The
+            other kinds do not mix and refuse any.
         temperature_squared: multiply by temperature^2, so that gradients keep their size as the temperature grows
             (arXiv 1503.02531).
     """
@@ -45,6 +46,8 @@ class KlLoss:
     def __post_init__(self) -> None:
         check_choices(self)
         check_divergence(self.kind, self.temperature, self.mix)
+        if self.kind != "jensen_shannon" and self.mix != 0.5:
+            raise ValueError(f"mix must be left out with kind '{self.kind}', got {self.mix}: only jensen_shannon mixes")
 
     def rows(self, teacher: FullTeacher | TopK) -> RowFunction:
         """This loss's divergence of ``teacher`` to the student, for `functional.vocabulary.head_rows`."""

@@ -4,19 +4,23 @@ Policy, the same for students, teachers and baselines:
 
 - a refusal counts as wrong on every labelled finding: its answer is the opposite of the label;
 - a finding that a readable answer does not state (NaN) counts as answered absent;
-- a label that is NaN adds nothing; a finding without a single label scores NaN and stays out of the mean.
+- a label that is NaN adds nothing; a finding without a single label scores NaN and stays out of the mean;
+- balanced accuracy and F1 compare two classes: a finding of which the labels hold one only scores NaN in both.
+
+The formulas work on sums of counts, so that resamples by the thousand cost one matrix product; they equal sklearn's
+``balanced_accuracy_score`` and ``f1_score`` (binary for a finding, ``average="macro"`` over findings for the mean).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn import metrics as sk
 
-MEAN = "mean"
-Row = tuple[str, str, float]
-"""(metric, finding or ``mean``, value)."""
+from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, ratio
+
+__all__ = ["MEAN", "METRICS", "FindingOutcomes", "Row", "majority_vote", "of_findings", "scores"]
 
 
 def decided(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray) -> np.ndarray:
@@ -24,54 +28,95 @@ def decided(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray) -> np.
     return np.where(refused[:, None], labels == 0, answers == 1).astype(float)
 
 
-def accuracy(labels: np.ndarray, decisions: np.ndarray) -> float:
-    """Share of right decisions (Top-1) of one finding; ``labels`` and ``decisions`` ``[S]`` in 0, 1."""
-    return float(np.mean(labels == decisions))
+def confusion(labels: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """``[S, F, 4]``: true positive, false positive, false negative, true negative; all 0 where the label is NaN."""
+    yes = decisions == 1
+    cells = [(labels == 1) & yes, (labels == 0) & yes, (labels == 1) & ~yes, (labels == 0) & ~yes]
+    return np.stack(cells, axis=-1).astype(float)
 
 
-def balanced_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float:
-    """Mean of sensitivity and specificity; the recall of the one class where only one occurs among the labels."""
-    return float(sk.recall_score(labels, decisions, labels=[0, 1], average="macro", zero_division=np.nan))
+def accuracy(table: np.ndarray) -> np.ndarray:
+    """Share of right decisions (Top-1); ``table`` ``[..., 4]`` as in `confusion`."""
+    return ratio(table[..., 0] + table[..., 3], table.sum(axis=-1))
 
 
-def f1(labels: np.ndarray, decisions: np.ndarray) -> float:
-    """Macro-F1: mean of the F1 of "present" and of "absent"; a class neither labelled nor answered is left out."""
-    return float(sk.f1_score(labels, decisions, labels=[0, 1], average="macro", zero_division=np.nan))
+def balanced_accuracy(table: np.ndarray) -> np.ndarray:
+    """Mean of sensitivity and specificity; NaN where the labels hold one class only."""
+    tp, fp, fn, tn = np.moveaxis(table, -1, 0)
+    return (ratio(tp, tp + fn) + ratio(tn, tn + fp)) / 2
 
 
-METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "f1": f1,
+def positive_f1(table: np.ndarray) -> np.ndarray:
+    """F1 of the class "present", ``2 tp / (2 tp + fp + fn)``; NaN where the labels hold one class only."""
+    tp, fp, fn, tn = np.moveaxis(table, -1, 0)
+    both = (tp + fn > 0) & (tn + fp > 0)
+    return np.where(both, ratio(2 * tp, 2 * tp + fp + fn), np.nan)
+
+
+METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "positive_f1": positive_f1,
 }  # fmt: skip
+"""The mean of ``positive_f1`` over findings is the field's macro-F1."""
 
 
-def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str]) -> list[Row]:
-    """Every metric of every finding and its macro mean, then the mean shares of refusals and of unstated findings.
+@dataclass(frozen=True, eq=False)
+class FindingOutcomes(Outcomes):
+    """Confusions of every finding, then a pair (counted, out of) for each of the shares.
+
+    Attributes:
+        findings: names of the F findings.
+        shares: names of what is reported as a share of studies or of labelled findings.
+    """
+
+    findings: Sequence[str] = field(kw_only=True)
+    shares: Sequence[str] = field(kw_only=True)
+
+    def metrics(self, sums: np.ndarray) -> Metrics:
+        width = 4 * len(self.findings)
+        tables = sums[..., :width].reshape(*sums.shape[:-1], len(self.findings), 4)
+        found: Metrics = {}
+        for metric, score in METRICS.items():
+            found |= each_and_mean(metric, self.findings, score(tables))
+        for place, name in enumerate(self.shares):
+            counted, out_of = (sums[..., width + 2 * place + i] for i in (0, 1))
+            found[name, MEAN] = ratio(counted, out_of)
+        return found
+
+
+def of_findings(
+    labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
+    patients: Sequence[str] | None = None,
+) -> FindingOutcomes:  # fmt: skip
+    """What is counted of each answer.
 
     Args:
         labels: ``[S, F]`` 1 present, 0 absent, NaN unknown.
         answers: ``[S, F]`` 1, 0, or NaN where the answer does not state the finding.
         refused: ``[S]`` bool.
         findings: names of the F columns.
+        patients: ``[S]``; None takes each study for a patient of its own.
 
     Raises:
         ValueError: shapes do not agree, or a value is none of 0, 1, NaN.
     """
     labels, answers, refused = _checked(labels, answers, refused, findings)
-    decisions = decided(labels, answers, refused)
-    rows: list[Row] = []
-    for metric, score in METRICS.items():
-        values = [_over_labelled(score, labels[:, f], decisions[:, f]) for f in range(len(findings))]
-        rows += [(metric, name, value) for name, value in zip(findings, values, strict=True)]
-        rows.append((metric, MEAN, _mean(values)))
-    rows.append(("refusals", MEAN, _mean(refused)))
-    rows.append(("unstated", MEAN, unstated(labels, answers, refused)))
-    return rows
-
-
-def unstated(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray) -> float:
-    """Share of labelled findings that readable answers leave out; 0 where no answer is readable."""
+    tables = confusion(labels, decided(labels, answers, refused)).reshape(len(refused), 4 * len(findings))
     asked = ~np.isnan(labels) & ~refused[:, None]
-    return float(np.isnan(answers[asked]).mean()) if asked.any() else 0.0
+    shares: Mapping[str, tuple[np.ndarray, np.ndarray]] = {
+        "refusals": (refused, np.ones(len(refused))),
+        "unstated": ((asked & np.isnan(answers)).sum(axis=1), asked.sum(axis=1)),
+    }
+    pairs = [np.asarray(column, float)[:, None] for pair in shares.values() for column in pair]
+    who = [str(i) for i in range(len(refused))] if patients is None else patients
+    return FindingOutcomes(who, np.concatenate([tables, *pairs], axis=1), findings=findings, shares=tuple(shares))
+
+
+def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str]) -> list[Row]:
+    """Every metric of every finding and its macro mean, then the shares of refusals and of unstated findings.
+
+    Arguments and errors as in `of_findings`.
+    """
+    return of_findings(labels, answers, refused, findings).rows()
 
 
 def majority_vote(answers: np.ndarray) -> np.ndarray:
@@ -81,17 +126,6 @@ def majority_vote(answers: np.ndarray) -> np.ndarray:
     """
     present, absent = (answers == 1).sum(axis=1), (answers == 0).sum(axis=1)
     return np.where(present + absent == 0, np.nan, (present > absent).astype(float))
-
-
-def _over_labelled(score: Callable[[np.ndarray, np.ndarray], float], labels: np.ndarray, answers: np.ndarray) -> float:
-    known = ~np.isnan(labels)
-    return score(labels[known], answers[known]) if known.any() else float("nan")
-
-
-def _mean(values: Sequence[float] | np.ndarray) -> float:
-    known = np.asarray(values, dtype=float)
-    known = known[~np.isnan(known)]
-    return float(known.mean()) if known.size else float("nan")
 
 
 def _checked(

@@ -1,19 +1,21 @@
 """Is a finding improving, stable or worsening since the earlier image: reading it out of a text, and scoring it.
 
 The task of MS-CXR-T (Bannur et al. 2023, arXiv:2301.04558). Accuracy is Top-1 over the three classes; its classes are
-far from equally frequent, so macro accuracy, the mean over the classes that occur, stands beside it.
+far from equally frequent, so macro accuracy, the mean of the recalls of the classes that occur, stands beside it; it
+compares classes, so a finding whose labels are all of one class has none.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn import metrics as sk
 
-from apo_lightning.metrics.findings import MEAN, Row
 from apo_lightning.metrics.labeler import mentioned
+from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
 from apo_lightning.metrics.plain_text import SENTENCE, plain
 
 CLASSES = ("improving", "stable", "worsening")
@@ -48,14 +50,37 @@ def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
     return {name: said[name] for name in findings if name in said}
 
 
-def progression_scores(
-    labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str]
-) -> list[Row]:
-    """``progression_accuracy`` and ``progression_macro_accuracy`` of every finding with labels, and their means.
+@dataclass(frozen=True, eq=False)
+class CourseOutcomes(Outcomes):
+    """For every finding and class the pair (labelled so, and said so too), then (labels not answered, labels).
+
+    Attributes:
+        findings: names of the F findings, each with a label somewhere.
+    """
+
+    findings: Sequence[str] = field(kw_only=True)
+
+    def metrics(self, sums: np.ndarray) -> Metrics:
+        pairs = sums[..., :-2].reshape(*sums.shape[:-1], len(self.findings), len(CLASSES), 2)
+        labelled, right = pairs[..., 0], pairs[..., 1]
+        recall = mean_defined(ratio(right, labelled))
+        several = (labelled > 0).sum(axis=-1) > 1
+        top1 = each_and_mean("progression_accuracy", self.findings, ratio(right.sum(axis=-1), labelled.sum(axis=-1)))
+        macro = each_and_mean("progression_macro_accuracy", self.findings, np.where(several, recall, np.nan))
+        return {**top1, **macro, ("progression_unstated", MEAN): ratio(sums[..., -2], sums[..., -1])}
+
+
+def of_progression(
+    labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str],
+    patients: Sequence[str] | None = None,
+) -> CourseOutcomes:  # fmt: skip
+    """What is counted of the courses that answers tell.
 
     Args:
         labels: finding to one of ``CLASSES`` for each of S studies; findings without a label count for nothing.
         answers: the same for the answers; a finding that an answer leaves out is wrong.
+        findings: those that are scored; one without any label is left out.
+        patients: ``[S]``; None takes each study for a patient of its own.
 
     Raises:
         ValueError: another number of answers than of labels, or a label that is no class.
@@ -65,16 +90,34 @@ def progression_scores(
     for label in (value for study in labels for value in study.values()):
         if label not in CLASSES:
             raise ValueError(f"labels must be one of {', '.join(CLASSES)}, got '{label}'")
-    rows: list[Row] = []
-    values: dict[str, list[float]] = {"progression_accuracy": [], "progression_macro_accuracy": []}
-    for name in findings:
-        known = [i for i, label in enumerate(labels) if name in label]
-        if not known:
-            continue
-        truth, said = [labels[i][name] for i in known], [answers[i].get(name, "") for i in known]
-        occurring = [c for c in CLASSES if c in truth]
-        macro = sk.recall_score(truth, said, labels=occurring, average="macro", zero_division=0)
-        for metric, value in zip(values, (float(np.mean(np.equal(truth, said))), float(macro)), strict=True):
-            values[metric].append(value)
-            rows.append((metric, name, value))
-    return rows + [(metric, MEAN, float(np.mean(scores))) for metric, scores in values.items() if scores]
+    named = [name for name in findings if any(name in study for study in labels)]
+    cells = [(name, course) for name in named for course in CLASSES]
+    counts = np.zeros((len(labels), 2 * len(cells) + 2))
+    for row, truth, said in zip(counts, labels, answers, strict=True):
+        for place, (name, course) in enumerate(cells):
+            if truth.get(name) == course:
+                row[2 * place : 2 * place + 2] = 1, said.get(name) == course
+        asked = [name for name in named if name in truth]
+        row[-2:] = sum(name not in said for name in asked), len(asked)
+    who = [str(i) for i in range(len(labels))] if patients is None else patients
+    return CourseOutcomes(who, counts, findings=named)
+
+
+def progression_scores(
+    labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str]
+) -> list[Row]:
+    """Top-1 and macro accuracy of every finding with labels, their means, and the share of courses not told.
+
+    Arguments and errors as in `of_progression`. Macro accuracy is NaN for a finding with labels of one class only.
+    """
+    return of_progression(labels, answers, findings).rows()
+
+
+def majority_course(answers: Sequence[Mapping[str, str]], findings: Sequence[str]) -> dict[str, str]:
+    """The course of each finding that most of several answers tell; a tie counts as stable."""
+    votes = {name: Counter(said[name] for said in answers if name in said).most_common(2) for name in findings}
+    return {
+        name: "stable" if len(most) > 1 and most[0][1] == most[1][1] else most[0][0]
+        for name, most in votes.items()
+        if most
+    }

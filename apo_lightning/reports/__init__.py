@@ -15,12 +15,13 @@ from rich.console import Console
 
 from apo_lightning.reports import figures, render, samples, terminal
 from apo_lightning.reports.folder import read_manifest, read_metrics, write_atomic
-from apo_lightning.reports.table import arm_labels, findings, load
+from apo_lightning.reports.measured import Results, load
+from apo_lightning.reports.table import arm_labels, findings
 
 FIGURES = {
     "accuracy.png": (
         "Accuracy a finding",
-        "Bars: arms, with the 95 % interval over seeds where there are several. Black line: the majority vote of the "
+        "Bars: arms, with the 95 % interval over patients and seeds. Black line: the majority vote of the "
         "teachers. Dashed: the teacher with the best mean accuracy on this split.",
     ),
     "radar.png": (
@@ -70,20 +71,23 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
     """Print the tables of a run folder. Raises ArtifactError when results.csv is missing or corrupt."""
     run_folder = Path(run_folder)
     console = console or Console()
-    for table in terminal.tables(load(run_folder), run_folder.name):
+    found = load(run_folder)
+    for table in terminal.tables(found, run_folder.name):
         console.print(table)
+    for sentence in (*render.left_out(found.values), terminal.READING, *_without_intervals(found, run_folder)):
+        console.print(sentence, style="dim", markup=False)
 
 
 def _gather(run_folder: Path) -> render.Report:
-    frame, manifest = load(run_folder), read_manifest(run_folder)
-    labels = arm_labels(frame)
+    found, manifest = load(run_folder), read_manifest(run_folder)
+    labels = arm_labels(found.values)
     examples, note = samples.collect(run_folder, manifest, labels)
     return render.Report(
         name=str(manifest.get("experiment") or run_folder.name),
         facts=render.facts(manifest),
-        notes=_unfinished(frame, manifest),
-        frame=frame,
-        figures=_draw(run_folder, frame, labels),
+        notes=[*_unfinished(found.values, manifest), *_without_intervals(found, run_folder)],
+        results=found,
+        figures=_draw(run_folder, found, labels),
         samples=examples,
         samples_note=note,
     )
@@ -101,12 +105,28 @@ def _unfinished(frame: pd.DataFrame, manifest: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _draw(run_folder: Path, frame: pd.DataFrame, labels: dict[str, str]) -> list[render.FigureFile]:
+def _without_intervals(found: Results, run_folder: Path) -> list[str]:
+    """A sentence for rows that an earlier version measured, which kept no answer a study beside its labels."""
+    known = {row[:2] for row in found.intervals.index}
+    rows = found.values[["kind", "arm", "label"]].drop_duplicates(["kind", "arm"])
+    names = [label for kind, arm, label in rows.itertuples(index=False) if (kind, arm) not in known]
+    if not names:
+        return []
+    which = "all rows" if len(names) == len(rows) else ", ".join(names)
+    return [
+        f"Without intervals, since their answers were not kept study by study: {which}. Run the experiment "
+        f"'{run_folder.name}' again: it measures from the answers in the store and trains nothing; where those are not "
+        "enough, delete the arm's evaluate folder and only the evaluation is repeated."
+    ]
+
+
+def _draw(run_folder: Path, found: Results, labels: dict[str, str]) -> list[render.FigureFile]:
+    frame = found.values
     apo, spd = (read_metrics(run_folder, stage, labels) for stage in ("apo", "spd"))
     styles = figures.arm_styles(frame)
     drawings: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "accuracy.png": (bool(labels) and bool(findings(frame)), lambda: figures.accuracy_bars(frame)),
-        "radar.png": (bool(labels) and len(findings(frame)) >= 3, lambda: figures.radar(frame)),
+        "accuracy.png": (bool(labels) and bool(findings(frame)), lambda: figures.accuracy_bars(found)),
+        "radar.png": (bool(labels) and len(findings(frame)) >= 3, lambda: figures.radar(found)),
         "rewards.png": (bool(figures.preference_arms(apo)), lambda: figures.reward_curves(apo)),
         "spd_loss.png": (
             "train/loss" in spd and spd["train/loss"].notna().any(),

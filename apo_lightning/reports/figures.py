@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from apo_lightning.reports.table import arm_labels, findings, wide
+from apo_lightning.reports.measured import Results
+from apo_lightning.reports.table import arm_labels, findings, measure, wide
 
 PALETTE = ("#7F7F7F", "#56B4E9", "#0072B2", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
 HATCHES = ("", "///", "...", "xxx")
@@ -61,12 +62,13 @@ def _wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text.replace("_", " "), width, break_long_words=False)) or text
 
 
-def accuracy_bars(frame: pd.DataFrame) -> Figure:
+def accuracy_bars(results: Results) -> Figure:
     """Accuracy of every arm, a group of bars a finding and one for the mean; whiskers are 95 % intervals.
 
-    ``frame`` is the tidy results table. Black ticks: the majority vote; dashed: the teacher of the best mean accuracy.
+    Black ticks: the majority vote; dashed: the teacher of the best mean accuracy.
     """
-    table, styles = wide(frame), arm_styles(frame)
+    frame = results.values
+    table, styles, metric = wide(results), arm_styles(frame), measure(frame)
     groups = [*findings(frame), "mean"]
     across = max(1, min(len(groups), 36 // (len(styles) + 1)))
     lines = math.ceil(len(groups) / across)
@@ -74,22 +76,23 @@ def accuracy_bars(frame: pd.DataFrame) -> Figure:
         figure = _figure(11, 2.4 * lines + 0.9)
         panels = figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]
         for number, axes in enumerate(panels):
-            _bar_row(axes, table, styles, groups[number * across : (number + 1) * across], across)
+            _bar_row(axes, table, styles, groups[number * across : (number + 1) * across], across, metric)
         handles = [Patch(facecolor=c, hatch=h, label=arm_labels(frame)[arm]) for arm, (c, h) in styles.items()]
-        figure.legend(handles=handles + _tick_handles(table), loc="outside upper center", ncols=4)
+        figure.legend(handles=handles + _tick_handles(table, metric), loc="outside upper center", ncols=4)
     return figure
 
 
-def _bar_row(axes: Axes, table: pd.DataFrame, styles: Mapping, groups: Sequence[str], across: int) -> None:
+def _bar_row(axes: Axes, table: pd.DataFrame, styles: Mapping, groups: Sequence[str], across: int, metric: str) -> None:
     slots = len(styles) + 1
     for place, finding in enumerate(groups):
-        key = f"accuracy/{finding}"
+        key = f"{metric}/{finding}"
         for offset, (arm, (colour, hatch)) in enumerate(styles.items()):
-            value, half = _values(table, ("arm", arm), key)
+            value = _value(table, ("arm", arm), key)
             if not math.isnan(value):
-                _bar(axes, place * slots + offset, (value, half), colour, hatch, small=slots * across > 40)
-        for row, look in _tick_rows(table):
-            value, _ = _values(table, row, key)
+                ends = [_value(table, ("arm", arm), f"{key} {end}") for end in ("low", "high")]
+                _bar(axes, place * slots + offset, (value, *ends), colour, hatch, small=slots * across > 40)
+        for row, look in _tick_rows(table, metric):
+            value = _value(table, row, key)
             axes.hlines(
                 value, place * slots - 0.5, place * slots + slots - 1.5, color="black", linewidth=1.3, linestyle=look
             )
@@ -101,9 +104,9 @@ def _bar_row(axes: Axes, table: pd.DataFrame, styles: Mapping, groups: Sequence[
     axes.set_ylabel("accuracy")
 
 
-def _bar(axes: Axes, x: float, value: tuple[float, float], colour: str, hatch: str, *, small: bool) -> None:
-    mean, half = value
-    error = None if math.isnan(half) else [[min(half, mean)], [min(half, 1 - mean)]]
+def _bar(axes: Axes, x: float, value: tuple[float, float, float], colour: str, hatch: str, *, small: bool) -> None:
+    mean, low, high = value
+    error = None if math.isnan(low) else [[max(mean - low, 0)], [max(high - mean, 0)]]
     axes.bar(x, mean, 0.9, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3, yerr=error, ecolor="#333333",
              error_kw={"elinewidth": 0.9})  # fmt: skip
     if not small:
@@ -112,28 +115,26 @@ def _bar(axes: Axes, x: float, value: tuple[float, float], colour: str, hatch: s
         axes.text(x, 0.03, text, ha="center", va="bottom", fontsize=7.5, color=_ink(colour), bbox=box)
 
 
-def _values(table: pd.DataFrame, row: tuple[str, str], key: str) -> tuple[float, float]:
-    if row not in table.index or key not in table:
-        return math.nan, math.nan
-    return float(table.at[row, key]), float(table.at[row, f"{key} ±"])
+def _value(table: pd.DataFrame, row: tuple[str, str], key: str) -> float:
+    return float(table.at[row, key]) if row in table.index and key in table else math.nan
 
 
-def _tick_rows(table: pd.DataFrame) -> list[tuple[tuple[str, str], str]]:
+def _tick_rows(table: pd.DataFrame, metric: str) -> list[tuple[tuple[str, str], str]]:
     """Rows drawn as ticks over the bars, each with its line style: the majority vote, and the best teacher."""
     drawn = [(("baseline", "majority_vote"), "-")] if ("baseline", "majority_vote") in table.index else []
-    best = _best_teacher(table)
+    best = _best_teacher(table, metric)
     return [*drawn, (("teacher", best), (0, (3, 2)))] if best else drawn
 
 
-def _best_teacher(table: pd.DataFrame) -> str | None:
-    if "teacher" not in table.index.get_level_values("kind") or "accuracy/mean" not in table:
+def _best_teacher(table: pd.DataFrame, metric: str) -> str | None:
+    if "teacher" not in table.index.get_level_values("kind") or f"{metric}/mean" not in table:
         return None
-    mean = table.loc["teacher", "accuracy/mean"].dropna()
+    mean = table.loc["teacher", f"{metric}/mean"].dropna()
     return str(mean.idxmax()) if len(mean) else None
 
 
-def _tick_handles(table: pd.DataFrame) -> list[Line2D]:
-    names = [(row, look, str(table.at[row, "label"])) for row, look in _tick_rows(table)]
+def _tick_handles(table: pd.DataFrame, metric: str) -> list[Line2D]:
+    names = [(row, look, str(table.at[row, "label"])) for row, look in _tick_rows(table, metric)]
     return [
         Line2D(
             [],
@@ -147,9 +148,10 @@ def _tick_handles(table: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def radar(frame: pd.DataFrame) -> Figure:
+def radar(results: Results) -> Figure:
     """One radar an arm: accuracy on every finding, with the majority vote as a black outline. Needs three findings."""
-    table, styles, axes_names = wide(frame), arm_styles(frame), findings(frame)
+    frame = results.values
+    table, styles, axes_names, metric = wide(results), arm_styles(frame), findings(frame), measure(frame)
     if len(axes_names) < 3:
         raise ValueError(f"a radar needs at least three findings, got {len(axes_names)}")
     across = min(4, max(1, len(styles)))
@@ -158,22 +160,22 @@ def radar(frame: pd.DataFrame) -> Figure:
         figure = _figure(3.0 * across, 2.5 * lines + 0.3)
         panels = figure.subplots(lines, across, squeeze=False, subplot_kw={"projection": "polar"}).ravel()
         for axes, (arm, (colour, _)) in zip(panels, styles.items(), strict=False):
-            _radar_panel(axes, table, arm, colour, axes_names)
+            _radar_panel(axes, table, arm, colour, axes_names, metric)
         for axes in panels[len(styles) :]:
             axes.set_visible(False)
-        handles = [h for h in _tick_handles(table) if not h.get_label().startswith("Best teacher")]
+        handles = [h for h in _tick_handles(table, metric) if not h.get_label().startswith("Best teacher")]
         if handles:
             figure.legend(handles=handles, loc="outside upper center")
     return figure
 
 
-def _radar_panel(axes: Axes, table: pd.DataFrame, arm: str, colour: str, names: Sequence[str]) -> None:
+def _radar_panel(axes: Axes, table: pd.DataFrame, arm: str, colour: str, names: Sequence[str], metric: str) -> None:
     angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
     closed = np.append(angles, angles[0])
-    values = [_values(table, ("arm", arm), f"accuracy/{name}")[0] for name in names]
+    values = [_value(table, ("arm", arm), f"{metric}/{name}") for name in names]
     axes.fill(angles, np.nan_to_num(values), color=colour, alpha=0.45)
     axes.plot(closed, [*values, values[0]], color=colour, linewidth=1.6)
-    vote = [_values(table, ("baseline", "majority_vote"), f"accuracy/{name}")[0] for name in names]
+    vote = [_value(table, ("baseline", "majority_vote"), f"{metric}/{name}") for name in names]
     axes.plot(closed, [*vote, vote[0]], color="black", linewidth=0.9)
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)

@@ -12,8 +12,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
 from apo_lightning.reports import samples as sample_studies
 from apo_lightning.reports import table as results
+from apo_lightning.reports.measured import Results
 
 SECTIONS = {"arm": "Arms", "teacher": "Teachers", "baseline": "Baselines"}
 FACTS = {
@@ -28,8 +30,12 @@ FOOT = "Not for clinical use."
 COUNTING = (
     "A refusal, or an answer that cannot be read, counts as wrong on every labelled finding. In an otherwise readable "
     "answer a finding that is not stated counts as absent. Studies without a label for a finding do not count for it.",
-    "Values are means over seeds; ± is the half-width of the 95 % interval of Student's t over seeds (not shown for "
-    "one seed). Bold: the best arm of a column, at the digits printed; log-probabilities have no best.",
+    "Values are means over seeds. In brackets: the 95 % interval of a bootstrap over patients, with all their studies, "
+    f"and over seeds where there are several ({RESAMPLES:,} resamples, percentiles; seed {SEED}). It is left out where "
+    "all resamples agree, as for a share of 0 or 1. Few units tell little of how they vary: with two or three seeds, "
+    "or with some ten patients, an interval is too narrow.",
+    "Bold: the best arm of a column, and only if the interval of its difference from every other arm, paired by study "
+    "and seed, excludes 0; not corrected for the number of columns. Log-probabilities have no best.",
     "a → b: before and after the arm's preference stage; a single number where the arm has none.",
 )
 
@@ -56,54 +62,87 @@ class Report:
     name: str
     facts: list[tuple[str, str]]
     notes: list[str]
-    frame: pd.DataFrame
+    results: Results
     figures: list[FigureFile]
     samples: list[sample_studies.Sample]
     samples_note: str
 
     @property
     def columns(self) -> list[results.Column]:
-        return results.columns(self.frame)
+        return results.columns(self.results.values)
 
     @property
     def sections(self) -> list[tuple[str, list[results.Row]]]:
-        return sections(self.frame)
+        return sections(self.results)
+
+    @property
+    def measure(self) -> str:
+        """Title of what arms are compared in."""
+        return results.title(self.results.values)
+
+    @property
+    def counting(self) -> list[str]:
+        """How to read the table; how much it is measured on, and what is left out of it, come first."""
+        return [*measured_on(self.results), *left_out(self.results.values), *COUNTING]
 
     @property
     def legend(self) -> list[tuple[str, str]]:
         """Title and meaning of every column; the findings share one line."""
-        each = [("one column a finding", "Top-1 accuracy on that finding")] if results.findings(self.frame) else []
+        each = (
+            [("one column a finding", "Top-1 accuracy on that finding")]
+            if results.findings(self.results.values)
+            else []
+        )
         return each + [(c.title, c.meaning) for c in self.columns if c in results.SUMMARY]
 
     @property
     def differences(self) -> tuple[str, list[tuple[str, int, results.Cell]]]:
-        return differences(self.frame)
+        return differences(self.results)
 
 
-def sections(frame: pd.DataFrame) -> list[tuple[str, list[results.Row]]]:
+def measured_on(found: Results) -> list[str]:
+    """A sentence that says how many studies and patients the arms were measured on; none where that was not kept."""
+    metrics = found.intervals.index.get_level_values("metric")
+    own = found.intervals[metrics == results.measure(found.values)]
+    own = own.loc[["arm"]] if "arm" in own.index.get_level_values("kind") else own
+    sizes = list(dict.fromkeys(zip(own["studies"], own["patients"], strict=True)))
+    return [f"Measured on {' and '.join(f'{s:,.0f} studies of {p:,.0f} patients' for s, p in sizes)}."] if sizes else []
+
+
+def left_out(frame: pd.DataFrame) -> list[str]:
+    """A sentence that names the findings which have no value where two classes are compared; none if all have."""
+    names = results.one_class(frame)
+    titles = [c.title for c in results.SUMMARY if c.metric in results.BOTH_CLASSES and c in results.columns(frame)]
+    if not names:
+        return []
+    said = ", ".join(name.replace("_", " ") for name in names)
+    return [f"Left out of {' and '.join(titles)}, since their labels in this split are all of one class: {said}."]
+
+
+def sections(found: Results) -> list[tuple[str, list[results.Row]]]:
     """Printed rows under the title of their kind; kinds without rows are left out."""
-    rows = results.rows(frame)
+    rows = results.rows(found)
     grouped = [(title, [row for row in rows if row.kind == kind]) for kind, title in SECTIONS.items()]
     return [(title, own) for title, own in grouped if own]
 
 
-def differences(frame: pd.DataFrame) -> tuple[str, list[tuple[str, int, results.Cell]]]:
+def differences(found: Results) -> tuple[str, list[tuple[str, int, results.Cell]]]:
     """Label of the reference arm, and (label, shared seeds, difference) for every other arm."""
-    against = results.reference_arm(frame)
+    against = results.reference_arm(found.values)
     if against is None:
         return "", []
-    table = results.differences(frame, against=against)
+    table = results.differences(found, against=against)
     lines = [
-        (str(row["label"]), int(row["n"]), signed(row["mean"], row["half"]))
+        (str(row["label"]), int(row["n"]), signed(row["mean"], row["low"], row["high"]))
         for _, row in table.iterrows()
         if row["n"] > 0
     ]
-    return results.arm_labels(frame)[against], lines
+    return results.arm_labels(found.values)[against], lines
 
 
-def signed(mean: float, half: float) -> results.Cell:
-    """A difference with its sign, and its half-width."""
-    return results.Cell(f"{mean:+.3f}", "" if pd.isna(half) else f"± {half:.3f}")
+def signed(mean: float, low: float, high: float) -> results.Cell:
+    """A difference with its sign, and its interval."""
+    return results.Cell(f"{mean:+.3f}", "" if pd.isna(low) else f"[{low:+.3f}, {high:+.3f}]")
 
 
 def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -137,7 +176,7 @@ def html(report: Report) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("report.html.j2").render(report=report, counting=COUNTING, foot=FOOT)
+    return environment.get_template("report.html.j2").render(report=report, foot=FOOT)
 
 
 def markdown(report: Report) -> str:
@@ -147,11 +186,11 @@ def markdown(report: Report) -> str:
     parts += [f"> {md(note)}" for note in report.notes]
     parts += ["## Results", _md_results(report)]
     parts.append("\n".join(f"- **{title}**: {meaning}" for title, meaning in report.legend))
-    parts += list(COUNTING)
+    parts += report.counting
     against, lines = report.differences
     if lines:
         body = [[md(label), cell.text, cell.spread, str(n)] for label, n, cell in lines]
-        parts += [f"### Mean accuracy minus that of {md(against)}", "Paired by seed."]
+        parts += [f"### {report.measure.capitalize()} minus that of {md(against)}", "Paired by study and seed."]
         parts.append(_md_table(["arm", "difference", "95 % interval", "seeds"], body))
     for figure in report.figures:
         parts += [f"## {figure.title}", f"![{figure.alt}](figures/{figure.name})", figure.caption]

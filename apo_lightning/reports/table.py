@@ -1,23 +1,22 @@
-"""results.csv to the ablation table: one row an arm, teacher or baseline; mean and 95 % interval over seeds."""
+"""results.csv to the ablation table: one row an arm, teacher or baseline; means over seeds, and 95 % intervals.
+
+A folder without intervals.csv and differences.csv (an earlier version wrote it) gets a table without intervals and
+without bold figures.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice
+from apo_lightning.reports.measured import KINDS, Results
 
-FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
-KINDS = ("arm", "teacher", "baseline")
-SHARES = ("accuracy", "balanced_accuracy", "f1", "progression_accuracy", "progression_macro_accuracy")
-"""Metrics that lie in [0, 1]."""
+MEASURES = ("accuracy", "progression_accuracy")
+"""What a table has a column for each finding of: the first that it has values for."""
+BOTH_CLASSES = ("balanced_accuracy", "positive_f1", "progression_macro_accuracy")
+"""Metrics that a finding with labels of one class only has no value in."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed: the value, its spread (empty with one seed), the value before, and whether it is the best."""
+    """What is printed: the value, its interval (empty where there is none), the value before, and whether bold."""
 
     text: str
     spread: str = ""
@@ -61,89 +60,47 @@ class Row:
 
 
 SUMMARY = (
-    Column("accuracy", "mean", "mean accuracy", "accuracy averaged over the findings"),
+    Column("accuracy", "mean", "mean accuracy", "Top-1 accuracy, averaged over the findings"),
     Column("balanced_accuracy", "mean", "balanced accuracy", "mean of sensitivity and specificity, over the findings"),
-    Column("f1", "mean", "macro-F1", "F1 of the present class, averaged over the findings"),
+    Column("positive_f1", "mean", "macro-F1", "F1 of the class present, averaged over the findings"),
+    Column("f1", "mean", "F1, both classes", "mean of the F1 of present and of absent (an earlier version)"),
     Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
-    Column("progression_macro_accuracy", "mean", "progression, macro", "its mean over the classes, over the findings"),
+    Column("progression_macro_accuracy", "mean", "progression, macro", "mean recall of the classes, over the findings"),
+    Column("progression_unstated", "mean", "course not told", "labelled courses left out; fewer is better", best="min"),
     Column("refusals", "mean", "refusals", "answers that refuse or cannot be read; fewer is better", best="min"),
     Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
     Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
 )
 
 
-def load(run_folder: Path) -> pd.DataFrame:
-    """results.csv, checked. Raises ArtifactError naming the file, the row where there is one, and what to do."""
-    path = run_folder / "results.csv"
-    if not path.is_file():
-        raise ArtifactError(
-            f"{path} does not exist. Finish the experiment '{run_folder.name}' first, or name another run folder."
-        )
-    try:
-        frame = pd.read_csv(
-            path, dtype={"arm": str, "label": str, "finding": str}, na_values=[""], keep_default_na=False
-        )
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser and empty-file errors are ValueErrors
-        raise ArtifactError(
-            f"{path} is not readable as CSV ({str(error).strip()}). {advice(path, run_folder)}"
-        ) from error
-    missing = [name for name in FIELDS if name not in frame.columns]
-    if missing:
-        known = ", ".join(FIELDS)
-        raise ArtifactError(
-            f"{path} lacks the columns {', '.join(missing)}; it needs {known}. {advice(path, run_folder)}"
-        )
-    return _checked(frame[FIELDS].copy(), path, run_folder)
+def measure(frame: pd.DataFrame) -> str:
+    """The metric that every finding has a column of."""
+    return next((name for name in MEASURES if (frame["metric"] == name).any()), MEASURES[0])
 
 
-def _checked(frame: pd.DataFrame, path: Path, run_folder: Path) -> pd.DataFrame:
-    value, seed = (pd.to_numeric(frame[name], errors="coerce") for name in ("value", "seed"))
-    names_missing = frame[["arm", "label", "metric", "finding"]].isna().any(axis=1)
-    unreadable = value.isna() & frame["value"].notna() & (frame["value"].astype(str).str.lower() != "nan")
-    outside = frame["metric"].isin(SHARES) & ((value < 0) | (value > 1))
-    checks = {
-        "an empty name": names_missing,
-        f"a kind that is none of {', '.join(KINDS)}": ~frame["kind"].isin(KINDS),
-        "a seed that is not a whole number": seed.isna() | (seed % 1 != 0),
-        "a value that is not a number": unreadable,
-        "a share outside [0, 1]": outside,
-        "the arm, seed, metric and finding of an earlier row": frame.duplicated(
-            ["kind", "arm", "seed", "metric", "finding"]
-        ),
-    }
-    for what, bad in checks.items():
-        if bad.any():
-            line = int(np.flatnonzero(bad)[0]) + 2  # the header is line 1
-            raise ArtifactError(f"{path} line {line} has {what}. {advice(path, run_folder)}")
-    if frame.empty:
-        raise ArtifactError(f"{path} has no rows. {advice(path, run_folder)}")
-    return frame.assign(value=value.astype(float), seed=seed.astype(int))
-
-
-def interval(values: Iterable[float]) -> tuple[float, float]:
-    """Mean and half-width of the 95 % interval of Student's t; NaN values are left out.
-
-    The half-width is ``t(0.975, n - 1) * s / sqrt(n)`` with the sample deviation ``s``; NaN for fewer than two values.
-
-    >>> interval([0.5])
-    (0.5, nan)
-    """
-    array = np.array([value for value in values if not math.isnan(value)], dtype=float)
-    if array.size < 2:
-        return (float(array[0]) if array.size else math.nan), math.nan
-    half = stats.t.ppf(0.975, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size)
-    return float(array.mean()), float(half)
+def title(frame: pd.DataFrame) -> str:
+    """How the mean of the measure is called."""
+    return next(column.title for column in SUMMARY if column.metric == measure(frame))
 
 
 def findings(frame: pd.DataFrame) -> list[str]:
-    """Names of the findings with an accuracy, in order of appearance."""
-    names = frame.loc[frame["metric"] == "accuracy", "finding"].unique()
+    """Names of the findings that are measured, in order of appearance."""
+    names = frame.loc[frame["metric"] == measure(frame), "finding"].unique()
     return [str(name) for name in names if name != "mean"]
 
 
+def one_class(frame: pd.DataFrame) -> list[str]:
+    """Findings that are measured but have no value where two classes are compared."""
+    compared = frame[frame["metric"].isin(BOTH_CLASSES) & frame["finding"].isin(findings(frame))]
+    known = compared.groupby("finding", sort=False)["value"].count()
+    measured = frame[frame["metric"] == measure(frame)].groupby("finding")["value"].count()
+    return [str(name) for name, count in known.items() if count == 0 and measured[name] > 0]
+
+
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """Accuracy a finding, then the summary columns that the frame has values for."""
-    each = [Column("accuracy", name, name.replace("_", " "), "accuracy on that finding") for name in findings(frame)]
+    """The measure of each finding, then the summary columns that the frame has values for."""
+    word = "accuracy" if measure(frame) == "accuracy" else "progression"
+    each = [Column(measure(frame), name, name.replace("_", " "), f"{word} on that finding") for name in findings(frame)]
     present = set(zip(frame["metric"], frame["finding"], strict=True))
     return each + [column for column in SUMMARY if (column.metric, column.finding) in present]
 
@@ -154,10 +111,12 @@ def arm_labels(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(arms["arm"], arms["label"], strict=True))
 
 
-def wide(frame: pd.DataFrame) -> pd.DataFrame:
+def wide(results: Results) -> pd.DataFrame:
     """The table as numbers. Index (kind, arm), arms first, each kind in order of appearance; columns ``label``,
-    ``seeds`` (how many), and for each metric/finding its mean and, with ``±`` after the name, its half-width."""
-    rows = []
+    ``seeds`` (how many), and for each metric/finding its mean over seeds and, with ``low`` and ``high`` after the name,
+    the ends of its interval (NaN where there is none)."""
+    frame, rows = results.values, []
+    bounds = results.intervals[["low", "high"]].to_dict("index")
     for kind in KINDS:
         for arm, own in frame[frame["kind"] == kind].groupby("arm", sort=False):
             row: dict[str, object] = {
@@ -167,41 +126,71 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
                 "seeds": own["seed"].nunique(),
             }
             for (metric, finding), cell in own.groupby(["metric", "finding"], sort=False):
-                row[f"{metric}/{finding}"], row[f"{metric}/{finding} ±"] = interval(cell["value"])
+                found = bounds.get((kind, arm, metric, finding), {})
+                row[f"{metric}/{finding}"] = cell["value"].mean()
+                row |= {f"{metric}/{finding} {end}": found.get(end, math.nan) for end in ("low", "high")}
             rows.append(row)
     return pd.DataFrame(rows).set_index(["kind", "arm"])
 
 
-def rows(frame: pd.DataFrame) -> list[Row]:
-    """The table as printed cells; the best arm of a column is bold (both, where the printed values tie)."""
-    table, shown = wide(frame), columns(frame)
-    best = {column.key: _best(table, column) for column in shown}
+def rows(results: Results) -> list[Row]:
+    """The table as printed cells; see `separated` for what is bold."""
+    table, shown = wide(results), columns(results.values)
+    best = {column.key: separated(results, table, column) for column in shown}
     return [
-        Row(kind, arm, str(values["label"]), [_cell(values, column, kind, best[column.key]) for column in shown])
+        Row(kind, arm, str(values["label"]), [
+            _cell(values, column, bold=kind == "arm" and arm == best[column.key]) for column in shown
+        ])
         for (kind, arm), values in table.iterrows()
-    ]
+    ]  # fmt: skip
 
 
-def _best(table: pd.DataFrame, column: Column) -> str | None:
-    """Printed form of the best value among arms; None where no arm is better than another."""
+def separated(results: Results, table: pd.DataFrame, column: Column) -> str | None:
+    """The best arm of a column if the interval of its difference from every other arm excludes 0, else None."""
     if column.best is None or "arm" not in table.index.get_level_values("kind"):
         return None
     values = table.loc["arm", column.key].dropna()
-    printed = {_number(value, column.digits) for value in values}
-    if len(printed) < 2:
+    if len(values) < 2:
         return None
-    return _number(values.max() if column.best == "max" else values.min(), column.digits)
+    best = str(values.idxmax() if column.best == "max" else values.idxmin())
+    apart = [difference(results, best, str(arm), column.metric, column.finding) for arm in values.index if arm != best]
+    return best if all(low > 0 or high < 0 for _, low, high, _ in apart) else None
 
 
-def _cell(values: pd.Series, column: Column, kind: str, best: str | None) -> Cell:
-    value, half = values[column.key], values[f"{column.key} ±"]
+def difference(results: Results, arm: str, against: str, metric: str, finding: str) -> tuple[float, float, float, int]:
+    """Value of ``arm`` minus that of ``against``, the ends of its interval, and how many seeds both have.
+
+    NaN for the ends where the folder has no intervals, or where every resample gives the same difference.
+    """
+    table = results.differences
+    for one, other, sign in ((arm, against, 1), (against, arm, -1)):
+        if (one, other, metric, finding) in table.index:
+            found = table.loc[(one, other, metric, finding)]
+            low, high = sorted((sign * found["low"], sign * found["high"]))
+            return sign * found["value"], low, high, int(found["seeds"])
+    frame = results.values
+    own = frame[(frame["kind"] == "arm") & (frame["metric"] == metric) & (frame["finding"] == finding)]
+    by_seed = own.pivot(index="seed", columns="arm", values="value")
+    paired = (by_seed[arm] - by_seed[against]).dropna() if {arm, against} <= set(by_seed) else pd.Series(dtype=float)
+    return float(paired.mean()), math.nan, math.nan, len(paired)
+
+
+def _cell(values: pd.Series, column: Column, *, bold: bool) -> Cell:
+    value, digits = values[column.key], column.digits
     if pd.isna(value):
         return Cell("–")
-    text = _number(value, column.digits)
-    spread = "" if pd.isna(half) else f"± {_number(half, column.digits)}"
-    bold = kind == "arm" and text == best
+    spread = bracket(values[f"{column.key} low"], values[f"{column.key} high"], digits)
     before = values.get(f"{column.metric}_before/{column.finding}", math.nan)
-    return Cell(text, spread, "" if pd.isna(before) else _number(before, column.digits), bold)
+    return Cell(_number(value, digits), spread, "" if pd.isna(before) else _number(before, digits), bold)
+
+
+def bracket(low: float, high: float, digits: int) -> str:
+    """An interval as it is printed, empty where there is none.
+
+    >>> bracket(0.5, 1.0, 2)
+    '[0.50, 1.00]'
+    """
+    return "" if pd.isna(low) else f"[{_number(low, digits)}, {_number(high, digits)}]"
 
 
 def _number(value: float, digits: int) -> str:
@@ -215,19 +204,16 @@ def reference_arm(frame: pd.DataFrame) -> str | None:
     return next((name for name in ("sft", "spd_mt") if name in arms), arms[0] if arms else None)
 
 
-def differences(frame: pd.DataFrame, against: str = "sft") -> pd.DataFrame:
-    """Mean accuracy of each arm minus that of the arm ``against``, paired by seed.
+def differences(results: Results, against: str = "sft") -> pd.DataFrame:
+    """Mean of the measure of each arm minus that of the arm ``against``, paired by study and seed.
 
-    Returns one row an arm other than ``against``: ``label``, ``n`` (shared seeds), ``mean``, ``half`` (95 % half-width,
-    NaN for one seed). Empty where there is no such arm or no other arm.
+    Returns one row an arm other than ``against``: ``label``, ``n`` (shared seeds), ``mean``, ``low``, ``high`` (95 %
+    interval, NaN where there is none). Empty where there is no such arm or no other arm.
     """
-    mean = frame[(frame["kind"] == "arm") & (frame["metric"] == "accuracy") & (frame["finding"] == "mean")]
-    by_seed = mean.pivot(index="seed", columns="arm", values="value")
-    others = [arm for arm in arm_labels(frame) if arm != against and arm in by_seed]
+    labels, metric = arm_labels(results.values), measure(results.values)
+    scored = set(results.values.loc[results.values["metric"] == metric, "arm"])
     found = []
-    if against in by_seed:
-        for arm in others:
-            paired = (by_seed[arm] - by_seed[against]).dropna()
-            centre, half = interval(paired)
-            found.append({"arm": arm, "label": arm_labels(frame)[arm], "n": len(paired), "mean": centre, "half": half})
-    return pd.DataFrame(found, columns=["arm", "label", "n", "mean", "half"]).set_index("arm")
+    for arm in [arm for arm in labels if arm != against and {arm, against} <= scored & set(labels)]:
+        mean, low, high, n = difference(results, arm, against, metric, "mean")
+        found.append({"arm": arm, "label": labels[arm], "n": n, "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(found, columns=["arm", "label", "n", "mean", "low", "high"]).set_index("arm")

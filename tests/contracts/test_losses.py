@@ -11,27 +11,35 @@ from torch import Tensor
 
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
+from apo_lightning.stages import STAGES
 from tests.helpers.loss_batches import (
     batch,
     close,
     columns,
+    counts,
     each_case,
+    each_loss,
     each_preference,
+    each_reducing,
     preferences,
     rows,
     run,
     same,
     settings,
+    tried,
 )
 
 
 @each_case
 def test_output_has_its_form(name, given):
-    """A scalar, a value a study, their mean over the studies that have something; float64 stays float64."""
-    out, grad = run(LOSSES[name](**given), batch())
+    """A scalar, a value a study, their mean over the studies that count; float64 stays float64."""
+    plain = batch()
+    out, grad = run(LOSSES[name](**given), plain)
     assert out.loss.shape == () and out.per_study.shape == (5,)
     assert out.loss.dtype == out.per_study.dtype == torch.float64
-    close(out.loss, out.per_study[out.per_study != 0].mean())
+    means = [out.per_study[counted].mean() for counted in counts(name, plain)]
+    assert any(torch.isclose(out.loss, mean, rtol=1e-10) for mean in means), "loss is not the mean of per_study"
+    assert not out.per_study[~counts(name, plain)[0]].any()
     assert grad.any() and out.metrics
     for value in out.metrics.values():
         assert value.shape == () and value.dtype == torch.float32 and not value.requires_grad and value.isfinite()
@@ -39,10 +47,12 @@ def test_output_has_its_form(name, given):
 
 @each_case
 def test_pulls_the_preferred_answer_up(name, given):
-    """A step down the gradient lowers no token of the answer in slot 0 (for SPD a teacher like the others)."""
+    """A step down the gradient lowers no token of the answer in slot 0 (for SPD a teacher like the others), and raises
+    all scored tokens of some study's; a loss may be content with others."""
     plain = batch()
     _, grad = run(LOSSES[name](**given), plain)
-    assert (grad[:, 0] <= 0).all() and (grad[0, 0][plain["mask"][0, 0]] < 0).all()
+    scored = plain["mask"][:, 0] & plain["present"][:, :1]
+    assert (grad[:, 0] <= 0).all() and ((grad[:, 0] < 0) == scored).all(-1)[scored.any(-1)].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -155,11 +165,14 @@ def test_reads_its_inputs_only(name, given):
 
 @each_case
 def test_linear_is_what_it_says(name, given):
-    """The gradient of a linear loss is known before the log-probs are; that of any other depends on them."""
-    loss, plain, other = LOSSES[name](**given), batch(), batch()
-    other["policy"] = other["policy"].flip(-1) * 2
-    gradients = run(loss, plain)[1], run(loss, other)[1]
-    assert torch.equal(*gradients) == getattr(loss, "linear", False)
+    """The gradient of a linear loss is known before the log-probs are: it is that of any other log-probs, too."""
+    loss, plain = LOSSES[name](**given), batch()
+    if not getattr(loss, "linear", False):
+        return
+    for scale in (0.0, 2.0, 50.0):
+        other = batch()
+        other["policy"] = other["policy"].flip(-1) * scale
+        assert torch.equal(run(loss, plain)[1], run(loss, other)[1]), "it declares linear, and its gradient changes"
 
 
 @each_preference
@@ -171,37 +184,47 @@ def test_desensitizing_leaves_the_likelihoods_alone(name, given):
     for key in ("nll", "logp_chosen", "logp_rejected"):
         close(out.metrics[key], expected.metrics[key])
     close(out.per_study[2], expected.per_study[2])
-    assert (out.loss == expected.loss) == (loss.length_alpha == 1.0)
-
-
-FACTORIALS = [math.log(math.factorial(n + 1)) for n in range(1, 8)]
-AT_START = {("apo_plackett_luce", "agreement"): FACTORIALS, "dpo": [math.log(2)] * 7, "apo_pairwise": [math.log(2)] * 7}
-"""Value for N = 1..7 where policy and reference are one model; log(1+N) if not named."""
+    assert loss.length_alpha < 1 or out.loss == expected.loss
 
 
 @each_preference
-def test_value_where_policy_is_reference(name, given):
+def test_rewards_are_0_where_policy_is_reference(name, given):
+    start = batch(studies=7, teachers=7)
+    start["policy"] = start["reference"].clone()
+    out, _ = run(LOSSES[name](**given), start)
+    assert all(out.metrics[key] == 0 for key in ("reward_chosen", "reward_rejected", "margin", "accuracy"))
+
+
+FACTORIALS = [math.log(math.factorial(n + 1)) for n in range(1, 8)]
+LISTWISE, PAIRWISE = [math.log(1 + n) for n in range(1, 8)], [math.log(2)] * 7
+AT_START = {
+    ("apo_listwise", None): LISTWISE, ("apo_conflict", None): LISTWISE, ("apo_plackett_luce", "weight"): LISTWISE,
+    ("apo_plackett_luce", "agreement"): FACTORIALS, ("dpo", None): PAIRWISE, ("apo_pairwise", None): PAIRWISE,
+}  # fmt: skip
+"""Value of each of our losses, by its order, for N = 1..7 where policy and reference are one model."""
+
+
+@pytest.mark.parametrize(("name", "order"), AT_START)
+def test_value_where_policy_is_reference(name, order):
     """All rewards 0, N = 1..7 mixed in one batch, weights equal and agreements not."""
     start = batch(studies=7, teachers=7)
     start["policy"], start["weight"][:], start["conflict"][:] = start["reference"].clone(), 1, True
     start["present"] = torch.arange(8) <= torch.arange(1, 8)[:, None]
-    out, _ = run(LOSSES[name](**{**given, "nll_weight": 0, "label_smoothing": 0.0}), start)
-    listwise = [math.log(1 + n) for n in range(1, 8)]
-    expected = AT_START.get(name) or AT_START.get((name, given.get("order")), listwise)
-    close(out.per_study, torch.tensor(expected, dtype=torch.float64))
-    assert all(out.metrics[key] == 0 for key in ("reward_chosen", "reward_rejected", "margin", "accuracy"))
+    for given in (one for one in settings(name) if one.get("order") == order):
+        out, _ = run(LOSSES[name](**{**given, "nll_weight": 0, "label_smoothing": 0.0}), start)
+        close(out.per_study, torch.tensor(AT_START[name, order], dtype=torch.float64))
 
 
-@each_preference
+@each_reducing
 def test_one_teacher_of_weight_one_is_dpo(name, given):
-    """And all of it is in conflict."""
+    """Of a loss that declares ``reduces_to_dpo``, where all of the teacher's text is in conflict."""
     pair = batch(teachers=1)
     pair["weight"][:], pair["conflict"][:] = 1, True
     shared = {key: value for key, value in given.items() if key in next(settings("dpo"))}
     same(run(LOSSES[name](**given), pair), run(LOSSES["dpo"](**shared), pair))
 
 
-@each_preference
+@each_reducing
 def test_copy_of_the_preferred_answer_carries_no_gradient_in_its_pair(name, given):
     """One teacher whose text is t+: both log-probs are one function of the parameters, and their gradients cancel."""
     pair = columns(rows(batch(), [0]), [0, 0])
@@ -220,5 +243,25 @@ def test_copy_beside_another_teacher_only_dilutes_pairwise():
     close(with_copy[0, 2], without[0, 1] / 2)
 
 
-def test_every_preference_loss_is_covered():
-    assert {"apo_listwise", "apo_pairwise", "apo_plackett_luce", "apo_conflict", "dpo"} <= set(preferences())
+def test_our_preference_losses_declare_that_they_reduce_to_dpo():
+    ours = {"apo_listwise", "apo_pairwise", "apo_plackett_luce", "apo_conflict", "dpo"}
+    assert ours <= {name for name in preferences() if LOSSES[name].reduces_to_dpo}
+
+
+@each_loss
+def test_a_stage_provides_what_it_needs(name):
+    provided = [STAGES[stage].provides for stage in ("spd", "apo")]
+    unknown = sorted(needs(LOSSES[name]) - frozenset().union(*provided))
+    assert any(needs(LOSSES[name]) <= names for names in provided), (
+        f"no stage provides all that '{name}' needs; unknown to every stage: {', '.join(unknown) or 'nothing'}"
+    )
+
+
+@each_loss
+def test_it_can_be_tried(name):
+    untold = [field for field, values in tried(LOSSES[name]).items() if not values]
+    assert not untold, (
+        f"'{name}' has no default for {', '.join(untold)}: give the class a classmethod example() that returns a dict "
+        "with a value of each to test it with, or a default"
+    )
+    assert next(settings(name), None), f"'{name}' refuses all that it is tried with: {tried(LOSSES[name])}"

@@ -76,14 +76,41 @@ def _results(folder: Path, rng: np.random.Generator, arms, seeds, findings) -> N
         lines += _scores(teacher, teacher, "teacher", 0, rng.uniform(0.65, 0.8), findings, rng)
     for name, (label, level) in BASELINES.items():
         lines += _scores(name, label, "baseline", 0, level, findings, rng)
-    with (folder / "results.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["arm", "label", "kind", "seed", "metric", "finding", "value"], *lines])
+    _csv(folder / "results.csv", ["arm", "label", "kind", "seed", "metric", "finding", "value"], lines)
+    _bounds(folder, lines)
+
+
+def _bounds(folder: Path, lines: Sequence[list]) -> None:
+    """Intervals of .05 about every value, and differences of the arms that are known to .02."""
+    values: dict[tuple, list[float]] = {}
+    for arm, _, kind, _, metric, finding, value in lines:
+        values.setdefault((kind, arm, metric, finding), []).append(value)
+    means = {key: float(np.mean(own)) for key, own in values.items()}
+    sizes = {key: [len(own), 300, 100] for key, own in values.items()}
+    bounds = ["value", "low", "high", "seeds", "studies", "patients"]
+    _csv(folder / "intervals.csv", ["kind", "arm", "metric", "finding", *bounds], [
+        [*key, mean, mean - 0.05, mean + 0.05, *sizes[key]] for key, mean in means.items()
+    ])  # fmt: skip
+    gaps = [
+        [b, a, *name, mean - means["arm", a, *name], sizes["arm", b, *name]]
+        for (kind, b, *name), mean in means.items()
+        for a in list(ARMS)[: list(ARMS).index(b) if kind == "arm" else 0]
+        if ("arm", a, *name) in means
+    ]
+    _csv(folder / "differences.csv", ["arm", "against", "metric", "finding", *bounds], [
+        [*names, gap, gap - 0.02, gap + 0.02, *size] for *names, gap, size in gaps
+    ])  # fmt: skip
+
+
+def _csv(path: Path, head: list[str], lines: Sequence[list]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *lines])
 
 
 def _scores(arm, label, kind, seed, level, findings, rng) -> list[list]:
     each = {f: float(np.clip(rng.normal(level, 0.06 if kind == "teacher" else 0.03), 0, 1)) for f in findings}
     mean = float(np.mean(list(each.values())))
-    wide = {"accuracy": mean, "balanced_accuracy": max(0.0, mean - 0.04), "f1": max(0.0, mean - 0.1)}
+    wide = {"accuracy": mean, "balanced_accuracy": max(0.0, mean - 0.04), "positive_f1": max(0.0, mean - 0.1)}
     shared = wide | {"refusals": 0.24 if arm == "moonshot" else 0.0, "unstated": 0.01}
     cells = [("accuracy", f, value) for f, value in each.items()] + [(m, "mean", v) for m, v in shared.items()]
     return [[arm, label, kind, seed, metric, finding, round(value, 6)] for metric, finding, value in cells]

@@ -1,10 +1,12 @@
 """Settings and answers to try every registered loss with, known or not.
 
-A loss with a setting or a quantity unknown here needs one line in NUMBERS or `quantities`.
+A setting unknown here is tried at its default, or, where it has none, at what the loss's own ``example()`` says of it.
+A quantity that no stage gave before needs one line in `quantities`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator
@@ -16,13 +18,17 @@ from torch import Tensor
 
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import PreferenceLoss, needs
+from apo_lightning.stages import STAGES
 from apo_lightning.types import LossOutput
 
 NUMBERS = {
     "beta": [0.3], "nll_weight": [0.5], "label_smoothing": [0.0, 0.1], "length_alpha": [1.0, 0.4], "temperature": [2.0],
-    "mix": [0.3], "temperature_squared": [False, True],
+    "mix": [0.5, 0.3], "temperature_squared": [False, True],
 }  # fmt: skip
-"""Values to test a setting with; a closed choice (Literal) is read from the class."""
+"""Values to test a setting of ours with; a closed choice (Literal) is read from the class."""
+
+WITH_PREFERRED = STAGES["apo"].provides - STAGES["spd"].provides
+"""Quantities that tell a loss which compares with t+ from one over teachers alone."""
 
 Batch = dict[str, Tensor]
 
@@ -33,13 +39,35 @@ def choices(kind: type, field: str) -> tuple[str, ...]:
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
+def tried(kind: type) -> dict[str, list[Any]]:
+    """The values that each setting of a loss is tested with; none for one that says nothing of itself."""
+    example = kind.example() if hasattr(kind, "example") else {}
+    found = {}
+    for field in dataclasses.fields(kind):
+        own = [example[field.name]] if field.name in example else list(choices(kind, field.name))
+        own = own or NUMBERS.get(field.name, [])
+        found[field.name] = own or ([] if field.default is dataclasses.MISSING else [field.default])
+    return found
+
+
 def settings(name: str) -> Iterator[dict[str, Any]]:
     """Every combination of the tested values of a loss's settings that the loss accepts."""
-    fields = [f.name for f in dataclasses.fields(LOSSES[name])]
-    for combination in itertools.product(*(choices(LOSSES[name], field) or NUMBERS[field] for field in fields)):
-        given = dict(zip(fields, combination, strict=True))
-        if given.get("reduction") != "mean" or given.get("length_alpha", 1.0) == 1.0:
+    values = tried(LOSSES[name])
+    for combination in itertools.product(*values.values()):
+        given = dict(zip(values, combination, strict=True))
+        with contextlib.suppress(ValueError):
+            LOSSES[name](**given)
             yield given
+
+
+def counts(name: str, given: Batch) -> list[Tensor]:
+    """Which studies ``[B]`` a loss may take its mean over: those with t+, or of them those with a teacher to compare
+    with it; without t+ (SPD) those with any answer."""
+    some = (given["present"] & (given["weight"] > 0)).any(-1)
+    if not needs(LOSSES[name]) & WITH_PREFERRED:
+        return [some]
+    preferred = given["present"][:, 0]
+    return [preferred, preferred & (given["present"] & (given["weight"] > 0))[:, 1:].any(-1)]
 
 
 def preferences(prefix: str = "") -> list[str]:
@@ -53,6 +81,9 @@ CASES = [
 ]
 each_case = pytest.mark.parametrize(("name", "given"), CASES)
 each_loss = pytest.mark.parametrize("name", LOSSES)
+each_reducing = pytest.mark.parametrize(
+    ("name", "given"), [c for c in CASES if getattr(LOSSES[c.values[0]], "reduces_to_dpo", False)]
+)
 each_preference = pytest.mark.parametrize(("name", "given"), [c for c in CASES if c.values[0] in preferences()])
 
 

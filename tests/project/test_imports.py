@@ -33,6 +33,8 @@ LEVELS = (
     ("stages", "data_modules", "callbacks", "drift"),
     (
         "config",
+        "arms",
+        "loss_stages",
         "sections",
         "overrides",
         "typed",
@@ -50,6 +52,7 @@ LEVELS = (
         "pipeline",
         "once",
         "caching",
+        "observing",
         "evaluation",
         "results",
         "stage_files",

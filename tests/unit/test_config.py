@@ -54,12 +54,14 @@ class TestMerging:
 
     def test_name_on_the_command_line_keeps_the_siblings_that_mean_something_to_it(self, path: Path) -> None:
         assert config.load(path, ["stages.apo.loss.name=dpo", "only=[apo]"]).stages.apo.loss["beta"] == 0.1
-        assert config.load(path, ["stages.apo.loss.name=likelihood"]).stages.apo.loss == {"name": "likelihood"}
-        said = complaint(path, "stages.apo.loss.beta=2", "stages.apo.loss.name=likelihood")
+        words = ["stages.apo.loss.name=likelihood", "only=[apo]"]
+        assert config.load(path, words).stages.apo.loss == {"name": "likelihood"}
+        said = complaint(path, "stages.apo.loss.beta=2", "stages.apo.loss.name=likelihood", "only=[apo]")
         assert "Unknown key 'stages.apo.loss.beta' (command line). Known: none." in said
 
     def test_mapping_on_the_command_line_replaces(self, path: Path) -> None:
-        assert config.load(path, ["stages.apo.loss={name: likelihood}"]).stages.apo.loss == {"name": "likelihood"}
+        words = ["stages.apo.loss={name: likelihood}", "only=[apo]"]
+        assert config.load(path, words).stages.apo.loss == {"name": "likelihood"}
 
     def test_experiments_of_other_names_still_merge(self, path: Path) -> None:
         (path.parent / "base/common.yaml").write_text(BASE + "name: other\nwandb: {project: p}\n")
@@ -242,9 +244,9 @@ class TestArms:
         assert config.resolve_arm(config.load(path, words), "sft", words).stages.apo.loss == {"name": "likelihood"}
 
     def test_only_spares_the_other_arms_the_command_line(self, path: Path) -> None:
-        """listwise to dpo for arm apo; likelihood would refuse the name's siblings in arm sft."""
+        """listwise to dpo for arm apo alone; arms sft and dpo say for themselves which loss they have."""
         words = ["stages.apo.loss.name=dpo"]
-        assert "arm 'sft': stages.apo.loss.beta must be given" in complaint(path, *words)
+        assert "would replace what arms.sft.set and arms.dpo.set says" in complaint(path, *words)
         assert config.load(path, [*words, "only=[apo]"]).only == ["apo"]
 
     def test_unknown_arm(self, path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
-from torchmetrics.functional.classification import multiclass_f1_score
+from torchmetrics.functional.classification import binary_f1_score
 
 from apo_lightning.metrics import findings as M
 
@@ -25,11 +25,11 @@ def column(*values: float) -> list[list[float]]:
 
 
 def test_values_by_hand() -> None:
-    """Labels 1 1 1 0 0, answers 1 1 0 1 0: three of five right; recalls 2/3 and 1/2; F1 2/3 (present), 1/2 (absent)."""
+    """Labels 1 1 1 0 0, answers 1 1 0 1 0: three of five right; recalls 2/3 and 1/2; tp 2, fp 1, fn 1, so F1 4/6."""
     got = table(column(1, 1, 1, 0, 0), column(1, 1, 0, 1, 0), NONE)
     assert got["accuracy", "edema"] == pytest.approx(0.6)
     assert got["balanced_accuracy", "edema"] == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert got["f1", "edema"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert got["positive_f1", "edema"] == pytest.approx(4 / 6)
     assert got["refusals", "mean"] == 0 and got["unstated", "mean"] == 0
 
 
@@ -39,26 +39,26 @@ def test_mean_is_over_findings() -> None:
 
 
 def test_a_refusal_is_wrong_whatever_the_label() -> None:
-    """One right answer and one refusal in each class: half right everywhere. F1 of either class: tp 1, fp 1, fn 1."""
+    """One right answer and one refusal in each class: half right everywhere. F1: tp 1, fp 1, fn 1."""
     got = table(column(1, 1, 0, 0), column(1, 1, 0, 0), [False, True, False, True])
     assert got["accuracy", "edema"] == 0.5
     assert got["balanced_accuracy", "edema"] == 0.5
-    assert got["f1", "edema"] == pytest.approx(0.5)
+    assert got["positive_f1", "edema"] == pytest.approx(0.5)
     assert got["refusals", "mean"] == 0.5
 
 
 def test_all_refused_scores_zero() -> None:
     got = table(column(1, 1, 0, 0, 0), column(NAN, NAN, NAN, NAN, NAN), ~NONE)
     assert [got[metric, "edema"] for metric in M.METRICS] == [0, 0, 0]
-    assert (got["refusals", "mean"], got["unstated", "mean"]) == (1, 0)
+    assert got["refusals", "mean"] == 1 and np.isnan(got["unstated", "mean"])
 
 
 def test_unstated_counts_as_absent() -> None:
-    """Labels 1 0, nothing stated: right on the absent one; recalls 0 and 1; F1 0 (present) and 2/3 (absent)."""
+    """Labels 1 0, nothing stated: right on the absent one; recalls 0 and 1; nothing is found, so F1 is 0."""
     got = table(column(1, 0), column(NAN, NAN), [False, False])
     assert got["accuracy", "edema"] == 0.5
     assert got["balanced_accuracy", "edema"] == 0.5
-    assert got["f1", "edema"] == pytest.approx(1 / 3)
+    assert got["positive_f1", "edema"] == 0
     assert got["unstated", "mean"] == 1
 
 
@@ -76,18 +76,27 @@ def test_nan_labels_add_nothing() -> None:
 
 def test_a_finding_without_labels_is_nan_and_stays_out_of_the_mean() -> None:
     got = table([[1, NAN], [0, NAN]], [[1, 1], [1, 1]], [False, False], ("a", "b"))
-    assert np.isnan(got["accuracy", "b"]) and np.isnan(got["f1", "b"])
+    assert np.isnan(got["accuracy", "b"]) and np.isnan(got["positive_f1", "b"])
     assert got["accuracy", "mean"] == got["accuracy", "a"] == 0.5
 
 
 @pytest.mark.parametrize("only", [0, 1])
-def test_one_class_only(only: int) -> None:
-    """Three of four right. Balanced accuracy is the recall of the class there is; F1 6/7 for it and 0 for the other."""
-    got = table(column(*[only] * 4), column(only, only, only, 1 - only), [False] * 4)
-    assert got["balanced_accuracy", "edema"] == 0.75
-    assert got["f1", "edema"] == pytest.approx((6 / 7 + 0) / 2)
-    perfect = table(column(*[only] * 4), column(*[only] * 4), [False] * 4)
-    assert [perfect[metric, "edema"] for metric in M.METRICS] == [1, 1, 1]
+def test_a_finding_with_one_class_has_no_value_where_two_are_compared(only: int) -> None:
+    """Three of four right on it; balanced accuracy and F1 are those of the other finding, which is always right."""
+    labels, answers = [[only, 1], [only, 0], [only, 1], [only, 0]], [[only, 1], [only, 0], [only, 1], [1 - only, 0]]
+    got = table(labels, answers, [False] * 4, ("a", "b"))
+    assert (got["accuracy", "a"], got["accuracy", "mean"]) == (0.75, 0.875)
+    for metric in ("balanced_accuracy", "positive_f1"):
+        assert np.isnan(got[metric, "a"])
+        assert got[metric, "b"] == got[metric, "mean"] == 1
+
+
+def test_always_no_is_worth_half_and_nothing() -> None:
+    """Fifteen studies, two findings, one of them never present: always no finds none of the other."""
+    labels = [[int(i < 4), 0] for i in range(15)]
+    got = table(labels, np.zeros((15, 2)), [False] * 15, ("a", "b"))
+    assert (got["balanced_accuracy", "mean"], got["positive_f1", "mean"]) == (0.5, 0)
+    assert got["accuracy", "mean"] == pytest.approx((11 / 15 + 1) / 2)
 
 
 def test_parity_with_sklearn_and_torchmetrics() -> None:
@@ -99,8 +108,10 @@ def test_parity_with_sklearn_and_torchmetrics() -> None:
             y, p = labels[:, f], answers[:, f]
             assert got["accuracy", name] == pytest.approx(sk.accuracy_score(y, p))
             assert got["balanced_accuracy", name] == pytest.approx(sk.balanced_accuracy_score(y, p))
-            expected = multiclass_f1_score(torch.tensor(p), torch.tensor(y), num_classes=2, average="macro")
-            assert got["f1", name] == pytest.approx(float(expected), abs=1e-6)
+            assert got["positive_f1", name] == pytest.approx(sk.f1_score(y, p))
+            expected = binary_f1_score(torch.tensor(p), torch.tensor(y))
+            assert got["positive_f1", name] == pytest.approx(float(expected), abs=1e-6)
+        assert got["positive_f1", "mean"] == pytest.approx(sk.f1_score(labels, answers, average="macro"))
 
 
 def test_order_of_studies_changes_nothing() -> None:

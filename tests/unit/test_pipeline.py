@@ -14,6 +14,7 @@ from apo_lightning.artifacts import RunFolder, StageFolder, write_jsonl
 from apo_lightning.errors import DataError
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import WandbSettings
+from callbacks import CALLBACKS
 from data_modules.phantom import Phantom
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,8 @@ def keys(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
         setattr(cfg, name, value)
     monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
     monkeypatch.setattr(StageFolder, "done", True)
+    if StageFolder.manifest.__module__ == "apo_lightning.artifacts":  # no test has set what lies there
+        monkeypatch.setattr(StageFolder, "manifest", lambda self: {})
     own = Pipeline(cfg, "apo_listwise", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
     return {name: folder.key for name, folder in own.run().items()}
 
@@ -59,6 +62,33 @@ def test_teacher_weights_leave_the_collected_texts_alone(monkeypatch: pytest.Mon
     heavier = {name: {**section, "weight": 2.0} for name, section in cfg.teachers.items()}
     assert "collect" not in changed(before, keys(monkeypatch, teachers=heavier))
     assert "spd" in changed(before, keys(monkeypatch, teachers=heavier))
+
+
+def test_an_observing_callback_trains_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(monkeypatch)
+    assert changed(before, keys(monkeypatch, callbacks={"metrics_jsonl": {}})) == set()
+    assert all(CALLBACKS[name].observes for name in ("frozen_guard", "metrics_jsonl", "preference_monitor"))
+
+
+def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CALLBACKS, "shaker", type("Shaker", (), {}))
+    before = keys(monkeypatch)
+    shaken = keys(monkeypatch, callbacks={"shaker": {"by": 1}})
+    assert {"spd", "apo"} <= changed(before, shaken)
+    assert {"spd", "apo"} <= changed(shaken, keys(monkeypatch, callbacks={"shaker": {"by": 2}}))
+
+
+def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(training, "say", said.append)
+    monkeypatch.setattr(StageFolder, "manifest", lambda self: {"callbacks": {"metrics_jsonl": {}}})
+    keys(monkeypatch, callbacks={"metrics_jsonl": {}})
+    assert said == []
+    keys(monkeypatch, callbacks={"metrics_jsonl": {}, "frozen_guard": {}})
+    assert len(said) == 2 and "frozen_guard did not see this stage train" in said[0] and "rm -r" in said[0]
+    monkeypatch.setattr(StageFolder, "manifest", lambda self: {})  # an earlier version kept no such list
+    keys(monkeypatch, callbacks={"frozen_guard": {}})
+    assert len(said) == 2
 
 
 class FakeRun:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import math
 
-from apo_lightning.evaluation import score_progression
-from apo_lightning.metrics.progression import progression_scores, read_progression
-from apo_lightning.types import Study
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from apo_lightning.evaluation import baseline_outcomes, best_teacher, dict_of, score_progression, text_outcomes
+from apo_lightning.metrics.progression import CLASSES, majority_course, progression_scores, read_progression
+from apo_lightning.types import Study, Trajectory
 
 FINDINGS = ["consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax"]
 
@@ -39,25 +43,60 @@ def test_reading(text, said):
 
 def test_scores_by_hand():
     """Edema: truth s s s w, said s s w w: 3 of 4 right; recall of stable 2/3, of worsening 1, mean 5/6. Pneumonia:
-    truth i, nothing said: 0. Means over the two: 3/8 and 5/12. Effusion has no label and no row."""
+    truth i, nothing said: 0, and no macro accuracy, as no other class occurs. The mean over the two is 3/8. Effusion
+    has no label and no row. One of five labelled courses is not told."""
     truth = ["stable", "stable", "stable", "worsening"]
     labels = [{"edema": value} for value in truth] + [{"pneumonia": "improving"}]
     answers = [{"edema": v} for v in ("stable", "stable", "worsening", "worsening")] + [{"edema": "stable"}]
     rows = {(metric, name): value for metric, name, value in progression_scores(labels, answers, FINDINGS)}
     assert rows == pytest.approx({
         ("progression_accuracy", "edema"): 3 / 4, ("progression_macro_accuracy", "edema"): 5 / 6,
-        ("progression_accuracy", "pneumonia"): 0.0, ("progression_macro_accuracy", "pneumonia"): 0.0,
-        ("progression_accuracy", "mean"): 3 / 8, ("progression_macro_accuracy", "mean"): 5 / 12,
-    })  # fmt: skip
+        ("progression_accuracy", "pneumonia"): 0.0, ("progression_macro_accuracy", "pneumonia"): math.nan,
+        ("progression_accuracy", "mean"): 3 / 8, ("progression_macro_accuracy", "mean"): 5 / 6,
+        ("progression_unstated", "mean"): 1 / 5,
+    }, nan_ok=True)  # fmt: skip
 
 
-def test_no_labels_no_rows():
-    assert score_progression({"a": "Edema has worsened."}, [Study("a", "p", "test", (), {})], FINDINGS) == []
+def test_parity_with_sklearn():
+    draw = np.random.default_rng(0)
+    truth, said = (draw.choice(CLASSES, size=60).tolist() for _ in range(2))
+    rows = progression_scores([{"edema": t} for t in truth], [{"edema": s} for s in said], FINDINGS)
+    assert ("progression_accuracy", "edema", pytest.approx(accuracy_score(truth, said))) in rows
+    assert ("progression_macro_accuracy", "edema", pytest.approx(balanced_accuracy_score(truth, said))) in rows
+
+
+def test_majority_of_courses():
+    """Two against one; a tie counts as stable; what nobody tells is not told."""
+    said = [{"edema": "worsening", "pneumonia": "improving"}, {"edema": "worsening"},
+            {"edema": "stable", "pneumonia": "worsening"}]  # fmt: skip
+    assert majority_course(said, FINDINGS) == {"edema": "worsening", "pneumonia": "stable"}
+
+
+STUDIES = [
+    Study("a", "p", "test", (), {"edema": 1.0}, progression={"edema": "stable"}),
+    Study("b", "p", "test", (), {"edema": 1.0}, progression={"edema": "worsening"}),
+]
+
+
+def test_where_courses_are_judged_nothing_else_is_measured():
+    """The labels of presence are a reading of the courses: always present, so that they measure nothing."""
+    rows = text_outcomes({"a": "Edema is stable.", "b": "Edema is stable."}, STUDIES, FINDINGS).rows()
+    assert {metric for metric, *_ in rows} == {
+        "progression_accuracy", "progression_macro_accuracy", "progression_unstated",
+    }  # fmt: skip
+    baselines = baseline_outcomes([Trajectory("b", "t", "Edema has worsened.")], STUDIES, ["t"], FINDINGS)
+    reached = {name: dict_of(one.rows())["progression_accuracy", "mean"] for name, one in baselines.items()}
+    assert reached == {"majority_vote": 0.5, "always_improving": 0, "always_stable": 0.5, "always_worsening": 0.5}
+
+
+def test_the_best_teacher_tells_courses_best():
+    texts = [Trajectory("a", "one", "Edema."), Trajectory("a", "two", "Edema is stable.")]
+    assert best_teacher(texts, STUDIES, ["one", "two"], FINDINGS) == "two"
 
 
 def test_a_study_without_text_is_wrong():
     studies = [Study(n, n, "test", (), {}, progression={"edema": "stable"}) for n in "ab"]
-    rows = score_progression({"a": "Edema is stable."}, studies, FINDINGS)
+    rows = score_progression({"a": "Edema is stable."}, studies, FINDINGS).rows()
     assert ("progression_accuracy", "mean", 0.5) in rows
 
 

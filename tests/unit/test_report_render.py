@@ -14,7 +14,7 @@ from rich.console import Console
 
 from apo_lightning import reports
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import figures, folder, render, samples
+from apo_lightning.reports import figures, folder, measured, render, samples
 from tests.helpers import fake_run
 
 SMALL = {"arms": ("base", "spd_mt", "sft", "apo_listwise"), "seeds": (0, 1), "steps": 4}
@@ -262,15 +262,20 @@ def test_arms_keep_their_colour_and_nine_are_told_apart() -> None:
 
 
 def fake_frame(arms: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [(arm, arm, "arm", 0, "accuracy", "mean", 0.5) for arm in arms],
-        columns=["arm", "label", "kind", "seed", "metric", "finding", "value"],
-    )
+    return pd.DataFrame([(arm, arm, "arm", 0, "accuracy", "mean", 0.5) for arm in arms], columns=measured.FIELDS)
+
+
+def bare(frame: pd.DataFrame) -> measured.Results:
+    """A table without intervals."""
+    empty = [
+        pd.DataFrame(columns=[*index, *measured.BOUNDS]).set_index(index) for index in (measured.PLACE, measured.PAIR)
+    ]
+    return measured.Results(frame, *empty)
 
 
 def test_figures_refuse_what_they_cannot_draw() -> None:
     with pytest.raises(ValueError, match="at least three findings, got 0"):
-        figures.radar(fake_frame(["a"]))
+        figures.radar(bare(fake_frame(["a"])))
     empty = fake_frame([])
     with pytest.raises(ValueError, match="train/reward_chosen"):
         figures.reward_curves(empty)
@@ -281,10 +286,50 @@ def test_figures_refuse_what_they_cannot_draw() -> None:
 def test_bars_show_the_mean_over_seeds(tmp_path: Path) -> None:
     """Two seeds at .2 and .6: one bar of height .4."""
     lines = [("a", "A", "arm", seed, "accuracy", "mean", value) for seed, value in ((0, 0.2), (1, 0.6))]
-    frame = pd.DataFrame(lines, columns=["arm", "label", "kind", "seed", "metric", "finding", "value"])
-    (axes,) = figures.accuracy_bars(frame).axes
+    results = bare(pd.DataFrame(lines, columns=measured.FIELDS))
+    (axes,) = figures.accuracy_bars(results).axes
     assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.4])
     assert [text.get_text() for text in axes.texts] == [".40"]
+
+
+def test_whiskers_are_the_ends_of_the_interval() -> None:
+    """.9, from .5 to .97: no interval of equal arms."""
+    lines = [("a", "A", "arm", 0, "accuracy", "mean", 0.9)]
+    bounds = pd.DataFrame([("arm", "a", "accuracy", "mean", 0.9, 0.5, 0.97, 1, 32, 11)])
+    intervals = bounds.set_axis([*measured.PLACE, *measured.BOUNDS], axis=1).set_index(measured.PLACE)
+    results = measured.Results(
+        pd.DataFrame(lines, columns=measured.FIELDS), intervals, bare(fake_frame(["a"])).differences
+    )
+    (axes,) = figures.accuracy_bars(results).axes
+    (whisker,) = axes.collections[0].get_segments()
+    assert whisker[:, 1] == pytest.approx([0.5, 0.97])
+
+
+def test_what_is_left_out_and_how_much_was_measured_is_said(tmp_path: Path) -> None:
+    """In the fake run no finding has a row for balanced accuracy; one gets one, without a value."""
+    run = fake_run.make(tmp_path, **SMALL)
+    with (run / "results.csv").open("a") as file:
+        file.writelines(f"{arm},{arm},arm,0,balanced_accuracy,edema,\n" for arm in SMALL["arms"])
+    reports.write(run)
+    said = "Left out of balanced accuracy and macro-F1, since their labels in this split are all of one class: edema."
+    for text in (Page((run / "report.html").read_text()).text, (run / "report.md").read_text(), printed(run)):
+        assert said in " ".join(text.split())
+    assert "Measured on 300 studies of 100 patients." in (run / "report.md").read_text()
+
+
+def test_a_folder_of_an_earlier_version_says_how_to_get_intervals(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, **SMALL)
+    for name in ("intervals.csv", "differences.csv"):
+        (run / name).unlink()
+    reports.write(run)
+    said = "not kept study by study: all rows. Run the experiment 'fake' again"
+    assert said in (run / "report.md").read_text() and said in " ".join(printed(run).split())
+
+
+def printed(run: Path) -> str:
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    reports.print_table(run, console)
+    return console.export_text()
 
 
 def test_the_header_says_what_was_trained_on_and_whom_to_cite():

@@ -1,4 +1,4 @@
-"""results.csv to the ablation table: intervals by hand, order, bold, paired differences, and what a bad file says."""
+"""results.csv to the ablation table: order, intervals, what is bold, paired differences, and what a bad file says."""
 
 from __future__ import annotations
 
@@ -9,116 +9,142 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import table
+from apo_lightning.reports import measured, table
 from tests.helpers import fake_run
+
+SIZES = (2, 32, 11)
 
 
 def tidy(*lines: tuple) -> pd.DataFrame:
-    return pd.DataFrame(list(lines), columns=table.FIELDS)
+    return pd.DataFrame(list(lines), columns=measured.FIELDS)
+
+
+def found(*lines: tuple, intervals: tuple = (), differences: tuple = ()) -> measured.Results:
+    """Values, and bounds as (names..., value, low, high)."""
+    bounds = [
+        pd.DataFrame([(*row, *SIZES) for row in rows], columns=[*index, *measured.BOUNDS]).set_index(index).sort_index()
+        for rows, index in ((intervals, measured.PLACE), (differences, measured.PAIR))
+    ]
+    return measured.Results(tidy(*lines), *bounds)
 
 
 def accuracy(arm: str, values: dict[int, float], kind: str = "arm", finding: str = "mean") -> list[tuple]:
     return [(arm, arm.upper(), kind, seed, "accuracy", finding, value) for seed, value in values.items()]
 
 
-def test_interval_of_three_values() -> None:
-    """1, 2, 3: mean 2, deviation 1, t(.975, 2) = 4.302652729911275, half-width 4.30265 / sqrt(3) = 2.484138."""
-    mean, half = table.interval([1.0, 2.0, 3.0])
-    assert mean == pytest.approx(2.0)
-    assert half == pytest.approx(4.302652729911275 / math.sqrt(3))
-    assert half == pytest.approx(2.484138, abs=1e-6)
-
-
-def test_interval_of_two_values() -> None:
-    """0 and 2: mean 1, deviation sqrt(2), so the half-width is t(.975, 1) = 12.706205 itself."""
-    assert table.interval([0.0, 2.0]) == pytest.approx((1.0, 12.706204736))
-
-
-@pytest.mark.parametrize(
-    ("values", "mean"), [([0.5], 0.5), ([0.5, math.nan], 0.5), ([], math.nan), ([math.nan], math.nan)]
-)
-def test_interval_needs_two_values(values: list[float], mean: float) -> None:
-    found, half = table.interval(values)
-    assert math.isnan(half)
-    assert found == mean or (math.isnan(found) and math.isnan(mean))
-
-
 def test_wide_orders_arms_then_teachers_then_baselines() -> None:
-    frame = tidy(
+    wide = table.wide(found(
         *accuracy("no", {0: 0.4}, "baseline"), *accuracy("zeta", {0: 0.1, 1: 0.3}),
         *accuracy("gpt5", {0: 0.7}, "teacher"), *accuracy("alpha", {0: 0.5}),
-    )  # fmt: skip
-    wide = table.wide(frame)
+        intervals=(("arm", "zeta", "accuracy", "mean", 0.2, 0.05, 0.35),),
+    ))  # fmt: skip
     assert list(wide.index) == [("arm", "zeta"), ("arm", "alpha"), ("teacher", "gpt5"), ("baseline", "no")]
     assert wide.loc[("arm", "zeta"), "accuracy/mean"] == pytest.approx(0.2)
-    # 0.1 and 0.3: deviation 0.1414, half-width 12.706205 * 0.1414 / sqrt(2) = 1.2706
-    assert wide.loc[("arm", "zeta"), "accuracy/mean ±"] == pytest.approx(1.2706205)
-    assert math.isnan(wide.loc[("arm", "alpha"), "accuracy/mean ±"])
+    assert tuple(wide.loc[("arm", "zeta"), ["accuracy/mean low", "accuracy/mean high"]]) == (0.05, 0.35)
+    assert math.isnan(wide.loc[("arm", "alpha"), "accuracy/mean low"])
     assert list(wide["seeds"]) == [2, 1, 1, 1]
 
 
 def test_one_name_may_be_an_arm_and_a_teacher() -> None:
-    wide = table.wide(tidy(*accuracy("base", {0: 0.2}), *accuracy("base", {0: 0.8}, "teacher")))
+    wide = table.wide(found(*accuracy("base", {0: 0.2}), *accuracy("base", {0: 0.8}, "teacher")))
     assert list(wide["accuracy/mean"]) == [0.2, 0.8]
 
 
-def test_best_is_bold_among_arms_and_ties_both() -> None:
-    """c is ahead of b in the fifth digit only; a teacher of the same value is not bold."""
-    frame = tidy(
-        *accuracy("a", {0: 0.5}),
-        *accuracy("b", {0: 0.9}),
-        *accuracy("c", {0: 0.90004}),
-        *accuracy("t", {0: 0.9}, "teacher"),
-    )
-    assert [(row.arm, row.cells[0].text, row.cells[0].bold) for row in table.rows(frame)] == [
-        ("a", "0.500", False), ("b", "0.900", True), ("c", "0.900", True), ("t", "0.900", False),
-    ]  # fmt: skip
+ARMS = [line for arm, value in (("a", 0.5), ("b", 0.7), ("c", 0.9)) for line in accuracy(arm, {0: value})]
+THREE = (*ARMS, *accuracy("t", {0: 1.0}, "teacher"))
 
 
-def test_nothing_is_bold_where_all_arms_are_equal() -> None:
-    rows = table.rows(tidy(*accuracy("a", {0: 0.5}), *accuracy("b", {0: 0.5})))
-    assert not any(row.cells[0].bold for row in rows)
+@pytest.mark.parametrize(
+    ("b_to_c", "bold"),
+    [((-0.3, -0.01), ["c"]), ((-0.3, 0.0), []), ((-0.3, 0.1), []), ((math.nan, math.nan), [])],
+)
+def test_bold_is_only_what_is_apart_from_every_other_arm(b_to_c: tuple[float, float], bold: list[str]) -> None:
+    """c is ahead of a for sure; b minus c is an interval that excludes 0, or touches it, or holds it, or is none."""
+    rows = table.rows(found(*THREE, differences=(
+        ("c", "a", "accuracy", "mean", 0.4, 0.2, 0.6), ("b", "c", "accuracy", "mean", -0.2, *b_to_c),
+        ("b", "a", "accuracy", "mean", 0.2, 0.1, 0.3),
+    )))  # fmt: skip
+    assert [row.arm for row in rows if row.cells[0].bold] == bold
+
+
+def test_nothing_is_bold_without_differences_or_for_a_single_arm() -> None:
+    assert not any(row.cells[0].bold for row in table.rows(found(*THREE)))
+    assert not any(row.cells[0].bold for row in table.rows(found(*accuracy("a", {0: 0.5}))))
 
 
 def test_fewer_refusals_are_better_and_log_probabilities_have_no_best() -> None:
-    frame = tidy(
+    results = found(
         ("a", "A", "arm", 0, "refusals", "mean", 0.0), ("b", "B", "arm", 0, "refusals", "mean", 0.5),
         ("a", "A", "arm", 0, "logp_teachers", "mean", -60.04), ("b", "B", "arm", 0, "logp_teachers", "mean", -31.0),
         ("a", "A", "arm", 0, "logp_teachers_before", "mean", -31.0),
+        differences=(("b", "a", "refusals", "mean", 0.5, 0.4, 0.6), ("b", "a", "logp_teachers", "mean", 29, 28, 30)),
     )  # fmt: skip
-    first, second = table.rows(frame)
-    assert [column.metric for column in table.columns(frame)] == ["refusals", "logp_teachers"]
+    first, second = table.rows(results)
+    assert [column.metric for column in table.columns(results.values)] == ["refusals", "logp_teachers"]
     assert (first.cells[0].bold, second.cells[0].bold) == (True, False)
     assert (first.cells[1].value, second.cells[1].value) == ("-31.0 → -60.0", "-31.0")
     assert not (first.cells[1].bold or second.cells[1].bold)
 
 
-def test_one_seed_shows_no_spread_and_a_missing_value_a_dash() -> None:
-    frame = tidy(
-        *accuracy("a", {0: 0.5}), *accuracy("b", {0: 0.25, 1: 0.75}), *accuracy("b", {0: 1.0}, finding="edema")
-    )
-    first, second = table.rows(frame)
-    assert [(cell.value, cell.spread) for cell in first.cells] == [("–", ""), ("0.500", "")]
-    assert second.cells[1].spread == "± 3.177"  # 12.706205 * 0.353553 / sqrt(2)
+def test_a_cell_shows_its_interval_and_a_missing_value_a_dash() -> None:
+    first, second = table.rows(found(
+        *accuracy("a", {0: 0.5}), *accuracy("b", {0: 0.25, 1: 0.75}), *accuracy("b", {0: 1.0}, finding="edema"),
+        intervals=(
+            ("arm", "a", "accuracy", "mean", 0.5, 0.4, 0.61), ("arm", "b", "accuracy", "edema", 1, math.nan, math.nan),
+        ),
+    ))  # fmt: skip
+    assert [(cell.value, cell.spread) for cell in first.cells] == [("–", ""), ("0.500", "[0.400, 0.610]")]
+    assert [(cell.value, cell.spread) for cell in second.cells] == [("1.000", ""), ("0.500", "")]
 
 
-def test_differences_are_paired_by_seed() -> None:
-    """b - a on the shared seeds 0, 1, 2: .1, .2, .3, so .2 with half-width 4.302653 * .1 / sqrt(3) = .248414."""
-    frame = tidy(
+def test_macro_f1_is_named_and_so_is_what_an_earlier_version_called_so() -> None:
+    titles = {c.metric: c.title for c in table.columns(tidy(
+        ("a", "A", "arm", 0, "positive_f1", "mean", 0.5), ("a", "A", "arm", 0, "f1", "mean", 0.5),
+    ))}  # fmt: skip
+    assert titles == {"positive_f1": "macro-F1", "f1": "F1, both classes"}
+
+
+def test_findings_of_one_class_are_known() -> None:
+    """Measured on edema and pneumonia, but pneumonia has one class; nobody labels effusion."""
+    lines = [("a", "A", "arm", 0, metric, name, value) for metric, name, value in (
+        ("accuracy", "edema", 0.5), ("accuracy", "pneumonia", 0.5), ("accuracy", "effusion", math.nan),
+        ("accuracy", "mean", 0.5), ("balanced_accuracy", "edema", 0.5), ("balanced_accuracy", "pneumonia", math.nan),
+        ("balanced_accuracy", "effusion", math.nan), ("balanced_accuracy", "mean", 0.5),
+    )]  # fmt: skip
+    assert table.one_class(tidy(*lines)) == ["pneumonia"]
+    assert table.one_class(tidy(*accuracy("a", {0: 0.5}))) == []
+
+
+def test_courses_have_a_column_each_where_presence_is_not_measured() -> None:
+    metric = "progression_accuracy"
+    frame = tidy(("a", "A", "arm", 0, metric, "edema", 0.5), ("a", "A", "arm", 0, metric, "mean", 0.5))
+    assert [column.title for column in table.columns(frame)] == ["edema", "progression"]
+    assert list(table.differences(found(*map(tuple, frame.to_numpy())), against="a").index) == []
+
+
+def test_differences_are_those_of_the_file_turned_as_asked() -> None:
+    lines = (*accuracy("a", {0: 0.1}), *accuracy("b", {0: 0.3}), *accuracy("c", {0: 0.2}))
+    pairs = (("b", "a", "accuracy", "mean", 0.2, 0.1, 0.4), ("c", "b", "accuracy", "mean", -0.1, -0.3, 0.2))
+    rows = table.differences(found(*lines, differences=pairs), against="b")
+    assert list(rows.index) == ["a", "c"]
+    assert tuple(rows.loc["a", ["mean", "low", "high", "n"]]) == pytest.approx((-0.2, -0.4, -0.1, 2))
+    assert tuple(rows.loc["c", ["mean", "low", "high"]]) == pytest.approx((-0.1, -0.3, 0.2))
+
+
+def test_differences_of_an_older_folder_are_paired_by_seed_and_have_no_interval() -> None:
+    """b - a on the shared seeds 0, 1, 2: .1, .2, .3."""
+    lines = (
         *accuracy("a", {0: 0.1, 1: 0.2, 2: 0.3}), *accuracy("b", {2: 0.6, 0: 0.2, 1: 0.4, 7: 1.0}),
-        *accuracy("c", {1: 0.1}), *accuracy("t", {0: 0.9}, "teacher"),
+        *accuracy("c", {1: 0.1}), *accuracy("t", {0: 0.9}, "teacher"), ("d", "D", "arm", 0, "refusals", "mean", 0.0),
     )  # fmt: skip
-    found = table.differences(frame, against="a")
-    assert list(found.index) == ["b", "c"]
-    assert tuple(found.loc["b", ["label", "n"]]) == ("B", 3)
-    assert found.loc["b", "mean"] == pytest.approx(0.2)
-    assert found.loc["b", "half"] == pytest.approx(0.2484138, abs=1e-6)
-    assert found.loc["c", "mean"] == pytest.approx(-0.1)
-    assert math.isnan(found.loc["c", "half"])
+    rows = table.differences(found(*lines), against="a")
+    assert list(rows.index) == ["b", "c"]
+    assert tuple(rows.loc["b", ["label", "n"]]) == ("B", 3)
+    assert list(rows["mean"]) == pytest.approx([0.2, -0.1]) and rows[["low", "high"]].isna().all(axis=None)
 
 
 def test_differences_against_an_arm_that_is_not_there() -> None:
-    assert table.differences(tidy(*accuracy("a", {0: 0.1}))).empty
+    assert table.differences(found(*accuracy("a", {0: 0.1}))).empty
 
 
 def test_reference_arm() -> None:
@@ -132,11 +158,40 @@ def test_reference_arm() -> None:
 
 
 def test_load_reads_what_an_experiment_wrote(tmp_path: Path) -> None:
-    frame = table.load(fake_run.make(tmp_path, seeds=(0, 1)))
+    results = measured.load(fake_run.make(tmp_path, seeds=(0, 1)))
+    frame = results.values
     assert list(table.arm_labels(frame)) == list(fake_run.ARMS)
     assert table.findings(frame) == list(fake_run.FINDINGS)
-    assert len(table.rows(frame)) == 8 + 7 + 3
+    rows = table.rows(results)
+    assert len(rows) == 8 + 7 + 3
     assert len(table.columns(frame)) == 7 + 6
+    assert all(cell.spread for row in rows for cell in row.cells if cell.text != "–")
+
+
+def test_a_folder_without_intervals_has_a_table_without_them(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,))
+    for name in ("intervals.csv", "differences.csv"):
+        (run / name).unlink()
+    assert not any(cell.spread or cell.bold for row in table.rows(measured.load(run)) for cell in row.cells)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "not readable as CSV"),
+        ("kind,arm\n", "lacks the columns metric, finding, value, low, high, seeds, studies, patients"),
+        ("arm,a,accuracy,mean,.5,.6,.4,1,9,9\n", "line 2 has a lower bound above the upper one"),
+        ("arm,a,accuracy,mean,.5,x,.4,1,9,9\n", "line 2 has a value that is not a number"),
+        ("arm,a,accuracy,mean,.5,.4,.6,1,9,9\n" * 2, "line 3 has the names of an earlier row"),
+    ],
+)
+def test_corrupt_intervals_say_file_and_what_to_do(tmp_path: Path, content: str, says: str) -> None:
+    run = fake_run.make(tmp_path, arms=("base",), seeds=(0,))
+    head = ",".join([*measured.PLACE, *measured.BOUNDS]) + "\n"
+    (run / "intervals.csv").write_text(head + content if content.startswith("arm,") else content)
+    with pytest.raises(ArtifactError, match=r"intervals\.csv.*Delete .*intervals\.csv") as caught:
+        measured.load(run)
+    assert says in str(caught.value)
 
 
 HEAD = "arm,label,kind,seed,metric,finding,value\n"
@@ -163,7 +218,7 @@ HEAD = "arm,label,kind,seed,metric,finding,value\n"
 def test_corrupt_results_say_file_and_what_to_do(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "results.csv").write_text(content)
     with pytest.raises(ArtifactError) as caught:
-        table.load(tmp_path)
+        measured.load(tmp_path)
     message = str(caught.value)
     assert says in message
     assert str(tmp_path / "results.csv") in message
@@ -172,14 +227,14 @@ def test_corrupt_results_say_file_and_what_to_do(tmp_path: Path, content: str, s
 
 def test_missing_results_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"results\.csv does not exist\. Finish the experiment"):
-        table.load(tmp_path)
+        measured.load(tmp_path)
 
 
 def test_nan_is_a_value_that_is_not_known(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(HEAD + "a,A,arm,0,accuracy,mean,\na,A,arm,1,accuracy,mean,nan\n")
-    assert table.load(tmp_path)["value"].isna().all()
+    assert measured.load(tmp_path).values["value"].isna().all()
 
 
 def test_names_that_pandas_would_take_for_missing_stay_names(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(HEAD + "None,NA,arm,0,accuracy,mean,0.5\n")
-    assert table.arm_labels(table.load(tmp_path)) == {"None": "NA"}
+    assert table.arm_labels(measured.load(tmp_path).values) == {"None": "NA"}

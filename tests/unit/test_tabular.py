@@ -713,3 +713,25 @@ def test_a_patient_with_most_studies_is_doubted_and_used(table):
 def test_too_few_studies_are_not_blamed_on_the_patients(table):
     with pytest.raises(DataError, match=r"has no studies\. Check split lists"):
         table("image,patient", "a.png,A", "b.png,B").check()
+
+
+# --- without a setting that names the table
+
+
+def test_index_csv_is_read_where_no_table_is_named(table, tmp_path):
+    table("image,patient,Edema", "a.png,p1,1", "b.png,p2,0", name="index.csv")
+    found = every(Tabular(root=str(tmp_path), report=None))
+    assert {name: study.findings["edema"] for name, study in found.items()} == {"a": 1, "b": 0}
+    assert Tabular(root=str(tmp_path), labels="Edema").labels == "Edema"
+
+
+def test_a_table_of_another_name_is_pointed_out(table, tmp_path):
+    table("image,patient,Edema", "a.png,p1,1", name="mine.csv")
+    with pytest.raises(DataError, match=r"is DICOM\..* There is mine\.csv in .*: name it in data\.table to read it\."):
+        every(Tabular(root=str(tmp_path)))
+    dicom_file(tmp_path / "a.dcm", GREY)
+    data = Tabular(root=str(tmp_path))
+    assert len(every(data)) == 1 and "not read: mine.csv in" in told(data)
+    (tmp_path / "index.csv").write_text("file,bytes\na.dcm,9\n")
+    data = Tabular(root=str(tmp_path))
+    assert len(every(data)) == 1 and "not read: index.csv, mine.csv in" in told(data)

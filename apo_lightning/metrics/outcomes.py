@@ -1,0 +1,63 @@
+"""What is measured of an answer to each study, as counts that add up: every metric is a ratio of their sums.
+
+Letters in shapes: S studies, F findings, M counts. Because metrics see sums alone, the value of a table and each of its
+resamples come from one formula; a resample only counts some patients twice and others not at all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MEAN = "mean"
+Row = tuple[str, str, float]
+"""(metric, finding or ``mean``, value)."""
+Metrics = dict[tuple[str, str], np.ndarray]
+"""(metric, finding or ``mean``) to values ``[...]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes(ABC):
+    """The counts of one row of a table (an arm and seed, a teacher, a baseline).
+
+    Attributes:
+        patients: ``[S]`` who each study is of: studies of one patient are drawn together.
+        counts: ``[S, M]``.
+    """
+
+    patients: Sequence[str]
+    counts: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != 2 or len(self.patients) != len(self.counts):
+            raise ValueError(
+                f"counts must be [studies, counts] for {len(self.patients)} patients, got {list(self.counts.shape)}"
+            )
+
+    @abstractmethod
+    def metrics(self, sums: np.ndarray) -> Metrics:
+        """Every metric from sums of the counts ``[..., M]``; NaN where it is not defined."""
+
+    def rows(self) -> list[Row]:
+        """Every metric over all studies."""
+        return [(metric, name, float(v)) for (metric, name), v in self.metrics(self.counts.sum(axis=0)).items()]
+
+
+def ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    """``over / under``, NaN where ``under`` is 0."""
+    return np.divide(over, under, out=np.full(np.broadcast(over, under).shape, np.nan), where=under != 0)
+
+
+def mean_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+
+
+def each_and_mean(metric: str, findings: Sequence[str], values: np.ndarray) -> Metrics:
+    """``values`` ``[..., F]`` by finding, and their mean over the findings where the metric is defined."""
+    named = {(metric, name): values[..., f] for f, name in enumerate(findings)}
+    return {**named, (metric, MEAN): mean_defined(values)}

@@ -1,0 +1,41 @@
+"""The callbacks of a stage: built, told from those that change what is trained, and missed where it was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apo_lightning import config, training
+from apo_lightning.artifacts import StageFolder
+from callbacks import CALLBACKS
+
+Sections = Mapping[str, Mapping[str, Any]]
+"""Callback to its settings."""
+
+
+def build(sections: Sections, folder: StageFolder) -> list[Any]:
+    """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds what
+    the others log in the same step."""
+    chosen = {
+        name: {k: v for k, v in own.items() if k != "folder"}
+        for name, own in sorted(sections.items(), key=lambda item: item[0] == "metrics_jsonl")
+    }
+    return [
+        config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path)) for name, own in chosen.items()
+    ]
+
+
+def interfering(sections: Sections) -> dict[str, Any]:
+    """Those that may change what is trained: all that do not declare that they observe."""
+    return {name: own for name, own in sections.items() if not getattr(CALLBACKS.lookup(name), "observes", False)}
+
+
+def tell_unseen(sections: Sections, folder: StageFolder) -> None:
+    """Say which callbacks of this run did not see a stored stage train, and so have nothing written there."""
+    seen = folder.manifest().get("callbacks", sections)
+    unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
+    if unseen:
+        training.say(
+            f"    [yellow]{', '.join(unseen)} did not see this stage train, so its files are not there[/yellow] "
+            f"(to train it again: rm -r {folder.path})"
+        )

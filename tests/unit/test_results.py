@@ -1,0 +1,101 @@
+"""From stored answers to results.csv, intervals.csv and differences.csv: what is measured anew, and what cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from apo_lightning import config, results
+from apo_lightning.evaluation import _prediction
+from apo_lightning.types import Study, Trajectory
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = [Study(f"s{i}", f"p{i // 2}", "test", (), {"edema": float(i % 3 == 0), "mass": 0.0}) for i in range(12)]
+RIGHT = {s.id: "Edema. No mass." if s.findings["edema"] else "No edema. No mass." for s in STUDIES}
+NEVER = {s.id: "No edema. No mass." for s in STUDIES}
+
+
+def last(studies=STUDIES) -> SimpleNamespace:
+    """As much of a pipeline as a table is made of."""
+    cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "base")
+    cfg.teachers = {"eager": {"kind": "simulated"}}
+    texts = [Trajectory(study.id, "eager", NEVER[study.id]) for study in studies]
+    data = SimpleNamespace(studies=lambda split: list(studies))
+    return SimpleNamespace(cfg=cfg, data=data, trajectories=texts, counted=("edema", "mass"))
+
+
+def stored(folder: Path, arm: str, texts: dict[str, str], *, old: bool = False, seed: int = 0) -> None:
+    """An evaluation as it lies in the store, its scores those of an earlier version."""
+    stage = folder / arm / f"seed{seed}" / "evaluate"
+    stage.mkdir(parents=True)
+    rows = [_prediction(study, texts[study.id], ("edema", "mass")) for study in STUDIES]
+    kept = [{k: v for k, v in row.items() if not old or k not in ("truth", "patient")} for row in rows]
+    (stage / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    scores = [["accuracy", "mean", 0.25], ["f1", "mean", 0.3], ["logp_teachers", "mean", -7.0]]
+    (stage / "scores.json").write_text(json.dumps(scores))
+
+
+def written(folder: Path, pipeline: SimpleNamespace) -> dict[str, pd.DataFrame]:
+    results.write(pipeline.cfg, folder, pipeline)
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in ("results", "intervals", "differences")}
+
+
+def value(frame: pd.DataFrame, **where: str) -> pd.Series:
+    for column, wanted in where.items():
+        frame = frame[frame[column] == wanted]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_answers_are_measured_anew(tmp_path: Path, old: bool) -> None:
+    """Labels lie beside the answers, or, in an older store, in the data set: nothing is evaluated again."""
+    stored(tmp_path, "base", NEVER, old=old)
+    stored(tmp_path, "spd_mt", RIGHT, old=old)
+    tables = written(tmp_path, last())
+    frame = tables["results"]
+    assert value(frame, arm="base", metric="accuracy", finding="edema").value == pytest.approx(8 / 12)
+    assert value(frame, arm="spd_mt", metric="positive_f1", finding="mean").value == 1
+    assert "f1" not in set(frame.metric)
+    assert value(frame, arm="base", metric="logp_teachers", finding="mean").value == -7
+    found = value(tables["intervals"], arm="base", metric="accuracy", finding="edema")
+    assert found.low < found.value < found.high and (found.studies, found.patients) == (12, 6)
+    apart = value(tables["differences"], arm="spd_mt", metric="accuracy", finding="edema")
+    assert (apart.against, apart.value) == ("base", pytest.approx(4 / 12)) and apart.low > 0
+
+
+def test_teachers_and_baselines_have_intervals_too(tmp_path: Path) -> None:
+    stored(tmp_path, "base", NEVER)
+    frame = written(tmp_path, last())["intervals"]
+    for kind, arm in (("teacher", "eager"), ("baseline", "majority_vote"), ("baseline", "always_yes")):
+        found = value(frame, kind=kind, arm=arm, metric="accuracy", finding="edema")
+        assert found.low < found.value < found.high
+    assert value(frame, arm="always_no", metric="balanced_accuracy", finding="mean").value == 0.5
+
+
+def test_a_finding_of_one_class_has_an_empty_cell(tmp_path: Path) -> None:
+    stored(tmp_path, "base", RIGHT)
+    frame = written(tmp_path, last())["results"]
+    assert frame[(frame.finding == "mass") & (frame.metric != "accuracy")].value.isna().all()
+    assert frame[(frame.finding == "mass") & (frame.metric == "accuracy")].value.notna().all()
+
+
+def test_an_older_evaluation_of_studies_that_are_not_at_hand_keeps_its_values(tmp_path: Path) -> None:
+    stored(tmp_path, "base", NEVER, old=True)
+    stored(tmp_path, "spd_mt", NEVER)
+    tables = written(tmp_path, last(STUDIES[:5]))
+    assert value(tables["results"], arm="base", metric="accuracy", finding="mean").value == 0.25
+    assert value(tables["results"], arm="base", metric="f1", finding="mean").value == 0.3
+    assert set(tables["intervals"][tables["intervals"].kind == "arm"].arm) == {"spd_mt"}
+
+
+def test_seeds_are_rows_of_results_and_one_of_intervals(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        stored(tmp_path, "base", NEVER, seed=seed)
+    tables = written(tmp_path, last())
+    assert list(tables["results"].query("arm == 'base' and metric == 'refusals'").seed) == [0, 1]
+    assert value(tables["intervals"], arm="base", metric="accuracy", finding="mean").seeds == 2
