@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.metrics.findings import MEAN, Row, majority_vote, scores
-from apo_lightning.metrics.labeler import parse, read, refused
+from apo_lightning.metrics.labeler import kind, parse, read
 from apo_lightning.metrics.progression import progression_scores, read_progression
 from apo_lightning.settings import EvaluateSettings
 from apo_lightning.stages.self_distill import Writer
@@ -46,8 +46,12 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
     """Metrics of one text a study; a study without a text counts as refused."""
-    stated, refusals = read([texts.get(study.id, "") for study in studies], findings)
-    return scores(labels_of(studies, findings), stated, refusals, findings)
+    said = [texts.get(study.id, "") for study in studies]
+    stated, refusals = read(said, findings)
+    kinds = np.array([kind(text, findings) for text in said], dtype=object)
+    return scores(
+        labels_of(studies, findings), stated, refusals, findings, nothing=kinds == "nothing", normal=kinds == "normal"
+    )
 
 
 def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> list[Row]:
@@ -100,16 +104,21 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0] for study, written in answers.items()}
-    rows = text_rows(texts, studies, findings) + _likelihoods(pipeline, student, before)
+    texts_read = {study: pipeline.thinking.as_read(text) for study, text in texts.items()}
+    rows = text_rows(texts_read, studies, findings) + _likelihoods(pipeline, student, before)
     if training.is_leader():
-        write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
+        write_jsonl(
+            folder.path / "predictions.jsonl",
+            [_prediction(s, texts.get(s.id, ""), findings, pipeline.thinking.as_read) for s in studies],
+        )
         write_json(folder.path / "scores.json", [list(row) for row in rows])
     return {"studies": len(studies), "split": plan.split}
 
 
-def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, Any]:
-    stated = {k: None if np.isnan(v) else int(v) for k, v in parse(text, findings).items()}
-    return {"study": study.id, "text": text, "findings": stated, "refused": refused(text, findings)}
+def _prediction(study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str]) -> dict[str, Any]:
+    stated = {k: None if np.isnan(v) else int(v) for k, v in parse(as_read(text), findings).items()}
+    said = kind(as_read(text), findings)
+    return {"study": study.id, "text": text, "findings": stated, "kind": said, "refused": said == "refused"}
 
 
 def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | None) -> list[Row]:
@@ -119,7 +128,14 @@ def _likelihoods(pipeline: Pipeline, student: Student, before: StageFolder | Non
     studies = pipeline.data.studies("val")[: pipeline.cfg.evaluate.likelihood_studies]
     weights = dict.fromkeys(pipeline.teachers, 1.0)
     asked = examples.judged(
-        studies, pipeline.heard, weights, pipeline.preferred, drop_refusals=True, drop_copies=True, counts=Counter()
+        studies,
+        pipeline.heard,
+        weights,
+        pipeline.preferred,
+        drop_refusals=True,
+        drop_copies=True,
+        counts=Counter(),
+        as_read=pipeline.thinking.as_read,
     )
     rows: list[Row] = []
     for suffix, judge in (("", student), ("_before", pipeline.load(before))):

@@ -20,6 +20,7 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.findings import MEAN
+from apo_lightning.metrics.thinking import ThinkingPolicy
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
@@ -49,7 +50,7 @@ class Pipeline:
 
     def __init__(self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder) -> None:
         self.cfg, self.arm, self.seed, self.data, self.folder = cfg, arm, seed, data, folder
-        self.done: dict[str, StageFolder] = {}
+        self.thinking, self.done = ThinkingPolicy(**asdict(cfg.thinking)), dict[str, StageFolder]()
 
     def run(self) -> dict[str, StageFolder]:
         """Stage name to its folder."""
@@ -98,7 +99,7 @@ class Pipeline:
             known = self.data.findings  # of the validation split, which another evaluation set does not replace
             findings = [name for name in self.cfg.evaluate.findings if name in known] or known
             named = list(self.cfg.teachers)
-            chosen = [best_teacher(self.trajectories, self.data.studies("val"), named, findings)]
+            chosen = [best_teacher(self.thinking.read(self.trajectories), self.data.studies("val"), named, findings)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
@@ -108,7 +109,7 @@ class Pipeline:
 
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
-        return examples.index(self.trajectories, list(self.teachers))
+        return examples.index(self.thinking.teach(self.trajectories), list(self.teachers))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ class Pipeline:
     @cached_property
     def preferred(self) -> dict[str, str]:
         rows = read_jsonl(self.done["self_distill"].path / "preferred.jsonl") if "self_distill" in self.done else []
-        return {row["study"]: row["text"] for row in rows}
+        return {row["study"]: self.thinking.as_taught(row["text"]) for row in rows}
 
     def _student(self, *stages: str) -> StageFolder | None:
         """The newest of the named stages that wrote a student, None for the base model."""
@@ -136,7 +137,7 @@ class Pipeline:
             "base": caching.base_digest(self.cfg.student.model),
             "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
             "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
-            **more,
+            "thinking": asdict(self.cfg.thinking), **more,
         }  # fmt: skip
 
     def collator(self, student: Student, prompt: str, findings: Sequence[str] = ()) -> Collator:
@@ -192,18 +193,17 @@ class Pipeline:
         if name == "spd":
             return examples.taught(
                 studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts,
-                findings=self.data.findings,
+                findings=self.data.findings, as_read=self.thinking.as_read,
             )  # fmt: skip
         wanted = needs(LOSSES.lookup(plan.loss["name"])) & {"agreement", "conflict"}
         return examples.judged(
             studies, self.heard, self.teachers, self.preferred, drop_refusals=plan.drop_refusals,
             drop_copies=plan.drop_copies, counts=counts, findings=self.data.findings,
-            compare=self.data.findings if wanted else (),
+            compare=self.data.findings if wanted else (), as_read=self.thinking.as_read,
         )  # fmt: skip
 
     def _callbacks(self, folder: StageFolder) -> list[Any]:
-        """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds
-        what the others log in the same step."""
+        """Configured callbacks, the file of metrics last: it holds what the others log in the same step."""
         chosen = {
             name: {k: v for k, v in own.items() if k != "folder"}
             for name, own in sorted(self.cfg.callbacks.items(), key=lambda item: item[0] == "metrics_jsonl")
@@ -231,7 +231,7 @@ class Pipeline:
         asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
         texts = self.answers(writer, asked, collate, plan.batch_studies, folder)
         rows = [
-            {"study": e.study.id, "text": most_agreed(texts[e.study.id], self.data.findings),
+            {"study": e.study.id, "text": most_agreed(texts[e.study.id], self.data.findings, self.thinking.as_read),
              "split": split[e.study.id], **({"samples": texts[e.study.id]} if plan.samples > 1 else {})}
             for e in asked
         ]  # fmt: skip

@@ -53,7 +53,10 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
-            texts = {row["study"]: row["text"] for row in map(json.loads, path.read_text().splitlines())}
+            texts = {
+                row["study"]: last.thinking.as_read(row["text"])
+                for row in map(json.loads, path.read_text().splitlines())
+            }
             studies = last.data.studies(cfg.evaluate.split)
             for row in text_rows(texts, studies, last.counted) if _spoken(studies, texts) else ():
                 yield "preferred", "t+ (reads the teachers)", "baseline", seed, *row
@@ -70,14 +73,16 @@ def _teachers(last: Pipeline) -> Iterator[tuple[Any, ...]]:
     for name in last.cfg.teachers:
         if not _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
             continue
-        for row in teacher_rows(last.trajectories, studies, name, last.counted):
+        for row in teacher_rows(last.thinking.read(last.trajectories), studies, name, last.counted):
             yield name, name, "teacher", 0, *row
 
 
 def _baselines(last: Pipeline) -> Iterator[tuple[Any, ...]]:
     studies = last.data.studies(last.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in last.trajectories})
-    for name, rows in baseline_rows(last.trajectories, studies, list(last.cfg.teachers), last.counted).items():
+    for name, rows in baseline_rows(
+        last.thinking.read(last.trajectories), studies, list(last.cfg.teachers), last.counted
+    ).items():
         for row in rows if spoken or name != "majority_vote" else ():
             yield name, LABELS[name], "baseline", 0, *row
 

@@ -2,7 +2,8 @@
 
 Policy, the same for students, teachers and baselines:
 
-- a refusal counts as wrong on every labelled finding: its answer is the opposite of the label;
+- a refusal counts as wrong on every labelled finding: its answer is the opposite of the label; so does a text that
+  states nothing at all, since babble must not earn what always-no earns;
 - a finding that a readable answer does not state (NaN) counts as answered absent;
 - a label that is NaN adds nothing; a finding without a single label scores NaN and stays out of the mean.
 """
@@ -44,7 +45,8 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 }  # fmt: skip
 
 
-def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str]) -> list[Row]:
+def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str], *,
+           nothing: np.ndarray | None = None, normal: np.ndarray | None = None) -> list[Row]:  # fmt: skip
     """Every metric of every finding and its macro mean, then the mean shares of refusals and of unstated findings.
 
     Args:
@@ -52,19 +54,24 @@ def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, finding
         answers: ``[S, F]`` 1, 0, or NaN where the answer does not state the finding.
         refused: ``[S]`` bool.
         findings: names of the F columns.
+        nothing: ``[S]`` bool, texts that state nothing: wrong, and a share of their own.
+        normal: ``[S]`` bool, texts that call the whole film normal: a share.
 
     Raises:
         ValueError: shapes do not agree, or a value is none of 0, 1, NaN.
     """
     labels, answers, refused = _checked(labels, answers, refused, findings)
-    decisions = decided(labels, answers, refused)
+    unread = refused if nothing is None else refused | nothing
+    decisions = decided(labels, answers, unread)
     rows: list[Row] = []
     for metric, score in METRICS.items():
         values = [_over_labelled(score, labels[:, f], decisions[:, f]) for f in range(len(findings))]
         rows += [(metric, name, value) for name, value in zip(findings, values, strict=True)]
         rows.append((metric, MEAN, _mean(values)))
     rows.append(("refusals", MEAN, _mean(refused)))
-    rows.append(("unstated", MEAN, unstated(labels, answers, refused)))
+    shares = {"states_nothing": nothing, "normal": normal}
+    rows += [(name, MEAN, _mean(share)) for name, share in shares.items() if share is not None]
+    rows.append(("unstated", MEAN, unstated(labels, answers, unread)))
     return rows
 
 

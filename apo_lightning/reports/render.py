@@ -26,8 +26,9 @@ FACTS = {
 }
 FOOT = "Not for clinical use."
 COUNTING = (
-    "A refusal, or an answer that cannot be read, counts as wrong on every labelled finding. In an otherwise readable "
-    "answer a finding that is not stated counts as absent. Studies without a label for a finding do not count for it.",
+    "A refusal, or an answer that states nothing, counts as wrong on every labelled finding; one that calls the film "
+    "normal, and states no finding as present, denies all. In an otherwise readable answer a finding that is not "
+    "stated counts as absent. Studies without a label for a finding do not count for it.",
     "Values are means over seeds; ± is the half-width of the 95 % interval of Student's t over seeds (not shown for "
     "one seed). Bold: the best arm of a column, at the digits printed; log-probabilities have no best.",
     "a → b: before and after the arm's preference stage; a single number where the arm has none.",

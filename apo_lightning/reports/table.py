@@ -66,7 +66,9 @@ SUMMARY = (
     Column("f1", "mean", "macro-F1", "F1 of the present class, averaged over the findings"),
     Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
     Column("progression_macro_accuracy", "mean", "progression, macro", "its mean over the classes, over the findings"),
-    Column("refusals", "mean", "refusals", "answers that refuse or cannot be read; fewer is better", best="min"),
+    Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
+    Column("states_nothing", "mean", "states nothing", "answers that state no finding and refuse nothing", best="min"),
+    Column("normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None),
     Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
     Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
 )
