@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from apo_lightning import __version__, data_cli
+from apo_lightning import __version__, audit_cli, data_cli
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     again = _command(commands, "report", report, "write the report of a run again")
     again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
     data_cli.add(commands, _command)
+    audit_cli.add(commands, _command)
     return top
 
 

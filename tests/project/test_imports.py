@@ -28,7 +28,19 @@ LEVELS = (
     ),
     ("stages", "data_modules", "callbacks", "drift"),
     ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
-    ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
+    (
+        "run",
+        "pipeline",
+        "caching",
+        "evaluation",
+        "results",
+        "sweep",
+        "nano",
+        "cli",
+        "data_cli",
+        "audit_cli",
+        "__main__",
+    ),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")
