@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from apo_lightning import __version__, data_cli, disk, processes
+from apo_lightning import __version__, audit_cli, data_cli, disk, processes
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     again = _command(commands, "report", report, "write the report of a run again")
     again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
     data_cli.add(commands, _command)
+    audit_cli.add(commands, _command)
     return top
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from apo_lightning import examples, training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.metrics.findings import FindingOutcomes, majority_vote, of_findings
-from apo_lightning.metrics.labeler import parse, read, refused
+from apo_lightning.metrics.labeler import kind, parse, read
 from apo_lightning.metrics.likelihood import SUFFIXES, of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
 from apo_lightning.metrics.progression import (
@@ -55,8 +55,13 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
     """What one text a study gets right; a study without a text counts as refused."""
-    stated, refusals = read([texts.get(study.id, "") for study in studies], findings)
-    return of_findings(labels_of(studies, findings), stated, refusals, findings, patients_of(studies))
+    said = [texts.get(study.id, "") for study in studies]
+    stated, refusals = read(said, findings)
+    kinds = np.array([kind(text, findings) for text in said], dtype=object)
+    return of_findings(
+        labels_of(studies, findings), stated, refusals, findings, patients_of(studies),
+        nothing=kinds == "nothing", normal=kinds == "normal",
+    )  # fmt: skip
 
 
 def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> CourseOutcomes:
@@ -131,11 +136,13 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0].text for study, written in answers.items()}
+    read_as = {study: pipeline.as_read(text) for study, text in texts.items()}
     cut = sum(answers[study.id][0].cut for study in studies)
     likely = _likelihoods(pipeline, student, before)
     if training.is_leader():
-        write_jsonl(folder.path / "predictions.jsonl", [_prediction(s, texts.get(s.id, ""), findings) for s in studies])
-        rows = [*text_outcomes(texts, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
+        rows = [_prediction(s, texts.get(s.id, ""), findings, pipeline.as_read) for s in studies]
+        write_jsonl(folder.path / "predictions.jsonl", rows)
+        rows = [*text_outcomes(read_as, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
         if likely:
             write_jsonl(folder.path / "likelihoods.jsonl", likely)
             rows += of_likelihoods(likely).rows()
@@ -143,13 +150,14 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": asdict(decoding(plan))}
 
 
-def _prediction(study: Study, text: str, findings: Sequence[str]) -> dict[str, Any]:
+def _prediction(study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str]) -> dict[str, Any]:
     """An answer, what was read in it, and what it is compared with: all that a table needs of a study."""
     truth = {name: study.findings.get(name, np.nan) for name in findings}
     told = {"progression": dict(study.progression)} if study.progression else {}
+    said = kind(as_read(text), findings)
     return {
-        "study": study.id, "text": text, "findings": _plain(parse(text, findings)), "refused": refused(text, findings),
-        "patient": study.patient, "truth": _plain(truth), **told,
+        "study": study.id, "text": text, "findings": _plain(parse(as_read(text), findings)), "kind": said,
+        "refused": said == "refused", "patient": study.patient, "truth": _plain(truth), **told,
     }  # fmt: skip
 
 

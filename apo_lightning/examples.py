@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from apo_lightning.metrics.conflict import agreement, conflicting_spans
-from apo_lightning.metrics.labeler import refused
+from apo_lightning.metrics.labeler import kind
 from apo_lightning.teachers.base import by_study
 from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
 
+COUNTED = {"nothing": "states_nothing", "normal": "normal"}
+"""Kinds of kept texts (see `metrics.labeler`) that a manifest counts, and under which name."""
 Heard = Mapping[str, Mapping[str, Trajectory]]
 """Study id to teacher name to trajectory."""
 
@@ -32,12 +34,14 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
 
 
 def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
-           counts: Counter[str], findings: Sequence[str] = ()) -> list[Example]:  # fmt: skip
-    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. A text that states none of
-    ``findings``, nor a canonical one, is a refusal."""
+           counts: Counter[str], findings: Sequence[str] = (),
+           as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
+    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
+    ``findings`` or the canonical ones, and normal ones, are kept and counted. ``as_read`` makes of a text what findings
+    are read from, each character where it stood."""
     examples = []
     for study in studies:
-        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
+        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
         if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
             examples.append(Example(study, branches))
         else:
@@ -47,12 +51,12 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
 
 def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
            drop_refusals: bool, drop_copies: bool, counts: Counter[str],
-           findings: Sequence[str] = (), compare: Sequence[str] = (), cut: Container[str] = (),
-           drop_cut: bool = False) -> list[Example]:  # fmt: skip
+           findings: Sequence[str] = (), compare: Sequence[str] = (), as_read: Callable[[str], str] = str,
+           cut: Container[str] = (), drop_cut: bool = False) -> list[Example]:  # fmt: skip
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
     Args:
-        findings: see ``taught``.
+        findings, as_read: see ``taught``.
         compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
@@ -67,34 +71,39 @@ def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
             counts["cut_preferred"] += 1
             if drop_cut:
                 continue
-        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings)
+        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
             rejected = kept
         if compare:
-            rejected = tuple(_compared(branch, best, compare) for branch in rejected)
+            rejected = tuple(_compared(branch, best, compare, as_read) for branch in rejected)
             counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
         examples.append(Example(study, (Branch(PREFERRED, best, cut=study.id in cut), *rejected)))
     return examples
 
 
-def _compared(branch: Branch, best: str, findings: Sequence[str]) -> Branch:
+def _compared(branch: Branch, best: str, findings: Sequence[str], as_read: Callable[[str], str]) -> Branch:
+    text, preferred = as_read(branch.text), as_read(best)
     return replace(
-        branch, agreement=agreement(branch.text, best, findings),
-        conflicts=tuple(conflicting_spans(branch.text, best, findings)),
+        branch, agreement=agreement(text, preferred, findings),
+        conflicts=tuple(conflicting_spans(text, preferred, findings)),
     )  # fmt: skip
 
 
 def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool, counts: Counter[str],
-              findings: Sequence[str]) -> tuple[Branch, ...]:  # fmt: skip
+              findings: Sequence[str], as_read: Callable[[str], str]) -> tuple[Branch, ...]:  # fmt: skip
     kept = []
     for name, trajectory in heard.items():
         if not trajectory.text.strip():
             counts["empty"] += 1
-        elif drop_refusals and refused(trajectory.text, findings):
+            continue
+        said = kind(as_read(trajectory.text), findings)
+        if drop_refusals and said == "refused":
             counts["refusals"] += 1
-        else:
-            counts["kept"] += 1
-            kept.append(Branch(name, trajectory.text, weights[name]))
+            continue
+        counts["kept"] += 1
+        if said in COUNTED:
+            counts[COUNTED[said]] += 1
+        kept.append(Branch(name, trajectory.text, weights[name]))
     return tuple(kept)

@@ -249,6 +249,16 @@ class CacheSettings:
 
 
 @dataclass
+class ThinkingSettings:
+    """What is done with the thinking that a text shows before its answer (``<think>...</think>`` and the like)."""
+
+    taught: bool = False
+    """The student learns from, and reads, teachers' texts with their thinking; else their answers alone."""
+    judged: bool = False
+    """What is thought is read like the answer: in refusals, conflicts and accuracy; else the answer alone."""
+
+
+@dataclass
 class WandbSettings:
     """Weights & Biases; ``offline`` writes beside the run and never needs an account."""
 
@@ -277,6 +287,7 @@ class ExperimentSettings:
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED
     pool: PoolSettings = field(default_factory=PoolSettings)
+    thinking: ThinkingSettings = field(default_factory=ThinkingSettings)
     stages: StagesSettings = field(default_factory=StagesSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     arms: dict[str, ArmSettings] = REQUIRED

@@ -7,13 +7,12 @@ with each about the side that is named.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from apo_lightning.metrics.labeler import parse, sentences, sides
+from apo_lightning.metrics.labeler import Sentence, sentences, stated
 
 Stated = tuple[float, str | None]
-"""What is said of a finding: 1 present or 0 absent, and the side if one is named."""
+"""What is said of a finding: 1 present or 0 absent, and the side if one is named (of an absent one: the only one)."""
 
 
 def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> list[tuple[int, int]]:
@@ -30,7 +29,7 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     spans = []
     for said in sentences(text, findings):
         common = [name for name in said.values if name in wanted]
-        if any(_conflict((said.values[name], said.sides.get(name)), wanted[name]) for name in common):
+        if any(_conflict(_of(said, name), wanted[name]) for name in common):
             spans.append((said.start, said.end))
     return spans
 
@@ -55,18 +54,41 @@ def most_agreed(texts: Sequence[str], findings: Sequence[str]) -> str:
     Minimum Bayes risk under `agreement`, a self-consistency (arXiv 2203.11171) over whole reports. A text that states
     nothing agrees with nothing.
     """
+    return texts[best_agreed(texts, findings)]
+
+
+def best_agreed(texts: Sequence[str], findings: Sequence[str]) -> int:
+    """Which of ``texts`` `most_agreed` chooses."""
     scores = [
         sum(agreement(text, other, findings) for j, other in enumerate(texts) if j != i) for i, text in enumerate(texts)
     ]
-    return texts[scores.index(max(scores))]
+    return scores.index(max(scores))
 
 
 def _statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:
     """What a whole text states, of ``findings`` only."""
-    side = sides(text, findings)
-    return {name: (value, side.get(name)) for name, value in parse(text, findings).items() if not math.isnan(value)}
+    found = sentences(text, findings)
+    last = {name: value for name, value in stated(found).items() if name in findings}
+    side: dict[str, str] = {}
+    for sentence in found:
+        side |= {
+            name: named for name in sentence.values if (named := _of(sentence, name)[1]) and _same(sentence, name, last)
+        }
+    return {name: (value, side.get(name)) for name, value in last.items()}
+
+
+def _same(sentence: Sentence, name: str, last: Mapping[str, float]) -> bool:
+    return sentence.values[name] == last.get(name)
+
+
+def _of(sentence: Sentence, name: str) -> Stated:
+    value = sentence.values[name]
+    return value, (sentence.sides if value == 1 else sentence.denied_sides).get(name)
 
 
 def _conflict(one: Stated, other: Stated) -> bool:
     (value, side), (other_value, other_side) = one, other
-    return value != other_value or {side, other_side} == {"left", "right"}
+    if value == other_value:
+        return value == 1 and {side, other_side} == {"left", "right"}
+    denied, present = (side, other_side) if value == 0 else (other_side, side)
+    return denied is None or present in (denied, "bilateral")

@@ -2,7 +2,8 @@
 
 Policy, the same for students, teachers and baselines:
 
-- a refusal counts as wrong on every labelled finding: its answer is the opposite of the label;
+- a refusal counts as wrong on every labelled finding: its answer is the opposite of the label; so does a text that
+  states nothing at all, since babble must not earn what always-no earns;
 - a finding that a readable answer does not state (NaN) counts as answered absent;
 - a label that is NaN adds nothing; a finding without a single label scores NaN and stays out of the mean;
 - balanced accuracy and F1 compare two classes: a finding of which the labels hold one only scores NaN in both.
@@ -13,7 +14,7 @@ The formulas work on sums of counts, so that resamples by the thousand cost one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -85,7 +86,7 @@ class FindingOutcomes(Outcomes):
 
 def of_findings(
     labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
-    patients: Sequence[str] | None = None,
+    patients: Sequence[str] | None = None, *, nothing: np.ndarray | None = None, normal: np.ndarray | None = None,
 ) -> FindingOutcomes:  # fmt: skip
     """What is counted of each answer.
 
@@ -95,15 +96,19 @@ def of_findings(
         refused: ``[S]`` bool.
         findings: names of the F columns.
         patients: ``[S]``; None takes each study for a patient of its own.
+        nothing: ``[S]`` bool, texts that state nothing: wrong, and a share of their own.
+        normal: ``[S]`` bool, texts that call the whole film normal: a share.
 
     Raises:
         ValueError: shapes do not agree, or a value is none of 0, 1, NaN.
     """
     labels, answers, refused = _checked(labels, answers, refused, findings)
-    tables = confusion(labels, decided(labels, answers, refused)).reshape(len(refused), 4 * len(findings))
-    asked = ~np.isnan(labels) & ~refused[:, None]
-    shares: Mapping[str, tuple[np.ndarray, np.ndarray]] = {
-        "refusals": (refused, np.ones(len(refused))),
+    unread = refused if nothing is None else refused | nothing
+    tables = confusion(labels, decided(labels, answers, unread)).reshape(len(refused), 4 * len(findings))
+    asked, each = ~np.isnan(labels) & ~unread[:, None], np.ones(len(refused))
+    kinds = {"refusals": refused, "states_nothing": nothing, "normal": normal}
+    shares: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        **{name: (texts, each) for name, texts in kinds.items() if texts is not None},
         "unstated": ((asked & np.isnan(answers)).sum(axis=1), asked.sum(axis=1)),
     }
     pairs = [np.asarray(column, float)[:, None] for pair in shares.values() for column in pair]
@@ -111,12 +116,13 @@ def of_findings(
     return FindingOutcomes(who, np.concatenate([tables, *pairs], axis=1), findings=findings, shares=tuple(shares))
 
 
-def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str]) -> list[Row]:
+def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
+           **kinds: np.ndarray) -> list[Row]:  # fmt: skip
     """Every metric of every finding and its macro mean, then the shares of refusals and of unstated findings.
 
     Arguments and errors as in `of_findings`.
     """
-    return of_findings(labels, answers, refused, findings).rows()
+    return of_findings(labels, answers, refused, findings, **kinds).rows()
 
 
 def majority_vote(answers: np.ndarray) -> np.ndarray:

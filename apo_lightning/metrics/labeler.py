@@ -1,13 +1,13 @@
-"""Reads findings out of a report with rules, after NegEx (Chapman et al. 2001): name, cue, and how far the cue reaches.
+"""Reads findings out of a report or a model's answer with rules: the face of what the other files of this room do.
 
-What counts as stated:
+A text is cut into its answer (``thinking.py``), its structures become sentences (``structure.py``), sentences are read
+by names and cues (``sentence_rules.py``). A report that contradicts itself: the later sentence wins. Texts come in four
+kinds, see `kind`:
 
-- present (1): named without a negation. Hedges count as present ("possible edema", "pneumonia cannot be excluded").
-- absent (0): named under a negation, an exclusion, "unlikely" or "resolved"; "heart size is normal" for cardiomegaly.
-- not stated (NaN): everything else. "The lungs are clear" names no finding and states none.
-
-A report that contradicts itself: the later sentence wins. What is only looked for ("rule out pneumonia"), remembered
-("history of pneumonia") or explained ("an effusion is a collection of ...") is not stated. A refusal states nothing.
+- ``refused``: declines to read the image, or has no answer at all (empty, only thinking, one stuttered word);
+- ``normal``: states none as present and calls the film normal, which denies every finding (``normality.py``);
+- ``stated``: states a finding;
+- ``nothing``: states none, and is no refusal ("The image shows a chest.").
 """
 
 from __future__ import annotations
@@ -15,103 +15,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
-from apo_lightning.metrics.other_names import OTHER_NAMES
-from apo_lightning.metrics.plain_text import SENTENCE, plain
+from apo_lightning.metrics.mentions import MENTIONS, NO_FINDING, Mention, mentions, names_finding, others
+from apo_lightning.metrics.normality import normality
+from apo_lightning.metrics.plain_text import SENTENCE, plain, squeezed
+from apo_lightning.metrics.refusals import declines, deflects
+from apo_lightning.metrics.sentence_rules import read_sentence
+from apo_lightning.metrics.structure import unfold
+from apo_lightning.metrics.thinking import only_answer
 
-_HEART = r"(?:heart|cardiac|cardio-?mediastinal|cardiopericardial)(?! (?:failure|pacemaker|device|generator|lead))"
-
-
-def _reach(*blocked: str) -> str:
-    """Up to 80 characters of one clause that name none of the ``blocked`` words."""
-    words = "|".join((r"but", r"(?<!and )lungs?", *blocked))
-    return rf"(?:(?!\b(?:{words})\b)[^.;:]){{0,80}}?"
-
-
-_NORMAL = (
-    rf"{_HEART}{_reach('enlarged', 'large', 'not', 'no')}\b(?:normal(?! lung| aort| medias)|unremarkable)"
-    rf"|normal(?:-?sized| in| size| appearance| contours?| configuration| and| of| the)* {_HEART}"
-)
-MENTIONS: dict[str, str] = {
-    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume|(?:lung|lobar) collapse|collapsed lungs?"
-    r"|collapse of (?:the )?(?:\w+ ){0,3}(?:lung|lobe)",
-    "cardiomegaly": r"cardiomegaly|enlarged (?:heart|cardiac)|cardiac enlargement|enlargement of the (?:heart|cardiac)"
-    rf"|(?!cardio){_HEART}{_reach('normal', 'unremarkable')}\b(?:enlarged|large)",
-    "consolidation": r"consolidat\w+",
-    "edema": r"(?<!subglottic )(?<!tissue )(?<!subcutaneous )(?<!peripheral )o?edema",
-    "pleural_effusion": r"(?<!pericardial )effusions?|pleural (?:or|and) pericardial effusions?|pleural fluid",
-    "pneumonia": r"(?:broncho)?pneumonias?",
-    "pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|pleural air|air in the pleural space|ptx",
-}
-"""Canonical finding to the words that name it. For the others see ``other_names.py``."""
-
-_SEEN = (
-    r"(?:seen|present|identified|visible|visuali[sz]ed|evident|demonstrated|appreciated|detected|noted|observed|found"
-    r"|apparent|suspected)"
-)
-_CHANGE = r"(?:change|increase|decrease|improvement|progression|worsening)"
-_GRADE = r"(?:small|mild|moderate|severe|minimal|trace|tiny|stable|unchanged|persistent|residual|worsening|improv\w+)"
-CUES: dict[str, str] = {
-    # Negations that deny nothing; they stand first so that the plain "no" and "not" do not fire on them.
-    "pseudo": r"\b(?:can ?not|can't|could not|not|difficult to)(?: be)?(?: \w+ly)? (?:exclude[ds]?|rul(?:e|ed) out)\b"
-    rf"|\b(?:no|without)(?: (?:significant|interval|definite|acute|appreciable|further))* {_CHANGE}(?: in| of)?\b"
-    r"|\bnot (?:only|necessarily)\b|\b(?:not|incompletely|partially|nearly)(?: yet| \w+ly)? resolved\b",
-    # Only looked for, remembered or supposed.
-    "null": r"\b(?:correlat\w+|evaluat\w+|assess\w*|look\w*|search\w*|check\w*)(?: \w+ly)? for\b"
-    r"|\b(?:rule out|to exclude|history of|conditions such as|causes include|if)\b|\bwhen (?=[^,.]*suspected)"
-    r"|^(?:indication|history|clinical (?:history|information|indication)|reason for exam\w*)\b",
-    "explain": r"\b(?:is an?(?: abnormal)? (?:condition|type|collection)|refers to|is defined as)\b",
-    # Deny what stands before them.
-    "post": rf"\bno longer(?: {_SEEN})?|\b(?:not|\w+n't)(?: be)?(?: \w+ly)? {_SEEN}\b|\babsent\b"
-    r"|\b(?:is|are|was|were|has|have|had|been|be)(?: \w+ly| been| now)* (?:excluded|ruled out|resolved|negative(?! for)"
-    r"|unlikely|cleared)\b|\b(?:excluded|ruled out|resolved|negative|unlikely|none)(?=\W*$)"
-    r"|: (?:none|negative(?! for))\b",
-    # "edema: no" denies what stands before, "impression: no edema" what follows.
-    "both": r": (?:no|not)\b",
-    # Deny what follows.
-    "pre": r"\b(?:no|not|without(?! comparison)|w/o|negative for|free of|clear of|absence of|lack(?:s|ing)?|neither"
-    r"|nor|never|rather than|instead of|against|den(?:y|ies|ied)|fails? to|resolved|resolution of|clearing of"
-    r"|unlikely|excludes?|can ?not|can't|\w+n't)\b",
-    # Ends of a negation's reach; the first kind also parts what stood before from a later "is absent".
-    "hard": r"\b(?:but|however|although|though|except|aside from|apart from|yet|while|whereas)\b|,(?= ?[\w ]{1,40}:)",
-    "soft": rf"\b(?:which|there (?:is|are|was|were))\b|: yes\b|\b(?:is|are|was|were)(?: \w+ly)? {_SEEN}\b"
-    rf"|(?:,|\band|\bwith) (?:an? |new )?{_GRADE}\b(?!.*\bor\b)"
-    r"|, (?=consistent|compatible|suggest\w+|represent\w+|indicating)",
-}
-_CUES = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in CUES.items()))
-_STATE = {"pre": 0.0, "both": 0.0, "null": None, "hard": 1.0, "soft": 1.0}
-"""What is stated about a name that follows the cue."""
-
-_JOINED = re.compile(
-    r"\W*(?:(?:and|or|nor|an?|the|any|focal|new|left|right|bilateral|small|mild|moderate|severe|large)\b\W*)*"
-)
-_AND = re.compile(r"\b(?:and|or|nor)\b|/")
-_SIDES = re.compile(r"\b(left|right|bilateral|bibasilar|both (?=lung|side|base|hemi))")
-_DENIED = re.compile(r"\b(?:not|no|without)\b|n't")
-
-_REFUSAL = re.compile(
-    r"\b(?:i|we|as an ai)\b[^.!?]{0,80}?(?:can ?not|can't|unable|not able|not capable|not qualified|won't)[^.!?]{0,40}?"
-    r"\b(?:interpret\w*|diagnos\w*|analy[sz]\w*|read|evaluat\w*|provid\w*|give|help|assist|view|open|access)\b"
-    r"[^.!?]{0,40}?\b(?:images?|pictures?|x-?rays?|radiographs?|scans?|diagnos[ei]s|medical)\b"
-    r"(?![^.!?]*[.,]? (?:but|however),? (?:here|i can (?:describe|explain|point|tell|note)))"
-)
-_MODEST = re.compile(r"\b(?:definitive|certain|final)")
-
-
-@dataclass
-class _Mention:
-    """A finding named at ``start:end`` of a sentence; ``value`` None where nothing is stated about it."""
-
-    finding: str
-    start: int
-    end: int
-    value: float | None = None
-    fixed: bool = False
-    side: str | None = None
+KINDS = ("refused", "nothing", "normal", "stated")
+_NEVER_DENIED = (NO_FINDING, "support_devices")
+"""By normality: a normal film may show a tube."""
+_ELSEWHERE = ("heart_failure", "infiltration", "lung_lesion", "lung_opacity")
+"""With one of these, clear lungs are no normal film."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True)
@@ -121,12 +43,36 @@ class Sentence:
     Attributes:
         values: finding to 1 present, 0 absent; never empty.
         sides: finding to left, right or bilateral, for present ones whose side is named.
+        denied_sides: finding to left or right, for absent ones of which only that side is denied.
     """
 
     start: int
     end: int
     values: dict[str, float]
     sides: dict[str, str]
+    denied_sides: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A whole text as it was read.
+
+    Attributes:
+        kind: one of `KINDS`.
+        stated: the sentences that state something, in order; none where the text refuses.
+        silent: spans of the sentences that state nothing.
+        overruled: it calls the film normal and states a finding as present, which wins.
+    """
+
+    kind: str
+    stated: tuple[Sentence, ...]
+    silent: tuple[tuple[int, int], ...]
+    overruled: bool = False
+
+
+def reading(text: str, findings: Sequence[str] = ()) -> Reading:
+    """``text`` as it is read for the canonical findings and those asked for."""
+    return _reading(text, others(findings), NO_FINDING in findings)
 
 
 def sentences(text: str, findings: Sequence[str]) -> list[Sentence]:
@@ -137,40 +83,38 @@ def sentences(text: str, findings: Sequence[str]) -> list[Sentence]:
     >>> sentences("Chest film. No edema.", ["edema"])
     [Sentence(start=12, end=21, values={'edema': 0.0}, sides={})]
     """
-    words, origin = plain(text)
-    if _declines(words):
-        return []
-    other = tuple(sorted(set(findings) - set(MENTIONS)))
-    found, end = [], 0
-    for part in SENTENCE.split(words):
-        start = words.index(part, end)
-        end = start + len(part)
-        stated = [item for item in _sentence(part, other) if item.value is not None]
-        if stated:
-            length = len(text[origin[start] : origin[end - 1] + 1].rstrip())
-            values = {item.finding: float(item.value) for item in stated}
-            named = {item.finding: item.side for item in stated if item.side and item.value == 1}
-            found.append(Sentence(origin[start], origin[start] + length, values, named))
-    return found
+    return list(reading(text, findings).stated)
 
 
 def mentioned(sentence: str, findings: Sequence[str]) -> list[tuple[str, int, int]]:
     """Which of ``findings`` a sentence of plain words names, and where, whatever it says about them."""
-    other = tuple(sorted(set(findings) - set(MENTIONS)))
-    found = (_mention(match) for names in _names(other) for match in names.finditer(sentence))
-    return sorted(((m.finding, m.start, m.end) for m in found if m.finding in findings), key=lambda item: item[1:])
+    return [(m.finding, m.start, m.end) for m in mentions(sentence, others(findings)) if m.finding in findings]
 
 
 def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
     """What ``text`` states about each finding: 1 present, 0 absent, NaN not stated.
 
+    ``no_finding`` is present as well where the text denies all others that are asked for.
+
     >>> parse("Heart size is normal. No effusion, but possible edema.", ["cardiomegaly", "edema", "pleural_effusion"])
     {'cardiomegaly': 0.0, 'edema': 1.0, 'pleural_effusion': 0.0}
     """
-    last: dict[str, float] = {}
-    for sentence in sentences(text, findings):
-        last |= sentence.values
+    last = stated(sentences(text, findings))
+    rest = [name for name in findings if name not in _NEVER_DENIED]
+    if NO_FINDING in findings and rest and all(last.get(name) == 0 for name in rest):
+        last.setdefault(NO_FINDING, 1.0)
     return {name: last.get(name, math.nan) for name in findings}
+
+
+def stated(sentences: Iterable[Sentence]) -> dict[str, float]:
+    """What sentences state together: later ones win, but "no right effusion" leaves a left one."""
+    last: dict[str, float] = {}
+    side: dict[str, str] = {}
+    for sentence in sentences:
+        kept = [n for n, only in sentence.denied_sides.items() if last.get(n) == 1 and side.get(n) not in (None, only)]
+        last |= {name: value for name, value in sentence.values.items() if name not in kept}
+        side |= sentence.sides
+    return last
 
 
 def sides(text: str, findings: Sequence[str]) -> dict[str, str | None]:
@@ -181,108 +125,129 @@ def sides(text: str, findings: Sequence[str]) -> dict[str, str | None]:
     >>> sides("Mild left effusion. Edema. No pneumonia.", ["edema", "pleural_effusion", "pneumonia"])
     {'edema': None, 'pleural_effusion': 'left'}
     """
-    last: dict[str, float] = {}
-    side: dict[str, str] = {}
-    for sentence in sentences(text, findings):
-        last |= sentence.values
+    found = sentences(text, findings)
+    last, side = stated(found), {}
+    for sentence in found:
         side |= sentence.sides
     return {name: side.get(name) for name in findings if last.get(name) == 1}
 
 
+def kind(text: str, findings: Sequence[str] = ()) -> str:
+    """Which of `KINDS` a text is, for the canonical findings and those asked for.
+
+    >>> kind("Normal chest."), kind("The image shows a chest."), kind("I cannot interpret images."), kind("Edema.")
+    ('normal', 'nothing', 'refused', 'stated')
+    """
+    return reading(text, findings).kind
+
+
 def refused(text: str, findings: Sequence[str] = ()) -> bool:
-    """Whether ``text`` declines to read the image ("I cannot interpret medical images") or states no finding at all,
-    neither a canonical one nor one of ``findings``."""
-    return not sentences(text, tuple(findings))
+    """Whether ``text`` declines to read the image ("I cannot interpret medical images") or gives no answer at all."""
+    return kind(text, findings) == "refused"
 
 
 def read(texts: Iterable[str], findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Answers ``[S, F]`` (1, 0, NaN) and refusals ``[S]`` (bool) of S texts, as `metrics.findings` takes them."""
+    """Answers ``[S, F]`` (1, 0, NaN) and refusals ``[S]`` (bool) of S texts."""
     texts = list(texts)
     answers = np.array([list(parse(text, findings).values()) for text in texts], dtype=float)
     return answers.reshape(len(texts), len(findings)), np.array([refused(text, findings) for text in texts], dtype=bool)
 
 
-def _declines(words: str) -> bool:
-    """A refusal by its words. "I cannot give a definitive diagnosis" is modesty, and so is an offer to describe."""
-    found = _REFUSAL.search(words)
-    return found is not None and not _MODEST.search(found.group())
+def plain_answer(text: str, findings: Sequence[str]) -> tuple[str, list[int]]:
+    """The answer in ``text`` as plain sentences, its structures unfolded; and where each character stood."""
+    return _plain_answer(text, others(findings))
 
 
-@lru_cache(maxsize=8)
-def _names(other: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
-    """The canonical names in one pattern, each of the others in its own: a mass is a lung lesion too."""
-    groups = [rf"(?P<normal_heart>{_NORMAL})", *(rf"(?P<{name}>{words})" for name, words in MENTIONS.items())]
-    own = [OTHER_NAMES.get(name, rf"{re.escape(name.replace('_', ' '))}(?:e?s)?") for name in other]
-    marked = [rf"(?P<_{name}>{words})" for name, words in zip(other, own, strict=True)]  # a name may begin with a digit
-    return tuple(re.compile(rf"\b(?:{words})\b") for words in ("|".join(groups), *marked))
+def _plain_answer(text: str, other: tuple[str, ...]) -> tuple[str, list[int]]:
+    short, before = squeezed(only_answer(text))
+    unfolded, places = unfold(short, lambda key: names_finding(key, other))
+    return plain(unfolded, [before[place] for place in places])
 
 
-@lru_cache(maxsize=1 << 16)
-def _sentence(sentence: str, other: tuple[str, ...]) -> tuple[_Mention, ...]:
-    """All findings named in one sentence, with what it states about them."""
-    named = sorted((_mention(m) for names in _names(other) for m in names.finditer(sentence)), key=_start)
-    if not named:
-        return ()
-    solid = [m for m in named if m.finding != "no_finding"]  # whose own "no" denies what follows too
-    cues = [cue for cue in _CUES.finditer(sentence) if not any(m.start <= cue.start() < m.end for m in solid)]
-    _judge(sentence, sorted([*named, *cues], key=_start))
-    for i, mention in enumerate(named):
-        before = sentence[named[i - 1].end if i else 0 : mention.start]
-        after = sentence[mention.end : named[i + 1].start if i + 1 < len(named) else None]
-        mention.side = _side(before) or _side(after)
-    return tuple(named)
+@lru_cache(maxsize=1 << 12)
+def _reading(text: str, other: tuple[str, ...], whole: bool) -> Reading:
+    words, origin = _plain_answer(text, other)
+    if declines(words):
+        return Reading("refused", (), ())
+    found: list[Sentence] = []
+    silent: list[tuple[int, int]] = []
+    normal: dict[int, int] = {}
+    for part, start, end in _parts(words):
+        span = _span(text, origin[start:end])
+        items = [item for item in read_sentence(part, other) if item.value is not None]
+        strength = normality(part)
+        if strength == 1 and any(item.value == 1 for p, _, _ in _parts(words) for item in read_sentence(p, _ELSEWHERE)):
+            strength = 0
+        if strength:
+            normal[len(found)] = strength
+        if items or strength:
+            found.append(_sentence(span, items))
+        elif _WORD.search(part):
+            silent.append(span)
+    kept, is_normal = _with_normality(found, normal, (*MENTIONS, *other, *((NO_FINDING,) if whole else ())))
+    silent = sorted([*silent, *({(s.start, s.end) for s in found} - {(s.start, s.end) for s in kept})])
+    if kept:
+        overruled = not is_normal and max(normal.values(), default=0) == 2
+        return Reading("normal" if is_normal else "stated", kept, tuple(silent), overruled)
+    nothing = _WORD.search(words) and not deflects(words)
+    return Reading("nothing" if nothing else "refused", (), tuple(silent))
 
 
-def _start(item: _Mention | re.Match[str]) -> int:
-    return item.start if isinstance(item, _Mention) else item.start()
-
-
-def _mention(match: re.Match[str]) -> _Mention:
-    name = (match.lastgroup or "").removeprefix("_")
-    if name == "normal_heart":
-        return _Mention("cardiomegaly", match.start(), match.end(), 0.0, fixed=True)
-    if name == "no_finding":  # the one finding whose name is a negation
-        return _Mention(name, match.start(), match.end(), 1.0, fixed=True)
-    denied = _DENIED.search(match.group()) is not None
-    return _Mention(name, match.start(), match.end(), 0.0 if denied else 1.0, fixed=denied)
-
-
-def _judge(sentence: str, items: list[_Mention | re.Match[str]]) -> None:
-    """Walk names and cues from left to right and set what is stated about every name."""
-    state: float | None = 1.0
-    behind: list[_Mention] = []
+def _sentence(span: tuple[int, int], items: Iterable[Mention]) -> Sentence:
+    """Within a sentence the later words win, but what is denied of one side leaves the other."""
+    values: dict[str, float] = {}
+    sides: dict[str, str] = {}
+    denied: dict[str, str] = {}
     for item in items:
-        if isinstance(item, _Mention):
-            item.value = item.value if item.fixed else state
-            behind.append(item)
+        name, one_sided = item.finding, item.value == 0 and item.side in ("left", "right")
+        if one_sided and values.get(name) == 1 and sides.get(name) not in (None, item.side):
             continue
-        kind = item.lastgroup or ""
-        if kind in ("post", "both"):
-            for mention in _coordinated(sentence, behind):
-                mention.value = 0.0
-        if kind == "explain" and behind:
-            behind[-1].value = None
-        state = 0.0 if kind == "post" and not behind else _STATE.get(kind, state)
-        behind = [] if kind == "hard" else behind
+        values[name] = float(item.value or 0)
+        if item.value == 1 and item.side:
+            sides[name] = item.side
+        denied |= {name: item.side} if one_sided and item.side else {}
+    kept = {name: side for name, side in denied.items() if values[name] == 0}
+    return Sentence(*span, values, {name: side for name, side in sides.items() if values[name] == 1}, kept)
 
 
-def _coordinated(sentence: str, behind: list[_Mention]) -> list[_Mention]:
-    """The last name and those joined to it: both in "edema and effusion (are)", but one in "edema, effusion (is)"."""
-    group, joined = behind[-1:], False
-    for left, right in zip(reversed(behind[:-1]), reversed(behind[1:]), strict=True):
-        gap = sentence[left.end : right.start]
-        if right.start < left.end:  # two names of the same words
-            group.append(left)
-            continue
-        joined = joined or _AND.search(gap) is not None
-        if not joined or not _JOINED.fullmatch(gap):
-            break
-        group.append(left)
-    return group
+def _with_normality(
+    found: list[Sentence], normal: dict[int, int], findings: tuple[str, ...]
+) -> tuple[tuple[Sentence, ...], bool]:
+    """The sentences that state something, and whether those of normality among them deny every finding.
+
+    They do where nothing is stated as present; clear lungs only where nothing is stated at all.
+    """
+    last = stated(found)
+    needed = 3 if any(last[name] == 1 for name in last if name not in _NEVER_DENIED) else 2 if last else 1
+    kept = []
+    for i, sentence in enumerate(found):
+        if normal.get(i, 0) >= needed:
+            denied = dict.fromkeys((name for name in findings if name not in _NEVER_DENIED), 0.0)
+            whole = {NO_FINDING: 1.0} if NO_FINDING in findings else {}
+            kept.append(
+                Sentence(
+                    sentence.start,
+                    sentence.end,
+                    {**denied, **whole, **sentence.values},
+                    sentence.sides,
+                    sentence.denied_sides,
+                )
+            )
+        elif sentence.values:
+            kept.append(sentence)
+    return tuple(kept), max(normal.values(), default=0) >= needed
 
 
-def _side(text: str) -> str | None:
-    found = set(_SIDES.findall(text))
-    if not found:
-        return None
-    return found.pop() if found in ({"left"}, {"right"}) else "bilateral"
+def _parts(words: str) -> Iterable[tuple[str, int, int]]:
+    """The sentences of a plain text with their places."""
+    end = 0
+    for part in SENTENCE.split(words):
+        start = words.index(part, end)
+        end = start + len(part)
+        if part:
+            yield part, start, end
+
+
+def _span(text: str, places: list[int]) -> tuple[int, int]:
+    start, end = min(places), max(places) + 1
+    return start, start + len(text[start:end].rstrip())

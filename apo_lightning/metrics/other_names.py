@@ -5,10 +5,6 @@ They are looked for only when they are asked for. A finding that is not in this 
 
 from __future__ import annotations
 
-_PLACE = r"(?:cardiopulmonary |pulmonary |thoracic |intrathoracic |radiographic )*"
-_ABNORMAL = rf"{_PLACE}(?:findings?|abnormalit(?:y|ies)|disease|process)"
-_WHOLE = "(?:chest|study|examination|radiograph)"
-
 OTHER_NAMES: dict[str, str] = {
     "ards": r"ards|acute respiratory distress(?: syndrome)?",
     "calcification": r"calcifications?|calcified(?! granuloma)",
@@ -23,9 +19,6 @@ OTHER_NAMES: dict[str, str] = {
     "lung_lesion": r"(?:lung |pulmonary )?(?:lesions?|nodul\w+|mass(?:es)?(?! effect))",
     "lung_opacity": r"(?:lung |airspace |air space |pulmonary |ground-? ?glass )*(?:opacit(?:y|ies)|opacifications?)",
     "mass": r"mass(?:es)?(?! effect)",
-    "no_finding": rf"no (?:acute |significant |active |focal |definite )*{_ABNORMAL}"
-    rf"(?! (?:of|for|to suggest|suggesting)\b)|(?<!not a )normal {_WHOLE}"
-    rf"|{_WHOLE} (?:is |appears )normal",
     "nodule": r"nodul\w+",
     "pleural_other": r"pleural (?:thickening|plaques?|scarring|calcifications?)",
     "pleural_thickening": r"pleural thickening|thickened pleura",

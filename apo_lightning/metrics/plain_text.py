@@ -4,24 +4,63 @@ from __future__ import annotations
 
 import re
 
-_BREAK = re.compile(r"\n\s*\n|(?<!:)\n\s*(?=[-•*✅A-Z]|\d+[.)])")
+from apo_lightning.metrics.verdicts import VALUE
+
+_BREAK = re.compile(
+    r"\n\s*\n|(?<!:)\n\s*(?=[-\u2022*\u2705A-Z]|\d+[.)]|[a-z]\)|[\w /-]{1,40}?\s?[:=?]"
+    rf"|[\w /-]{{1,40}}? - {VALUE})"
+)
 _STUTTER = re.compile(r"\b(\w+(?: \w+){0,3})(?: \1\b){2,}")
+_ANSWERED = rf"\?\W{{1,6}}(?:(?:the )?(?:answer|a|response|assistant)\W{{1,4}})?(?={VALUE})"
+_FIELD = (
+    r"\n(?:\s*(?:[-*]\s+)?(?:status|result|answer|verdict|assessment)|[ \t]{2,}(?:present|presence|detected"
+    r"|value|state))\s*:"
+    rf"\s*(?={VALUE})"
+)
+"""The second line of an entry: its verdict."""
 _MARKDOWN = [
-    (re.compile(pattern), new)
-    for pattern, new in ((r"\*\*", ""), ("__", ""), ("\u2019", "'"), (_BREAK.pattern, " . "), (r"[*#`_]", " "))
-]
+    (re.compile(pattern, flags), new)
+    for pattern, new, flags in (
+        (r"\*\*", "", 0), ("__", "", 0), ("[\u2019\u02bc]", "'", 0), ("[\u2010\u2011\u2012\u2013\u2014\u2212]", "-", 0),
+        (r"</?[a-zA-Z][^<>]{0,40}>", " ", 0), (r"\\[nrt]", "\n", 0), (_ANSWERED, ": ", re.IGNORECASE | re.MULTILINE),
+        (rf"\s{{0,4}}(?:\.{{3,}}|\u2026)\s*(?={VALUE})", ": ", re.IGNORECASE | re.MULTILINE),
+        (_FIELD, ": ", re.IGNORECASE | re.MULTILINE), (_BREAK.pattern, " . ", re.MULTILINE),
+        (r"[*#`_\\]", " ", 0), (r"\ufe0f", "", 0), (r"[\"\u201c\u201d]", "", 0),
+    )
+]  # fmt: skip
 _SPACE = [(re.compile(r"^\s+|\s+$"), ""), (re.compile(r"\s+"), " "), (_STUTTER, " ")]
 SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 """What parts the sentences of a plain text."""
 
 
-def plain(text: str) -> tuple[str, list[int]]:
+_RUN = re.compile(r"([\W_])\1{15,}|\s{16,}")
+"""Long runs of one sign, which say no more than short ones and would make patterns slow."""
+
+
+def squeezed(text: str) -> tuple[str, list[int]]:
+    """``text`` with long runs of one sign cut short, and for each character where it stood."""
+    parts: list[str] = []
+    places: list[int] = []
+    end = 0
+    for run in _RUN.finditer(text):
+        kept = "\n\n" if "\n" in run.group() else run.group()[:6]
+        parts += text[end : run.start()], kept
+        places += [*range(end, run.start()), *range(run.start(), run.start() + len(kept))]
+        end = run.end()
+    return "".join([*parts, text[end:]]), [*places, *range(end, len(text))]
+
+
+def plain(text: str, origin: list[int] | None = None) -> tuple[str, list[int]]:
     """Lower case on one line, without markdown; each list item a sentence of its own, stuttered words gone.
 
+    Args:
+        text: what to make plain.
+        origin: where each of its characters stood before, if it has been changed already.
+
     Returns:
-        the plain text, and for each of its characters where it stands in ``text``.
+        the plain text, and for each of its characters where it stands in ``text``, or stood before.
     """
-    origin = list(range(len(text)))
+    origin = list(range(len(text))) if origin is None else origin
     for pattern, new in _MARKDOWN:
         text, origin = _replace(pattern, new, text, origin)
     text = _lower(text)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from apo_lightning.metrics.labeler import mentioned
+from apo_lightning.metrics.labeler import mentioned, plain_answer
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
-from apo_lightning.metrics.plain_text import SENTENCE, plain
+from apo_lightning.metrics.plain_text import SENTENCE
 
 CLASSES = ("improving", "stable", "worsening")
 _WORDS = {
@@ -35,13 +35,14 @@ def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
     """What ``text`` says of the course of each finding; findings whose course it does not say are left out.
 
     A sentence speaks of every finding that it names; of several words of change the one nearest to a finding counts,
-    the earlier of two equally near. Later sentences win.
+    the earlier of two equally near. Later sentences win. JSON, tables and the like are read as in `metrics.labeler`,
+    thinking is not.
 
     >>> read_progression("The left effusion has increased, edema is unchanged.", ["edema", "pleural_effusion"])
     {'edema': 'stable', 'pleural_effusion': 'worsening'}
     """
     said: dict[str, str] = {}
-    words, _ = plain(text)
+    words, _ = plain_answer(text, findings)
     for sentence in SENTENCE.split(words):
         changes = list(_CHANGE.finditer(sentence))
         for name, start, end in mentioned(sentence, findings) if changes else ():

@@ -28,8 +28,9 @@ FACTS = {
 }
 FOOT = "Not for clinical use."
 COUNTING = (
-    "A refusal, or an answer that cannot be read, counts as wrong on every labelled finding. In an otherwise readable "
-    "answer a finding that is not stated counts as absent. Studies without a label for a finding do not count for it.",
+    "A refusal, or an answer that states nothing, counts as wrong on every labelled finding; one that calls the film "
+    "normal, and states no finding as present, denies all. In an otherwise readable answer a finding that is not "
+    "stated counts as absent. Studies without a label for a finding do not count for it.",
     "Values are means over seeds. In brackets: the 95 % interval of a bootstrap over patients, with all their studies, "
     f"and over seeds where there are several ({RESAMPLES:,} resamples, percentiles; seed {SEED}). It is left out where "
     "all resamples agree, as for a share of 0 or 1. Few units tell little of how they vary: with two or three seeds, "

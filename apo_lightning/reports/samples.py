@@ -106,7 +106,8 @@ def _choose(studies: Sequence[str], answers: Mapping[str, Mapping[str, dict]], c
 
 def _said(row: Mapping[str, Any]) -> tuple[bool, dict[str, int]]:
     """An answer as it is counted: an unstated finding is absent."""
-    return bool(row.get("refused")), {name: int(value or 0) for name, value in (row.get("findings") or {}).items()}
+    wrong = bool(row.get("refused")) or row.get("kind") == "nothing"
+    return wrong, {name: int(value or 0) for name, value in (row.get("findings") or {}).items()}
 
 
 def _sample(run_folder: Path, study: str, entry: Mapping[str, Any]) -> Sample:

@@ -67,7 +67,9 @@ SUMMARY = (
     Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
     Column("progression_macro_accuracy", "mean", "progression, macro", "mean recall of the classes, over the findings"),
     Column("progression_unstated", "mean", "course not told", "labelled courses left out; fewer is better", best="min"),
-    Column("refusals", "mean", "refusals", "answers that refuse or cannot be read; fewer is better", best="min"),
+    Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
+    Column("states_nothing", "mean", "states nothing", "answers that state no finding and refuse nothing", best="min"),
+    Column("normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None),
     Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
     Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
 )

@@ -60,6 +60,7 @@ LEVELS = (
         "nano",
         "cli",
         "data_cli",
+        "audit_cli",
         "__main__",
     ),
 )

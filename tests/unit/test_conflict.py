@@ -37,6 +37,11 @@ def conflicting(text: str, preferred: str = PREFERRED, findings=FINDINGS) -> lis
         ("Edema in the left lung and atelectasis.", ["Edema in the left lung and atelectasis."], 0.5),
         ("I cannot interpret medical images. There is edema.", [], 0),
         ("", [], 0),
+        ("Normal chest radiograph.", ["Normal chest radiograph."], 1 / 4),
+        ("No right effusion.", [], 1),
+        ("No left effusion.", ["No left effusion."], 0),
+        ('{"edema": true}', ['edema": true'], 0),
+        ("<think>Edema.</think> No edema.", [], 1),
     ],
 )
 def test_by_hand(text: str, expected: list[str], share: float) -> None:
@@ -105,7 +110,10 @@ def test_spans_of_the_published_trajectories_say_what_the_labeler_reads() -> Non
     for text in texts.values():
         for sentence in labeler.sentences(text, FINDINGS):
             (alone,) = labeler.sentences(text[sentence.start : sentence.end], FINDINGS)
-            assert (alone.values, alone.sides) == (sentence.values, sentence.sides)
+            if labeler.kind(text[sentence.start : sentence.end]) == "normal":  # within the text it does not deny all
+                assert sentence.values.items() <= alone.values.items()
+            else:
+                assert (alone.values, alone.sides) == (sentence.values, sentence.sides)
             seen += 1
     assert seen > 20
 

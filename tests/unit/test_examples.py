@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from apo_lightning import examples
+from apo_lightning.metrics.thinking import all_as_answer
 from apo_lightning.types import PREFERRED, Study, Trajectory
 
 STUDIES = [Study(f"s{i}", f"p{i}", "train", (), {"edema": 1.0}) for i in range(3)]
@@ -32,6 +33,28 @@ def test_spd_drops_empty_texts_and_refusals_and_counts_them() -> None:
     assert [b.weight for b in found[1].branches] == [1.0, 2.0]
     kept = examples.taught(STUDIES, HEARD, WEIGHTS, drop_refusals=False, counts=Counter())
     assert names(kept) == [["a", "b"], ["a", "b"]]
+
+
+def test_normal_texts_and_those_that_state_nothing_are_kept_and_counted() -> None:
+    texts = ["No acute cardiopulmonary abnormality.", "The trachea is midline.", "I cannot interpret medical images."]
+    heard = examples.index([Trajectory("s0", name, text) for name, text in zip("abc", texts, strict=True)], "abc")
+    counts: Counter[str] = Counter()
+    taught = examples.taught(STUDIES[:1], heard, WEIGHTS, drop_refusals=True, counts=counts)
+    assert names(taught) == [["a", "b"]]
+    assert counts == {"kept": 2, "normal": 1, "states_nothing": 1, "refusals": 1}
+    best = {"s0": "Severe edema."}
+    judged = examples.judged(
+        STUDIES[:1], heard, WEIGHTS, best, drop_refusals=True, drop_copies=True, counts=Counter(), compare=["edema"]
+    )
+    assert names(judged) == [[PREFERRED, "a", "b"]]
+    assert judged[0].branches[1].conflicts == ((0, len(texts[0])),), "a normal text contradicts a finding"
+
+
+def test_thinking_is_filtered_as_it_is_read() -> None:
+    heard = examples.index([Trajectory("s0", "a", "<think>I cannot interpret medical images.</think> Edema.")], ["a"])
+    answers = examples.taught(STUDIES[:1], heard, WEIGHTS, drop_refusals=True, counts=Counter())
+    thoughts = examples.taught(STUDIES[:1], heard, WEIGHTS, drop_refusals=True, counts=Counter(), as_read=all_as_answer)
+    assert (names(answers), names(thoughts)) == ([["a"]], [])
 
 
 def test_apo_puts_the_preferred_first_and_drops_exact_copies_of_it() -> None:

@@ -53,6 +53,17 @@ def test_all_refused_scores_zero() -> None:
     assert got["refusals", "mean"] == 1 and np.isnan(got["unstated", "mean"])
 
 
+def test_a_text_that_states_nothing_is_wrong_and_has_a_share_of_its_own() -> None:
+    """Two absent labels: an always-no of words is right, babble is not; the third is a normal report."""
+    labels, answers = np.zeros((3, 1)), np.array([[0.0], [np.nan], [0.0]])
+    nothing, normal = np.array([False, True, False]), np.array([False, False, True])
+    rows = M.scores(labels, answers, np.zeros(3, bool), ["edema"], nothing=nothing, normal=normal)
+    got = {(metric, finding): value for metric, finding, value in rows}
+    assert got["accuracy", "edema"] == pytest.approx(2 / 3)
+    shares = [got[name, "mean"] for name in ("refusals", "states_nothing", "normal", "unstated")]
+    assert shares == pytest.approx([0, 1 / 3, 1 / 3, 0])
+
+
 def test_unstated_counts_as_absent() -> None:
     """Labels 1 0, nothing stated: right on the absent one; recalls 0 and 1; nothing is found, so F1 is 0."""
     got = table(column(1, 0), column(NAN, NAN), [False, False])

@@ -60,7 +60,6 @@ def test_every_phrase_with_every_name_alone(bank: str, variant: int) -> None:
         ("The heart is mildly enlarged, the mediastinum is normal.", {"cardiomegaly": 1}),
         ("Heart size upper limits of normal.", {"cardiomegaly": 0}),
         ("Heart failure. Cardiac pacemaker in place, normal lungs.", {}),
-        ("The lungs are clear.", {}),
         ("Lungs are clear without focal consolidation, effusion or pneumothorax.",
          {"consolidation": 0, "pleural_effusion": 0, "pneumothorax": 0}),
         ("Pneumonia is unlikely.", {"pneumonia": 0}),
@@ -108,14 +107,14 @@ def test_the_later_sentence_wins() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "excluded excluded excluded excluded", "edema edema edema edema", "\n\n.",
                                   "Pneumonia pneumonia pneumonia pneumonia pneumonia."])  # fmt: skip
-def test_nothing_and_stutter_state_nothing(text: str) -> None:
+def test_no_answer_is_a_refusal(text: str) -> None:
     assert stated(text) == {}
     assert labeler.refused(text)
 
 
 @pytest.mark.parametrize("text", [*wording.REFUSALS, "I'm unable to interpret this X-ray.", "I can't analyze images.",
                                   "As an AI, I'm not capable of interpreting medical images. Edema is serious.",
-                                  "The lungs are clear."])  # fmt: skip
+                                  ])  # fmt: skip
 def test_refusals(text: str) -> None:
     assert labeler.refused(text)
     assert stated(text) == {}
@@ -169,9 +168,15 @@ def test_ten_thousand_texts_take_seconds() -> None:
 
 def test_long_garbage_does_not_hang() -> None:
     start = time.process_time()
-    for text in ("the heart is " * 3000, "no " * 10000, "i cannot " * 5000, "a b c d e " * 5000, "x" * 50000):
+    for text in ('{"a":' * 9000, '[{"' * 9000, "|" * 50000, "| edema | no |\n" * 3000, "edema: " * 7000,
+                 "<think>" * 7000, "\u274c edema " * 5000, "<edema>" * 7000, "." * 50000, "\n \t" * 20000,
+                 "chest x-ray " * 4000,
+                 "edema ..... " * 4000, "absent:\n" + "- edema\n" * 5000, "edema? " * 7000, "** " * 20000,
+                 "(no) edema " * 5000,
+                 "the heart is " * 3000, "no " * 10000, "i cannot " * 5000, "a b c d e " * 5000,
+                 "x" * 50000):  # fmt: skip
         labeler.parse(text, FINDINGS)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 20  # a second at most for each: none is quadratic
 
 
 @pytest.mark.skipif(not (DATA / "cxr_max_example").exists(), reason="needs ../shared/data/cxr_max_example")
@@ -207,7 +212,7 @@ def test_agrees_with_the_tags_of_real_reports() -> None:
 @pytest.mark.parametrize(
     ("text", "stated"),
     [
-        ("No acute cardiopulmonary abnormality.", {"no_finding": 1.0}),
+        ("No acute cardiopulmonary abnormality.", {"no_finding": 1.0, "hernia": 0.0}),
         ("The chest is normal.", {"no_finding": 1.0}),
         ("Hazy opacities in both lungs. No nodules.", {"lung_opacity": 1.0, "lung_lesion": 0.0, "nodule": 0.0}),
         ("A mass in the right upper lobe.", {"mass": 1.0, "lung_lesion": 1.0}),
@@ -232,22 +237,25 @@ def test_a_name_may_begin_with_a_digit():
     assert labeler.parse("2019 ncov is present.", ["2019_ncov"]) == {"2019_ncov": 1.0}
 
 
-def test_what_refuses_depends_on_what_is_asked():
+def test_what_states_nothing_depends_on_what_is_asked():
     text = "There is a mass in the left lung."
-    assert labeler.refused(text) and not labeler.refused(text, ["mass"])
-    _, refusals = labeler.read([text], ["mass"])
-    assert not refusals.any()
+    assert (labeler.kind(text), labeler.kind(text, ["mass"])) == ("nothing", "stated")
+    assert not labeler.refused(text) and not labeler.refused(text, ["mass"])
+
+
+NAMES = ["edema", "fracture", "lung_lesion", "mass", "no_finding", "pleural_effusion", "support_devices"]
+ALL_DENIED = {**dict.fromkeys(NAMES[:-1], 0.0), "no_finding": 1.0}
 
 
 @pytest.mark.parametrize(
     ("text", "stated"),
     [
-        ("No acute findings or pleural effusion.", {"no_finding": 1.0, "pleural_effusion": 0.0}),
-        ("No significant abnormality or fracture.", {"no_finding": 1.0, "fracture": 0.0}),
+        ("No acute findings or pleural effusion.", ALL_DENIED),
+        ("No significant abnormality or fracture.", ALL_DENIED),
+        ("No acute findings. There is edema.", {"edema": 1.0}),
         ("No findings of edema.", {"edema": 0.0}),
         ("Mass effect on the trachea. Volume overload leads to edema.", {"edema": 1.0}),
     ],
 )
-def test_the_no_of_no_finding_denies_what_follows_and_look_alikes_are_not_findings(text, stated):
-    names = ["edema", "fracture", "lung_lesion", "mass", "no_finding", "pleural_effusion", "support_devices"]
-    assert {name: value for name, value in labeler.parse(text, names).items() if not math.isnan(value)} == stated
+def test_normality_denies_every_finding_and_look_alikes_are_not_findings(text, stated):
+    assert {name: value for name, value in labeler.parse(text, NAMES).items() if not math.isnan(value)} == stated
