@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence = disk.explain(error)
         if sentence is None:
             raise
+        logging.raiseExceptions = False  # other libraries' loggers, which write files too
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         show_error(sentence)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:

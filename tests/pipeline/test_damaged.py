@@ -91,7 +91,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 QUICK = (
     ("stage manifest", "zeros"), ("stage manifest", "a folder"), ("stage manifest", "json list"), ("adapter", "zeros"),
     ("metrics", "text"), ("preferred", "cut off"), ("scores", "missing"), ("config", "not utf-8"),
-    ("results", "a folder"), ("link", "a folder"), ("seed", "text"), ("seed", "stray names"), ("figure", "a dangling link"),
+    ("results", "a folder"), ("link", "a folder"), ("seed", "text"), ("seed", "stray names"),
+    ("figure", "a dangling link"),
 )  # fmt: skip
 SLOW = [(file, damage) for file in FILES for damage in DAMAGE if (file, damage) not in QUICK]
 
