@@ -207,8 +207,8 @@ class RunFolder:
             raise ArtifactError(
                 f"{self.path} was made by another configuration: {'; '.join(changed[:8])}. "
                 + (f"It is in use by {running}. " if running else "")
-                + f"Keep both by adding name={config['name']}_2, or remove {self.path} "
-                "(finished stages are kept in the store and are not trained again)."
+                + f"Keep both by adding name={config['name']}_2, or remove {self.path} ({removal(self.path)}): "
+                "finished stages are kept in the store and are not trained again."
             )
 
     @contextmanager

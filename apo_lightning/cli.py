@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
                                "please report it with the lines above.")  # fmt: skip
             raise
+        logging.raiseExceptions = False  # other libraries' loggers, which write files too
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         show_error(sentence)
         return 2
     except (KeyboardInterrupt, SystemExit) as stop:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
-import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import walk_tb
 
-from apo_lightning.files import removal
+from apo_lightning.files import removal, system_error
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP})
 OTHER = frozenset({errno.EIO, errno.ENAMETOOLONG, errno.ESTALE})
-SQLITE = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_READONLY: errno.EROFS}
 GO_ON = "and give the same command again: it goes on where it stopped."
 
 
@@ -49,7 +48,7 @@ def _full(error: OSError) -> str:
     needed = getattr(error, "needed", None)
     asked = f", which takes {_size(needed)}" if needed else ""
     free = f" ({_size(shutil.disk_usage(_nearest(path)).free)} are free there)" if path else ""
-    what = f"{path} could not be written{asked}" if path else "A file could not be written"
+    what = f"{path or f'A file{_writer(error)}'} could not be written{asked}"
     return (
         f"{what}: {error.strerror}{free}. Nothing half-written was left, and what was finished before is kept. "
         f"Make room or choose another disk (an experiment's is runs_dir), {GO_ON}"
@@ -78,20 +77,16 @@ def _causes(error: BaseException, *, context: bool = True) -> Iterator[OSError]:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, OSError) and one.errno is not None:
-            yield one
-        elif told := _told(one):
-            yield OSError(told, os.strerror(told))
+        if (found := system_error(one)) is not None:
+            yield found
         waiting += [one.__cause__, one.__context__ if context else None]
         waiting += [each[0] for each in getattr(one, "failures", {}).values()]  # of torch's sharded checkpoints
 
 
-def _told(error: BaseException) -> int | None:
-    """The number of the system's error that a library hides in its own."""
-    if isinstance(error, sqlite3.Error):
-        return SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
-    found = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__module__ != "builtins" else None
-    return int(found[1]) if found else None
+def _writer(error: BaseException) -> str:
+    """The package that was writing, where no path is known."""
+    frames = (frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in walk_tb(error.__traceback__))
+    return next((f" of {name}" for name in reversed([*frames]) if name not in sys.stdlib_module_names), "")
 
 
 def _is_path(name: object) -> bool:

@@ -5,16 +5,23 @@ Content is flushed to the disk before it gets its name: without that a power cut
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shlex
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from apo_lightning.errors import DataError
 
+SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR_WRITE: errno.EDQUOT, sqlite3.SQLITE_READONLY: errno.EROFS,
+}  # fmt: skip
+"""What SQLite's codes mean; a write that a quota refuses is one of input and output to it."""
 TEMPORARY = ".*.tmp"
 """Pattern of the names that `replacing` gives; one is left only where the process was killed."""
 
@@ -32,6 +39,21 @@ class Unwritten(OSError):
         self.needed = needed
 
 
+def system_error(error: BaseException) -> OSError | None:
+    """The operating system's error that an error is, or that a library tells of in its own; None if it is none."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0)
+        number = SQLITE.get(code, SQLITE.get(code & 0xFF))
+    elif type(error).__module__ == "builtins":
+        return None
+    else:  # of safetensors and shutil.copytree
+        found = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+        number = int(found[1] or found[2]) if found else None
+    return OSError(number, os.strerror(number)) if number else None
+
+
 @contextmanager
 def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
     """A name beside ``path`` (for a file or a folder) that takes its place at the end, and is removed on any error.
@@ -47,9 +69,10 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[Path]:
             shutil.rmtree(path)
         scratch.replace(path)
     except BaseException as error:
-        remove(scratch)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise Unwritten(error, path, needed) from error
+        with suppress(OSError):
+            remove(scratch)
+        if (cause := system_error(error)) is not None:
+            raise Unwritten(cause, path, needed) from error
         raise
 
 

@@ -54,7 +54,8 @@ def loads(text: bytes) -> Any:
         ValueError: it is not UTF-8, too deeply nested, or an object names a key twice.
     """
     try:
-        return json.loads(text.removeprefix(BOM).decode("utf-8"), object_pairs_hook=_unique)
+        plain_text = text.removeprefix(BOM).rstrip(b"\r\n").decode("utf-8")  # or a cut line ends at "column 1"
+        return json.loads(plain_text, object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
     except RecursionError:

@@ -127,7 +127,8 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
         results.write_samples(own, cfg.evaluate.split, folder.path)
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), acknowledged=acknowledged, citation=own.citation,
-        split=cfg.evaluate.split, data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
+        split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
+        data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path, training.console)

@@ -76,6 +76,8 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
         console.print(table)
     for sentence in (*render.left_out(found.values), terminal.READING, *_without_intervals(found, run_folder)):
         console.print(sentence, style="dim", markup=False)
+    for warning in render.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
+        console.print(warning, style="yellow", markup=False)
 
 
 def _gather(run_folder: Path) -> render.Report:
@@ -85,7 +87,11 @@ def _gather(run_folder: Path) -> render.Report:
     return render.Report(
         name=str(manifest.get("experiment") or run_folder.name),
         facts=render.facts(manifest),
-        notes=[*_unfinished(found.values, manifest), *_without_intervals(found, run_folder)],
+        notes=[
+            *_unfinished(found.values, manifest),
+            *render.cut_off(found.values, manifest.get("warn_cut")),
+            *_without_intervals(found, run_folder),
+        ],
         results=found,
         figures=_draw(run_folder, found, labels),
         samples=examples,

@@ -120,6 +120,18 @@ def left_out(frame: pd.DataFrame) -> list[str]:
     return [f"Left out of {' and '.join(titles)}, since their labels in this split are all of one class: {said}."]
 
 
+def cut_off(frame: pd.DataFrame, limit: float | None) -> list[str]:
+    """A warning that names the rows of which too many texts have no end of their own; none where few have not."""
+    rows = results.cut_off(frame, limit) if limit is not None else []
+    if not rows:
+        return []
+    said = ", ".join(f"{label} {share:.0%}" for label, share in rows)
+    return [
+        f"Cut off: more than {limit:.0%} of the texts ran into max_new_tokens, and what was not written is counted as "
+        f"not said: {said}. Raise evaluate.max_new_tokens, and for t+ stages.self_distill.max_new_tokens."
+    ]
+
+
 def sections(found: Results) -> list[tuple[str, list[results.Row]]]:
     """Printed rows under the title of their kind; kinds without rows are left out."""
     rows = results.rows(found)

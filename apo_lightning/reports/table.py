@@ -70,6 +70,7 @@ SUMMARY = (
     Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
     Column("states_nothing", "mean", "states nothing", "answers that state no finding and refuse nothing", best="min"),
     Column("normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None),
+    Column("cut", "mean", "cut off", "answers that ran into the limit of new tokens; fewer is better", best="min"),
     Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
     Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
 )
@@ -97,6 +98,12 @@ def one_class(frame: pd.DataFrame) -> list[str]:
     known = compared.groupby("finding", sort=False)["value"].count()
     measured = frame[frame["metric"] == measure(frame)].groupby("finding")["value"].count()
     return [str(name) for name, count in known.items() if count == 0 and measured[name] > 0]
+
+
+def cut_off(frame: pd.DataFrame, limit: float) -> list[tuple[str, float]]:
+    """Label and share of the rows of which more than ``limit`` of the texts ran into the limit of new tokens."""
+    shares = frame[frame["metric"] == "cut"].groupby(["kind", "label"], sort=False)["value"].mean()
+    return [(str(label), float(share)) for (_, label), share in shares.items() if share > limit]
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:

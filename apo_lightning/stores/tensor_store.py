@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sqlite3
 import threading
@@ -15,12 +16,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from apo_lightning.disk import FULL
 from apo_lightning.errors import ArtifactError
+from apo_lightning.files import system_error
+
+log = logging.getLogger(__name__)
 
 FORMAT = {"store format": "apo-lightning tensors 1"}
 TIMEOUT = 60.0
 """Seconds that one process waits for another one's transaction."""
-ELSEWHERE = "Delete the file, and it is computed again, or point to another file."
+ELSEWHERE = "Delete the file (rm), and it is computed again, or point to another file."
 SCHEMA = (
     "CREATE TABLE meta (field TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL, checksum BLOB NOT NULL)",
@@ -49,6 +54,7 @@ class TensorStore:
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
         self.path, self.identity = Path(path).absolute(), dict(identity)
         self.hits = self.misses = self.written = 0
+        self._told = False
         self._connections: dict[tuple[int, int], sqlite3.Connection] = {}
         if self.path.exists():
             with self._open():
@@ -71,7 +77,8 @@ class TensorStore:
         Raises:
             ArtifactError: a row is damaged.
         """
-        with self._open() as connection:
+        rows: list[tuple[bytes, bytes] | None] = [None] * len(keys)
+        with self._unless_full(), self._open() as connection:
             query = "SELECT value, checksum FROM rows WHERE key = ?"
             rows = [connection.execute(query, (key,)).fetchone() for key in keys]
         found = sum(row is not None for row in rows)
@@ -79,7 +86,8 @@ class TensorStore:
         return [row and self._parse(key, *row) for key, row in zip(keys, rows, strict=True)]
 
     def put_many(self, items: Iterable[tuple[bytes, Mapping[str, Tensor]]]) -> None:
-        """Add rows in one transaction. A key that is there already keeps its row."""
+        """Add rows in one transaction. A key that is there already keeps its row. On a full disk nothing is added, and
+        a warning says so once: what is stored here can be computed again."""
         rows = []
         for key, tensors in items:
             # a copy: safetensors refuses tensors that share memory, as views of one batch do
@@ -87,7 +95,7 @@ class TensorStore:
                 {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
             )
             rows.append((key, value, _checksum(key, value)))
-        with self._open() as connection, connection:
+        with self._unless_full(), self._open() as connection, connection:
             self.written += connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows).rowcount
 
     def close(self) -> None:
@@ -104,6 +112,18 @@ class TensorStore:
             return load(value)
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{where} (its tensors cannot be read: {error}). {ELSEWHERE}") from error
+
+    @contextmanager
+    def _unless_full(self) -> Iterator[None]:
+        try:
+            yield
+        except ArtifactError as error:
+            cause = system_error(error.__cause__) if error.__cause__ else None
+            if cause is None or cause.errno not in FULL:
+                raise
+            if not self._told:
+                log.warning("%s takes no more rows (%s). They are computed again.", self.path, error.__cause__)
+                self._told = True
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import measured, table
+from apo_lightning.reports import measured, render, table
 from tests.helpers import fake_run
 
 SIZES = (2, 32, 11)
@@ -238,3 +238,12 @@ def test_nan_is_a_value_that_is_not_known(tmp_path: Path) -> None:
 def test_names_that_pandas_would_take_for_missing_stay_names(tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text(HEAD + "None,NA,arm,0,accuracy,mean,0.5\n")
     assert table.arm_labels(measured.load(tmp_path).values) == {"None": "NA"}
+
+
+def test_rows_with_many_texts_cut_off_are_known() -> None:
+    lines = [(arm, arm.upper(), kind, seed, "cut", "mean", share) for arm, kind, seed, share in (
+        ("a", "arm", 0, 0.2), ("a", "arm", 1, 0.0), ("b", "arm", 0, 0.05), ("t", "baseline", 0, 1.0))]  # fmt: skip
+    assert table.cut_off(tidy(*lines), 0.05) == [("A", pytest.approx(0.1)), ("T", 1.0)]
+    said = render.cut_off(tidy(*lines), 0.05)[0]
+    assert "more than 5% of the texts ran into max_new_tokens" in said and "A 10%, T 100%" in said
+    assert render.cut_off(tidy(*lines), 1.0) == render.cut_off(tidy(*lines), None) == []
