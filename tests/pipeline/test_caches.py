@@ -10,6 +10,7 @@ import pytest
 
 from apo_lightning import config
 from apo_lightning.errors import ArtifactError
+from apo_lightning.models import network
 from apo_lightning.run import run
 from tests.pipeline.conftest import ROOT
 
@@ -43,6 +44,16 @@ def test_a_second_arm_and_a_second_beta_ask_the_reference_and_the_tower_nothing(
         assert computed[arm]["reference rows read"] > 0 and computed[arm]["reference rows written"] == 0
         assert computed[arm]["images encoded"] == 0 and computed[arm]["feature rows read"] > 0
     assert computed["first"]["images encoded"] == 0, "SPD and self-distillation had seen every image"
+
+
+def test_the_network_is_read_once_for_all_stages_and_arms(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    plain = network.load_network
+    monkeypatch.setattr(network, "load_network", lambda *given: read.append(given) or plain(*given))
+    go(words, tmp_path)
+    assert len(read) == 1
 
 
 def test_caches_change_no_number(words: list[str], tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The launcher of several processes ends them all, whatever happens to one of them or to itself, and speaks once.
 
-The processes are small scripts; tests/pipeline/test_processes.py does the same with a run.
+The processes are small scripts; tests/pipeline/test_launched_runs.py does the same with a run.
 """
 
 from __future__ import annotations

@@ -137,3 +137,9 @@ def test_checkpoints_hold_what_is_trained() -> None:
     checkpoint = {"state_dict": stage.state_dict()}
     Stage.on_save_checkpoint(stage, checkpoint)
     assert checkpoint["state_dict"] and all("lora_" in name for name in checkpoint["state_dict"])
+
+
+def test_a_stage_stays_on_its_device_when_lightning_is_done_with_it() -> None:
+    """A strategy's teardown calls ``cpu()``; tensors without data could not follow."""
+    stage = apo("dpo").to("meta")
+    assert stage.cpu() is stage and all(p.is_meta for p in stage.parameters())
