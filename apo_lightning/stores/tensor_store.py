@@ -95,8 +95,10 @@ class TensorStore:
                 {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
             )
             rows.append((key, value, _checksum(key, value)))
-        with self._unless_full(), self._open() as connection, connection:
-            self.written += connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows).rowcount
+        with self._unless_full():
+            with self._open() as connection, connection:
+                new = connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows).rowcount
+            self.written += new  # counted once the transaction is through
 
     def close(self) -> None:
         """Close the file in this thread; the next access opens it again."""
