@@ -136,11 +136,11 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0].text for study, written in answers.items()}
-    read_as = {study: pipeline.as_read(text) for study, text in texts.items()}
+    read_as = {study: pipeline.thinking.as_read(text) for study, text in texts.items()}
     cut = sum(answers[study.id][0].cut for study in studies)
     likely = _likelihoods(pipeline, student, before)
     if training.is_leader():
-        rows = [_prediction(s, texts.get(s.id, ""), findings, pipeline.as_read) for s in studies]
+        rows = [_prediction(s, texts.get(s.id, ""), findings, pipeline.thinking.as_read) for s in studies]
         write_jsonl(folder.path / "predictions.jsonl", rows)
         rows = [*text_outcomes(read_as, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
         if likely:

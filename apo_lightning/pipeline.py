@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
 from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
-from apo_lightning.metrics.conflict import best_agreed
-from apo_lightning.metrics.thinking import all_as_answer, answer
+from apo_lightning.metrics.conflict import most_agreed
+from apo_lightning.metrics.thinking import ThinkingPolicy
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings, decoding
@@ -53,7 +53,7 @@ class Pipeline:
     def __init__(self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder,
                  networks: Networks | None = None) -> None:  # fmt: skip
         self.cfg, self.arm, self.seed, self.data, self.folder = cfg, arm, seed, data, folder
-        self.networks = networks
+        self.networks, self.thinking = networks, ThinkingPolicy(**asdict(cfg.thinking))
         self.done: dict[str, StageFolder] = {}
 
     def run(self) -> dict[str, StageFolder]:
@@ -115,7 +115,7 @@ class Pipeline:
             known = self.data.findings  # of the validation split, which another evaluation set does not replace
             findings = [name for name in self.cfg.evaluate.findings if name in known] or known
             named = list(self.cfg.teachers)
-            chosen = [best_teacher(self.read_trajectories, self.data.studies("val"), named, findings)]
+            chosen = [best_teacher(self.thinking.read(self.trajectories), self.data.studies("val"), named, findings)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
@@ -125,22 +125,7 @@ class Pipeline:
 
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
-        """What is taught of each teacher's text."""
-        spoken = [replace(said, text=self.as_taught(said.text)) for said in self.trajectories]
-        return examples.index(spoken, list(self.teachers))
-
-    def as_taught(self, text: str) -> str:
-        """A teacher's text, or t+, as the student learns from it."""
-        return text if self.cfg.thinking.taught else answer(text)
-
-    def as_read(self, text: str) -> str:
-        """A text as findings are read from it; spans in it are spans of ``text``."""
-        return all_as_answer(text) if self.cfg.thinking.judged else text
-
-    @cached_property
-    def read_trajectories(self) -> list[Any]:
-        """Every teacher's text as findings are read from it."""
-        return [replace(said, text=self.as_read(said.text)) for said in self.trajectories]
+        return examples.index(self.thinking.teach(self.trajectories), list(self.teachers))
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -155,9 +140,9 @@ class Pipeline:
 
     def judged(self, studies: Sequence[Study], **how: Any) -> list[Example]:
         """Studies with t+ and the teachers' texts, see `examples.judged`."""
-        texts = {study: self.as_taught(written.text) for study, written in self.preferred.items()}
+        texts = {study: self.thinking.as_taught(written.text) for study, written in self.preferred.items()}
         cut = {study for study, written in self.preferred.items() if written.cut}
-        return examples.judged(studies, self.heard, self.teachers, texts, cut=cut, as_read=self.as_read, **how)
+        return examples.judged(studies, self.heard, self.teachers, texts, cut=cut, as_read=self.thinking.as_read, **how)
 
     def _student(self, *stages: str) -> StageFolder | None:
         """The newest of the named stages that wrote a student, None for the base model."""
@@ -265,7 +250,7 @@ class Pipeline:
         if name == "spd":
             return examples.taught(
                 studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts,
-                findings=self.data.findings, as_read=self.as_read,
+                findings=self.data.findings, as_read=self.thinking.as_read,
             )  # fmt: skip
         wanted = needs(LOSSES.lookup(plan.loss["name"])) & {"agreement", "conflict"}
         return self.judged(
@@ -295,7 +280,7 @@ class Pipeline:
 
     def _preferred_row(self, study: str, answers: Sequence[Answer], split: str) -> dict[str, Any]:
         texts = [written.text for written in answers]
-        best = answers[best_agreed([self.as_read(text) for text in texts], self.data.findings)]
+        best = answers[texts.index(most_agreed(texts, self.data.findings, self.thinking.as_read))]
         samples = {"samples": texts} if len(texts) > 1 else {}
         return {"study": study, "text": best.text, "cut": best.cut, "split": split, **samples}
 

@@ -123,7 +123,9 @@ def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
     studies = _answered(answers, last)
     if studies:
         findings = list(answers[0].get("truth", last.counted))
-        outcomes.append(text_outcomes({row["study"]: last.as_read(row["text"]) for row in answers}, studies, findings))
+        outcomes.append(
+            text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
+        )
     if (stage / "likelihoods.jsonl").exists():
         outcomes.append(of_likelihoods(read_jsonl(stage / "likelihoods.jsonl")))
     known = {name for part in outcomes for name, *_ in part.rows()}
@@ -150,7 +152,9 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     for arm in writers[:1]:
         for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
             written = read_preferred(path)
-            texts = {study.id: last.as_read(written[study.id].text) for study in studies if study.id in written}
+            texts = {
+                study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written
+            }
             if texts:
                 cut = sum(written[study].cut for study in texts) / len(texts)
                 outcomes = [text_outcomes(texts, studies, last.counted)]
@@ -167,14 +171,14 @@ def _teachers(last: Pipeline) -> Iterator[Measured]:
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
         if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            outcomes = [teacher_outcomes(last.read_trajectories, studies, name, last.counted)]
+            outcomes = [teacher_outcomes(last.thinking.read(last.trajectories), studies, name, last.counted)]
             yield Measured("teacher", name, name, 0, outcomes)
 
 
 def _baselines(last: Pipeline) -> Iterator[Measured]:
     studies = last.data.studies(last.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in last.trajectories})
-    made = baseline_outcomes(last.read_trajectories, studies, list(last.cfg.teachers), last.counted)
+    made = baseline_outcomes(last.thinking.read(last.trajectories), studies, list(last.cfg.teachers), last.counted)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])

@@ -7,7 +7,7 @@ with each about the side that is named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from apo_lightning.metrics.labeler import Sentence, sentences, stated
 
@@ -48,21 +48,17 @@ def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
     return len(kept) / len(common) if common else 0.0
 
 
-def most_agreed(texts: Sequence[str], findings: Sequence[str]) -> str:
+def most_agreed(texts: Sequence[str], findings: Sequence[str], as_read: Callable[[str], str] = str) -> str:
     """The text that agrees best with the others in what they state: the first of equals, the text itself if alone.
 
     Minimum Bayes risk under `agreement`, a self-consistency (arXiv 2203.11171) over whole reports. A text that states
-    nothing agrees with nothing.
+    nothing agrees with nothing. ``as_read`` makes of a text what findings are read from.
     """
-    return texts[best_agreed(texts, findings)]
-
-
-def best_agreed(texts: Sequence[str], findings: Sequence[str]) -> int:
-    """Which of ``texts`` `most_agreed` chooses."""
+    read = [as_read(text) for text in texts]
     scores = [
-        sum(agreement(text, other, findings) for j, other in enumerate(texts) if j != i) for i, text in enumerate(texts)
+        sum(agreement(text, other, findings) for j, other in enumerate(read) if j != i) for i, text in enumerate(read)
     ]
-    return scores.index(max(scores))
+    return texts[scores.index(max(scores))]
 
 
 def _statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:

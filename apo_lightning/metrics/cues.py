@@ -44,7 +44,7 @@ CUES: dict[str, str] = {
     # What the film does not show well enough to say.
     "unknown": r"\b(?:can ?not|can't|could not|couldn't|unable to|difficult to|not|n't)(?: be)?(?: \w+ly)?"
     r" (?:assess\w*|evaluat\w*|determin\w*|comment\w*|mention\w*|applicable)\b"
-    r"|\blimit(?:s|ed|ing)? (?:the )?(?:assessment|evaluation)(?: (?:of|for))?\b",
+    r"|\bif (?:present|any|there at all)\b|\blimit(?:s|ed|ing)? (?:the )?(?:assessment|evaluation)(?: (?:of|for))?\b",
     # Only looked for, remembered or supposed.
     "null": r"\b(?:correlat|evaluat|assess|look|search|check|screen|examin|inspect)\w*(?: \w+){0,4}? for\b"
     r"|\b(?:rule out|to exclude|history of|h/o|conditions such as|causes include|if|whether|presence or absence"
@@ -66,13 +66,14 @@ CUES: dict[str, str] = {
     rf"|\b{_BE}(?: (?!near|partial|incomplete)\w+ly| been| now| also| both| all)* (?:excluded|ruled out|resolved"
     rf"|negative(?! for)"
     r"|unlikely|cleared|improbable|doubtful|not likely|disappeared|gone|unseen|undetected)\b"
-    r"|\b(?:excluded|ruled out|resolved|negative|unlikely|none|no)(?=\W*$)"
+    r"|\b(?:excluded|ruled out|resolved|negative|unlikely|none|no)(?=\W*$)|\bno(?=[,;])|\b(?:is|are|was"
+    r"|were) not(?=\W*$)"
     r"|\b(?:resolved|unlikely)(?=,| (?:since|compared|in the interval|given|at this time|based))"
     r"|: (?:none|negative(?! for))\b|(?<= )-ve(?=\W*(?:$|,|;))|\bnot (?:likely|favou?red)\b(?!.*\bmore likely\b)",
     # "edema: no" denies what stands before, "impression: no edema" what follows.
     "both": r": (?:no|not)\b",
     # Deny what follows.
-    "pre": r"(?<![\w:])-ve\b(?! for)|\bnone of (?:the following|these|those)(?: \w+)?"
+    "pre": r"(?<![\w:])-ve\b(?! for)|\bnone of(?: (?:the following|these|those)(?: \w+)?)?"
     rf"(?: (?:is|are|was|were) {_SEEN})?|\blow (?:suspicion|probability|likelihood|risk) (?:for|of)\b"
     r"|\b(?:non(?=-enlarged)|doubtful for|no|not|without(?! comparison)|w/o|negative for|free (?:of|from)"
     r"|clear of|absence of|lack(?:s|ing)?|neither"
@@ -86,7 +87,7 @@ CUES: dict[str, str] = {
     r"|with the exception of"
     r"|instead(?! of))\b",
     "key": r",(?= ?[\w ]{1,40} ?[:=])",
-    "soft": r"\bwhich\b|\byes (?:for|to)\b|\+ve\b"
+    "soft": r"\bwhich\b|\byes (?:for|to)\b|\bpositive for\b|\+ve\b"
     r"|(?<!if )(?<!whether )(?<!when )(?<!that )(?<!think )(?<!believe )\bthere (?:is|are|was|were)\b|: yes\b"
     rf"|(?:,|\band|\bwith) (?:an? |new |bilateral |left |right )*{_GRADE}\b(?!.*\bor\b)"
     r"|, (?=consistent|compatible|suggest\w+|represent\w+|indicating)",

@@ -15,7 +15,8 @@ from apo_lightning.metrics.traced import Traced
 from apo_lightning.metrics.verdicts import spelled, verdict
 
 _KEYS: dict[str, str] = {
-    "name": r"finding|name|label|condition|pathology|observation|disease|abnormality|question|diagnosis|category|class",
+    "name": r"finding|name|type|title|item|disorder"
+    r"|label|condition|pathology|observation|disease|abnormality|question|diagnosis|category|class",
     "verdict": r"(?:is_?)?(?:present|positive|detected|absent|negative|seen|visible|exists?)|presence|status"
     r"|value|answer"
     r"|result|state|assessment|prediction|predicted|decision|label|diagnosis|finding|response|judg(?:e)?ment"
@@ -153,7 +154,7 @@ def _statement(key: Value, value: Value, out: Traced) -> None:
 
 def _scalar(value: Value, out: Traced) -> None:
     """A value's words; JSON's and Python's constants are verdicts as they stand."""
-    sign = spelled(_text(value, out))
+    sign = spelled(_text(value, out)) if value.end > value.start else "n/a"
     out.put(sign, value.start) if sign else out.copy(value.start, value.end)
 
 

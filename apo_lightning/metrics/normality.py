@@ -57,9 +57,9 @@ _TITLE = (
 _STRONG = re.compile(
     "|".join(
         (
-            rf"\b(?:no|without(?: evidence of)?|absence of|free of|negative(?: for)?|devoid of|not? (?:show|see"
-            rf"|demonstrate|reveal|find)"
-            rf"(?: any)?|n't (?:show|see|demonstrate|reveal|find)(?: any)?) {_HOW}{_WHAT}\b{_NOT_WHOLE}",
+            rf"(?:\b(?:no|without(?: evidence of)?|absence of|free of|negative(?: for)?|devoid of)|(?:\bnot|n't)"
+            rf" (?:show|see|demonstrate|reveal|find|identify|detect|appreciate|observe"
+            rf"|note)(?: any)?) {_HOW}{_WHAT}\b{_NOT_WHOLE}",
             rf"\b{_VERY}{_FINE} (?:appearing |appearance of the |looking )?{_WHOLE}\b(?! (?:tube|wall|pain|port))",
             rf"(?<!of the )(?<!in the )\b{_WHOLE}\b(?: (?!for\b|of the (?:left|right)"
             rf"|the\b)[\w-]+){{0,4}}? {_IS} {_VERY}(?:an? )?"

@@ -11,7 +11,7 @@ _DECLINE = (
     r"|not a (?:doctor|radiologist))"
 )
 _REFUSAL = re.compile(
-    rf"\b{_WHO}\b[^.!?]{{0,80}}?{_DECLINE}[^.!?]{{0,40}}?"
+    rf"(?:\b{_WHO}\b[^.!?]{{0,80}}?{_DECLINE}|\bnot possible for me to)[^.!?]{{0,40}}?"
     r"\b(?:interpret\w*|diagnos\w*|analy[sz]\w*|read|evaluat\w*|provid\w*|give|help|assist|view|open|access|process|comply"
     r"|offer|make)\b"
     r"[^.!?]{0,40}?\b(?:images?|pictures?|x-?rays?|radiographs?|scans?|diagnos[ei]s|medical|requests?|files?)\b"

@@ -7,6 +7,10 @@ makes all that follows thinking; a closing tag alone (chat templates that open i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from apo_lightning.types import Trajectory
 
 _NAMES = r"(?:seed:)?think(?:ing)?|reason(?:ing)?|thoughts?|scratchpad|reflection"
 _TAG = re.compile(rf"[<\u25c1]\s{{0,3}}(?P<close>/?)\s{{0,3}}(?:{_NAMES})\s{{0,3}}[>\u25b7]", re.IGNORECASE)
@@ -56,3 +60,32 @@ def only_answer(text: str) -> str:
 def all_as_answer(text: str) -> str:
     """``text`` as if it had no tags, each character where it stood: what it thinks is read like what it answers."""
     return _TAG.sub(lambda tag: "\n" * len(tag.group()), text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThinkingPolicy:
+    """What an experiment does with thinking.
+
+    Attributes:
+        taught: the student learns from, and reads, texts with their thinking; else their answers alone.
+        judged: findings are read from the thinking as well; else from the answer alone.
+    """
+
+    taught: bool = False
+    judged: bool = False
+
+    def as_taught(self, text: str) -> str:
+        """A teacher's text, or t+, as the student learns from it."""
+        return text if self.taught else answer(text)
+
+    def as_read(self, text: str) -> str:
+        """A text as findings are read from it; spans in it are spans of ``text``."""
+        return all_as_answer(text) if self.judged else text
+
+    def teach(self, trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+        """Trajectories as the student learns from them."""
+        return [replace(said, text=self.as_taught(said.text)) for said in trajectories]
+
+    def read(self, trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+        """Trajectories as findings are read from them."""
+        return [replace(said, text=self.as_read(said.text)) for said in trajectories]

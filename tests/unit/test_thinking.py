@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from apo_lightning.metrics import labeler
-from apo_lightning.metrics.thinking import all_as_answer, answer, only_answer, thinking_spans
+from apo_lightning.metrics.thinking import ThinkingPolicy, all_as_answer, answer, only_answer, thinking_spans
+from apo_lightning.types import Trajectory
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,11 @@ def test_thinking_without_an_answer_is_a_refusal() -> None:
 
 def test_spans() -> None:
     assert thinking_spans("x<think>a</think>y<think>z") == [(1, 17), (18, 26)]
+
+
+def test_what_an_experiment_does_with_thinking() -> None:
+    said = [Trajectory("s", "a", "<think>Edema.</think> No edema.", 0.5)]
+    assert ThinkingPolicy().teach(said) == [Trajectory("s", "a", "No edema.", 0.5)]
+    assert ThinkingPolicy(taught=True).teach(said) == said == ThinkingPolicy().read(said)
+    (read,) = ThinkingPolicy(judged=True).read(said)
+    assert [values.values for values in labeler.sentences(read.text, ["edema"])] == [{"edema": 1.0}, {"edema": 0.0}]
