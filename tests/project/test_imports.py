@@ -29,8 +29,21 @@ LEVELS = (
         "sizes",
     ),
     ("stages", "data_modules", "callbacks", "drift"),
-    ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training"),
-    ("run", "pipeline", "caching", "evaluation", "results", "sweep", "nano", "cli", "data_cli", "__main__"),
+    ("config", "sections", "overrides", "typed", "rules", "reports", "artifacts", "training", "machine"),
+    (
+        "run",
+        "rehearsal",
+        "explain",
+        "pipeline",
+        "caching",
+        "evaluation",
+        "results",
+        "sweep",
+        "nano",
+        "cli",
+        "data_cli",
+        "__main__",
+    ),
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms} | {"__init__": 0}
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")
