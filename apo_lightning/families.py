@@ -67,8 +67,10 @@ REFUSED = {
     "qwen3_5": _STATE, "qwen3_5_moe": _STATE, "lfm2_vl": _STATE,
     "pixtral": _NEIGHBOURS, "mistral3": _NEIGHBOURS,
 }  # fmt: skip
-WHOLE = ("visual", "vision_tower", "vision_model", "multi_modal_projector", "connector", "lm_head")
-"""Names of towers, what joins them to the text, and heads: kept in their precision where the rest has 4 bits."""
+TOWERS = ("visual", "vision_tower", "vision_model", "multi_modal_projector", "connector")
+WHOLE = (*(f"model.{name}" for name in TOWERS), "lm_head")
+"""Full names of towers, of what joins them to the text, and of heads: in their own precision where the rest has 4 bits.
+The library matches a name from its start, so that "visual" alone would keep nothing."""
 PLAIN_LAYERS = {"full_attention", "sliding_attention", "attention"}
 """Kinds of decoder layers whose keys and values answers can read from a cache."""
 

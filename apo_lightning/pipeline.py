@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import __version__, caching, config, examples, observing, prompts, training
+from apo_lightning import __version__, caching, config, examples, explain, observing, prompts, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, write_jsonl
 from apo_lightning.collate import Collator
-from apo_lightning.errors import DataError
 from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
 from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
@@ -28,10 +27,8 @@ from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
 from apo_lightning.stages.spd import LOGITS
 from apo_lightning.student import Student
-from apo_lightning.teachers import TEACHERS
+from apo_lightning.teachers import TEACHERS, recorded
 from apo_lightning.teachers.pool import TeacherPool
-from apo_lightning.teachers.recorded import read_jsonl as read_trajectories
-from apo_lightning.teachers.recorded import write_jsonl as write_trajectories
 from apo_lightning.types import Answer, Example, Study
 from callbacks.trajectory_writer import TrajectoryWriter
 from data_modules.base import CXRDataModule
@@ -63,22 +60,11 @@ class Pipeline:
             "apo": lambda: self._fit("apo"), "evaluate": self._evaluate,
         }  # fmt: skip
         for name in ("collect", *self.cfg.arms[self.arm].stages, "evaluate"):
-            try:
+            with explain.where(self, name):
                 self.done[name] = steps[name]()
-            except Exception as error:
-                error.add_note(self._whereabouts(name))
-                raise
             if training.is_leader():
                 self.folder.link(self.arm, self.seed, self.done[name])
         return self.done
-
-    def _whereabouts(self, stage: str) -> str:
-        """What is printed under the traceback of an error that nobody foresaw."""
-        kept = ", ".join(self.done) or "nothing yet"
-        return (
-            f"This happened in stage {stage} of arm '{self.arm}', seed {self.seed} ({self.folder.path}). Kept of it: "
-            f"{kept}, and the newest checkpoint of {stage}. Once it is mended, the same command goes on from there."
-        )
 
     def collect(self) -> StageFolder:
         """Every teacher's text for every study: from here on, all teachers are recorded ones."""
@@ -97,7 +83,7 @@ class Pipeline:
         teachers = {name: self._teacher(name) for name in self.cfg.teachers}
         if training.is_leader():
             texts = TeacherPool(teachers).collect({split: self.data.studies(split) for split in SPLITS})
-            write_trajectories(folder.path / "trajectories.jsonl", texts)
+            recorded.write_jsonl(folder.path / "trajectories.jsonl", texts)
         return {"teachers": list(teachers)}
 
     def _teacher(self, name: str) -> Any:
@@ -121,7 +107,7 @@ class Pipeline:
 
     @cached_property
     def trajectories(self) -> list[Any]:
-        return read_trajectories(self.done["collect"].path / "trajectories.jsonl")
+        return recorded.read_jsonl(self.done["collect"].path / "trajectories.jsonl")
 
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
@@ -192,9 +178,7 @@ class Pipeline:
 
     def _train(self, name: str, plan: FitSettings, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
         counts: Counter[str] = Counter()
-        stream = self._stream(name, plan, counts)
-        if not stream:
-            raise DataError(self._nothing_to_learn(name, counts))
+        stream = explain.required(self._stream(name, plan, counts), self, name, counts)
         loss = config.build(LOSSES, plan.loss, f"stages.{name}.loss")
         student = self.load(made_by).make_trainable(self.seed)
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
@@ -224,26 +208,6 @@ class Pipeline:
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed,
             "callbacks": self.cfg.callbacks,
         }  # fmt: skip
-
-    def _nothing_to_learn(self, name: str, counts: Counter[str]) -> str:
-        """Why no study of the training split is left for a stage, with the file that holds the texts."""
-        studies, folder = self.data.studies("train"), self.done["collect" if name == "spd" else "self_distill"].path
-        texts = f"{folder}/trajectories.jsonl has {len(self.trajectories)} texts of {', '.join(self.teachers)}"
-        said = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
-        if name == "apo":
-            here = [self.preferred[study.id] for study in studies if study.id in self.preferred]
-            blank = sum(not text.strip() for text in here)
-            texts = (
-                f"{folder}/preferred.jsonl has {len(self.preferred)} preferred texts, {len(here)} of them for training"
-            )
-            said = f"{blank} of those are empty (the student wrote nothing but the end of its turn)"
-        return (
-            f"Stage {name} of arm '{self.arm}', seed {self.seed} has nothing to learn from: {texts}, and none serves "
-            f"the {len(studies)} training studies: {said or 'no text belongs to one of them'}. "
-            + ("Train stages.spd longer, or look at what it writes." if name == "apo" else
-               "Compare the study ids of the teachers' files with those of the data set; drop_refusals=false keeps "
-               "refusals.")
-        )  # fmt: skip
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
         studies = self.data.studies("train")

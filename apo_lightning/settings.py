@@ -5,6 +5,7 @@ mappings; `config.py` checks them against the settings of what they name.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -107,6 +108,10 @@ class OptimSettings:
         _positive(lr=self.lr, grad_clip=self.grad_clip)
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be >= 0, got {self.weight_decay}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
 
 
 @dataclass
@@ -212,6 +217,8 @@ class EvaluateSettings(DecodingSettings):
         super().__post_init__()
         _choice("split", self.split, ("val", "test"))
         _positive(batch_studies=self.batch_studies)
+        if self.likelihood_studies < 0:
+            raise ValueError(f"likelihood_studies must be >= 0, got {self.likelihood_studies}")
 
 
 @dataclass

@@ -46,9 +46,12 @@ LEVELS = (
         "checkpoints",
         "locks",
         "processes",
+        "machine",
     ),
     (
         "run",
+        "rehearsal",
+        "explain",
         "pipeline",
         "once",
         "caching",

@@ -128,6 +128,9 @@ def test_a_prompt_that_cannot_be_filled(text: str, said: str, tmp_path: Path, mo
         (["stages.self_distill.splits=[trian]"], r"splits names no split 'trian'.*Did you mean 'train'\?"),
         (["student.min_pixels=-1"], r"student\.min_pixels must be > 0, got -1"),
         (["student.min_pixels=9", "student.max_pixels=4"], r"min_pixels must be at most max_pixels \(4\), got 9"),
+        (["stages.spd.optim.weight_decay=.nan"], r"spd\.optim\.weight_decay must be >= 0, got nan"),
+        (["stages.spd.optim.betas=[0.9]"], r"spd\.optim\.betas must be two numbers in \[0, 1\), got \[0\.9\]"),
+        (["evaluate.likelihood_studies=-1"], r"evaluate\.likelihood_studies must be >= 0, got -1"),
         (["data.findings={}"], r"data\.findings must be a list of text, got \{\}"),
     ],
 )

@@ -125,7 +125,10 @@ def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Pipeline:
     own = Pipeline(cfg, "apo_listwise", 3, Phantom(train=4, val=2, test=2), RunFolder(tmp_path / "runs", "x"))
     own.done = {name: StageFolder(tmp_path, name, {}) for name in ("collect", "self_distill")}
     write_jsonl(own.done["collect"].path / "trajectories.jsonl", [])
-    write_jsonl(own.done["self_distill"].path / "preferred.jsonl", [{"study": k, "text": v} for k, v in texts.items()])
+    write_jsonl(
+        own.done["self_distill"].path / "preferred.jsonl",
+        [{"study": k, "text": v, "cut": False} for k, v in texts.items()],
+    )
     return own
 
 
@@ -134,15 +137,19 @@ def test_apo_without_a_readable_text_says_what_there_was(tmp_path: Path) -> None
     studies = [study.id for study in Phantom(train=4, val=2, test=2).studies("train")]
     own = arm_at_apo({studies[0]: " ", studies[1]: "", "elsewhere": "Edema."}, tmp_path)
     file = own.done["self_distill"].path / "preferred.jsonl"
-    said = rf"apo of arm 'apo_listwise', seed 3 has nothing to learn from: {file} has 3 preferred texts, 2 of .*"
-    with pytest.raises(DataError, match=said + r"4 training studies: 2 of those are empty"):
+    said = (
+        rf"apo of arm 'apo_listwise', seed 3 has nothing to learn from: no text serves the 4 training studies\. {file} "
+    )
+    with pytest.raises(
+        DataError, match=said + "has 3 preferred texts, 2 of them for training studies, 2 of those empty"
+    ):
         own._train("apo", own.cfg.stages.apo, None, own.done["collect"])
 
 
 def test_spd_without_a_teachers_text_says_which_file(tmp_path: Path) -> None:
     own = arm_at_apo({}, tmp_path)
     file = own.done["collect"].path / "trajectories.jsonl"
-    said = rf"spd of arm .* {file} has 0 texts of eager, .*4 studies without teacher"
+    said = rf"spd of arm .* {file} has 0 texts; of eager, .*refuser: 4 studies without teacher\."
     with pytest.raises(DataError, match=said):
         own._train("spd", own.cfg.stages.spd, None, own.done["collect"])
 

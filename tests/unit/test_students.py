@@ -35,6 +35,7 @@ from apo_lightning.student import Student
 from apo_lightning.types import Branch, BranchBatch, Example
 from tests.helpers import students, tiny
 
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 LIMITS = dict(max_prompt_tokens=400, max_branch_tokens=40, max_context_tokens=600)
 SIZES = [[(30, 20)], [(20, 40), (17, 16)], [(24, 24)]]
 """Images of each study, width and height."""
@@ -116,6 +117,11 @@ def gradients(student: Student, token: Tensor) -> dict[str, Tensor]:
 
 def test_every_family_of_the_table_is_tried() -> None:
     assert set(students.RECIPES) == set(FAMILIES)
+    for family in FAMILIES.values():
+        hub = ", ".join(f"`{name}`" for name in family.hub)
+        needs = f" (needs `pip install {' '.join(family.packages)}`)" if family.packages else ""
+        assert f"| {family.name} | `{family.cls}` | {hub} | all | {family.images}{needs} |" in README
+    assert {type(students.network(family)).__name__ for family in FAMILIES} == {own.cls for own in FAMILIES.values()}
 
 
 @each_family
