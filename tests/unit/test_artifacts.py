@@ -62,5 +62,69 @@ def test_damaged_rows_are_named(tmp_path: Path) -> None:
         read_jsonl(tmp_path / "rows.jsonl")
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "parts"])
+def test_an_unfinished_stage_clears_what_is_in_its_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = StageFolder(tmp_path, "spd", {"lr": 1.0}).begin()
+    (folder.path / name).write_text("a file")
+    for other in ("config.yaml", "metrics.jsonl"):
+        (folder.path / other).unlink(missing_ok=True)
+        (folder.path / other).mkdir()
+    (folder.path / f".{name}.1234abcd.tmp").write_text("half")
+    folder.begin()
+    assert [path.name for path in folder.path.iterdir()] == ["config.yaml"]
+    assert (folder.path / "config.yaml").read_text() == "lr: 1.0\n"
+    assert f"{folder.path / name} is no folder: it is made anew" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_something_else_under_a_stages_name_is_refused(tmp_path: Path, kind: str) -> None:
+    folder = StageFolder(tmp_path, "spd", {"lr": 1.0})
+    folder.path.write_text("x") if kind == "file" else folder.path.symlink_to("gone")
+    assert not folder.done
+    with pytest.raises(ArtifactError, match=rf"is no folder\. Remove it and run again: rm {folder.path}"):
+        folder.begin()
+
+
+def test_a_finished_stage_knows_its_files(tmp_path: Path) -> None:
+    """Missing, longer, of the same length, of another kind; figures' metrics and W&B's files may change."""
+    folder = StageFolder(tmp_path, "spd", {"lr": 1.0}).begin()
+    kept = write_text(folder.path / "student" / "adapter.bin", "abcd")
+    for name in ("metrics.jsonl", "wandb/run.wandb"):
+        write_text(folder.path / name, "1")
+    folder.finish()
+    for name in ("metrics.jsonl", "wandb/run.wandb", "notes.txt"):
+        write_text(folder.path / name, "another")
+    assert folder.done
+    for change, says in (
+        (lambda: kept.write_text("abc"), "it has 3 bytes and was written with 4"),
+        (lambda: kept.write_text("abcX"), "its content is not what was written"),
+        (lambda: (kept.unlink(), kept.mkdir()), "is no file any more"),
+        (lambda: kept.rmdir(), "is missing"),
+    ):
+        change()
+        with pytest.raises(ArtifactError, match=rf"{kept}.* {says}.*rm -r {folder.path}"):
+            _ = folder.done
+
+
+@pytest.mark.parametrize("content", [b"", bytes(9), b"[1]", b"3", b'"text"', b"\xff", b"[" * 100_000, b"{}"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: bytes) -> None:
+    folder = StageFolder(tmp_path, "spd", {"lr": 1.0}).begin().finish()
+    (folder.path / "manifest.json").write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"rm -r {folder.path}"):
+        _ = folder.done
+
+
+def test_a_copied_link_is_not_overwritten(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, "x")
+    place = tmp_path / "x" / "arm" / "seed0" / "spd"
+    place.mkdir(parents=True)
+    (place / "mine.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match=rf"{place} is in the way of a link .*rm -r {place}"):
+        run.link("arm", 0, run.stage("spd", {"lr": 1.0}).begin().finish())
+    assert (place / "mine.txt").exists()
+
+
 def test_differences_ignore_what_only_adds_rows() -> None:
     assert differences({"seeds": [0], "a": {"b": 1, "c": 2}}, {"seeds": [1], "a": {"b": 1}}) == [("a.c", 2, None)]

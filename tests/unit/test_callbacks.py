@@ -68,6 +68,60 @@ def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
     assert writer.answers() == {"s00": [Answer("a")], "s01": [Answer("b", cut=True)], "s20": [Answer("c")]}
 
 
+PART = '{"studies": ["a", "b"], "texts": [["x"], ["y"]]}'
+BAD_PARTS = {
+    "cut off": PART[:-9], "empty": "", "zeros": "\0" * 40, "text": "not ours", "a list": "[1]", "null": "null",
+    "no texts": '{"studies": ["a", "b"]}', "fewer texts": '{"studies": ["a", "b"], "texts": [["x"]]}',
+    "no answer": '{"studies": ["a", "b"], "texts": [["x"], []]}', "texts, not lists": PART.replace('["x"]', '"x"'),
+    "other studies": PART.replace("b", "c"), "another order": '{"studies": ["b", "a"], "texts": [["y"], ["x"]]}',
+    "numbers": '{"studies": [1, 2], "texts": [[1], [2]]}', "not utf-8": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*BAD_PARTS, "a folder", "a dangling link"])
+def test_a_damaged_or_foreign_part_is_asked_again_and_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    (parts / "000001.json").write_text('{"studies": ["c"], "texts": [["z"]]}')
+    bad = parts / "000000.json"
+    if kind == "a folder":
+        (bad / "inside").mkdir(parents=True)
+    elif kind == "a dangling link":
+        bad.symlink_to("gone")
+    else:
+        bad.write_bytes(b"\xff{" if BAD_PARTS[kind] is None else BAD_PARTS[kind].encode())
+    writer = TrajectoryWriter(str(tmp_path))
+    assert writer.expect(["a", "b", "c"], 2) == 2
+    assert writer.done() == {1}
+    assert f"{bad} is damaged (" in caplog.text and "asked again" in caplog.text
+    writer.on_predict_batch_end(None, None, Written(0, ["a", "b"], [["x"], ["y\u2028"]]), None, 0)
+    assert writer.done() == {0, 1} and writer.texts() == {"a": ["x"], "b": ["y\u2028"], "c": ["z"]}
+
+
+def test_what_is_not_a_part_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("notes.json", "000000 (copy).json", "-1.json", "1.json", "000009.json", "٠٠٠٠٠٠.json"):
+        (tmp_path / "parts" / name).write_text('{"studies": ["a"], "texts": [["foreign"]]}')
+    writer = TrajectoryWriter(str(tmp_path))
+    writer.expect(["a"], 2)
+    assert writer.done() == frozenset() and writer.texts() == {}
+    assert len(list((tmp_path / "parts").iterdir())) == 6
+
+
+@pytest.mark.parametrize("line", ["nonsense", "\0" * 30, "[1]", '{"loss": 1.0}', '{"step": "2"}', '{"step": [2]}'])
+def test_a_damaged_line_costs_its_step_in_the_curve_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0}\n' + line + '\n{"step": 3, "loss": 3.0}\n{"st')
+    own = MetricsJsonl(str(tmp_path))
+    own.on_train_start(trainer(3), None)
+    own.on_train_batch_end(trainer(4, loss=4.0), None, None, None, 0)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 3, 4]
+    assert "1 of the 3 steps before the checkpoint cannot be read (the first is 2)" in caplog.text
+
+
 class Pair(LightningModule):
     def __init__(self) -> None:
         super().__init__()

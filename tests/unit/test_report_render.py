@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -173,6 +174,40 @@ def test_a_corrupt_file_is_named(tmp_path: Path, name: str, content: str, delete
     (run / name).write_text(content)
     with pytest.raises(ArtifactError, match=f"{name}.* Delete {delete}.*run the experiment 'fake' again"):
         reports.write(run)
+
+
+REPORT_READS = (
+    "results.csv", "manifest.json", "samples/samples.json", "sft/seed0/evaluate/predictions.jsonl",
+    "sft/seed0/self_distill/preferred.jsonl", "sft/seed0/collect/trajectories.jsonl", "sft/seed0/spd/metrics.jsonl",
+    "samples/study000.png", "sft/seed0/apo", "sft/seed0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORT_READS)
+@pytest.mark.parametrize("damage", ["cut", "empty", "zeros", "foreign", "list", "bytes", "folder", "nowhere", "gone"])
+def test_whatever_is_damaged_a_report_is_written_or_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
+) -> None:
+    for drawing in ("accuracy_bars", "radar", "reward_curves", "spd_curve", "png"):
+        monkeypatch.setattr(reports.figures, drawing, lambda *_: b"")
+    run = fake_run.make(tmp_path, arms=("sft",), seeds=(0,), steps=3, studies=2)
+    path = run / name
+    whole = path.read_bytes() if path.is_file() else b"x" * 20
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    content = {"cut": whole[: len(whole) // 2], "empty": b"", "zeros": bytes(len(whole)), "foreign": b'{"a": [1]}\n',
+               "list": b"[1, 2]\n", "bytes": b"\xff\xfe{\n"}  # fmt: skip
+    if damage in content:
+        path.write_bytes(content[damage])
+    elif damage == "folder":
+        path.mkdir()
+    elif damage == "nowhere":
+        path.symlink_to("gone")
+    try:
+        reports.write(run)
+    except ArtifactError as error:
+        assert path.name in str(error) and ("rm " in str(error) or "does not exist" in str(error))
+    else:
+        assert (run / "report.html").stat().st_size > 1000
 
 
 def test_an_error_leaves_the_previous_report(tmp_path: Path) -> None:
