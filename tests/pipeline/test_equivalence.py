@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,19 @@ def adapter(words: list[str], runs: Path, *more: str, arm: str = "spd_mt") -> di
     return load_file(next((runs / f"smoke/{arm}/seed0/{stage}/student/adapters/{place}").glob("*.safetensors")))
 
 
+def logged(runs: Path, arm: str = "spd_mt", stage: str = "spd") -> list[dict]:
+    """What a stage logged at each step."""
+    return [json.loads(line) for line in (runs / f"smoke/{arm}/seed0/{stage}/metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_log(rows: list[dict], others: list[dict], how: str) -> None:
+    assert [row.keys() for row in rows] == [row.keys() for row in others], how
+    for row, other in zip(rows, others, strict=True):
+        for key, value in row.items():
+            same = value is None if other[key] is None else other[key] == pytest.approx(value, rel=0.01, abs=0.01)
+            assert same, (how, row["step"], key, value, other[key])
+
+
 def worst(a: dict, b: dict) -> float:
     assert a.keys() == b.keys()
     return max(float((a[name] - b[name]).abs().max()) for name in a)
@@ -39,6 +53,8 @@ def test_batch_size_accumulation_and_processes_are_one_thing(words: list[str], t
     assert moved > 1e-3
     for other in (split, ddp, sharded):
         assert worst(whole, other) < 0.05 * moved
+    for place in "bcd":
+        assert_same_log(logged(tmp_path / "a"), logged(tmp_path / place), place)
 
 
 @pytest.mark.slow
@@ -63,3 +79,5 @@ def test_ways_of_scoring_train_one_adapter(words: list[str], tmp_path: Path) -> 
     for name, how in ways.items():
         other = adapter(words, tmp_path / name.replace(", ", "-"), *how, arm="apo_listwise")
         assert worst(whole, other) < 0.05 * moved, name
+        rows = (logged(tmp_path / place, "apo_listwise", "apo") for place in ("a", name.replace(", ", "-")))
+        assert_same_log(*rows, name)
