@@ -15,7 +15,7 @@ BYTES_A_PIXEL = 6
 IMAGE_OVERHEAD = 16_000_000
 MAX_DICOM_HEADER = 6_000_000
 """Bytes before the pixels of a DICOM file: two overlay planes of the largest detector; others have some kB."""
-MAX_DICOM_PIECES = 100_000
+MAX_DICOM_PIECES = 30_000
 """Pieces in which a DICOM header is read, two an element. An image of one frame has some hundred elements."""
 MAX_DICOM_ELEMENT = 1_000_000
 """Bytes of an element that is no pixels; a lookup table has 131,072 at most."""

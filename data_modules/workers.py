@@ -6,7 +6,8 @@ MONAI, logs, or computes may wait for ever. Not by ``spawn`` either: each worker
 seconds each, at every fit and every prediction.
 
 ``forkserver`` has neither fault: one clean process without threads of ours is started once, imports what all workers
-need, and every worker is a fork of that. What it costs is that data set and collator are pickled.
+need, and every worker is a fork of that. What it costs: the server starts once (seconds), and data set and collator
+are pickled for every worker, which studies by the hundred thousand make felt (seconds for 300,000).
 """
 
 from __future__ import annotations
