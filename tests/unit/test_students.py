@@ -206,15 +206,18 @@ def test_answers_are_what_the_model_itself_finds_likeliest(family: str, load: An
                 scoring.model_inputs(student.model, batch)
         student.see(batch)
         inputs = scoring.model_inputs(student.model, batch, scoring.as_encoder_outputs(batch.features))
-        made = student.model.generate(**inputs, max_new_tokens=6, do_sample=False, eos_token_id=[])
+        how = dict(max_new_tokens=6, eos_token_id=[], output_logits=True, return_dict_in_generate=True)
+        made = student.model.generate(**inputs, **how, do_sample=False)
+        answers = made.sequences[:, batch.prefix_ids.shape[1] :]
         for study in range(3):
-            answer = torch.empty(0, dtype=torch.long)
-            for _ in range(6):
-                logits = public(student, study, torch.cat([answer, torch.zeros(1, dtype=torch.long)]))
-                answer = torch.cat([answer, logits[-1:].argmax(-1)])
-            assert torch.equal(made[study, batch.prefix_ids.shape[1] :], answer), study
-    texts = student.generate(batch, max_new_tokens=4, sample=True, samples=2)
-    assert [len(row) for row in texts] == [2, 2, 2]
+            want = public(student, study, answers[study])
+            have = torch.stack([logits[study] for logits in made.logits])
+            torch.testing.assert_close(have, want, atol=1e-3, rtol=1e-3)
+            assert torch.equal(answers[study], want.argmax(-1))
+        inputs = scoring.model_inputs(student.model, batch, scoring.as_encoder_outputs(batch.features))
+        twice = student.model.generate(**inputs, **how, do_sample=True, top_k=1, num_return_sequences=2)
+        assert torch.equal(twice.sequences, made.sequences.repeat_interleave(2, 0))
+    assert [len(row) for row in student.generate(batch, max_new_tokens=4, sample=True, samples=2)] == [2, 2, 2]
 
 
 @each_family
