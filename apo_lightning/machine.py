@@ -42,7 +42,7 @@ def check_here(cfg: ExperimentSettings) -> None:
     Raises:
         ConfigError: all of them.
     """
-    found = list(_absent(cfg.trainer, cfg.student))
+    found = [*_absent(cfg.trainer, cfg.student), *_workers(cfg)]
     if not found:
         try:
             training.trainer(cfg.trainer, fit=True, callbacks=[], max_steps=1)
@@ -100,6 +100,18 @@ def _devices(trainer: TrainerSettings, on_cpu: bool, count: int) -> Iterator[str
             f"trainer.strategy '{trainer.strategy}' uses one device, and trainer.devices x trainer.nodes is "
             f"{trainer.devices * trainer.nodes}. Set trainer.strategy=ddp or fsdp2, or one device."
         )
+
+
+def _workers(cfg: ExperimentSettings) -> Iterator[str]:
+    """Loaders that are far more than the cores; each is a process of its own, beside each device's."""
+    cores = os.cpu_count() or 1
+    for key, section in (("data", cfg.data), ("evaluate.data", cfg.evaluate.data or {})):
+        workers, most = section.get("num_workers", 0), max(16, 4 * cores)
+        if workers * cfg.trainer.devices > most:
+            yield (
+                f"{key}.num_workers x trainer.devices must be at most {most} on this machine ({cores} cores), got "
+                f"{workers} x {cfg.trainer.devices}."
+            )
 
 
 def _raise(problems: Iterator[str] | list[str]) -> None:

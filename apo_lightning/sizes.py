@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
+from apo_lightning.errors import ConfigError
 from apo_lightning.families import WHOLE, family_of
 from apo_lightning.models.adapters import language_linears
 from apo_lightning.models.network import quantization_config
@@ -34,8 +35,12 @@ def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
 @cache
 def _count(name: str, kind: str, r: int, dtype: str) -> tuple[int, int]:
     settings = StudentSettings(model=name, dtype=dtype, adapter=AdapterSettings(kind=kind, r=r))
+    config = architecture(settings.model)
+    if kind != "full" and r > config.get_text_config().hidden_size:
+        width = config.get_text_config().hidden_size
+        raise ConfigError(f"student.adapter.r must be at most the width of student.model '{name}', {width}, got {r}.")
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(architecture(settings.model))
+        model = AutoModelForImageTextToText.from_config(config)
     total = sum(parameter.numel() for parameter in model.parameters())
     if settings.adapter.kind == "full":
         return total, sum(p.numel() for p in model.get_decoder().parameters())
