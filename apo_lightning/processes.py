@@ -239,8 +239,9 @@ def _end(members: Sequence[Member]) -> None:
         if each.process.poll() != 0:
             with suppress(ProcessLookupError, PermissionError):  # nobody of its session is left
                 os.killpg(each.process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # a driver may keep a dead process for a while
-                each.process.wait(GRACE)
+    for each in members:
+        with suppress(subprocess.TimeoutExpired):  # a driver may keep a dead process for a while
+            each.process.wait(GRACE)
         os.close(each.pipe)
 
 
