@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from apo_lightning import trajectory_files
+from apo_lightning import jsonlines, trajectory_files
 from apo_lightning.errors import ConfigError, DataError
 
 
@@ -101,7 +101,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def _of_run(line: bytes) -> dict[str, str] | None:
     """Study and text of a line of ``preferred.jsonl`` or ``predictions.jsonl``, which name no teacher."""
     try:
-        row = trajectory_files.load_json(line)
+        row = jsonlines.loads(line)
     except ValueError:
         return None
     if not isinstance(row, dict) or "teacher" in row or trajectory_files.is_image(row):

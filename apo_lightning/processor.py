@@ -56,7 +56,7 @@ class StillImages:
 class JoinedProcessor(StillImages, Qwen2_5_VLProcessor):
     """A Qwen-VL processor made of its two working halves."""
 
-    def __init__(self, tokenizer: Any, image_processor: Any) -> None:
+    def __init__(self, image_processor: Any, tokenizer: Any) -> None:
         super().__init__(image_processor, tokenizer, chat_template=tokenizer.chat_template)
 
 

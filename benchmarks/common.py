@@ -76,7 +76,7 @@ class Texts:
 def processor() -> JoinedProcessor:
     """The embedded tokenizer with an image processor that takes images of any size as they are."""
     side = dict(min_pixels=MERGED**2, max_pixels=(200 * MERGED) ** 2)
-    return JoinedProcessor(load_processor("nano").tokenizer, Qwen2VLImageProcessorPil(**side))
+    return JoinedProcessor(Qwen2VLImageProcessorPil(**side), load_processor("nano").tokenizer)
 
 
 def image_tokens(prompt: int) -> int:

