@@ -170,7 +170,7 @@ class Collator:
             limit = _between(found["offset_mapping"], limit)
         spans = [tuple(len(self.disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
         inside = [any(start < b and a < end for start, end in spans) for a, b in found["offset_mapping"]]
-        return ids[:limit], [*inside, False][:limit]
+        return ids[:limit], [*inside, *[False] * len(end)][:limit]
 
     def _branches(self, rows: Sequence[Sequence[Branch]]) -> dict[str, Any]:
         encoded = [[self.encode_answer(branch) for branch in row] for row in rows]

@@ -77,8 +77,7 @@ class StudentSettings:
         _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
         _positive(
-            max_prompt_tokens=self.max_prompt_tokens,
-            max_branch_tokens=self.max_branch_tokens,
+            max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens,
             max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels,
         )  # fmt: skip
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
@@ -152,10 +151,8 @@ class DecodingSettings:
     no_repeat_ngram_size: int = 0
 
     def __post_init__(self) -> None:
-        _positive(
-            max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p,
-            repetition_penalty=self.repetition_penalty,
-        )  # fmt: skip
+        _positive(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
+        _positive(repetition_penalty=self.repetition_penalty)
         if self.top_p > 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
         for key in ("top_k", "no_repeat_ngram_size"):
@@ -182,9 +179,7 @@ class SelfDistillSettings(DecodingSettings):
         super().__post_init__()
         _positive(batch_studies=self.batch_studies, samples=self.samples)
         if self.samples != REQUIRED and self.samples > 1 and not self.sample:
-            raise ValueError(
-                f"samples must be 1 unless sample is true (greedy texts are all the same), got {self.samples}"
-            )
+            raise ValueError(f"samples must be 1 unless sample is true (greedy texts are alike), got {self.samples}")
 
 
 @dataclass

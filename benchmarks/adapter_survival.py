@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.student import Student
 from apo_lightning.types import Branch, BranchBatch, Example, Study
 
-SIDE, STUDIES = 112, 4
+SIDE, STUDIES = 112, 2
 LIMITS = dict(max_prompt_tokens=96, max_branch_tokens=160, max_context_tokens=1200)
 
 
@@ -75,8 +76,8 @@ def batch(student: Student, seed: int) -> BranchBatch:
     return collate(items)
 
 
-def train(student: Student, steps: int, lr: float) -> Student:
-    """Own report up, another one's down."""
+def train(student: Student, steps: int, lr: float) -> Iterator[int]:
+    """Own report up, another one's down. Yields the number of steps after each."""
     optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=lr)
     data = [batch(student, seed) for seed in range(8)]
     for step in range(steps):
@@ -84,21 +85,28 @@ def train(student: Student, steps: int, lr: float) -> Student:
         torch.nn.functional.softplus(0.1 * (logps[:, 1] - logps[:, 0])).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    return student
+        yield step + 1
 
 
-@torch.no_grad()
-def measure(dtype: str, lr: float, steps: int, folder: Path) -> tuple[float, float, float, float]:
-    """Share that is left beside the weights and merged, difference of log p, and how far log p has moved."""
+def measure(
+    dtype: str, lr: float, steps: Sequence[int], folder: Path
+) -> Iterator[tuple[int, float, float, float, float]]:
+    """Steps, share that is left beside the weights and merged, difference of log p, and how far log p has moved."""
     settings = StudentSettings(model="nano", adapter=AdapterSettings(kind="lora"), dtype=dtype, **LIMITS)
-    with torch.enable_grad():
-        live = train(Student.load(settings).make_trainable(seed=0), steps, lr).eval()
-    live.save(folder)
-    loaded, asked = Student.load(settings, folder), batch(live, 99)
-    now, start = live.score(asked).logps, Student.load(settings).score(asked).logps
-    drift = (loaded.score(asked).logps - now).abs().max()
-    made = changes(live)
-    return share(made, changes(loaded)), share(made, merged(live)), float(drift), float((now - start).abs().max())
+    live = Student.load(settings).make_trainable(seed=0)
+    asked = batch(live, 99)
+    with torch.no_grad():
+        start = live.score(asked).logps
+    for step in train(live, max(steps), lr):
+        if step not in steps:
+            continue
+        live.save(folder)
+        loaded = Student.load(settings, folder)
+        with torch.no_grad():
+            now, made = live.score(asked).logps, changes(live)
+            drift = (loaded.score(asked).logps - now).abs().max()
+            kept = share(made, changes(loaded)), share(made, merged(live))
+        yield step, *kept, float(drift), float((now - start).abs().max())
 
 
 def main() -> None:
@@ -111,8 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for dtype in own.dtypes:
             for lr in own.lrs:
-                for steps in own.steps:
-                    beside, inside, drift, moved = measure(dtype, lr, steps, Path(folder) / "student")
+                for steps, beside, inside, drift, moved in measure(dtype, lr, own.steps, Path(folder) / "student"):
                     table.add_row(
                         dtype, f"{lr:g}", str(steps), f"{beside:.3%}", f"{inside:.1%}", f"{drift:.2g}", f"{moved:.2g}"
                     )

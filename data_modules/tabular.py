@@ -105,9 +105,7 @@ class Tabular(FolderDataModule):
         self._table = self.table if self.table is not None else self._index()
         idle = [key for key in ("study", "split", "labels", "report", "view", "findings_columns") if getattr(self, key)]
         if idle and self._table is None:
-            raise ValueError(
-                f"{idle[0]} names a column and needs a table, got table=None and no {INDEX} with images in root"
-            )
+            raise ValueError(f"{idle[0]} names a column, got table=None and no {INDEX} with images in root")
         wrong = {word: name for word, name in self.split_map.items() if name not in SPLITS}
         if wrong:
             raise ValueError(f"split_map must map onto train, val and test, got {wrong}")
@@ -149,11 +147,7 @@ class Tabular(FolderDataModule):
             return INDEX  # damaged: said when it is read
 
     def _folder_rows(self) -> pd.DataFrame:
-        """Every DICOM file.
-
-        Raises:
-            DataError: there is none; the message names the tables that lie in ``root``.
-        """
+        """Every DICOM file. Where there is none, the error names the tables that lie in ``root``."""
         tables = sorted(path.name for path in self.folder.iterdir() if path.name.lower().endswith(SUFFIXES))
         beside = f"{', '.join(tables[:5])} in {self.folder}: name it in data.table to read it" if tables else ""
         try:

@@ -90,7 +90,7 @@ def test_progression_is_scored_and_teachers_that_never_saw_the_set_have_no_row(f
     arm = frame[frame.arm == "spd_mt"].set_index(["metric", "finding"]).value
     assert 0 <= arm["progression_accuracy", "edema"] <= 1
     assert set(arm.index.get_level_values(0)) == {
-        "progression_accuracy", "progression_macro_accuracy", "progression_unstated",
+        "progression_accuracy", "progression_macro_accuracy", "progression_unstated", "cut",
     }  # fmt: skip
     assert not {"one", "two", "majority_vote", "preferred"} & set(frame.arm)
     assert set(frame.arm) == {"spd_mt", "always_improving", "always_stable", "always_worsening"}

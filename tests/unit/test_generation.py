@@ -122,9 +122,10 @@ def test_an_answer_that_ran_into_the_limit_says_so() -> None:
 
 def test_no_end_is_taught_where_the_text_has_none() -> None:
     collate = tiny.collator()
-    whole, _ = collate.encode_answer(Branch(PREFERRED, "No edema."))
-    cut, _ = collate.encode_answer(Branch(PREFERRED, "No edema.", cut=True))
+    whole, inside = collate.encode_answer(Branch(PREFERRED, "No edema.", conflicts=((0, 9),)))
+    cut, inside_cut = collate.encode_answer(Branch(PREFERRED, "No edema.", conflicts=((0, 9),), cut=True))
     assert whole == [*cut, collate.tokenizer.eos_token_id]
+    assert inside == [*inside_cut, False] and inside_cut == [True] * len(cut)
 
 
 @pytest.mark.parametrize("drop", [False, True])

@@ -511,7 +511,7 @@ def test_what_is_missing_is_named(table, how, reason):
         (dict(table="t.csv", split_map={"a": "b"}), "split_map must map onto train, val and test, got {'a': 'b'}"),
         (dict(table="t.csv", findings_columns={"a": "Edema", "b": "edema"}), "findings_columns must name different"),
         (dict(table="t.csv", findings_columns={"a": "?"}), "findings_columns must name different"),
-        (dict(labels="x"), "labels names a column and needs a table, got table=None"),
+        (dict(labels="x"), "labels names a column, got table=None"),
         (dict(table="t.csv", seed=-1), "seed must be >= 0, got -1"),
     ],
 )
