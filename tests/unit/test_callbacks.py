@@ -68,13 +68,17 @@ def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
     assert writer.answers() == {"s00": [Answer("a")], "s01": [Answer("b", cut=True)], "s20": [Answer("c")]}
 
 
-PART = '{"studies": ["a", "b"], "texts": [["x"], ["y"]]}'
+PART = '{"studies": ["a", "b"], "texts": [["x"], ["y"]], "cut": [[false], [true]]}'
+ENDS = ', "cut": [[false], [true]]}'
 BAD_PARTS = {
-    "cut off": PART[:-9], "empty": "", "zeros": "\0" * 40, "text": "not ours", "a list": "[1]", "null": "null",
-    "no texts": '{"studies": ["a", "b"]}', "fewer texts": '{"studies": ["a", "b"], "texts": [["x"]]}',
-    "no answer": '{"studies": ["a", "b"], "texts": [["x"], []]}', "texts, not lists": PART.replace('["x"]', '"x"'),
-    "other studies": PART.replace("b", "c"), "another order": '{"studies": ["b", "a"], "texts": [["y"], ["x"]]}',
-    "numbers": '{"studies": [1, 2], "texts": [[1], [2]]}', "not utf-8": None,
+    "cut off": PART[:-9], "no ends": '{"studies": ["a", "b"], "texts": [["x"], ["y"]]}',
+    "empty": "", "zeros": "\0" * 40, "text": "not ours", "a list": "[1]", "null": "null",
+    "no texts": '{"studies": ["a", "b"]}', "fewer texts": '{"studies": ["a", "b"], "texts": [["x"]]' + ENDS,
+    "fewer ends": PART.replace("[false], ", ""), "ends, not words": PART.replace("true", "1"),
+    "no answer": '{"studies": ["a", "b"], "texts": [["x"], []]' + ENDS,
+    "texts, not lists": PART.replace('["x"]', '"x"'),
+    "other studies": PART.replace("b", "c"), "another order": '{"studies": ["b", "a"], "texts": [["y"], ["x"]]' + ENDS,
+    "numbers": '{"studies": [1, 2], "texts": [[1], [2]]' + ENDS, "not utf-8": None,
 }  # fmt: skip
 
 
@@ -84,7 +88,7 @@ def test_a_damaged_or_foreign_part_is_asked_again_and_replaced(
 ) -> None:
     parts = tmp_path / "parts"
     parts.mkdir()
-    (parts / "000001.json").write_text('{"studies": ["c"], "texts": [["z"]]}')
+    (parts / "000001.json").write_text('{"studies": ["c"], "texts": [["z"]], "cut": [[true]]}')
     bad = parts / "000000.json"
     if kind == "a folder":
         (bad / "inside").mkdir(parents=True)
@@ -96,17 +100,18 @@ def test_a_damaged_or_foreign_part_is_asked_again_and_replaced(
     assert writer.expect(["a", "b", "c"], 2) == 2
     assert writer.done() == {1}
     assert f"{bad} is damaged (" in caplog.text and "asked again" in caplog.text
-    writer.on_predict_batch_end(None, None, Written(0, ["a", "b"], [["x"], ["y\u2028"]]), None, 0)
-    assert writer.done() == {0, 1} and writer.texts() == {"a": ["x"], "b": ["y\u2028"], "c": ["z"]}
+    writer.on_predict_batch_end(None, None, Written(0, ["a", "b"], [[Answer("x")], [Answer("y\u2028")]]), None, 0)
+    assert writer.done() == {0, 1}
+    assert writer.answers() == {"a": [Answer("x")], "b": [Answer("y\u2028")], "c": [Answer("z", cut=True)]}
 
 
 def test_what_is_not_a_part_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     for name in ("notes.json", "000000 (copy).json", "-1.json", "1.json", "000009.json", "٠٠٠٠٠٠.json"):
-        (tmp_path / "parts" / name).write_text('{"studies": ["a"], "texts": [["foreign"]]}')
+        (tmp_path / "parts" / name).write_text('{"studies": ["a"], "texts": [["foreign"]], "cut": [[false]]}')
     writer = TrajectoryWriter(str(tmp_path))
     writer.expect(["a"], 2)
-    assert writer.done() == frozenset() and writer.texts() == {}
+    assert writer.done() == frozenset() and writer.answers() == {}
     assert len(list((tmp_path / "parts").iterdir())) == 6
 
 

@@ -19,6 +19,7 @@ from apo_lightning.errors import ConfigError
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.stages.self_distill import Written
+from apo_lightning.types import Answer
 from callbacks.trajectory_writer import TrajectoryWriter
 
 LATE = 0.5
@@ -47,7 +48,7 @@ def both(work: Callable[[int], Any], folder: Path) -> list[Any]:
 
 
 def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("done", "texts"):
+    for name in ("done", "answers"):
         plain = getattr(TrajectoryWriter, name)
         monkeypatch.setattr(TrajectoryWriter, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
 
@@ -60,27 +61,28 @@ def test_answers_are_read_before_the_leader_removes_them(
 
     def predict(writer: Any, data: Any, settings: Any, callbacks: list[TrajectoryWriter]) -> None:
         rank = dist.get_rank()
-        callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[f"text {rank}"]]), None, 0)
+        callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]), None, 0)
 
     monkeypatch.setattr(training, "predict", predict)
     folder = StageFolder(tmp_path, "evaluate", {})
 
-    def work(rank: int) -> dict[str, list[str]]:
+    def work(rank: int) -> dict[str, list[Answer]]:
         if rank == late:
             slow_reader(monkeypatch)
         pipeline = Pipeline.__new__(Pipeline)
         pipeline.arm, pipeline.seed, pipeline.cfg = "arm", 0, SimpleNamespace(trainer=None)
         pipeline.data = SimpleNamespace(connect=lambda **_: None)
-        texts: dict[str, list[str]] = {}
+        texts: dict[str, list[Answer]] = {}
 
         def ask() -> dict[str, Any]:
-            texts.update(pipeline.answers(None, [None, None], None, 1, folder))
+            asked = [SimpleNamespace(study=SimpleNamespace(id=f"s{i}")) for i in (0, 1)]
+            texts.update(pipeline.answers(None, asked, None, 1, folder))
             return {}
 
         pipeline._once(folder, ask)
         return texts
 
-    assert both(work, tmp_path) == [{"s0": ["text 0"], "s1": ["text 1"]}] * 2
+    assert both(work, tmp_path) == [{"s0": [Answer("text 0")], "s1": [Answer("text 1")]}] * 2
     assert folder.done and not (folder.path / "parts").exists()
 
 
