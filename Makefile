@@ -11,6 +11,9 @@ SET ?=
 SWEEP ?=
 RUN ?= $(if $(EXP),runs/$(EXP))
 
+# A file's tests stay together: what a file makes for all of its tests is made once.
+PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -36,10 +39,10 @@ list: $(STAMP) ## print what an experiment can name: data sets, teachers, losses
 	@$(PY) -m apo_lightning list
 
 test: lint ## lint, then every test that is not slow and needs no GPU and no published weights
-	@$(PY) -m pytest -q
+	@$(PYTEST)
 
 test-all: lint ## the slow tests too
-	@$(PY) -m pytest -q -m "not gpu and not hf"
+	@$(PYTEST) -m "not gpu and not hf"
 
 experiment: $(STAMP) ## run one: EXP=name [SET="a.b=c d.e=f"]; without EXP, print their names
 ifeq ($(EXP),)
