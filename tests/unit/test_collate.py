@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -120,9 +122,11 @@ def test_half_a_character_becomes_the_replacement_character() -> None:
 
 
 def test_control_tokens_of_other_students_are_data_too() -> None:
-    assert disarm("a<image>b<<s>s></s>", ["<image>", "</s>", "<s>"]) == "a< image>b<< s>s>< /s>"
-    assert disarm("a  b", ["  ", "a "]) == "a  b"
-    assert {"<|im_end|>", "<|image_pad|>"} <= set(tiny.collator().control)
+    control = re.compile("<image>|</s>|<s>")
+    assert disarm("a<image>b<<s>s></s>", control) == "a< image>b<< s>s>< /s>"
+    own = tiny.collator()
+    for token in ("<|im_end|>", "<|image_pad|>"):
+        assert own.tokenizer.convert_tokens_to_ids(token) not in own.tokenizer(own.disarm(f"a{token}b"))["input_ids"]
 
 
 def test_first_keeps_studies_and_drops_branches() -> None:

@@ -40,9 +40,10 @@ def folder_of_tensors(path: Path) -> None:
 
 def part(path: Path) -> None:
     from apo_lightning.stages.self_distill import Written
+    from apo_lightning.types import Answer
 
     writer = TrajectoryWriter(str(path.parents[1]))
-    writer.on_predict_batch_end(None, None, Written(0, ["s"], [["x" * 2 * LIMIT]]), None, 0)
+    writer.on_predict_batch_end(None, None, Written(0, ["s"], [[Answer("x" * 2 * LIMIT)]]), None, 0)
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {

@@ -11,6 +11,7 @@ import pytest
 
 from apo_lightning import config, results
 from apo_lightning.evaluation import _prediction
+from apo_lightning.metrics.thinking import ThinkingPolicy
 from apo_lightning.types import Study, Trajectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,14 +26,14 @@ def last(studies=STUDIES) -> SimpleNamespace:
     cfg.teachers = {"eager": {"kind": "simulated"}}
     texts = [Trajectory(study.id, "eager", NEVER[study.id]) for study in studies]
     data = SimpleNamespace(studies=lambda split: list(studies))
-    return SimpleNamespace(cfg=cfg, data=data, trajectories=texts, counted=("edema", "mass"))
+    return SimpleNamespace(cfg=cfg, data=data, trajectories=texts, counted=("edema", "mass"), thinking=ThinkingPolicy())
 
 
 def stored(folder: Path, arm: str, texts: dict[str, str], *, old: bool = False, seed: int = 0) -> None:
     """An evaluation as it lies in the store, its scores those of an earlier version."""
     stage = folder / arm / f"seed{seed}" / "evaluate"
     stage.mkdir(parents=True)
-    rows = [_prediction(study, texts[study.id], ("edema", "mass")) for study in STUDIES]
+    rows = [_prediction(study, texts[study.id], ("edema", "mass"), str) for study in STUDIES]
     kept = [{k: v for k, v in row.items() if not old or k not in ("truth", "patient")} for row in rows]
     (stage / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     scores = [["accuracy", "mean", 0.25], ["f1", "mean", 0.3], ["logp_teachers", "mean", -7.0]]
