@@ -53,7 +53,7 @@ def test_the_numbers_are_those_of_an_undisturbed_run(
     spd = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "spd", 5) / "checkpoints"
     (spd / "step=4.ckpt").write_bytes(bytes(900))
     part = run_until(words, torn, TrajectoryWriter, "on_predict_batch_end", "self_distill", 2) / "parts/000000.json"
-    part.write_text('{"studies": ["of another run"], "texts": [["x"]]}')
+    part.write_text('{"studies": ["of another run"], "texts": [["x"]], "cut": [[false]]}')
     apo = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "apo", 5) / "checkpoints"
     for path in apo.iterdir():
         path.write_text("not a checkpoint")
