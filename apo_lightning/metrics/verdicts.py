@@ -40,7 +40,10 @@ VERDICTS: dict[str, str] = {
     rf"|cleared|within normal limits|wnl|not {_SEEN} (?:on|in) th(?:is|e) \w+|nothing|undetected|unseen|improbable"
     rf"|low(?: (?:probability|likelihood|suspicion|risk))?|0(?:\.0+)?|no \(0\)|zero|0 ?/ ?1|isn't|aren't|intact",
     "yes": rf"yes|y|yep|true|1(?:\.0+)?|positive|pos|\+ve|{_SEEN}|possibl[ey]|probabl[ey]|uncertain|equivocal"
-    r"|indeterminate|questionable|maybe|abnormal|high(?: (?:probability|likelihood|suspicion))?|1 ?/ ?1|borderline",
+    r"|indeterminate|questionable|maybe|abnormal|high(?: (?:probability|likelihood|suspicion))?|1 ?/ ?1|borderline"
+    r"|(?:can ?not|can't|could not|may not) be (?:entirely |fully |completely )?(?:excluded|ruled out)"
+    r"|not (?:entirely |fully |completely )?(?:excluded|ruled out)"
+    r"|(?:very )?(?:small|tiny|trace|minimal|mild|moderate|severe|large|massive|subtle|slight|marked)",
 }
 """Kind to the values that say it, in lower case. ``na`` stands first: "not assessed" is no denial."""
 _NUMBER = r"(?P<number>-?\d{1,3}(?:\.\d{1,6})?|-?\.\d{1,6}) ?(?P<percent>%)?"

@@ -9,6 +9,8 @@ import pytest
 from helpers.readings import right
 
 CASES: list[tuple[str, str]] = [
+    ("Edema? Cannot be excluded. Pneumonia? Not ruled out.", "ed=1 pn=1"),
+    ("Effusion? Small. Pneumothorax? Excluded. Edema? Mild.", "pe=1 px=0 ed=1"),
     ("Pneumothorax: No\nPleural Effusion: Yes\nEdema: No", "px=0 pe=1 ed=0"),
     ("pneumothorax: no\npleural effusion: yes\nedema: no", "px=0 pe=1 ed=0"),
     ("Pneumothorax: Negative; Edema: Positive", "px=0 ed=1"),
