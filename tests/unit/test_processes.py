@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -87,11 +88,22 @@ def gone(*pids: int) -> bool:
     return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
 
 
+@contextmanager
+def heard(signum: signal.Signals) -> Iterator[None]:
+    """What is started inside hears a signal, also where these tests run under nohup or in the background of a shell."""
+    before = signal.signal(signum, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signum, before)
+
+
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_to_the_launcher_ends_all_with_one_line_on_how_to_go_on(
     tmp_path: Path, signum: signal.Signals, status: int
 ) -> None:
-    run = Run(tmp_path, SLEEP)
+    with heard(signum):
+        run = Run(tmp_path, SLEEP)
     pids = run.pids("0", "1")
     run.launcher.send_signal(signum)
     assert run.end() == (status, "\nstopped. The same command continues where it stopped.\n")
