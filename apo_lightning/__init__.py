@@ -4,7 +4,7 @@ import os
 
 __version__ = "0.4.0"
 
-# Before torch is loaded: its OpenMP threads spin while they wait for each other, and beside another busy process two
-# spinning threads took six to twelve times as long as two that sleep (benchmarks/threads.py). A user's choice stands.
+# Before torch is loaded: its OpenMP threads spin while they wait for each other, and on a crowded machine two spinning
+# threads took six to twelve times as long as two that sleep (LOG.md, benchmarks/threads.py). A user's choice stands.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
     os.environ["OMP_WAIT_POLICY"] = "passive"
