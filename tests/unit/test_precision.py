@@ -113,14 +113,14 @@ def test_full_fine_tuning_starts_as_its_reference_and_loads_as_it_was(dtype: str
     torch.testing.assert_close(loaded, live, atol=0.3 if dtype == "bfloat16" else 0.05, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1024.0, 65536.0])
+@pytest.mark.parametrize("scale", [4096.0, 65536.0, 2.0**20])
 def test_a_loss_scaler_changes_no_gradient_in_float16(scale: float, base: str) -> None:
     """A linear loss backed up branch by branch, as SPD is, against the same loss scored jointly and unscaled in
     float32."""
     grads = {}
     for dtype, mode in (("float32", "joint"), ("float16", "joint"), ("float16", "branchwise")):
         own, asked = student(base, dtype), batch()
-        slope = torch.full((1, 2), -0.05)
+        slope = torch.full((1, 2), -1e-5)
         factor = scale if dtype == "float16" else 1.0
         scores = scoring.score(own.model, asked, mode=mode, slope=slope) if dtype == "float32" else None
         if scores is None:
