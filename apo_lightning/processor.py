@@ -88,14 +88,14 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
     return processor
 
 
-def load_config(model: str) -> Any:
-    """Configuration of a model folder or hub name.
+def load_config(model: str, *, local_files_only: bool = False) -> Any:
+    """Configuration of a model folder or hub name; with ``local_files_only`` the hub is not asked.
 
     Raises:
         ConfigError: there is none.
     """
     try:
-        return AutoConfig.from_pretrained(locate(model))
+        return AutoConfig.from_pretrained(locate(model), local_files_only=local_files_only)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "

@@ -24,7 +24,7 @@ TEXT = "No pneumothorax. Small left pleural effusion."
 def on_disk(model: str) -> bool:
     """Whether a model's files can be looked at; a published name may be right without having been downloaded."""
     try:
-        load_config(model)
+        load_config(model, local_files_only=True)
     except ConfigError:
         return False
     return True
