@@ -19,7 +19,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from transformers.utils import is_flash_attn_2_available
 
 from apo_lightning import training
-from apo_lightning.errors import ConfigError, did_you_mean
+from apo_lightning.errors import ConfigError, did_you_mean, first_line
 from apo_lightning.settings import ExperimentSettings, StudentSettings, TrainerSettings
 
 ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps", "tpu")
@@ -47,8 +47,7 @@ def check_here(cfg: ExperimentSettings) -> None:
         try:
             training.trainer(cfg.trainer, fit=True, callbacks=[], max_steps=1)
         except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            found = [f"trainer does not fit together, or not to this machine: {lines[0].rstrip('.')}."]
+            found = [f"trainer does not fit together, or not to this machine: {first_line(error)}."]
     _raise(found)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from transformers import AutoConfig, ProcessorMixin, Qwen2_5_VLProcessor
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-from apo_lightning.errors import ConfigError
+from apo_lightning.errors import ConfigError, first_line
 from apo_lightning.families import Family, family_of
 from apo_lightning.image_records import by_image
 
@@ -101,12 +101,6 @@ def load_config(model: str, *, local_files_only: bool = False) -> Any:
             f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
             f"({first_line(error)})."
         ) from error
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 def _unbuilt(model: str, family: Family, error: Exception) -> str:

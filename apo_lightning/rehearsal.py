@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from apo_lightning.collate import Collator
-from apo_lightning.errors import ConfigError, DataError
-from apo_lightning.processor import first_line, load_config, load_processor
+from apo_lightning.errors import ConfigError, DataError, first_line
+from apo_lightning.processor import load_config, load_processor
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example, Study, Trajectory
 

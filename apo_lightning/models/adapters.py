@@ -18,7 +18,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 from torch import Tensor, nn
 
-from apo_lightning.errors import ArtifactError
+from apo_lightning.errors import ArtifactError, first_line
 
 LEARNED, NEWEST = "learned", "newest"
 """Names of what earlier stages have learned, joined, and of what is trained now."""
@@ -51,7 +51,7 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         state = load_peft_weights(str(folder), device="cpu")
     except Exception as error:  # peft, safetensors and json each have their own
         raise ArtifactError(
-            f"The adapter in {folder} cannot be read ({_first_line(error)}). A saved adapter is "
+            f"The adapter in {folder} cannot be read ({first_line(error)}). A saved adapter is "
             "adapter_config.json and adapter_model.safetensors: copy both again, or remove the stage's folder and run "
             "again."
         ) from error
@@ -107,7 +107,7 @@ def learned(folders: Sequence[Path]) -> tuple[LoraConfig, dict[str, Tensor]]:
         return join(found)
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(
-            f"The adapters in {folders[0].parent} are not a chain of one student: {_first_line(error)}. "
+            f"The adapters in {folders[0].parent} are not a chain of one student: {first_line(error)}. "
             "Copy their files again, or remove the stage's folder and run again."
         ) from error
 
@@ -145,7 +145,7 @@ def _fill(model: PeftModel, name: str, state: dict[str, Tensor], source: Path | 
     try:
         result = set_peft_model_state_dict(model, state, adapter_name=name)
     except (RuntimeError, ValueError, KeyError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if "size mismatch" in line] or [_first_line(error)]
+        lines = [line.strip() for line in str(error).splitlines() if "size mismatch" in line] or [first_line(error)]
         raise ArtifactError(
             f"The adapter in {place} does not fit the student: {'; '.join(lines[:SAID])}{_more(lines)}. "
             "It was trained over another model: set student.model to that one."
@@ -171,10 +171,6 @@ def _parameters(model: PeftModel, name: str) -> dict[str, nn.Parameter]:
 
 def _scale(config: LoraConfig) -> float:
     return config.lora_alpha / (math.sqrt(config.r) if config.use_rslora else config.r)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]
 
 
 def _more(items: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
-from apo_lightning.errors import ArtifactError, ConfigError
+from apo_lightning.errors import ArtifactError, ConfigError, first_line
 from apo_lightning.families import WHOLE
 from apo_lightning.processor import locate
 from apo_lightning.settings import StudentSettings
@@ -44,11 +44,11 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
     except (OSError, ValueError) as error:
         if saved:
             raise ArtifactError(
-                f"The weights in {saved} cannot be read ({_first_line(error)}). "
+                f"The weights in {saved} cannot be read ({first_line(error)}). "
                 f"Remove {saved.parent.parent} and run again."
             ) from error
         raise ConfigError(
-            f"student.model '{settings.model}' could not be loaded ({_first_line(error)}). "
+            f"student.model '{settings.model}' could not be loaded ({first_line(error)}). "
             "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
         ) from error
     _whole(found, settings, saved)
@@ -99,7 +99,3 @@ def share(model: nn.Module) -> nn.Module:
     checkpointing) is not in the other, and what it weighs is there once."""
     tensors = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or repr(error)).splitlines()[0]
