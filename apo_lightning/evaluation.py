@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from apo_lightning.metrics.progression import (
     of_progression,
     read_progression,
 )
-from apo_lightning.settings import EvaluateSettings, decoding
+from apo_lightning.settings import EvaluateSettings
 from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
@@ -131,7 +130,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+."""
     plan, findings = pipeline.cfg.evaluate, pipeline.counted
     studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
-    writer = Writer(student, decoding(plan), seed=pipeline.seed)
+    writer = Writer(student, plan, seed=pipeline.seed)
     asked = pipeline.data.counted if plan.split == "test" else ()
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
@@ -147,7 +146,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
             write_jsonl(folder.path / "likelihoods.jsonl", likely)
             rows += of_likelihoods(likely).rows()
         write_json(folder.path / "scores.json", [list(row) for row in rows])
-    return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": asdict(decoding(plan))}
+    return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": plan.decoding()}
 
 
 def _prediction(study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str]) -> dict[str, Any]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
-from typing import get_args
 
 import torch
-from lightning.fabric.connector import _PRECISION_INPUT_STR, _PRECISION_INPUT_STR_ALIAS
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import StrategyRegistry
@@ -55,7 +53,6 @@ def _unknown(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str
     known = {
         "accelerator": (trainer.accelerator, (*ACCELERATORS, *AcceleratorRegistry.available_accelerators())),
         "strategy": (trainer.strategy, (*OURS, "auto", *StrategyRegistry.available_strategies())),
-        "precision": (trainer.precision, get_args(_PRECISION_INPUT_STR) + get_args(_PRECISION_INPUT_STR_ALIAS)),
     }
     for key, (value, names) in known.items():
         if value not in names:
@@ -80,7 +77,7 @@ def _absent(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str]
         return
     on_cpu = kind == "cpu" or (kind == "auto" and not (there["gpu"] or there["tpu"]))
     yield from _devices(trainer, on_cpu, torch.cuda.device_count() if there["cuda"] and not on_cpu else 1)
-    if on_cpu and trainer.precision in ("16-mixed", "16"):
+    if on_cpu and trainer.precision == "16-mixed":
         yield f"trainer.precision {trainer.precision} needs a GPU. On a CPU take bf16-mixed or 32-true."
     if student.attention == "flash_attention_2" and (on_cpu or not is_flash_attn_2_available()):
         lack = "a CUDA GPU" if on_cpu else "the package flash-attn (pip install flash-attn)"

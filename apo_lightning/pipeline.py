@@ -21,7 +21,7 @@ from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.thinking import ThinkingPolicy
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
-from apo_lightning.settings import ExperimentSettings, FitSettings, decoding
+from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stage_files import read_means, read_preferred
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
@@ -232,7 +232,7 @@ class Pipeline:
         plan, student = self.cfg.stages.self_distill, self.load(made_by)
         split = {study.id: name for name in plan.splits for study in self.data.studies(name)}
         asked = examples.informed([s for name in plan.splits for s in self.data.studies(name)], self.heard)
-        writer = SelfDistill(student, decoding(plan), seed=self.seed, samples=plan.samples)
+        writer = SelfDistill(student, plan, seed=self.seed, samples=plan.samples)
         collate = self.collator(student, plan.prompt)
         asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
         written = self.answers(writer, asked, collate, plan.batch_studies, folder)
@@ -240,7 +240,7 @@ class Pipeline:
         if training.is_leader():
             write_jsonl(folder.path / "preferred.jsonl", rows)
         cut = {**collate.cut, "answers": sum(row["cut"] for row in rows)}
-        return {"studies": len(rows), "cut": cut, "decoding": asdict(decoding(plan))}
+        return {"studies": len(rows), "cut": cut, "decoding": plan.decoding()}
 
     def _preferred_row(self, study: str, answers: Sequence[Answer], split: str) -> dict[str, Any]:
         texts = [written.text for written in answers]

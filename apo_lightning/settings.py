@@ -13,9 +13,9 @@ REQUIRED: Any = "???"
 """OmegaConf's marker for a value that must be given."""
 
 
-def _choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
+def _choice(key: str, value: str, allowed: tuple[str, ...], why: str = "") -> None:
     if value != REQUIRED and value not in allowed:
-        raise ValueError(f"{key} must be one of {', '.join(allowed)}, got '{value}'")
+        raise ValueError(f"{key} must be one of {', '.join(allowed)}{why and f' ({why})'}, got '{value}'")
 
 
 def _positive(**values: float | int | None) -> None:
@@ -138,8 +138,7 @@ class FitSettings:
 
 @dataclass
 class DecodingSettings:
-    """How texts are written: greedy, or sampled as the library's own words mean it. Nothing else has a say; decoding
-    settings that came with a model are not used."""
+    """How texts are written: greedy, or sampled. Decoding settings that came with a model are not used."""
 
     max_new_tokens: int = REQUIRED
     sample: bool = False
@@ -159,10 +158,9 @@ class DecodingSettings:
             if getattr(self, key) < 0:
                 raise ValueError(f"{key} must be >= 0 (0 switches it off), got {getattr(self, key)}")
 
-
-def decoding(settings: DecodingSettings) -> DecodingSettings:
-    """The decoding part of a section that has more than it."""
-    return DecodingSettings(**{own.name: getattr(settings, own.name) for own in fields(DecodingSettings)})
+    def decoding(self) -> dict[str, Any]:
+        """These settings alone, of a section that has more: what a manifest says of how texts were written."""
+        return {own.name: getattr(self, own.name) for own in fields(DecodingSettings)}
 
 
 @dataclass
@@ -237,6 +235,8 @@ class TrainerSettings:
     log_every: int = 1
 
     def __post_init__(self) -> None:
+        kept = ("32-true", "bf16-mixed", "16-mixed")
+        _choice("precision", self.precision, kept, "what is trained stays float32")
         _positive(devices=self.devices, nodes=self.nodes, log_every=self.log_every)
 
 

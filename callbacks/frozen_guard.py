@@ -43,15 +43,7 @@ class FrozenGuard(Callback):
 
 def checksums(module: LightningModule) -> dict[str, int]:
     """Sum of the bits of each frozen parameter, of this process's shard where parameters are sharded."""
-    frozen = {name: p for name, p in module.named_parameters() if not p.requires_grad}
-    return dict(zip(frozen, gathered([_sum(parameter) for parameter in frozen.values()]), strict=True))
-
-
-def gathered(sums: list[Tensor]) -> list[int]:
-    """Values of scalars on any device, each device asked once."""
-    found = {device: iter(torch.stack([s for s in sums if s.device == device]).tolist())
-             for device in {s.device for s in sums}}  # fmt: skip
-    return [next(found[s.device]) for s in sums]
+    return {name: int(_sum(p)) for name, p in module.named_parameters() if not p.requires_grad}
 
 
 def _sum(parameter: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.pytorch import LightningModule
@@ -32,15 +32,16 @@ def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> flo
     return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
 
 
-def stays(module: type[LightningModule]) -> type[LightningModule]:
-    """Let a module stay on its device when Lightning is done with it: the next stage goes on with the same network, and
-    moving 16 GB to the CPU and back takes longer than many a fit. ``.to("cpu")`` still moves it."""
-    module.cpu = lambda self: self  # what the strategies call in their teardown
-    return module
+class Staying(LightningModule):
+    """A module that stays on its device when Lightning is done with it: the next stage goes on with the same network,
+    and moving 16 GB to the CPU and back takes longer than many a fit."""
+
+    def cpu(self) -> Self:
+        """What a strategy calls in its teardown; ``.to("cpu")`` moves the module."""
+        return self
 
 
-@stays
-class Stage(LightningModule):
+class Stage(Staying):
     """A stage that trains the student with an injected loss.
 
     Args:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch import LightningModule
 
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.base import stays
+from apo_lightning.stages.base import Staying
 from apo_lightning.student import Student
 from apo_lightning.types import Answer, PromptBatch
 
@@ -24,8 +23,7 @@ class Written:
     answers: list[list[Answer]]
 
 
-@stays
-class Writer(LightningModule):
+class Writer(Staying):
     """Lets a student answer prompts. Self-distillation and evaluation differ only in the prompt they are given.
 
     Args:

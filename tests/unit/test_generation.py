@@ -11,7 +11,6 @@ from transformers import GenerationConfig
 from apo_lightning.examples import judged
 from apo_lightning.models.generation import decoding, is_cut
 from apo_lightning.settings import DecodingSettings, SelfDistillSettings
-from apo_lightning.settings import decoding as decoding_of
 from apo_lightning.types import PREFERRED, Branch
 from tests.helpers import tiny
 
@@ -87,11 +86,10 @@ def test_the_decoding_part_of_a_stage_is_all_of_it() -> None:
         batch_studies=1, max_new_tokens=5, sample=True, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2,
         no_repeat_ngram_size=2,
     )  # fmt: skip
-    want = DecodingSettings(
+    assert plan.decoding() == dict(
         max_new_tokens=5, sample=True, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2,
         no_repeat_ngram_size=2,
     )  # fmt: skip
-    assert decoding_of(plan) == want
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,10 @@ def test_a_loss_scaler_changes_no_gradient_in_float16(scale: float, base: str) -
 @pytest.mark.parametrize(
     ("dtype", "precision", "said"),
     [
-        ("bfloat16", "bf16-true", "must leave what is trained in float32"),
-        ("float32", "16-true", "must leave what is trained in float32"),
-        ("float32", "64-true", "must leave what is trained in float32"),
+        *[
+            ("bfloat16", name, rf"must be one of 32-true, .*what is trained stays float32\), got '{name}'")
+            for name in ("bf16-true", "16-true", "64-true", "transformer-engine", "bf17")
+        ],
         ("float16", "32-true", "must be 16-mixed where student.dtype is float16"),
         ("float16", "bf16-mixed", "must be 16-mixed where student.dtype is float16"),
         ("bfloat16", "16-mixed", "must be bf16-mixed or 32-true"),
