@@ -21,7 +21,7 @@ from apo_lightning.student import Student
 from tests.helpers import tiny
 
 DTYPES = ("float32", "bfloat16", "float16")
-ROUNDING = {"float32": 1e-4, "bfloat16": 0.25, "float16": 0.05}
+ROUNDING = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.005}
 """Nats over a short text between two orders of adding the same numbers up."""
 
 
@@ -75,7 +75,7 @@ def kept(made: dict[str, Tensor], left: dict[str, Tensor]) -> float:
 def test_a_chain_of_small_updates_is_loaded_whole_in_every_precision(dtype: str, base: str, tmp_path: Path) -> None:
     """At 5e-7 a step the change is far under half a step of a 16-bit weight, so a merged adapter would be gone."""
     own = settings(base, dtype, r=3, alpha=5)
-    nudge(Student.load(own).make_trainable(0), 1e-3).save(tmp_path / "0")
+    nudge(Student.load(own).make_trainable(0), 5e-2).save(tmp_path / "0")
     second = nudge(Student.load(own, tmp_path / "0").make_trainable(1), 5e-7)
     second.save(tmp_path / "1")
     third = nudge(Student.load(own, tmp_path / "1").make_trainable(2), 5e-7)
@@ -84,6 +84,7 @@ def test_a_chain_of_small_updates_is_loaded_whole_in_every_precision(dtype: str,
     made, left = change(third), change(loaded)
     assert len(made) == 28 and kept(made, left) == pytest.approx(1, abs=1e-6)
     torch.testing.assert_close(logps(loaded), logps(third), atol=ROUNDING[dtype], rtol=0)
+    assert (logps(Student.load(own)) - logps(third)).abs().max() > 5 * ROUNDING[dtype]
     before, after = change(Student.load(own, tmp_path / "0")), change(Student.load(own, tmp_path / "1"))
     step = {k: change(second)[k] - before[k] for k in before}
     assert kept(step, {k: after[k] - before[k] for k in before}) == pytest.approx(1, abs=1e-3)

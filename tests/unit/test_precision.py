@@ -92,8 +92,8 @@ def test_full_fine_tuning_over_16_bits_learns_as_over_32(base: str) -> None:
             optimizer.zero_grad()
             scores.append(float(logps.detach()))
         gained[dtype] = scores[-1] - scores[0]
-    assert gained["float32"] > 0.2
-    assert gained["bfloat16"] == pytest.approx(gained["float32"], rel=0.15)
+    assert gained["float32"] > 3
+    assert gained["bfloat16"] == pytest.approx(gained["float32"], rel=0.1)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -109,8 +109,8 @@ def test_full_fine_tuning_starts_as_its_reference_and_loads_as_it_was(dtype: str
     own.save(tmp_path / "0")
     live = own.score(batch()).logps
     loaded = Student.load(own.settings, tmp_path / "0").score(batch()).logps
-    assert (live - start).abs().max() > 0.05
-    torch.testing.assert_close(loaded, live, atol=0.3 if dtype == "bfloat16" else 0.05, rtol=0)
+    assert (live - start).abs().max() > 0.2
+    torch.testing.assert_close(loaded, live, atol=0.01 if dtype == "bfloat16" else 0.002, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [4096.0, 65536.0, 2.0**20])
