@@ -125,13 +125,19 @@ def removal(said: str, path: Path) -> str:
     return offered
 
 
+def damaged(calm: Path, tmp_path: Path, file: str, damage: str) -> tuple[Path, Path]:
+    """A copy of the runs in which one file is damaged, and that file."""
+    runs = Path(shutil.copytree(calm, tmp_path / "runs", symlinks=True))
+    [path] = runs.glob(FILES[file])
+    DAMAGE[damage](path)
+    return runs, path
+
+
 @pytest.mark.parametrize(("file", "damage"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)])
 def test_a_damaged_file_is_made_again_or_named(
     calm: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture, file: str, damage: str
 ) -> None:
-    runs = Path(shutil.copytree(calm, tmp_path / "runs", symlinks=True))
-    [path] = runs.glob(FILES[file])
-    DAMAGE[damage](path)
+    runs, path = damaged(calm, tmp_path, file, damage)
     status, said = run(words, runs, capsys)
     if status == 0:
         assert (runs / "smoke/results.csv").read_bytes() == (calm / "smoke/results.csv").read_bytes()
@@ -145,9 +151,7 @@ def test_a_damaged_file_is_made_again_or_named(
 def test_after_the_command_that_is_offered_all_is_made_again(
     calm: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture, file: str, damage: str
 ) -> None:
-    runs = Path(shutil.copytree(calm, tmp_path / "runs", symlinks=True))
-    [path] = runs.glob(FILES[file])
-    DAMAGE[damage](path)
+    runs, path = damaged(calm, tmp_path, file, damage)
     status, said = run(words, runs, capsys)
     if status:
         subprocess.run(removal(said, path), shell=True, check=True)
