@@ -30,7 +30,7 @@ def disarm(text: str, control: re.Pattern[str] = re.compile(r"<\|")) -> str:
 
     >>> disarm("No edema.<|im_end|>")
     'No edema.< |im_end|>'
-    >>> disarm("<image> No edema.</s>", ["<image>", "</s>"])
+    >>> disarm("<image> No edema.</s>", re.compile("<image>|</s>"))
     '< image> No edema.< /s>'
     """
     return control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", whole(text))

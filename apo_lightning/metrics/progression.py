@@ -28,14 +28,16 @@ _WORDS = {
     "worsening": r"worse\w*|increas\w+|progress\w+|larger|enlarg(?:ed|ing)|(?<!no )new|more(?! likely)|grown"
     r"|developed|developing",
 }
+_CLAUSE = re.compile(r"[,;]|\b(?:while|whereas|but)\b")
 _CHANGE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _WORDS.items()))
 
 
 def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
     """What ``text`` says of the course of each finding; findings whose course it does not say are left out.
 
-    A sentence speaks of every finding that it names; of several words of change the one nearest to a finding counts,
-    the earlier of two equally near. Later sentences win. JSON, tables and the like are read as in `metrics.labeler`,
+    A sentence speaks of every finding that it names; of several words of change the one nearest to a finding counts:
+    with fewest commas (semicolons, while, whereas, but) between them, then with fewest letters, then the earlier one.
+    Later sentences win. JSON, tables and the like are read as in `metrics.labeler`,
     thinking is not.
 
     >>> read_progression("The left effusion has increased, edema is unchanged.", ["edema", "pleural_effusion"])
@@ -46,9 +48,15 @@ def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
     for sentence in SENTENCE.split(words):
         changes = list(_CHANGE.finditer(sentence))
         for name, start, end in mentioned(sentence, findings) if changes else ():
-            nearest = min(changes, key=lambda change: max(start - change.end(), change.start() - end, 0))
+            nearest = min(changes, key=lambda change: _distance(sentence, (start, end), change.span()))
             said[name] = nearest.lastgroup or ""
     return {name: said[name] for name in findings if name in said}
+
+
+def _distance(sentence: str, one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Boundaries of clauses and letters between two places."""
+    (_, end), (start, _) = sorted((one, other))
+    return len(_CLAUSE.findall(sentence, end, max(start, end))), max(start - end, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,3 +110,19 @@ def test_a_study_without_text_is_wrong():
 def test_wrong_input(labels, answers, reason):
     with pytest.raises(ValueError, match=reason):
         progression_scores(labels, answers, FINDINGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "effusion", "edema"),
+    [
+        ("The left effusion has increased, edema is unchanged.", "worsening", "stable"),
+        ("Stable effusion, increased edema.", "stable", "worsening"),
+        ("The effusion has decreased while edema is stable.", "improving", "stable"),
+        ("Effusion, which has increased, and edema, unchanged.", "worsening", "stable"),
+        ("Effusion, edema and atelectasis have improved.", "improving", "improving"),
+        ("Increased effusion and edema; atelectasis is stable.", "worsening", "worsening"),
+    ],
+)
+def test_a_word_of_change_stays_in_its_clause(text: str, effusion: str, edema: str) -> None:
+    said = read_progression(text, ["pleural_effusion", "edema"])
+    assert said == {"pleural_effusion": effusion, "edema": edema}
