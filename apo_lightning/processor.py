@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,29 @@ class StillImages:
         video = "video_processor" in super().get_attributes()
         return super().from_args_and_dict([*args, *([None] if video else [])], processor_dict, **kwargs)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Loading workers get a processor by pickle, which finds no class that was made while the program ran."""
+        order = type(self).__mro__
+        return _unpickled, (order[order.index(StillImages) + 1], self.__dict__)
+
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> str:
         return ProcessorMixin.apply_chat_template(self, *args, **kwargs)  # SmolVLM's own asks its video processor
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[Any, list[str]]:
         found, shown = super()._process_images(images, **kwargs)
         return by_image(found), shown
+
+
+@cache
+def still(kind: type) -> type:
+    """A processor class of transformers without its video half."""
+    return type(kind.__name__, (StillImages, kind), {})
+
+
+def _unpickled(kind: type, state: dict[str, Any]) -> Any:
+    made = still(kind).__new__(still(kind))
+    made.__dict__.update(state)
+    return made
 
 
 class JoinedProcessor(StillImages, Qwen2_5_VLProcessor):
@@ -77,8 +95,7 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
             f"become: {family.images}. Remove it."
         )
     try:
-        kind = PROCESSOR_MAPPING[type(config)]
-        processor = type(kind.__name__, (StillImages, kind), {}).from_pretrained(path, **limits)
+        processor = still(PROCESSOR_MAPPING[type(config)]).from_pretrained(path, **limits)
     except TROUBLE as error:
         raise ConfigError(_unbuilt(model, family, error)) from error
     processor.tokenizer.padding_side = "left"

@@ -69,6 +69,11 @@ def metrics(folder: Path, *settings: str) -> list[dict]:
     return [{name: value for name, value in row.items() if "time" not in name and "second" not in name} for row in rows]
 
 
+def test_a_run_with_workers_logs_what_one_without_does(words, tmp_path):
+    own = [*words, "wandb.mode=disabled"]
+    assert metrics(tmp_path / "two", *own, "data.num_workers=2") == metrics(tmp_path / "none", *own)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["phantom", "tabular"])
 def test_every_mixture_trains_and_logs_the_same(words, tmp_path, name):

@@ -4,6 +4,7 @@ own public forward, one unpadded sequence at a time."""
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 from collections.abc import Sequence
@@ -122,6 +123,17 @@ def test_every_family_of_the_table_is_tried() -> None:
         needs = f" (needs `pip install {' '.join(family.packages)}`)" if family.packages else ""
         assert f"| {family.name} | `{family.cls}` | {hub} | all | {family.images}{needs} |" in README
     assert {type(students.network(family)).__name__ for family in FAMILIES} == {own.cls for own in FAMILIES.values()}
+
+
+@each_family
+def test_a_loading_worker_gets_the_same_collator(load: Any, family: str) -> None:
+    """By pickle: workers are not forked."""
+    own = Collator(load(family).processor, prompt="describe", findings=("edema",), **LIMITS)
+    other = pickle.loads(pickle.dumps(own))
+    one, two = own(items()), other(items())
+    assert torch.equal(one.prefix_ids, two.prefix_ids) and torch.equal(one.branch_ids, two.branch_ids)
+    assert one.vision.keys() == two.vision.keys()
+    assert all(torch.equal(value, two.vision[name]) for name, value in one.vision.items())
 
 
 @each_family
