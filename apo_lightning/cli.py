@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
-import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from apo_lightning import __version__, audit_cli, data_cli, disk, processes
+from apo_lightning import __version__, audit_cli, data_cli, disk, processes, signals
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,39 +26,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
     try:
-        with processes.member():
+        with processes.member() if processes.is_member() else signals.raised():
             return options.call(options) or 0
-    except ApoError as error:
-        show_error(str(error))
-        return 2
-    except Exception as error:
-        sentence = disk.explain(error)
-        if sentence is None:
-            if not getattr(error, "__notes__", None):
-                said = " ".join(arguments or sys.argv[1:])
-                error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
-                               "please report it with the lines above.")  # fmt: skip
-            raise
+    except BaseException as error:
+        if signum := signals.behind(error):
+            return _stopped(signum)
+        if isinstance(error, Exception) and (sentence := _sentence(error)):
+            show_error(sentence)
+            return 2
+        if isinstance(error, Exception) and not getattr(error, "__notes__", None):
+            said = " ".join(arguments or sys.argv[1:])
+            error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
+                           "please report it with the lines above.")  # fmt: skip
+        raise
+
+
+def _stopped(signum: int) -> int:
+    if not processes.is_member():
+        with suppress(OSError):  # the terminal may be what is gone
+            Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
+    return 128 + signum
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user can mend; None where nobody foresaw it."""
+    if isinstance(error, ApoError):
+        return str(error)
+    sentence = disk.explain(error)
+    if sentence:
         logging.raiseExceptions = False  # other libraries' loggers, which write files too
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        show_error(sentence)
-        return 2
-    except (KeyboardInterrupt, SystemExit) as stop:
-        signum = _signal_of(stop)
-        if not signum:
-            raise
-        if not processes.is_member():
-            Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
-        return 128 + signum
-
-
-def _signal_of(stop: BaseException) -> int:
-    """The signal behind an interrupt or an exit, 0 for an exit of another kind. Lightning turns both SIGINT and SIGTERM
-    into exits, of which the second would count as a success."""
-    if type(stop).__name__ == "SIGTERMException":
-        return signal.SIGTERM
-    cause = stop.__context__ if isinstance(stop, SystemExit) else stop
-    return getattr(cause, "signum", signal.SIGINT) if isinstance(cause, KeyboardInterrupt) else 0
+    return sentence
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,11 +23,11 @@ from typing import Any
 
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.settings import TrainerSettings
+from apo_lightning.signals import STOPS, Stopped
 
 LAUNCHER, REPORT = "APO_LAUNCHER_PID", "APO_REPORT_FD"
 STARTED = ("LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
 """Set by torchrun, mpirun and jsrun, and here, in each of several processes."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0
 """Seconds that processes have to end by themselves before they are killed."""
 PERIOD = 0.1
@@ -35,14 +35,6 @@ READY = b"\n"
 """What a process says first."""
 LONGEST = 8_000
 """Characters of an error's text, and of its traceback: both fit into a pipe, whose writer then need not wait."""
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal ended the run; ``signum`` is its number."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.signum = signum
 
 
 @dataclass(frozen=True)
@@ -190,7 +182,7 @@ def _free_port() -> int:
 @contextmanager
 def _caught(signals: list[int]) -> Iterator[None]:
     """Note signals instead of dying of them; those that are ignored (nohup) stay ignored."""
-    before = {s: signal.getsignal(s) for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
+    before = {s: signal.getsignal(s) for s in STOPS if signal.getsignal(s) is not signal.SIG_IGN}
     for signum in before:
         signal.signal(signum, lambda number, _: signals.append(number))
     try:

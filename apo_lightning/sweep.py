@@ -16,7 +16,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from apo_lightning import config, disk, processes
+from apo_lightning import config, disk, processes, signals
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.files import write_bytes, write_text
 from apo_lightning.overrides import label, read_file
@@ -139,6 +139,8 @@ def _run(point: Point, total: int, folder: Path) -> list[dict[str, Any]]:
         _train(point)
         return [row | found | {"error": ""} for found in results(Path(point.cfg.runs_dir) / point.cfg.name)]
     except Exception as error:  # the other points must go on, whatever it was
+        if signals.behind(error):
+            raise
         said = disk.explain(error) or str(error)
         trace.write_text(traceback.format_exc(), "utf-8")
         Console(stderr=True).print(f"point {point.number} failed: {said}", style="red", markup=False)

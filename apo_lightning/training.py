@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from transformers.utils import logging as transformers_logging
 
-from apo_lightning import processes
 from apo_lightning.checkpoints import WholeFiles, WholeFolders, newest
 from apo_lightning.errors import ConfigError
 from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
@@ -160,8 +159,9 @@ def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callbac
         enable_model_summary=False, use_distributed_sampler=False,
         plugins=[] if sharded else [WholeFiles()], **options,
     )  # fmt: skip
-    if processes.is_member():  # on SIGTERM Lightning's handler enters a collective, in whatever the others are doing
-        made._signal_connector.register_signal_handlers = lambda: None
+    # On SIGTERM Lightning's handler enters a collective, in whatever the others are doing; a fit then ends as if it had
+    # succeeded, a prediction goes on, and under SLURM the signal is ignored. `signals.raised` is there before.
+    made._signal_connector.register_signal_handlers = lambda: None
     return made
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,9 +11,8 @@ from typing import Any
 
 import pytest
 from fakes import EXPERIMENT, fake_registries, write_experiment
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from apo_lightning import processes
+from apo_lightning import processes, signals
 from apo_lightning.cli import main
 
 
@@ -73,17 +74,34 @@ def test_ctrl_c_says_how_to_go_on(calls: list, monkeypatch: pytest.MonkeyPatch, 
     assert "The same command continues" in capsys.readouterr().err
 
 
-def test_sigterm_in_training_is_no_success(
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_has_a_status_of_its_own_and_a_line_on_how_to_go_on(
+    calls: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, signum: signal.Signals, status: int
+) -> None:
+    before = signal.signal(signum, signal.SIG_DFL)  # as in a process that was not started under nohup
+    try:
+        monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", lambda *given: os.kill(os.getpid(), signum))
+        assert main(["run", "small"]) == status
+        assert signal.getsignal(signum) is signal.SIG_DFL
+    finally:
+        signal.signal(signum, before)
+    assert capsys.readouterr().err == "\nstopped. The same command continues where it stopped.\n"
+
+
+def test_what_fails_for_want_of_what_a_signal_ended_is_no_error(
     calls: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """Lightning makes a SystemExit without a status of it."""
+    """A loading process that the same signal ended, say."""
 
-    def stop(cfg, overrides):
-        raise SIGTERMException
+    def fail(cfg, overrides):
+        try:
+            raise signals.Stopped(signal.SIGTERM)
+        finally:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
 
-    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
+    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", fail)
     assert main(["run", "small"]) == 143
-    assert "The same command continues" in capsys.readouterr().err
+    assert "DataLoader" not in capsys.readouterr().err
 
 
 def test_several_processes_are_started_with_the_same_words(calls: list, monkeypatch: pytest.MonkeyPatch) -> None:

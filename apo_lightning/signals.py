@@ -1,0 +1,58 @@
+"""What ends a run from outside: Ctrl-C, a scheduler's SIGTERM, a closed terminal. All three raise where the run is.
+
+Left alone, Python dies of SIGTERM without a word, and Lightning lets a fit end as if it had succeeded, and a prediction
+not end at all.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the run; ``signum`` is its number."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Inside, each of ``STOPS`` raises `Stopped` in the main thread. Those that are ignored (nohup, a shell's
+    background) stay ignored. In another thread than the main one nothing is changed: Python allows it there alone.
+
+    Raises:
+        Stopped: a signal came.
+    """
+    here = threading.current_thread() is threading.main_thread()
+    before = {s: signal.getsignal(s) for s in STOPS if here and signal.getsignal(s) is not signal.SIG_IGN}
+    for signum in before:
+        signal.signal(signum, _stop)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def behind(error: BaseException | None) -> int:
+    """Number of the signal that ``error`` follows from, 0 where it follows from none. Lightning turns an interrupt into
+    an exit, and what is torn down in the middle of something may fail in its own way."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return getattr(error, "signum", signal.SIGINT)
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return 0
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise Stopped(signum)
