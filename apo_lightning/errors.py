@@ -22,6 +22,10 @@ class ArtifactError(ApoError):
     """Something in a run folder is missing, corrupt, or was made by another configuration."""
 
 
+class DivergedError(ApoError):
+    """Training came to values that are no finite numbers."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Sentence that offers the nearest known name and lists all of them.
 

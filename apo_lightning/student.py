@@ -153,7 +153,11 @@ class Student(nn.Module):
     @torch.no_grad()
     def write(self, batch: PromptBatch, how: DecodingSettings, samples: int = 1) -> list[list[Answer]]:
         """``samples`` answers to each prompt; special tokens are left out of the text. Nothing but ``how`` decides how
-        they are written: decoding settings that came with the model are not used."""
+        they are written: decoding settings that came with the model are not used.
+
+        Raises:
+            DivergedError: the logits are NaN.
+        """
         stop = self.stop_tokens
         config = generation.decoding(how, stop=stop, pad=self.processor.tokenizer.pad_token_id, samples=samples)
         whole = scoring.Parts.of(self.model).whole
@@ -161,7 +165,7 @@ class Student(nn.Module):
             self.see(batch)
             ids = whole.generate(
                 **scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or [])),
-                generation_config=config,
+                generation_config=config, logits_processor=[generation.RequireNumbers()],
             )  # fmt: skip
         rows = ids[:, batch.prefix_ids.shape[1] :]
         texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)

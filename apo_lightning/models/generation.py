@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor
 
+from apo_lightning.errors import DivergedError
 from apo_lightning.settings import DecodingSettings
 
 
@@ -38,6 +39,26 @@ def only(model: nn.Module, config: GenerationConfig) -> Iterator[None]:
         yield
     finally:
         model.generation_config = own
+
+
+class RequireNumbers(LogitsProcessor):
+    """Refuses to choose a token among values that are no numbers: the first of the vocabulary would be the highest."""
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """
+        Args:
+            input_ids: ``[B, T]`` what is written so far.
+            scores: ``[B, V]`` logits of the next token.
+
+        Raises:
+            DivergedError: one of them is NaN.
+        """
+        if scores.isnan().any():
+            raise DivergedError(
+                "The student cannot write: its logits are NaN. Its weights are damaged or were trained until they "
+                "diverged, or values overflow in student.dtype float16: try bfloat16."
+            )
+        return scores
 
 
 def is_cut(answer: Tensor, stop: Sequence[int]) -> bool:

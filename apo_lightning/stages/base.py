@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from apo_lightning.errors import DivergedError
 from apo_lightning.losses.base import bind
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.step_means import StepMeans
@@ -104,8 +105,23 @@ class Stage(Staying):
         return {"loss": output.loss, "per_study": output.per_study.detach(), **extra}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Log what one batch of all the step's studies in one process would have logged."""
-        self.log_dict(self.means.take(self.trainer.world_size), batch_size=1)
+        """Log what one batch of all the step's studies in one process would have logged.
+
+        Raises:
+            DivergedError: the loss is no finite number.
+        """
+        values = self.means.take(self.trainer.world_size)
+        loss = values.get("train/loss", 0.0)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss} at step {self.trainer.global_step + 1}")
+        self.log_dict(values, batch_size=1)
+
+    def on_train_end(self) -> None:
+        """
+        Raises:
+            DivergedError: the last step has left weights that are no finite numbers.
+        """
+        self._require_finite()
 
     def configure_model(self) -> None:
         """Shard the student over processes where the strategy asks for it (FSDP2)."""
@@ -121,9 +137,32 @@ class Stage(Staying):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what is trained: the rest is the frozen student, which the run can load again."""
+        """Keep what is trained: the rest is the frozen student, which the run can load again.
+
+        Raises:
+            DivergedError: there is nothing to go on from; earlier checkpoints stay.
+        """
+        self._require_finite()
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+    def _require_finite(self) -> None:
+        trained = (parameter for parameter in self.parameters() if parameter.requires_grad)
+        if not all(_finite(parameter.detach()) for parameter in trained):
+            raise self._diverged(f"the trained weights are no finite numbers after step {self.trainer.global_step}")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"stages.{self.name}: {what} of {self.steps}. Nothing of this stage counts as done; its last good "
+            f"checkpoint and metrics.jsonl are kept. Lower stages.{self.name}.optim.lr ({self.optim.lr:g}), or look at "
+            f"the loss ({type(self.loss).__name__}) and at trainer.precision: float16 ends at 65,504."
+        )
+
+
+def _finite(weights: Tensor) -> bool:
+    """Of the part of a parameter that lies in this process."""
+    local = weights.to_local() if hasattr(weights, "to_local") else weights
+    return bool(local.isfinite().all())
 
 
 def _shard(student: Student, mesh: Any) -> None:
