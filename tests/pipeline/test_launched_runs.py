@@ -39,10 +39,13 @@ class Run:
     """``apo run smoke`` in the background."""
 
     def __init__(self, words: list[str], runs: Path, *more: str) -> None:
-        self.runs, self.log = runs, runs.with_name(f"{uuid4().hex}.log")
+        self.runs, self.log, self.scratch = runs, runs.with_name(f"{uuid4().hex}.log"), runs.with_name("scratch")
+        self.scratch.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "apo_lightning", "run", "smoke", *words, f"runs_dir={runs}", *more]
         with self.log.open("w") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "TMPDIR": str(self.scratch)}
+            )
 
     @property
     def said(self) -> str:
@@ -80,15 +83,17 @@ def test_sigterm_and_a_killed_process_end_all_and_the_next_command_goes_on(words
     assert "Traceback" not in first.said
     assert psutil.wait_procs(below, timeout=10)[1] == []
 
-    second = Run(words, tmp_path / "runs", *given)
-    below = second.wait_for_step(12)
-    victim = ranks(below)[1]
-    victim.kill()
-    assert second.end() == 1
-    assert "continuing from step=" in second.said
-    assert f"process 2 of 2 (pid {victim.pid}) was ended by SIGKILL" in second.said
-    assert second.said.count("The same command continues") == 1 and "Traceback" not in second.said
-    assert psutil.wait_procs(below, timeout=10)[1] == []
+    for step, rank, signum in ((12, 1, signal.SIGKILL), (20, 0, signal.SIGKILL), (28, 0, signal.SIGTERM)):
+        again = Run(words, tmp_path / "runs", *given)
+        below = again.wait_for_step(step)
+        victim = ranks(below)[rank]
+        victim.send_signal(signum)
+        assert again.end() == 1
+        assert "continuing from step=" in again.said
+        assert f"process {rank + 1} of 2 (pid {victim.pid}) was ended by {signum.name}" in again.said
+        assert again.said.count("The same command continues") == 1 and "Traceback" not in again.said
+        assert psutil.wait_procs(below, timeout=10)[1] == []
+    assert not [path for path in first.scratch.rglob("*") if path.is_file() and path.stat().st_size > 100_000]
 
 
 @pytest.mark.slow
