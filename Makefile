@@ -17,7 +17,7 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all experiment sweep report summary bench nano lint clean
+.PHONY: help setup check list test test-all experiment sweep report summary bench gpu-proof nano lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,8 +72,11 @@ bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'
 	@$(PY) -m pip install -qq --no-deps torchxrayvision==1.5.7  # it asks for torchvision, which the benchmark does without
 	@set -e; for file in benchmarks/*.py; do \
-		grep -q __main__ "$$file" || continue; \
+		grep -q __main__ "$$file" && [ "$$file" != benchmarks/gpu_proof.py ] || continue; \
 		echo "== $$file"; $(PY) "$$file"; done
+
+gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes: [SET="--minutes 5 --out FILE"]
+	@$(PY) benchmarks/gpu_proof.py $(SET)
 
 nano: $(STAMP) ## train the embedded student again from its recipe
 	@$(PY) -m apo_lightning.nano

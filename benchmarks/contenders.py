@@ -124,7 +124,9 @@ class Processor(ProcessorMixin):
 class BesideTRL:
     """TRL's DPOTrainer on the same network and study."""
 
-    def __init__(self, setup: Setup, *, checkpointed: bool) -> None:
+    def __init__(self, setup: Setup, *, checkpointed: bool, network: nn.Module | None = None,
+                 on_cpu: bool = True) -> None:  # fmt: skip
+        """``network``: frozen, instead of a fresh one; ``on_cpu``: False leaves the device to TRL."""
         from datasets import Dataset
         from trl import DPOConfig, DPOTrainer
 
@@ -132,11 +134,12 @@ class BesideTRL:
         study, end = texts(setup, own), own.tokenizer.eos_token
         preferred, *others = [text + end for text in study.answers]
         pairs = [dict(prompt=study.prompt, chosen=preferred, rejected=o, images=[study.image]) for o in others]
-        network = base(setup, own)
+        network = base(setup, own) if network is None else network
         change = dict(ref_model=copy.deepcopy(network)) if setup.full else dict(peft_config=adapter(network))
         options = DPOConfig(
-            tempfile.mkdtemp(), beta=BETA, bf16=False, use_cpu=True, max_length=None, report_to="none", seed=setup.seed,
+            tempfile.mkdtemp(), beta=BETA, bf16=False, use_cpu=on_cpu, max_length=None, report_to="none",
             per_device_train_batch_size=1, gradient_accumulation_steps=len(pairs), gradient_checkpointing=checkpointed,
+            seed=setup.seed,
         )  # fmt: skip
         with patch.dict(os.environ, CI="1"):  # or it reports the trainer to its makers
             self.trainer = DPOTrainer(
