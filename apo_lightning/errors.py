@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN, LONGEST = 60, 60
+"""Names that a message lists, and characters of one."""
+
 
 class ApoError(Exception):
     """Base of every error a user is meant to read; the command line prints it without a traceback."""
@@ -27,7 +30,7 @@ class DivergedError(ApoError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Sentence that offers the nearest known name and lists all of them.
+    """Sentence that offers the nearest known name and lists all of them, or so many that a message stays readable.
 
     >>> did_you_mean("betta", ["beta", "lr"])
     "Did you mean 'beta'? Known: beta, lr."
@@ -35,7 +38,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     hint = f"Did you mean '{close[0]}'? " if close else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:SHOWN]]
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{hint}Known: {', '.join(shown) or 'none'}{more}."
 
 
 def first_line(error: BaseException) -> str:

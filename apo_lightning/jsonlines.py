@@ -18,6 +18,7 @@ from typing import Any
 
 from apo_lightning import files
 from apo_lightning.errors import ArtifactError
+from apo_lightning.file_kinds import foreign
 from apo_lightning.limits import MAX_JSON_LINE
 
 BOM = b"\xef\xbb\xbf"
@@ -60,6 +61,28 @@ def loads(text: bytes) -> Any:
         raise ValueError(f"not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8.") from None
     except RecursionError:
         raise ValueError("not JSON that can be read (too deeply nested)") from None
+    except json.JSONDecodeError:
+        if text[:2].count(b"\0") == 1:
+            raise ValueError("not UTF-8 text (it holds NUL bytes, as UTF-16 does). Save it as UTF-8.") from None
+        raise
+
+
+def document(raw: bytes) -> Any:
+    """A whole file as one JSON document, in UTF-8, UTF-16 or UTF-32.
+
+    Raises:
+        json.JSONDecodeError: it is none.
+        ValueError: it is a file of another kind, damaged, or as `loads`.
+    """
+    if what := foreign(raw[:512]):
+        raise ValueError(f"it is {what}")
+    if not raw.strip(b" \t\r\n\0"):
+        raise ValueError("it is empty")
+    encoding = json.detect_encoding(raw)
+    try:
+        return loads(raw if encoding.startswith("utf-8") else raw.decode(encoding).encode())
+    except UnicodeDecodeError:
+        raise ValueError(f"not {encoding.upper()} text to its end; is it cut off?") from None
 
 
 def parse(line: bytes, keys: Sequence[str] = ()) -> dict[str, Any]:

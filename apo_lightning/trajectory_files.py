@@ -24,6 +24,7 @@ from typing import Any
 from apo_lightning import jsonlines
 from apo_lightning.characters import HALF
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.file_kinds import foreign
 from apo_lightning.jsonlines import short
 
 KEYS = ("study", "teacher", "text", "t")
@@ -36,9 +37,13 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Line number and content of the lines that are not blank.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is of another kind.
     """
     try:
+        with path.open("rb") as file:
+            what = foreign(file.read(512))
+        if what:
+            raise DataError(f"{path}: is no file of JSON lines but {what}.")
         yield from jsonlines.lines(path)
     except jsonlines.TooLong as error:
         raise DataError(f"{error} Write one trajectory, or one image, a line.") from None

@@ -180,15 +180,15 @@ class CXRDataModule(LightningDataModule):
         found: dict[str, tuple[str, str]] = {}
         decoded: set[str] = set()
         if used or not self.faults:
-            check_splits(splits)
+            check_splits(splits, self.faults)
             check_findings(splits, self.findings)
             found, decoded = find_bad_images(
                 used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed
             )
         self.bad = sorted([*self.faults, *found.values()])
-        rows = len(used) + len(self.faults)
-        report_bad(self.bad, used=rows, allowed=self.max_bad_share, report_path=report_path,
-                   decoded=len(decoded), undecodable=len(decoded & found.keys()))  # fmt: skip
+        report_bad(self.bad, used=len(used) + len(self.faults), allowed=self.max_bad_share, report_path=report_path,
+                   first=next(iter(self.faults), None), decoded=len(decoded),
+                   undecodable=len(decoded & found.keys()))  # fmt: skip
         self._unreadable = set(found)
         check_splits({split: self.studies(split) for split in self.splits})
 

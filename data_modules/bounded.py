@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from apo_lightning import jsonlines
 from apo_lightning.errors import DataError
 from apo_lightning.limits import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_LINE, MAX_RATIO, RATIO_FROM
 
@@ -25,12 +25,17 @@ def open_bytes(path: Path, most: int) -> BinaryIO:
             in, has come out. A gzip file states its length where it ends, but one that was cut off states anything.
         OSError: it cannot be opened.
     """
-    if path.suffix in (".gz", ".tgz"):
+    if is_gzip(path):
         return io.BufferedReader(_Inflated(path, most))
     size = os.stat(path).st_size
     if size > most:
         raise DataError(f"{path}: has {size:,} bytes; at most {most:,} are read. {WAY_OUT}")
     return path.open("rb")
+
+
+def is_gzip(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in (".gz", ".tgz")
 
 
 def open_text(path: Path, encoding: str, most: int) -> TextIO:
@@ -61,20 +66,17 @@ def long_line(path: Path, number: int) -> DataError:
 
 
 def read_json(path: Path) -> Any:
-    """One JSON document, UTF-8, perhaps with a byte-order mark.
+    """One JSON document in Unicode, perhaps with a byte-order mark, no object of which names a key twice.
 
     Raises:
         DataError: it is larger than ``MAX_JSON_BYTES``, or has more than ``MAX_JSON_VALUES``.
-        ValueError: it is no JSON.
+        ValueError: it is no JSON; says what it is, or the line.
         OSError: it cannot be read.
     """
     with open_bytes(path, MAX_JSON_BYTES) as file:
         raw = file.read()
     refuse_many_values(path, raw)
-    try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError("too deeply nested") from None
+    return jsonlines.document(raw)
 
 
 def refuse_many_values(path: Path, raw: bytes) -> None:

@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from itertools import combinations
 from pathlib import Path
@@ -54,12 +55,21 @@ def check_settings(data: Any) -> None:
         raise ValueError(f"max_bad_share must be in [0, 1], got {data.max_bad_share}")
 
 
-def check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
+def check_splits(splits: Mapping[str, Sequence[Study]], faults: Sequence[tuple[str, str]] = ()) -> None:
     """Every split has studies; no study or patient is in two.
+
+    Args:
+        splits: split to its studies.
+        faults: rows of tables that cannot be used, which may be why.
 
     Raises:
         DataError: naming the split, or the first studies or patients that are shared.
     """
+    with faults_first(faults):
+        _check_splits(splits)
+
+
+def _check_splits(splits: Mapping[str, Sequence[Study]]) -> None:
     for split, studies in splits.items():
         if not studies:
             if few := _few_patients(splits):
@@ -125,6 +135,18 @@ def check_findings(splits: Mapping[str, Sequence[Study]], known: Sequence[str]) 
                 )
 
 
+@contextmanager
+def faults_first(faults: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """What is wrong with rows of tables is said with an error that may come of it."""
+    try:
+        yield
+    except DataError as error:
+        if not faults or faults[0][1] in str(error):
+            raise
+        (where, why), count = faults[0], len(faults)
+        raise DataError(f"{error} Before that, {count:,} rows could not be used; first: {where}: {why}.") from error
+
+
 def find_bad_images(
     studies: Sequence[Study], images: OpenImages, *, on_disk: bool, full: bool, seed: int
 ) -> tuple[dict[str, tuple[str, str]], set[str]]:
@@ -155,7 +177,7 @@ def find_bad_images(
 
 
 def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None,
-               decoded: int = 0, undecodable: int = 0) -> None:  # fmt: skip
+               first: tuple[str, str] | None = None, decoded: int = 0, undecodable: int = 0) -> None:  # fmt: skip
     """Say how many studies and rows cannot be used, and write (reference, reason) lines to ``report_path``.
 
     Args:
@@ -163,6 +185,7 @@ def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, rep
         used: studies and rows that were looked at, the bad ones included.
         allowed: share of them, and of those that were decoded, that may be bad.
         report_path: where to write; None writes nothing.
+        first: the one that is said: that which was found first may have caused the others. None: the first of ``bad``.
         decoded, undecodable: studies whose images were decoded, and how many of them could not be. Of a large set only
             a sample is, and what is true of it is true of the whole.
 
@@ -176,8 +199,9 @@ def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, rep
         report_path.parent.mkdir(parents=True, exist_ok=True)
         report_path.write_text("".join(f"{reference}\t{reason}\n" for reference, reason in bad), encoding="utf-8")
         where = f" All of them are listed in {report_path}."
-    first = ": ".join(bad[0]) if bad[0][0] not in bad[0][1] else bad[0][1]
-    summary = f"{len(bad)} of {used} studies and rows cannot be used ({len(bad) / used:.1%}; first: {first}).{where}"
+    reference, reason = first or bad[0]
+    said = f"{reference}: {reason}" if reference not in reason else reason
+    summary = f"{len(bad)} of {used} studies and rows cannot be used ({len(bad) / used:.1%}; first: {said}).{where}"
     if decoded and decoded < used and undecodable:
         summary += f" Of {decoded} studies that were decoded, {undecodable} could not be ({undecodable / decoded:.1%})."
     if max(len(bad) / used, undecodable / max(decoded, 1)) > allowed:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from apo_lightning.errors import DataError
+from apo_lightning.jsonlines import short
 from apo_lightning.types import Box, Study
 from data_modules import DATA
 from data_modules.bounded import read_json
@@ -156,14 +157,16 @@ def read_items(path: Path) -> list[Any]:
     """The items of an annotation file.
 
     Raises:
-        DataError: the file cannot be read, or is no JSON list.
+        DataError: the file cannot be read, or is no JSON list, or an empty one.
     """
     try:
         items = read_json(path)
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Fetch the file again.") from error
     if not isinstance(items, list):
-        raise DataError(f"{path}: is not a list of images but {type(items).__name__}. Use the set's own {path.name}.")
+        raise DataError(f"{path}: is not a list of images but {short(items)}. Use the set's own {path.name}.")
+    if not items:
+        raise DataError(f"{path}: is a list without any image. Fetch the file again.")
     return items
 
 

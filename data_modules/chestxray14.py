@@ -16,7 +16,9 @@ from data_modules import DATA
 from data_modules.bounded import text_lines
 from data_modules.folder import FolderDataModule
 from data_modules.image_folders import choose_images
-from data_modules.tables import UNREADABLE, find, look_for, read_table
+from data_modules.table_files import scan
+from data_modules.table_headers import clean
+from data_modules.tables import UNREADABLE, as_numbers, find, look_for, read_table
 from data_modules.vocabulary import NIH, canonical
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -26,6 +28,7 @@ COLUMNS = {
     "Image Index": "image", "Finding Labels": "labels", "Patient ID": "patient", "View Position": "view",
 }  # fmt: skip
 BOX_COLUMNS = {"Image Index": "image", "Finding Label": "label", "Bbox [x": "x", "y": "y", "w": "w", "h]": "h"}
+VIEWS = ("PA", "AP", "")
 NORMAL = "No Finding"
 LABELS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
@@ -66,6 +69,9 @@ class ChestXray14(FolderDataModule):
         paths = choose_images(self, rows["image"])
         findings = {cell: _findings(cell) for cell in rows["labels"].unique()}
         boxes = self._boxes()
+        strange = len(boxes.keys() - set(rows["image"]))
+        if strange:
+            self.left_out[f"box list of an image that {table.name} does not have"] += strange
         columns = [c.to_numpy(object) for c in (rows["image"], rows["patient"], splits, rows["labels"], rows["view"])]
         return [
             Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
@@ -82,6 +88,10 @@ class ChestXray14(FolderDataModule):
         known = {cell: _labels_known(cell) for cell in rows["labels"].unique()}
         allowed = f"Finding Labels must be {', '.join(LABELS)} joined by '|', or '{NORMAL}' alone; got"
         rows = self.faults.drop(rows, ~rows["labels"].map(known).astype(bool), allowed, "labels")
+        if "view" in rows:
+            rows = self.faults.drop(
+                rows, ~rows["view"].isin(VIEWS), f"must be {', '.join(VIEWS[:-1])} or empty", "view"
+            )
         self.say(f"labels from {table.name}: {len(rows):,} images of {rows['patient'].nunique():,} patients")
         return rows if "view" in rows else rows.assign(view="")
 
@@ -94,7 +104,8 @@ class ChestXray14(FolderDataModule):
             if wrong.any():
                 raise DataError(
                     f"{table}: {wrong.sum():,} rows are {what} {' and '.join(LISTS)}, "
-                    f"first {rows['image'][wrong].iloc[0]}. Use the table and the lists of one download."
+                    f"first {rows['image'][wrong].iloc[0]} ({rows['where'][wrong].iloc[0]}). Use the "
+                    "table and the lists of one download."
                 )
         return pd.Series("train", index=rows.index).mask(test, "test")
 
@@ -103,17 +114,22 @@ class ChestXray14(FolderDataModule):
         path = look_for(self.folder, (BOXES,))
         if path is None:
             return {}
-        rows = read_table(path, BOX_COLUMNS, self.faults, ids=("image",))
+        rows = read_table(path, BOX_COLUMNS, self.faults, ids=("image",), unique=tuple(BOX_COLUMNS.values()))
         rows = rows.assign(finding=rows["label"].map(canonical))
         rows = self.faults.drop(rows, ~rows["finding"].isin(self.vocabulary), "unknown Finding Label", "label")
-        x, y, w, h = (pd.to_numeric(rows[side], errors="coerce") / BOX_SIDE for side in "xywh")
-        inside = (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1)  # False where one is no number
-        self.faults.drop(rows, ~inside, f"its box is not inside {BOX_SIDE} x {BOX_SIDE} pixels", "image")
+        for side in "xywh":
+            wrong = ~(as_numbers(rows[side]) >= 0)  # True where it is no number
+            rows = self.faults.drop(rows, wrong, "its box is not four numbers from 0 on", side)
+        x, y, w, h = (as_numbers(rows[side]) / BOX_SIDE for side in "xywh")
+        inside = (w > 0) & (h > 0) & (x + w <= 1) & (y + h <= 1)
+        rows = rows.assign(box=rows["x"].str.cat([rows[side] for side in "ywh"], sep=", "))
+        self.faults.headers[path.name]["box"] = ", ".join(list(BOX_COLUMNS)[2:])
+        rows = self.faults.drop(rows, ~inside, f"its box is not inside {BOX_SIDE} x {BOX_SIDE} pixels", "box")
         boxes: dict[str, tuple[Box, ...]] = {}
-        columns = (rows["image"], rows["finding"], x, y, w, h)
-        for image, *box in zip(*(column[inside] for column in columns), strict=True):
+        columns = (rows["image"], rows["finding"], *(side[inside] for side in (x, y, w, h)))
+        for image, *box in zip(*columns, strict=True):
             boxes[image] = (*boxes.get(image, ()), Box(*box))
-        self.say(f"{inside.sum():,} boxes from {path.name}")
+        self.say(f"{len(rows):,} boxes from {path.name}")
         return boxes
 
 
@@ -130,10 +146,14 @@ def read_list(path: Path) -> set[str]:
     """Image names of a split list, one a line.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or is empty.
     """
+    encoding = scan(path).encoding
     try:
-        lines = map(str.strip, text_lines(path, "utf-8-sig", MAX_TABLE_BYTES))
-        return {line for line in lines if line}
+        lines = map(clean, text_lines(path, encoding, MAX_TABLE_BYTES))
+        names = {line for line in lines if line}
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a list of image names ({error}). Fetch the file again.") from error
+    if not names:
+        raise DataError(f"{path}: names no image. Fetch the file again.")
+    return names

@@ -30,6 +30,8 @@ LABELS = (
 COLUMNS = {"Frontal/Lateral": "side", "AP/PA": "view", **{label: canonical(label) for label in LABELS}}
 SPLIT_FOLDERS = ("train", "valid", "test")
 VIEWS = ("frontal", "lateral")
+SIDES = ("Frontal", "Lateral", "")
+PROJECTIONS = ("AP", "PA", "LL", "RL", "")
 ORDER = {"PA": 0, "AP": 1, "LATERAL": 3}
 """Which image of a study comes first; other frontal ones, and those without a projection, stand at 2."""
 PLACE = r"(?P<top>[^/]+)/(?P<patient>patient[^/]+)/(?P<number>study[^/]+)/(?P<file>[^/]+)"
@@ -138,6 +140,10 @@ class CheXpert(FolderDataModule):
             unique=("path",),
         )  # fmt: skip
         rows = numbers(rows, CHEXPERT, (0, 1, -1) if split == "train" else (0, 1), self.faults)
+        for name, allowed in (("side", SIDES), ("view", PROJECTIONS)):
+            if name in rows:
+                must = f"must be one of {', '.join(allowed[:-1])} or empty"
+                rows = self.faults.drop(rows, ~rows[name].isin(allowed), must, name)
         pattern = PLACE if column == "Path" else PLACE.removesuffix("/(?P<file>[^/]+)")
         place = rows["path"].str.replace("\\", "/").str.extract(rf"(?:^|/){pattern}$")
         out = place.eq("..").any(axis="columns")

@@ -15,7 +15,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
-from data_modules.tables import find, read_table
+from data_modules.tables import as_numbers, find, read_table
 from data_modules.vocabulary import NO_FINDING, canonical
 
 TABLE = "metadata.csv"
@@ -26,7 +26,7 @@ COLUMNS = {
 }  # fmt: skip
 NEEDED = ("patientid", "offset", "finding", "view")
 UNLABELLED = ("", "todo", "unknown")
-RADIOGRAPH = ("x-ray", "")
+RADIOGRAPH, TOMOGRAM = ("x-ray", ""), "ct"
 FRONTAL = ("PA", "AP", "AP Supine", "AP erect", "AP semi erect", "")
 LATERAL = "L"
 CHOICES = {"unlabelled": ("drop", "keep"), "report": ("imaging", "clinical", "none")}
@@ -137,9 +137,14 @@ class CovidChestXray(FolderDataModule):
         if "image" not in rows and "filename" not in rows:
             raise DataError(f"{table} has no column 'image' nor 'filename'. Fetch the collection's own metadata.csv.")
         rows = rows.assign(**{name: "" for name in COLUMNS.values() if name not in rows})
-        flat = ~rows["modality"].str.lower().isin(RADIOGRAPH)
+        kinds = rows["modality"].str.lower()
+        rows = self.faults.drop(rows, ~kinds.isin((*RADIOGRAPH, TOMOGRAM)), "must be X-ray, CT or empty", "modality")
+        flat = rows["modality"].str.lower() == TOMOGRAM
         self.left_out.update(f"modality {name}" for name in rows["modality"][flat])
-        rows = rows[~flat].assign(days=pd.to_numeric(rows["offset"], errors="coerce"))
+        rows = rows[~flat].assign(days=as_numbers(rows["offset"]))
+        known = ~rows["view"].map(_view).isin([_view(view) for view in (*FRONTAL, LATERAL)])
+        must = f"must be one of {', '.join((*FRONTAL[:-1], LATERAL))} or empty"
+        rows = self.faults.drop(rows, known, must, "view")
         rows = self.faults.drop(rows, rows["days"].isna() & (rows["offset"] != ""), "offset is no number", "offset")
         rows = rows.assign(offset=[f"{days:g}" for days in rows["days"]])
         rows = rows.assign(path=[self._path(row) for row in rows.to_dict("records")])

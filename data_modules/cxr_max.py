@@ -101,6 +101,8 @@ class CxrMax(FolderDataModule):
             texts.update(list(content["trajectories"]))
             empty.update(name for name, text in content["trajectories"].items() if not text.strip())
         kept = list(rows.values())
+        if not kept and not self.faults:
+            raise DataError(f"{path}: has no line. Make it again by 'apo data import'.")
         self._say_what_was_found(path, kept, texts, empty)
         self._check_splits(path, kept)
         findings = _findings([row.labels for row in kept], self.unlisted)

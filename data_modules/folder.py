@@ -18,7 +18,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.limits import MAX_PIXELS, PILLOW_PIXELS
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
-from data_modules.checks import crowded
+from data_modules.checks import crowded, faults_first
 from data_modules.image_cache import DiskCache
 from data_modules.splits import apply_split_file, cut, read_split_file
 from data_modules.transforms import read_radiograph
@@ -95,7 +95,7 @@ class FolderDataModule(CXRDataModule):
     @cached_property
     def index(self) -> list[Study]:
         """``read_index`` with every study in a split."""
-        with _collector_paused():
+        with _collector_paused(), faults_first(self.faults):
             return self._split(self.read_index())
 
     def _split(self, studies: list[Study]) -> list[Study]:

@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pandas as pd
 
+from apo_lightning.errors import DataError
+from data_modules.splits import NAMES
+from data_modules.table_headers import same
 from data_modules.tables import Faults
 
 SEPARATOR = "|"
 """Parts the images of one study in a cell, and their views."""
+
+WHO = frozenset(
+    ("patient", "patients", "patientid", "patientids", "patientno", "patientnumber", "subject", "subjects", "subjectid")
+)
+"""Names of a column that says which patient a row is of, as `same` spells them."""
+
+
+def refuse_other_patients(path: Path, others: Iterable[str]) -> None:
+    """
+    Raises:
+        DataError: a column that is not read seems to say who is who, so that a split would part patients.
+    """
+    told = next((name for name in others if same(name) in WHO), None)
+    if told is not None:
+        raise DataError(
+            f"{path} has no column 'patient', but one '{told}'. If it says which patient a row is of, name it in "
+            "data.patient; if not, say data.patient=null, and the splits may part a patient."
+        )
+
+
+def split_names(rows: pd.DataFrame, own: Mapping[str, str], path: Path) -> pd.Series:
+    """The column ``split`` in this project's words, "" where it is empty.
+
+    Args:
+        rows: columns ``where`` and ``split``.
+        own: further words to train, val or test.
+        path: of the table, for the message.
+
+    Raises:
+        DataError: a word is none that is known.
+    """
+    known = {"": "", **NAMES, **{word.lower(): name for word, name in own.items()}}
+    words = rows["split"].str.lower()
+    unknown = rows[~words.isin(known)]
+    if len(unknown):
+        some = ", ".join(map(repr, sorted(unknown["split"].unique())[:5]))
+        raise DataError(
+            f"data.split: {path} has the splits {some} (first: {unknown['where'].iloc[0]}). Known: {', '.join(NAMES)}. "
+            "Say in data.split_map which of train, val and test each is."
+        )
+    return words.map(known)
 
 
 def with_ids(rows: pd.DataFrame, faults: Faults) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,24 @@ WORDS = {
 """Cells, in lower case, that stand for a number or for none."""
 
 
-def finding_columns(names: Iterable[str]) -> dict[str, str]:
-    """Column to finding, of the columns that bear a finding's name; the first of two for one finding."""
+def finding_columns(names: Iterable[str], path: Path) -> dict[str, str]:
+    """Column to finding, of the columns of a table that bear a finding's name.
+
+    Raises:
+        DataError: two of them name one finding.
+    """
     found: dict[str, str] = {}
     for name in names:
-        if canonical(name) in KNOWN and canonical(name) not in found.values():
-            found[name] = canonical(name)
+        finding = canonical(name)
+        if finding not in KNOWN:
+            continue
+        other = next((held for held, known in found.items() if known == finding), None)
+        if other is not None:
+            raise DataError(
+                f"{path}: the columns '{other}' and '{name}' both name the finding '{finding}'. Say in "
+                "data.findings_columns which one is meant, or give the other another name."
+            )
+        found[name] = finding
     return found
 
 

@@ -14,12 +14,13 @@ from apo_lightning.errors import DataError
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.image_rows import agreeing
 from data_modules.labels import check_policies
 from data_modules.mimic_report_files import ReportFiles, find_reports
 from data_modules.mimic_reports import SECTIONS, compose
 from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
 from data_modules.splits import NAMES
-from data_modules.tables import Faults, find, read_table
+from data_modules.tables import Faults, as_numbers, find, read_table
 from data_modules.vocabulary import CHEXPERT
 
 RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
@@ -119,26 +120,34 @@ class MIMICCXR(FolderDataModule):
         rows = read_table(self._table("metadata"), columns | times, self.faults, unique=("dicom",))
         for name, form in (("dicom", r"[\w-]+"), ("subject", r"\d{2,}"), ("study", r"\d+")):
             rows = self.faults.drop(rows, ~rows[name].str.fullmatch(form), f"is no {name} id", name)
+        known = f"must be one of {', '.join(filter(None, VIEWS))} or empty"
+        rows = self.faults.drop(rows, ~rows["view"].str.upper().isin(VIEWS), known, "view")
+        rows = self._in_splits(rows.assign(view=rows["view"].str.upper()))
+        rows = agreeing(rows, ("subject", "split"), self.faults)
+        return self._timed(rows) if self.prior else rows
+
+    def _in_splits(self, rows: pd.DataFrame) -> pd.DataFrame:
         path = self._table("split")
         listed = read_table(path, {"dicom_id": "dicom", "split": "split"}, self.faults, unique=("dicom",))
-        listed = self.faults.drop(listed, ~listed["split"].isin(NAMES), f"split is none of {', '.join(NAMES)}", "split")
-        rows = rows.assign(split=rows["dicom"].map(listed.set_index("dicom")["split"].map(NAMES)))
-        rows = self.faults.drop(rows, rows["split"].isna(), f"has no split in {path.name}", "dicom")
-        return self._timed(rows) if self.prior else rows
+        split = listed.set_index("dicom")["split"].str.lower().map(NAMES)
+        known = f"split is none of {', '.join(NAMES)}"
+        self.faults.drop(listed, split.isna().to_numpy(), known, "split")
+        rows = rows.assign(split=rows["dicom"].map(split))
+        lost = rows["dicom"].isin(split.index[split.isna()])  # told just now
+        return self.faults.drop(rows[~lost], rows["split"][~lost].isna(), f"has no split in {path.name}", "dicom")
 
     def _timed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """With ``when``, a number that grows with date and time. A time lacks its leading zeros (71903.25 is 07:19:03),
         so it is compared as a number."""
-        when = [pd.to_numeric(rows[name], errors="coerce") for name in ("date", "time")]
-        rows = rows.assign(when=when[0] * 1e6 + when[1])
-        return self.faults.drop(rows, rows["when"].isna(), "StudyDate or StudyTime is no number", "date")
+        for name, form in (("date", r"\d{8}"), ("time", r"\d{1,6}(?:\.\d*)?")):
+            rows = self.faults.drop(rows, ~rows[name].str.fullmatch(form), f"is no {name} in digits alone", name)
+        return rows.assign(when=as_numbers(rows["date"]) * 1e6 + as_numbers(rows["time"]))
 
     def _table(self, name: str) -> Path:
         return find(self.folder, (TABLE.format(name),))
 
     def _images_by_study(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The images that are used, those of a study together and in order of their views, with their paths."""
-        rows = rows.assign(view=rows["view"].str.upper())
         if self.views:
             total = rows["study"].nunique()
             rows = rows[rows["view"].isin(self.views)]

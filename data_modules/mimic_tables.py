@@ -89,6 +89,8 @@ def read_labels(path: Path, faults: Faults, *, uncertain: str, unmentioned: str)
     """
     columns = {"study_id": "study"} | {name: canonical(name) for name in (*LABELS, *OPACITY)}
     rows = read_table(path, columns, faults, optional=OPACITY, ids=("study",), unique=("study",))
+    if list(rows.columns).count(canonical(OPACITY[0])) > 1:
+        raise DataError(f"{path} has the columns {' and '.join(OPACITY)}, which are one finding. Remove one of them.")
     if canonical(OPACITY[0]) not in rows:
         raise DataError(f"{path} has no column '{OPACITY[0]}'. {did_you_mean(OPACITY[0], LABELS)}")
     rows = numbers(rows, CHEXPERT, STATES, faults)

@@ -123,6 +123,11 @@ class MSCXRT(FolderDataModule):
             tree = rows[name].str.removeprefix("files/").str.removesuffix(".jpg")
             rows = rows.assign(**{name: tree})
             rows = self.faults.drop(rows, ~tree.str.fullmatch(TREE), "image path leads out of data.root", name)
+        for name in FINDINGS:
+            for column, allowed in ((name, CLASSES), (f"{name}_quality", QUALITIES)):
+                if column in rows:
+                    wrong = ~rows[column].str.lower().isin(("", *allowed))
+                    rows = self.faults.drop(rows, wrong, f"must be one of {', '.join(allowed)} or empty", column)
         self.say(f"{len(rows):,} pairs of {rows['patient'].nunique():,} patients from {IMAGES}")
         return rows
 
@@ -152,7 +157,6 @@ class MSCXRT(FolderDataModule):
         """One column a finding: its course, "" where it was not judged or the judgement is not used."""
         words = rows[list(FINDINGS)].apply(lambda column: column.str.lower())
         known = words.isin(CLASSES)
-        self._leave_out(f"label that is none of {', '.join(CLASSES)}", (~known & (words != "")).to_numpy().sum())
         if self._picks_quality:
             used = pd.DataFrame({f: rows[f"{f}_quality"].str.lower().isin(self.quality) for f in FINDINGS})
             self._leave_out(f"label whose quality is not {' or '.join(self.quality)}", (known & ~used).to_numpy().sum())

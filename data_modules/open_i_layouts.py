@@ -15,7 +15,7 @@ from data_modules.bounded import read_json
 from data_modules.folder import FolderDataModule
 from data_modules.report_archives import archived, parse, unpacked
 from data_modules.splits import NAMES
-from data_modules.tables import Faults, find, look_for, read_table
+from data_modules.tables import UNREADABLE, Faults, find, look_for, read_table
 
 SOURCES = ("ecgen-radiology", "NLMCXR_reports.tgz", "indiana_reports.csv", "annotation.json")
 PROJECTIONS, R2GEN_SPLIT, ANNOTATION = "indiana_projections.csv", "r2gen_split.csv", "annotation.json"
@@ -124,13 +124,14 @@ def _text(node: Element) -> str:
 def _read_kaggle(data: FolderDataModule, source: Path) -> list[Report]:
     columns = ("uid", "MeSH", "Problems", *SECTIONS)
     rows = read_table(source, dict(zip(columns, columns, strict=True)), data.faults, ids=("uid",), unique=("uid",))
+    known = set(rows["uid"])
     rows = data.faults.drop(rows, ~rows["uid"].str.fullmatch(r"\d+"), "uid is no number", "uid")
     columns = ("uid", "filename", "projection")
     shown = read_table(
         find(source.parent, (PROJECTIONS,)), dict(zip(columns, columns, strict=True)), data.faults,
         ids=("uid", "filename"), unique=("filename",),
     )  # fmt: skip
-    shown = data.faults.drop(shown, ~shown["uid"].isin(rows["uid"]), f"{source.name} has no such uid", "uid")
+    shown = data.faults.drop(shown, ~shown["uid"].isin(known), f"{source.name} has no such uid", "uid")
     shown = data.faults.drop(shown, ~shown["projection"].str.lower().isin(VIEWS), "unknown projection", "projection")
     base = _image_folder(data, shown["filename"], ("images/images_normalized", "images_normalized", "images", "."))
     images: dict[str, list[tuple[str, str]]] = {}
@@ -157,7 +158,7 @@ def _read_r2gen(data: FolderDataModule, source: Path) -> list[Report]:
             data.faults.append((where, f"'{uid}' is listed before"))
         elif paths is not None:
             images = tuple((path, "") for path in paths)
-            reports[uid] = Report(uid, images, {"findings": str(item.get("report") or "")}, split=item["split"])
+            reports[uid] = Report(uid, images, {"findings": item.get("report") or ""}, split=item["split"])
     return list(reports.values())
 
 
@@ -165,9 +166,9 @@ def _annotated(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]
     """Items that can be used, with the split that they say themselves: one copy has its key ``test`` blanked out."""
     try:
         parts = read_json(path)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Fetch the file again.") from error
-    if not isinstance(parts, dict) or not all(isinstance(items, list) for items in parts.values()):
+    if not isinstance(parts, dict) or not parts or not all(isinstance(items, list) for items in parts.values()):
         raise DataError(f"{path} must hold lists of items under train, val and test. Fetch R2Gen's file again.")
     for key, items in parts.items():
         for number, item in enumerate(items):
@@ -181,6 +182,8 @@ def _annotated(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]
                 faults.append((where, "neither its 'split' nor its list is called train, val or test"))
             elif not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 faults.append((where, f"image_path must be a list of paths, got {names!r}"))
+            elif not isinstance(item.get("report"), str | None):
+                faults.append((where, f"report must be a text, got {item['report']!r}"))
             else:
                 yield where, item
 
@@ -216,7 +219,9 @@ def read_views(path: Path, faults: Faults) -> dict[str, str]:
         lacking = "imageid or filename" if image is None else ", ".join(VIEW_COLUMNS)
         raise DataError(f"{path} (data.views_file) has no column {lacking}. Name the image and its view in each row.")
     rows = faults.drop(rows, ~rows[view].str.lower().isin(VIEWS), "unknown view", view)
-    return dict(zip(rows[image].map(image_key), rows[view].str.lower().map(VIEWS), strict=True))
+    rows = rows.assign(key=rows[image].map(image_key))
+    rows = faults.drop(rows, rows.duplicated("key"), "is listed before", image)
+    return dict(zip(rows["key"], rows[view].str.lower().map(VIEWS), strict=True))
 
 
 def image_key(reference: str) -> str:

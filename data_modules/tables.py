@@ -1,42 +1,28 @@
-"""Tables as users and archives have them: gzipped or not, any of three separators, with or without a byte-order mark,
-UTF-8 or latin-1, CSV or Parquet. Everything is read as text; rows that cannot be used are kept in ``Faults`` by name.
+"""Tables as users and archives have them: gzipped or not, any of three separators, Unicode with or without a byte-order
+mark or Western letters, CSV or Parquet. Everything is read as text; rows that cannot be used are kept in ``Faults``.
 """
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.limits import MAX_CELL, MAX_COLUMNS
 from data_modules.bounded import long_line
-from data_modules.table_files import UNREADABLE, TextFile, open_table, read_parquet, scan, unreadable
+from data_modules.faults import Faults
+from data_modules.table_files import UNREADABLE, TextFile, is_parquet, open_table, read_parquet, scan, unreadable
+from data_modules.table_headers import clean, refuse_doubles, refuse_lacking
 
 SEPARATORS = ",;\t"
 MISSING_ID = frozenset({"", "nan", "none", "null", "n/a", "na"})
 """What stands in an id cell that holds none, in lower case."""
-
-
-class Faults(list[tuple[str, str]]):
-    """Rows and files that cannot be used: (where, why)."""
-
-    def drop(self, rows: pd.DataFrame, wrong: pd.Series, why: str, column: str | None = None) -> pd.DataFrame:
-        """``rows`` without the wrong ones, which are noted under their file and line.
-
-        Args:
-            rows: a frame that `read_table` made.
-            wrong: bool, one a row.
-            why: the reason; the value in ``column`` is put behind it.
-        """
-        if not wrong.any():
-            return rows
-        places, values = rows["where"][wrong], rows[column or "where"][wrong]
-        self += [(place, f"{why} ({value!r})" if column else why) for place, value in zip(places, values, strict=True)]
-        return rows[~wrong]
 
 
 def read_table(
@@ -53,8 +39,8 @@ def read_table(
     Args:
         path: ``.csv``, ``.tsv``, ``.txt``, each perhaps ``.gz``, or ``.parquet``.
         columns: name in the file to name in the result. Several may map onto themselves.
-        faults: takes rows with too many cells or text behind a closing quote, without an id, and repeated ones. Cells
-            that a row lacks at its end are empty, as spreadsheets write them.
+        faults: takes rows with too many cells, without some that are wanted, with text behind a closing quote, without
+            an id, and repeated ones.
         optional: names in the file that may be absent; they are then absent from the result too.
         ids: names in the result that must not be empty.
         unique: names in the result that together must not repeat; the first row of equals is kept.
@@ -63,19 +49,26 @@ def read_table(
         one row a line in order, and a column ``where``: file and line, for messages.
 
     Raises:
-        DataError: missing or unreadable file, or a column that is missing, with those that were found.
+        DataError: missing or unreadable file, no row that can be used, a column that is missing or under another
+            spelling, with those that were found, or one that is there twice.
     """
     text = scan(path)
     found, separator = _header(path, text.encoding)
-    lacking = [name for name in columns if name not in found and name not in optional]
-    if lacking:
-        raise DataError(f"{path} has no column '{lacking[0]}'. {did_you_mean(lacking[0], found)}")
+    refuse_doubles(path, found, columns)
+    refuse_lacking(path, found, columns, optional)
     wanted = [name for name in columns if name in found]
+    if not wanted:
+        raise DataError(f"{path} has none of the columns {', '.join(columns)}. {did_you_mean('', found)}")
+    faults.headers[path.name] = {columns[name]: name for name in wanted}
+    before = len(faults)
     rows = _read(path, wanted, text, separator, faults)
+    if not len(rows):
+        raise faults.nothing_left(len(faults) - before) if len(faults) > before else _no_rows(path)
     rows = rows.rename(columns=dict(columns)).apply(lambda column: column.str.strip())
     rows["where"] = [f"{path.name}:{line}" for line in rows.index]
     for name in ids:
-        rows = faults.drop(rows, rows[name].str.lower().isin(MISSING_ID), f"column '{name}' is empty")
+        empty = f"column '{faults.headers[path.name][name]}' is empty"
+        rows = faults.drop(rows, rows[name].str.lower().isin(MISSING_ID), empty, name)
     if unique:
         rows = faults.drop(rows, rows.duplicated(list(unique)), "is listed before", unique[0])
     return rows.reset_index(drop=True)
@@ -84,12 +77,20 @@ def read_table(
 def numbers(rows: pd.DataFrame, columns: Iterable[str], allowed: Iterable[float], faults: Faults) -> pd.DataFrame:
     """``rows`` with ``columns`` as float, "" as NaN; rows with another value than ``allowed`` are faults."""
     permitted = set(allowed)
+    none = f"is none of {', '.join(f'{v:g}' for v in sorted(permitted))}, nor empty"
     for name in columns:
-        values = pd.to_numeric(rows[name], errors="coerce")
+        values = as_numbers(rows[name])
         wrong = (rows[name] != "") & ~values.isin(permitted)
-        rows = faults.drop(rows, wrong, f"'{name}' is none of {', '.join(f'{v:g}' for v in sorted(permitted))}", name)
+        called = (wrong.any() and faults.called(rows["where"].iloc[0], name)) or name
+        rows = faults.drop(rows, wrong, f"'{called}' {none}", name)
         rows = rows.assign(**{name: values[~wrong]})
     return rows
+
+
+def as_numbers(cells: pd.Series) -> pd.Series:
+    """Cells as float; NaN where one is no finite number with a decimal point."""
+    values = pd.to_numeric(cells, errors="coerce")
+    return values.where(np.isfinite(values))
 
 
 def column_names(path: Path) -> list[str]:
@@ -98,7 +99,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    return _header(path, scan(path).encoding)[0]
+    return list(dict.fromkeys(_header(path, scan(path).encoding)[0]))
 
 
 def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
@@ -117,15 +118,24 @@ def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
 
 
 def look_for(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of the names in the folder, plain or gzipped; None where none is."""
-    tried = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz"))
-    return next((path for path in tried if path.is_file()), None)
+    """The first of the names in the folder, plain or gzipped; None where none is.
+
+    Raises:
+        DataError: none is a file, but one is a folder or a link that leads nowhere, which is not the same as none.
+    """
+    tried = [folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+    found = next((path for path in tried if path.is_file()), None)
+    odd = next((path for path in tried if os.path.lexists(path)), None)
+    if found is None and odd is not None:
+        what = "a folder" if odd.is_dir() else "a link that leads nowhere" if odd.is_symlink() else "no plain file"
+        raise DataError(f"{odd} is {what}. Put the file in its place, or remove it.")
+    return found
 
 
 def _header(path: Path, encoding: str) -> tuple[list[str], str]:
     """Names of the columns, and what parts them."""
     try:
-        if path.suffix == ".parquet":
+        if is_parquet(path):
             import pyarrow.parquet
 
             return _refuse_many(path, pyarrow.parquet.read_schema(path).names), ""
@@ -139,7 +149,7 @@ def _header(path: Path, encoding: str) -> tuple[list[str], str]:
         count = 1 + max(map(line.count, SEPARATORS))
         raise _many_columns(path, count) if count > MAX_COLUMNS else long_line(path, 1)
     mark = max(SEPARATORS, key=lambda mark: len(_cells(line, mark)))
-    return list(dict.fromkeys(cell.strip() for cell in _refuse_many(path, _cells(line, mark)))), mark
+    return [clean(cell) for cell in _refuse_many(path, _cells(line, mark))], mark
 
 
 def _refuse_many(path: Path, names: list[str]) -> list[str]:
@@ -167,7 +177,7 @@ def _is_blank(text: str) -> bool:
 def _read(path: Path, wanted: list[str], text: TextFile, separator: str, faults: Faults) -> pd.DataFrame:
     """The wanted columns as text; the index is the line on which a row begins."""
     try:
-        if path.suffix == ".parquet":
+        if is_parquet(path):
             rows = read_parquet(path, wanted)
             return pd.DataFrame({name: _as_text(rows[name]) for name in wanted}).set_axis(range(1, len(rows) + 1))
         rows = _read_plain(path, wanted, text, separator)
@@ -187,7 +197,7 @@ def _read_plain(path: Path, wanted: list[str], text: TextFile, separator: str) -
     import pyarrow
     from pyarrow import csv as fast
 
-    if text.quoted:
+    if text.quoted or text.encoding.startswith(("utf-16", "utf-32")):
         return None
     kept = fast.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pyarrow.string()))
     try:
@@ -198,14 +208,18 @@ def _read_plain(path: Path, wanted: list[str], text: TextFile, separator: str) -
     except (pyarrow.ArrowInvalid, KeyError):
         return None
     rows = table.to_pandas()
-    return rows.set_axis(range(2, len(rows) + 2)) if len(rows) + 1 == text.lines else None
+    empty = rows[wanted[0]] == ""  # perhaps lines of separators, as spreadsheets leave them below
+    if len(rows) + 1 != text.lines or (empty.any() and (rows[empty] == "").all(axis=1).any()):
+        return None
+    return rows.set_axis(range(2, len(rows) + 2))
 
 
 def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[list[int], dict[str, list[str]]]:
     """Where each row below the header begins, and its cells by column. pandas' reader is not used because it shortens
     rows that are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
-    header = [cell.strip() for cell in next(row for row in reader if any(map(str.strip, row)))]
+    header = [clean(cell) for cell in next(row for row in reader if any(map(str.strip, row)))]
     places, width = [header.index(name) for name in wanted], len(header)
+    needed = max(places) + 1
     lines: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in wanted}
     while True:
@@ -226,11 +240,18 @@ def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[l
             continue
         if len(row) > width and any(row[width:]):
             faults.append((f"{path.name}:{line}", f"has {len(row)} cells, more than the {width} of the header"))
-        elif row:
-            row += [""] * (width - len(row))
+        elif not any(map(str.strip, row)):
+            continue
+        elif len(row) < needed:
+            faults.append((f"{path.name}:{line}", f"has {len(row)} cells, fewer than the {width} of the header"))
+        else:
             lines.append(line)
             for column, place in zip(columns.values(), places, strict=True):
                 column.append(row[place])
+
+
+def _no_rows(path: Path) -> DataError:
+    return DataError(f"{path}: has a header, and no row below it. Fetch the file again, or remove it.")
 
 
 def _as_text(column: pd.Series) -> pd.Series:

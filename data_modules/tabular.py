@@ -16,10 +16,10 @@ from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.dicom_folder import headers_of, read_folder
 from data_modules.folder import FolderDataModule
-from data_modules.image_rows import agreeing, parted, with_ids
+from data_modules.image_rows import agreeing, parted, refuse_other_patients, split_names, with_ids
 from data_modules.label_columns import by_column, by_list, finding_columns, merge, shared
 from data_modules.labels import check_policies
-from data_modules.splits import NAMES, SPLITS
+from data_modules.splits import SPLITS
 from data_modules.tables import column_names, read_table
 from data_modules.vocabulary import canonical
 
@@ -173,16 +173,19 @@ class Tabular(FolderDataModule):
         table = read_table(
             path, {name: name for name in (*roles.values(), *columns)}, self.faults, ids=ids, unique=(self.image,)
         )
+        self.faults.headers[path.name] |= roles
         rows, labels = self._labels(table, columns)
         roled = {role: rows[name] for role, name in roles.items()}
         rows = pd.DataFrame({"where": rows["where"], **dict.fromkeys(ROLES, ""), **roled}, index=rows.index)
         rows = parted(rows if self.study is not None else with_ids(rows, self.faults), self.faults)
-        return rows.assign(split=self._splits(rows["split"], path)), labels.loc[rows.index.unique()]
+        return rows.assign(split=split_names(rows, self.split_map, path)), labels.loc[rows.index.unique()]
 
     def _roles(self, path: Path, held: list[str]) -> dict[str, str]:
         """Role to column; ``patient`` may be absent where it is the default, ``study`` falls back on ``ID``."""
         named = {role: name for role in ROLES if (name := getattr(self, role)) is not None}
         if named.get("patient") == PATIENT and PATIENT not in held:
+            if not self.study_is_patient:
+                refuse_other_patients(path, [name for name in held if name not in named.values()])
             del named["patient"]
         for role, name in named.items():
             if name not in held:
@@ -199,7 +202,7 @@ class Tabular(FolderDataModule):
                     f"data.findings_columns: {path} has no column '{lacking}'. {did_you_mean(lacking, held)}"
                 )
             return chosen
-        found = finding_columns(name for name in held if name not in {getattr(self, role) for role in ROLES})
+        found = finding_columns((name for name in held if name not in {getattr(self, role) for role in ROLES}), path)
         none = "no labels: no column is named like a finding (data.labels and data.findings_columns name others)"
         self.say(f"labels from the columns {', '.join(found)}" if found else none)
         return found
@@ -214,16 +217,6 @@ class Tabular(FolderDataModule):
         )  # fmt: skip
         labels = labels.loc[rows.index].combine_first(listed)
         return rows, labels[sorted(labels.columns)]
-
-    def _splits(self, words: pd.Series, path: Path) -> pd.Series:
-        known = {"": "", **NAMES, **{word.lower(): name for word, name in self.split_map.items()}}
-        unknown = sorted({word for word in words.unique() if word.lower() not in known})
-        if unknown:
-            raise DataError(
-                f"data.split: {path} has the splits {', '.join(map(repr, unknown[:5]))}. Known: {', '.join(NAMES)}. "
-                "Say in data.split_map which of train, val and test each is."
-            )
-        return words.str.lower().map(known)
 
     def _know(self, found: list[str]) -> None:
         """Take the names of the labels for the vocabulary.

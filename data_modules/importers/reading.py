@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.jsonlines import loads, short
+from apo_lightning.jsonlines import document, loads, short
 from apo_lightning.limits import MAX_JSON_BYTES
 from apo_lightning.trajectory_files import lines
 from data_modules.bounded import open_bytes, refuse_many_values
@@ -87,7 +87,7 @@ def _whole(path: Path, problems: Problems) -> tuple[Any, bool]:
         with open_bytes(path, MAX_JSON_BYTES) as file:
             raw = file.read()
         refuse_many_values(path, raw)
-        return loads(raw), True
+        return document(raw), True
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     except json.JSONDecodeError as error:

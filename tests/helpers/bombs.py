@@ -246,7 +246,7 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "WebP": (webp, "image", "claims 16383 x 16383 pixels"),
     "GIF": (gif, "image", "holds 100 or more frames"),
     "TIFF": (tiff, "image", "claims more pixels"),
-    "CSV line": (lambda f: written(f / "a.csv", HEADER, 1_500 * MB), "table", "csv:2: the line has more than 2,000"),
+    "CSV line": (lambda f: written(f / "a.csv", HEADER + b"a" * 3 * MB), "table", "csv:2: the line has more than 2"),
     "CSV cell": (
         lambda f: written(f / "a.csv", HEADER + b'"' + b"word, word\n" * 1_000_000),
         "table", "a.csv:2: a cell of the row",
@@ -259,7 +259,9 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "CSV gzipped": (lambda f: gzipped(f / "a.csv.gz", 128, HEADER, b"a.png,p1\n"), "table", "inflate to more than"),
     "Parquet rows": (lambda f: parquet(f, rows=12 * MB), "table", "claims 12,000,000 rows; at most 10,000,000"),
     "Parquet cell": (lambda f: parquet(f, cell=30 * MB), "table", "claims 30,"),
-    "list of names": (lambda f: gzipped(f / "train_val_list.txt.gz", 64), "names", "line has more|inflate to more"),
+    "list of names": (
+        lambda f: gzipped(f / "train_val_list.txt.gz", 64, filler=b"a"), "names", "line has more|inflate to more",
+    ),
     "JSON values": (lambda f: written(f / "a.json", b"[" + b"[]," * 20_000_000 + b"0]"), "json", "some 40,000,001"),
     "JSON sparse": (lambda f: written(f / "a.json", b"[1", 4_000 * MB), "json", "has 4,000,000,002 bytes; at most"),
     "JSON gzipped": (lambda f: gzipped(f / "a.json.gz", 64, b"[1", b" "), "json", "inflate to more than"),

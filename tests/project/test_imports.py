@@ -23,6 +23,7 @@ LEVELS = (
         "disk",
         "inventory",
         "signals",
+        "file_kinds",
     ),
     ("functional", "prompts", "stores", "trajectory_files"),
     (

@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from apo_lightning.errors import DataError
@@ -264,15 +265,15 @@ NEW = "train/patient00098/study1/view1_frontal.jpg"
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (row(NEW, {**ZERO, "Edema": "2.0"}), r"'edema' is none of -1, 0, 1 \('2.0'\)"),
-        (row(NEW, {**ZERO, "Edema": "yes"}), r"'edema' is none of .* \('yes'\)"),
+        (row(NEW, {**ZERO, "Edema": "2.0"}), r"'Edema' is none of -1, 0, 1, nor empty \('2.0'\)"),
+        (row(NEW, {**ZERO, "Edema": "yes"}), r"'Edema' is none of .* \('yes'\)"),
         (row("train/98.jpg", ZERO), "Path does not end in split, patient, study and file"),
         (row("train/98/study1/view1_frontal.jpg", ZERO), "Path does not end in"),
         (row("../patient00098/study1/view1_frontal.jpg", ZERO), "image path leads out of data.root"),
         (row("train/patient00098/study1/..", ZERO), "image path leads out of data.root"),
         (row(FIRST, ZERO), f"is listed before .*{FIRST}"),
-        (row(NEW, ZERO).replace(f"{ARCHIVE}/{NEW}", ""), "column 'path' is empty"),
-        (row(NEW, ZERO).replace(f"{ARCHIVE}/{NEW}", "nan"), "column 'path' is empty"),
+        (row(NEW, ZERO).replace(f"{ARCHIVE}/{NEW}", ""), "column 'Path' is empty"),
+        (row(NEW, ZERO).replace(f"{ARCHIVE}/{NEW}", "nan"), "column 'Path' is empty"),
         (row(NEW, ZERO) + ",1.0", "has 20 cells, more than the 19"),
         (row("train/patient00001/study1/view7_lateral.jpg", ZERO), None),
     ],
@@ -301,7 +302,7 @@ def test_uncertain_expert_labels_are_faults(root):
     data = CheXpert(root=str(root))
     assert len([study for study in data.index if study.split == "val"]) == 4
     assert [where for where, _ in data.faults] == ["valid.csv:2", "groundtruth.csv:2"]
-    assert all("is none of 0, 1 ('-1" in why for _, why in data.faults)
+    assert all("is none of 0, 1, nor empty ('-1" in why for _, why in data.faults)
 
 
 def test_a_study_in_two_splits_is_an_error(root):
@@ -327,13 +328,34 @@ def test_byte_order_mark_crlf_semicolons_and_gzip(root):
     assert repr(CheXpert(root=str(root)).index) == before
 
 
-def test_tables_without_rows_leave_empty_splits(root):
-    for path in (root / ARCHIVE / "train.csv", root / "CheXpert/groundtruth.csv"):
-        path.write_text(path.read_text().splitlines()[0] + "\n")
+@pytest.mark.parametrize("name", [f"{ARCHIVE}/train.csv", f"{ARCHIVE}/valid.csv", "CheXpert/groundtruth.csv"])
+def test_a_table_without_rows_is_an_error_that_names_it(root, name):
+    (root / name).write_text((root / name).read_text().splitlines()[0] + "\n")
+    with pytest.raises(DataError, match=f"{name}: has a header, and no row below it"):
+        CheXpert(root=str(root)).check()
+
+
+@pytest.mark.parametrize("word", ["nan", "-", "yes", "TRUE", "2.5", "1,0"])
+def test_a_label_that_is_none_in_every_row_is_the_reason_that_is_said(root, word):
+    """Not that there are no studies, which comes of it."""
+    path = root / ARCHIVE / "train.csv"
+    rows = pd.read_csv(path, dtype=str).assign(Edema=word)
+    rows.to_csv(path, index=False)
+    why = f"train.csv:2: 'Edema' is none of -1, 0, 1, nor empty ('{word}'). None of the {len(rows)} rows can be used"
+    with pytest.raises(DataError, match=re.escape(why)):
+        CheXpert(root=str(root)).check()
+
+
+@pytest.mark.parametrize(("column", "word"), [("Frontal/Lateral", "Oblique"), ("AP/PA", "PAA")])
+def test_an_unknown_side_or_projection_is_a_fault(root, column, word):
+    path = root / ARCHIVE / "train.csv"
+    rows = pd.read_csv(path, dtype=str)
+    rows.loc[2, column] = word
+    rows.to_csv(path, index=False)
     data = CheXpert(root=str(root))
-    assert {study.split for study in data.index} == {"val"}
-    with pytest.raises(DataError, match="Split 'train' has no studies"):
-        data.check()
+    assert len(data.index)
+    ((where, why),) = data.faults
+    assert where == "train.csv:4" and f"('{word}') in column '{column}'" in why
 
 
 def broken(change, reason, **settings):

@@ -90,7 +90,9 @@ def test_radiographs_in_frontal_or_unknown_view_are_used(tmp_path):
     assert [study.views for study in data.index] == [
         ("PA",), ("AP",), ("AP SUPINE",), ("AP ERECT",), ("AP SEMI ERECT",), ("",), ("AP ERECT",)
     ]  # fmt: skip
-    assert data.left_out == {"modality CT": 1, "view LATERAL": 1, "view ?": 1} and data.faults == []
+    assert data.left_out == {"modality CT": 1, "view LATERAL": 1}
+    ((where, why),) = data.faults
+    assert where == "metadata.csv:10" and "must be one of PA, AP, AP Supine" in why and "('?') in column 'view'" in why
     assert [study.id for study in read(tmp_path, rows, views=["ap", "L"]).index] == ["1", "7"]
 
 
@@ -169,8 +171,8 @@ def test_columns_that_some_editions_lack(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"patientid": ""}, "column 'patient' is empty"),
-        ({"offset": "soon"}, "offset is no number ('soon')"),
+        ({"patientid": ""}, "column 'patientid' is empty ('')"),
+        ({"offset": "soon"}, "offset is no number ('soon') in column 'offset'"),
         ({"filename": ""}, "image path is empty or leads out of data.root"),
         ({"filename": "../../b.png"}, "image path is empty or leads out of data.root"),
         ({"filename": "a.jpg"}, "an image of this name is listed before ('a')"),

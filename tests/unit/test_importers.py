@@ -140,7 +140,7 @@ def test_other_files_of_the_folder_are_named(tmp_path, caplog):
         ({"a": [{"image": "1.jpg", "text": "x", "id": True}]}, "'id' must be a string that is not empty, got true"),
         ({"a": '{"1.jpg": "x", "1.jpg": "y"}'}, "a.json: key '1.jpg' stands twice in one object"),
         ({"a": '[{"image": "1.jpg"'}, "a.json:1: not JSON ("),
-        ({"a": ""}, "a.json:1: not JSON ("),
+        ({"a": ""}, "a.json: it is empty"),
         ({"a__jsonl": "{}\n{"}, "a.jsonl:2: not JSON ("),
         (
             {"a": [{"image": "1.jpg", "text": "x"}] * 2},

@@ -180,7 +180,7 @@ IMAGES = [
     image_row(10_000_002, 50_000_003, "", 21_800_101, 90_000.0),
     image_row(10_000_002, 50_000_004, "SWIMMERS", 21_800_101, 90_000.0),
     image_row(10_000_002, 50_000_003, "AP", 21_800_101, 90_000.0),
-    image_row(10_000_001, 50_000_002, "FISHEYE", 21_800_101, 90_000.0),
+    image_row(10_000_001, 50_000_002, "LAO", 21_800_101, 90_000.0),
 ]
 
 
@@ -194,7 +194,7 @@ IMAGES = [
         ({"views": ["AP"]}, {2: ("AP",), 3: ("AP",)}, {"no image of view AP": 2}),
         (
             {"views": [], "max_images": 9},
-            {2: ("PA", "AP", "LATERAL", "FISHEYE"), 1: ("LL",), 3: ("AP", ""), 4: ("SWIMMERS",)},
+            {2: ("PA", "AP", "LATERAL", "LAO"), 1: ("LL",), 3: ("AP", ""), 4: ("SWIMMERS",)},
             {},
         ),
     ],
@@ -248,7 +248,9 @@ def test_prior_may_be_a_study_without_label_and_a_time_must_be_one(tmp_path):
     data = make(root, prior=True)
     studies = data.read_index()
     assert [(s.id, s.prior and s.prior.id) for s in studies] == [("s50000001", "s50000000"), ("s50000002", "s50000001")]
-    assert data.faults == [("mimic-cxr-2.0.0-metadata.csv.gz:5", "StudyDate or StudyTime is no number ('21800104')")]
+    assert data.faults == [
+        ("mimic-cxr-2.0.0-metadata.csv.gz:5", "is no time in digits alone ('') in column 'StudyTime'")
+    ]
     assert data.left_out == {"no label": 1}
     assert len(index(root)) == 3, "without priors times do not count"
 
@@ -326,8 +328,8 @@ def broken(table: str, change, fault: str, rest: int = 34):
         broken("metadata", put(1, "study_id", "50/1"), "metadata.csv.gz:3 is no study id ('50/1')"),
         broken("split", put(1, "split", "trian"), "split.csv.gz:3 split is none of train,"),
         broken("split", put(1, "dicom_id", "x"), "metadata.csv.gz:3 has no split in mimic-cxr-2.0.0-split.csv.gz ("),
-        broken("chexpert", put(0, "Edema", "2.0"), "chexpert.csv.gz:2 'edema' is none of -1, 0, 1 ('2.0')"),
-        broken("chexpert", put(0, "study_id", ""), "chexpert.csv.gz:2 column 'study' is empty"),
+        broken("chexpert", put(0, "Edema", "2.0"), "chexpert.csv.gz:2 'Edema' is none of -1, 0, 1, nor empty ('2.0')"),
+        broken("chexpert", put(0, "study_id", ""), "chexpert.csv.gz:2 column 'study_id' is empty"),
         broken("metadata", lambda r: pd.concat([r, r[1:2]]), "metadata.csv.gz:72 is listed before (", 35),
         broken("chexpert", lambda r: pd.concat([r, r[:1]]), "chexpert.csv.gz:37 is listed before (", 35),
     ],

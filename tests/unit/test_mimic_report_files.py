@@ -190,4 +190,4 @@ def test_a_row_without_a_study_in_the_sectioned_table_is_named_once(root):
     data = make(root, reports=True, reports_root=str(root / "mimic_cxr_sectioned.csv"))
     assert all(study.report == "Clear." for study in every(data).values())
     ((where, why),) = data.faults
-    assert where.startswith("mimic_cxr_sectioned.csv:") and why == "column 'study' is empty"
+    assert where.startswith("mimic_cxr_sectioned.csv:") and why == "column 'study' is empty ('')"

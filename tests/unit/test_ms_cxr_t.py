@@ -72,17 +72,20 @@ def test_the_earlier_image_is_shown_first(root):
     assert shown[0] != shown[1]
 
 
-def test_labels_outside_the_three_classes_are_left_out_and_counted(root):
-    """One of the two labels of the first pair, the only one of the second."""
-    one, two, three = rows()[:3]
-    one["edema_progression"] = "resolved"
-    two["pleural_effusion_progression"] = "unclear"
-    data = make(with_rows(root, one, two, three))
-    first, second = data.studies("test")
-    assert first.progression == {"consolidation": "stable"} and second.id == "s50000002"
-    assert data.left_out == {
-        "label that is none of improving, stable, worsening": 2, "pair without a label of its course": 1,
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "word", "allowed"),
+    [
+        ("edema_progression", "resolved", "improving, stable, worsening"),
+        ("pleural_effusion_progression", "nan", "improving, stable, worsening"),
+        ("edema_label_quality", "two_experts", "one_expert, multiple_experts, disagreement"),
+    ],
+)
+def test_a_course_or_a_quality_that_is_none_is_a_fault(root, column, word, allowed):
+    one, two = rows()[:2]
+    two[column] = word
+    data = make(with_rows(root, one, two))
+    assert [study.id for study in data.index] == ["s50000000"] and data.left_out == {}
+    assert data.faults == [(f"{IMAGES}:3", f"must be one of {allowed} or empty ('{word}') in column '{column}'")]
 
 
 def test_quality_chooses_judgements(root):
@@ -198,11 +201,15 @@ def test_a_pair_without_its_earlier_image_is_left_out(root):
 @pytest.mark.parametrize(
     ("column", "value", "fault"),
     [
-        ("dicom_id", "../../etc/passwd", "image path leads out of data.root ('../../etc/passwd')"),
-        ("previous_dicom_id", "/etc/passwd", "image path leads out of data.root ('/etc/passwd')"),
-        ("previous_dicom_id", "", "column 'before' is empty"),
-        ("study_id", "", "column 'study' is empty"),
-        ("subject_id", "", "column 'patient' is empty"),
+        ("dicom_id", "../../etc/passwd", "image path leads out of data.root ('../../etc/passwd') in column 'dicom_id'"),
+        (
+            "previous_dicom_id",
+            "/etc/passwd",
+            "image path leads out of data.root ('/etc/passwd') in column 'previous_dicom_id'",
+        ),
+        ("previous_dicom_id", "", "column 'previous_dicom_id' is empty ('')"),
+        ("study_id", "", "column 'study_id' is empty ('')"),
+        ("subject_id", "", "column 'subject_id' is empty ('')"),
     ],
 )
 def test_rows_that_cannot_be_used_are_noted(root, column, value, fault):
@@ -218,7 +225,7 @@ def test_a_repeated_pair_is_a_fault(root):
     save(root, [*rows(), rows()[0]])
     data = make(root)
     assert len(data.studies("test")) == 24
-    assert data.faults == [(f"{IMAGES}:26", f"is listed before ('{rows()[0]['dicom_id']}')")]
+    assert data.faults == [(f"{IMAGES}:26", f"is listed before ('{rows()[0]['dicom_id']}') in column 'dicom_id'")]
 
 
 @pytest.mark.parametrize(

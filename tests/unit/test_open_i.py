@@ -197,7 +197,7 @@ def test_r2gens_split(root, tmp_path, table):
     sizes = [len(data.studies(split)) for split in ("train", "val", "test")]
     assert sizes == ([8, 2, 1] if table else [20, 4, 6])
     assert data.left_out["not in R2Gen's split"] == (20 if table else 1)
-    assert data.faults == ([("r2gen_split.csv:13", "unknown split ('holdout')")] if table else [])
+    assert data.faults == ([("r2gen_split.csv:13", "unknown split ('holdout') in column 'split'")] if table else [])
 
 
 def test_r2gens_split_must_be_there(root):

@@ -216,7 +216,7 @@ def test_an_unknown_view_is_a_fault_and_leaves_the_view_unknown(root):
     (root / "views.csv").write_text(f"imageid,view\n{ids(1)[0]},oblique\n{ids(2)[0]},AP\n")
     data = OpenI(root=str(root), views_file="views.csv")
     assert [study.views for study in data.index[:2]] == [("",), ("FRONTAL",)]
-    assert data.faults == [("views.csv:2", "unknown view ('oblique')")]
+    assert data.faults == [("views.csv:2", "unknown view ('oblique') in column 'view'")]
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,34 @@ def table(tmp_path):
 
 
 def test_columns_that_bear_a_findings_name_are_taken(table):
-    """``Effusion`` is pleural_effusion; age is no finding; a second column for one finding is not taken."""
-    data = table(
-        "image,patient,Age,Effusion,Lung Opacity,Mass,pleural effusion", "a.png,1,57,1,0,-1,0", "b.png,2,60,,1,0,1"
-    )
+    """``Effusion`` is pleural_effusion; age is no finding."""
+    data = table("image,patient,Age,Effusion,Lung Opacity,Mass", "a.png,1,57,1,0,-1", "b.png,2,60,,1,0")
     assert data.findings == data.vocabulary == ("lung_opacity", "mass", "pleural_effusion")
     studies = every(data)
     assert same(studies["a"].findings, {"lung_opacity": 0, "mass": NAN, "pleural_effusion": 1})
     assert same(studies["b"].findings, {"lung_opacity": 1, "mass": 0, "pleural_effusion": NAN})
     assert "labels from the columns Effusion, Lung Opacity, Mass" in told(data)
     assert data.faults == []
+
+
+def test_two_columns_of_one_finding_are_refused_unless_one_is_chosen(table):
+    lines = "image,patient,Effusion,pleural effusion", "a.png,1,1,0", "b.png,2,,1"
+    with pytest.raises(
+        DataError, match=r"table.csv: the columns 'Effusion' and 'pleural effusion' both name the finding"
+    ):
+        table(*lines).check()
+    data = table(*lines, findings_columns={"pleural effusion": "effusion"})
+    assert every(data)["a"].findings == {"pleural_effusion": 0}
+
+
+@pytest.mark.parametrize("name", ["Patient", "patient_id", "PatientID", "Patient ID", "subject_id", "SUBJECT"])
+def test_a_column_of_patients_under_another_name_is_not_passed_over(table, name):
+    """Each study would count as a patient, and a split would part them."""
+    lines = f"image,{name}", "a.png,1", "b.png,1"
+    with pytest.raises(DataError, match=f"no column 'patient', but one '{name}'.*data.patient=null"):
+        table(*lines).check()
+    assert {study.patient for study in every(table(*lines, patient=name)).values()} == {"1"}
+    assert len({study.patient for study in every(table(*lines, patient=None)).values()}) == 2
 
 
 @pytest.mark.parametrize(
@@ -128,9 +146,9 @@ def test_other_values_are_faults(table):
     data = table("image,patient,Edema,Fracture", "a.png,1,2,0", "b.png,2,1,left rib", "c.png,3,1,0", "d.png,4,ja,")
     assert set(every(data)) == {"c"}
     assert data.faults == [
-        ("table.csv:2", "'Edema' is none of -1, 0, 1 ('2')"),
-        ("table.csv:5", "'Edema' is none of -1, 0, 1 ('ja')"),
-        ("table.csv:3", "'Fracture' is none of -1, 0, 1 ('left rib')"),
+        ("table.csv:2", "'Edema' is none of -1, 0, 1, nor empty ('2')"),
+        ("table.csv:5", "'Edema' is none of -1, 0, 1, nor empty ('ja')"),
+        ("table.csv:3", "'Fracture' is none of -1, 0, 1, nor empty ('left rib')"),
     ]
 
 
@@ -157,7 +175,9 @@ def test_listed_names(table):
         "a": {**none, "pleural_effusion": 1.0, "mass": 1.0}, "b": none, "c": {**none, "covid_19": 1.0},
     }  # fmt: skip
     assert data.left_out == {"not labelled": 4}
-    assert data.faults == [("table.csv:9", "says that there is no finding, and names one ('Mass|No Finding')")]
+    assert data.faults == [
+        ("table.csv:9", "says that there is no finding, and names one ('Mass|No Finding') in column 'found'")
+    ]
 
 
 def test_listed_names_with_a_map_and_other_separators(table):
@@ -279,16 +299,16 @@ def test_rows_that_repeat_or_contradict_are_faults(table):
     studies = every(data)
     assert {name: len(study.images) for name, study in studies.items()} == {"e1": 1, "e2": 1}
     assert data.faults == [
-        ("table.csv:3", "is listed before ('a.png')"),
-        ("table.csv:6", "is listed before ('./a.png')"),
-        ("table.csv:4", "has another patient than the first row of its study ('2')"),
-        ("table.csv:5", "has another split than the first row of its study ('test')"),
+        ("table.csv:3", "is listed before ('a.png') in column 'image'"),
+        ("table.csv:6", "is listed before ('./a.png') in column 'image'"),
+        ("table.csv:4", "has another patient than the first row of its study ('2') in column 'patient'"),
+        ("table.csv:5", "has another split than the first row of its study ('test') in column 'split'"),
     ]
 
 
 def test_a_repeated_row_is_named_as_such(table):
     data = table("image,patient", "a.png,1", "a.png,1")
-    assert data.index and data.faults == [("table.csv:3", "is listed before ('a.png')")]
+    assert data.index and data.faults == [("table.csv:3", "is listed before ('a.png') in column 'image'")]
 
 
 def test_a_repeated_id_without_a_study_column_is_a_fault(table):
@@ -297,7 +317,8 @@ def test_a_repeated_id_without_a_study_column_is_a_fault(table):
     assert data.faults == [
         (
             "table.csv:3",
-            "study id is that of a row before; if they are one study, name their column in data.study ('5')",
+            "study id is that of a row before; if they are one study, name their column in data.study ('5') in column "
+            "'id'",
         )
     ]
 
@@ -308,7 +329,8 @@ def test_cells_without_an_id_are_faults(table, cell):
     data = table(*rows, study="exam", drawn=False, allow_missing=True)
     assert [study.id for study in data.index] == ["e4"]
     assert sorted(data.faults) == [
-        (f"table.csv:{line}", f"column '{name}' is empty") for line, name in ((2, "patient"), (3, "exam"), (4, "image"))
+        (f"table.csv:{line}", f"column '{name}' is empty ('{cell.strip()}')")
+        for line, name in ((2, "patient"), (3, "exam"), (4, "image"))
     ]
 
 
@@ -366,7 +388,10 @@ def test_split_map_and_splits_that_are_cut(table):
     data = table("image,patient,part", *rows, split="part", split_map={"Train_Val": "train"}, val_fraction=0.25)
     assert Counter(study.split for study in data.index) == {"train": 12, "val": 4, "test": 4}
     assert len({study.patient for study in data.studies("val")}) == 2
-    with pytest.raises(DataError, match=r"data.split: .* has the splits 'train_val'\. Known: train, .*data.split_map"):
+    with pytest.raises(
+        DataError,
+        match=r"data.split: .* has the splits 'train_val' \(first: table.csv:2\)\. Known: train, .*data.split_map",
+    ):
         table("image,patient,part", *rows, split="part").studies("train")
 
 
@@ -385,9 +410,9 @@ def test_paths_that_lead_out_are_faults(table, tmp_path):
     data = table("image,patient", *rows, drawn=False)
     assert [study.images for study in data.index] == [(str(tmp_path / "c.png"),), (str(tmp_path / "d.png"),)]
     assert data.faults == [
-        ("table.csv:2", "image path leads out of data.root ('../a.png')"),
-        ("table.csv:3", "image path leads out of data.root ('/etc/passwd')"),
-        ("table.csv:4", "image path leads out of data.root ('deep/../../b.png')"),
+        ("table.csv:2", "image path leads out of data.root ('../a.png') in column 'image'"),
+        ("table.csv:3", "image path leads out of data.root ('/etc/passwd') in column 'image'"),
+        ("table.csv:4", "image path leads out of data.root ('deep/../../b.png') in column 'image'"),
     ]
 
 
