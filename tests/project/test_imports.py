@@ -24,6 +24,9 @@ LEVELS = (
         "inventory",
         "signals",
         "file_kinds",
+        "identifiers",
+        "matching",
+        "whole_numbers",
     ),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
