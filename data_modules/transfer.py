@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,9 @@ from PIL import Image
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
+from data_modules.folder import FolderDataModule
+
+log = logging.getLogger(__name__)
 
 
 class Transfer(CXRDataModule):
@@ -68,7 +72,7 @@ class Transfer(CXRDataModule):
         if split == "test":
             return tested
         own = self.source.studies(split)
-        if self.source.patients_of and self.source.patients_of == self.target.patients_of:
+        if self._share_patients:
             patients = {study.patient for study in tested}
             kept = [study for study in own if study.patient not in patients]
             self.removed += len(own) - len(kept)
@@ -80,6 +84,10 @@ class Transfer(CXRDataModule):
                 "own test split by leaving evaluate.data out, or give sets whose studies have different ids."
             )
         return own
+
+    @property
+    def _share_patients(self) -> bool:
+        return bool(self.source.patients_of) and self.source.patients_of == self.target.patients_of
 
     def images(self, study: Study) -> list[Image.Image]:
         return self._of(study).images(study)
@@ -112,6 +120,23 @@ class Transfer(CXRDataModule):
         self.notes |= self.source.notes | self.target.notes
         if self.removed:
             self.notes[f"{self.removed:,} studies of patients that are tested on are left out of training"] = None
+        if self._share_patients:
+            self._say_who_is_shared()
+
+    def _say_who_is_shared(self) -> None:
+        """Two sets of one numbering without a common patient are rather two ways of writing it."""
+        tested = {study.patient for study in self.studies("test")}
+        known = _every_patient(self.source)
+        shared = len(tested & known)
+        text = f"{shared:,} of {len(tested):,} patients that are tested on are in the set that is trained on"
+        if not shared:
+            text = (
+                f"None of the {len(tested):,} patients that are tested on (such as '{min(tested)}') is among the "
+                f"{len(known):,} of the set that is trained on (such as '{min(known)}'), though both have the patients "
+                f"of '{self.source.patients_of}'. If they should overlap, one table has other ids: nobody is left out."
+            )
+            log.warning(text)
+        self.notes[text] = None
 
     def fingerprint(self) -> str:
         """Moves with either set, and with what is left out of training."""
@@ -124,6 +149,13 @@ class Transfer(CXRDataModule):
         fraction = {key: source[key] for key in ("data_fraction", "fraction_by", "seed")}
         both = {"removed": self.removed, "source": source, "target": target}
         return {**super().facts(), **fraction, "left_out": left_out, **both}
+
+
+def _every_patient(data: CXRDataModule) -> set[str]:
+    """Of all splits and shares, used or not."""
+    if isinstance(data, FolderDataModule):
+        return {study.patient for study in data.index}
+    return {study.patient for split in type(data).splits for study in data.read_studies(split)}
 
 
 @contextmanager
