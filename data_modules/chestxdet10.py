@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import NIH_FILE, TEXT
 from apo_lightning.jsonlines import short
 from apo_lightning.types import Box, Study
 from data_modules import DATA
@@ -101,8 +102,7 @@ class ChestXDet10(FolderDataModule):
         if not isinstance(item, dict) or not {"file_name", "syms", "boxes"} <= item.keys():
             raise ValueError("is not an object with file_name, syms and boxes")
         name, syms, boxes = item["file_name"], item["syms"], item["boxes"]
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError("file_name is empty")
+        name = _file_name(name)
         if re.search(r"[/\\]", name):
             raise ValueError(f"image path '{name}' leads out of the image folder")
         if not isinstance(syms, list) or not isinstance(boxes, list) or len(syms) != len(boxes):
@@ -151,6 +151,19 @@ class ChestXDet10(FolderDataModule):
             )
         found = choose_images(self, [*train, *test])
         return [found[name] for name in (*train, *test)]
+
+
+def _file_name(value: Any) -> str:
+    """
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value}"
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("file_name is empty")
+    name = NIH_FILE(TEXT(value))
+    return name if Path(name).suffix else f"{name}.png"
 
 
 def read_items(path: Path) -> list[Any]:

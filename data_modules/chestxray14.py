@@ -10,11 +10,13 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import NIH_FILE, NIH_PATIENT
 from apo_lightning.limits import MAX_TABLE_BYTES
 from apo_lightning.types import Box, Study
 from data_modules import DATA
 from data_modules.bounded import text_lines
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal
 from data_modules.image_folders import choose_images
 from data_modules.table_files import scan
 from data_modules.table_headers import clean
@@ -66,13 +68,16 @@ class ChestXray14(FolderDataModule):
         table = self.folder / self.labels_file if self.labels_file else find(self.folder, TABLES)
         rows = self._rows(table)
         splits = self._splits(rows, table)
+        told = rows["image"].str.extract(r"^0*([0-9]+)_[0-9]{3}\.", expand=False).fillna(rows["patient"])
+        rows = self.faults.drop(rows, told != rows["patient"], "Patient ID is not that of the Image Index", "patient")
+        rows = rows.assign(split=splits)
         paths = choose_images(self, rows["image"])
         findings = {cell: _findings(cell) for cell in rows["labels"].unique()}
         boxes = self._boxes()
         strange = len(boxes.keys() - set(rows["image"]))
         if strange:
             self.left_out[f"box list of an image that {table.name} does not have"] += strange
-        columns = [c.to_numpy(object) for c in (rows["image"], rows["patient"], splits, rows["labels"], rows["view"])]
+        columns = [rows[name].to_numpy(object) for name in ("image", "patient", "split", "labels", "view")]
         return [
             Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
                   boxes=boxes.get(image, ()))
@@ -80,11 +85,10 @@ class ChestXray14(FolderDataModule):
         ]  # fmt: skip
 
     def _rows(self, table: Path) -> pd.DataFrame:
-        rows = read_table(
-            table, COLUMNS, self.faults, optional=("View Position",), ids=("image", "patient"), unique=("image",)
-        )
+        rows = read_table(table, COLUMNS, self.faults, optional=("View Position",), ids=("image", "patient"))
         wrong = rows["image"].str.contains(r"[/\\]")
         rows = self.faults.drop(rows, wrong, "image path leads out of the image folder", "image")
+        rows = normal(rows, {"image": NIH_FILE, "patient": NIH_PATIENT}, self.faults, unique=("image",))
         known = {cell: _labels_known(cell) for cell in rows["labels"].unique()}
         allowed = f"Finding Labels must be {', '.join(LABELS)} joined by '|', or '{NORMAL}' alone; got"
         rows = self.faults.drop(rows, ~rows["labels"].map(known).astype(bool), allowed, "labels")
@@ -97,7 +101,8 @@ class ChestXray14(FolderDataModule):
 
     def _splits(self, rows: pd.DataFrame, table: Path) -> pd.Series:
         images = rows["image"].to_numpy(object)
-        lists = [read_list(find(self.folder, (name,))) for name in LISTS]
+        known = set(images)
+        lists = [self._named(find(self.folder, (name,)), known) for name in LISTS]
         train_val, test = ([name in held for name in images] for held in lists)
         train_val, test = pd.Series(train_val, rows.index), pd.Series(test, rows.index)
         for wrong, what in ((train_val & test, "in both"), (~train_val & ~test, "in neither of")):
@@ -109,12 +114,24 @@ class ChestXray14(FolderDataModule):
                 )
         return pd.Series("train", index=rows.index).mask(test, "test")
 
+    def _named(self, path: Path, known: set[str]) -> set[str]:
+        """Images of a list, those that the table has not under their normal names."""
+        names = read_list(path)
+        found = names & known
+        for name in names - known:
+            try:
+                found.add(NIH_FILE(name))
+            except ValueError as error:
+                self.faults.append((path.name, f"{error} ({name!r})"))
+        return found
+
     def _boxes(self) -> dict[str, tuple[Box, ...]]:
         """Image name to its boxes; the file is optional and covers 880 images of the test list."""
         path = look_for(self.folder, (BOXES,))
         if path is None:
             return {}
-        rows = read_table(path, BOX_COLUMNS, self.faults, ids=("image",), unique=tuple(BOX_COLUMNS.values()))
+        rows = read_table(path, BOX_COLUMNS, self.faults, ids=("image",))
+        rows = normal(rows, {"image": NIH_FILE}, self.faults, unique=tuple(BOX_COLUMNS.values()))
         rows = rows.assign(finding=rows["label"].map(canonical))
         rows = self.faults.drop(rows, ~rows["finding"].isin(self.vocabulary), "unknown Finding Label", "label")
         for side in "xywh":

@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import CHEXPERT_PATH
 from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal
 from data_modules.labels import as_findings, check_policies, settle
 from data_modules.tables import find, look_for, numbers, read_table
 from data_modules.vocabulary import CHEXPERT, canonical
@@ -136,9 +138,9 @@ class CheXpert(FolderDataModule):
         """One row an image, or a study where the table names these: split, study, patient, top (the split folder),
         file, raw labels, and the columns ``side`` and ``view`` where the table has them."""
         rows = read_table(
-            table, {column: "path", **COLUMNS}, self.faults, optional=("Frontal/Lateral", "AP/PA"), ids=("path",),
-            unique=("path",),
-        )  # fmt: skip
+            table, {column: "path", **COLUMNS}, self.faults, optional=("Frontal/Lateral", "AP/PA"), ids=("path",)
+        )
+        rows = normal(rows, {"path": CHEXPERT_PATH}, self.faults, unique=("path",))
         rows = numbers(rows, CHEXPERT, (0, 1, -1) if split == "train" else (0, 1), self.faults)
         for name, allowed in (("side", SIDES), ("view", PROJECTIONS)):
             if name in rows:

@@ -12,9 +12,11 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import COVID_PATIENT
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal, told_apart
 from data_modules.tables import as_numbers, find, read_table
 from data_modules.vocabulary import NO_FINDING, canonical
 
@@ -134,6 +136,7 @@ class CovidChestXray(FolderDataModule):
         """Radiographs, with ``path``, ``study``, ``days`` (NaN where unknown) and ``text``."""
         optional = [name for name in COLUMNS if name not in NEEDED]
         rows = read_table(table, COLUMNS, self.faults, optional=optional, ids=("patient",))
+        rows = told_apart(normal(rows, {"patient": COVID_PATIENT}, self.faults), "patient", "p", self.faults)
         if "image" not in rows and "filename" not in rows:
             raise DataError(f"{table} has no column 'image' nor 'filename'. Fetch the collection's own metadata.csv.")
         rows = rows.assign(**{name: "" for name in COLUMNS.values() if name not in rows})

@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,15 +21,19 @@ import pandas as pd
 
 from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.identifiers import MIMIC_SUBJECT, TEXT
+from apo_lightning.matching import may_be_one
 from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import UNSURE
 from data_modules.labels import NOT_A_DISEASE, UNMENTIONED, settle
 from data_modules.splits import NAMES, SPLITS
 from data_modules.vocabulary import CHEXPERT, NO_FINDING, canonical
 
-MIMIC_PATIENT = re.compile(r"(?:^|/)p(\d{8})(?=/)")
+MIMIC_PATIENT = re.compile(r"(?:^|/)p([0-9]{8})(?=/)", re.IGNORECASE)
 """The patient's folder in MIMIC-CXR's layout, ``files/p10/p10000032/s50414267/<dicom>.jpg``."""
+PATIENT, STUDY = replace(TEXT, what="patient"), replace(TEXT, what="id")
 
 
 class _Row(NamedTuple):
@@ -100,13 +104,22 @@ class CxrMax(FolderDataModule):
             rows[row.id] = row
             texts.update(list(content["trajectories"]))
             empty.update(name for name, text in content["trajectories"].items() if not text.strip())
-        kept = list(rows.values())
+        kept = self._told_apart(list(rows.values()))
         if not kept and not self.faults:
             raise DataError(f"{path}: has no line. Make it again by 'apo data import'.")
         self._say_what_was_found(path, kept, texts, empty)
         self._check_splits(path, kept)
         findings = _findings([row.labels for row in kept], self.unlisted)
         return [Study(r.id, r.patient, r.split, r.paths, findings[r.labels], report=r.report) for r in kept]
+
+    def _told_apart(self, rows: list[_Row]) -> list[_Row]:
+        """Without lines whose patient may be that of others."""
+        other = may_be_one((row.patient for row in rows), "p")
+        self.faults += [
+            (row.where, UNSURE.format(name="patient", text=row.patient, other=other[row.patient]))
+            for row in rows if row.patient in other
+        ]  # fmt: skip
+        return [row for row in rows if row.patient not in other]
 
     def _file(self) -> Path:
         path = self.folder / self.file
@@ -155,7 +168,7 @@ def _row(content: dict[str, Any], where: str, base: str) -> _Row:
     names = [name.replace("\\", "/") for name in names]
     report = content.get("report") or ""
     return _Row(
-        where, content["id"], _patient(content.get("patient"), names), _split(content.get("split")),
+        where, STUDY.quoting(content["id"]), _patient(content.get("patient"), names), _split(content.get("split")),
         tuple(_below(base, name) for name in names), _labels(content.get("labels")), report if report.strip() else None,
     )  # fmt: skip
 
@@ -169,14 +182,21 @@ def _below(base: str, name: str) -> str:
 
 def _patient(given: str | None, images: Iterable[str]) -> str:
     """The patient's number without the ``p`` of MIMIC-CXR's folders, so that all of its sets agree."""
-    told = (given or "").strip()
-    told = told[1:] if re.fullmatch(r"p\d{8}", told) else told
+    told = _subject(given) if given and given.strip() else ""
     seen = sorted({found for name in images for found in MIMIC_PATIENT.findall(name)} | ({told} if told else set()))
     if not seen:
         raise ValueError("no patient: give the key 'patient', or an image path with a folder such as p10000032")
     if len(seen) > 1:
         raise ValueError(f"'patient' and the image path name different patients: {' and '.join(seen)}")
     return seen[0]
+
+
+def _subject(text: str) -> str:
+    """MIMIC-CXR's number, or another set's own id."""
+    try:
+        return MIMIC_SUBJECT(text)
+    except ValueError:
+        return PATIENT.quoting(text)
 
 
 def _split(word: str | None) -> str:

@@ -22,14 +22,20 @@ def choose_images(data: FolderDataModule, wanted: Sequence[str] | pd.Series) -> 
     """
     names, folders = np.asarray(wanted, object), _image_folders(data.folder, data.images_dir)
     label = max(folders, key=lambda label: len(folders[label].keys() & set(names)), default="")
-    held = folders[label] if label else {}
+    held = _held(names, folders[label]) if label else {}
     covered = sum(name in held for name in names)
     if not covered:
         looked = ", ".join(folders) or f"{data.folder}/{data.images_dir or 'images*'}"
         raise DataError(f"No image of the table was found in {looked}. Set data.images_dir to the image folder.")
     data.say(f"images from {label}: {covered:,} of {len(names):,} are there")
-    home = os.path.dirname(next(iter(held.values())))
+    home = os.path.dirname(next(iter(folders[label].values())))
     return {name: held.get(name) or f"{home}{os.sep}{name}" for name in names}
+
+
+def _held(names: Sequence[str], files: dict[str, str]) -> dict[str, str]:
+    """Name to path, of those that are there; suffixes may be in another case."""
+    by_case = {name.lower(): path for name, path in files.items()}
+    return {name: path for name in names if (path := files.get(name) or by_case.get(name.lower()))}
 
 
 def _image_folders(root: Path, images_dir: str | None) -> dict[str, dict[str, str]]:

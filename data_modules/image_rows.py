@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from data_modules.dicom_folder import headers_of
+from data_modules.identifiers import own
 from data_modules.splits import NAMES
 from data_modules.table_headers import same
 from data_modules.tables import Faults
@@ -101,3 +103,36 @@ def agreeing(rows: pd.DataFrame, columns: tuple[str, ...], faults: Faults) -> pd
         first = rows.groupby("study", sort=False)[column].transform("first")
         rows = faults.drop(rows, rows[column] != first, f"has another {column} than the first row of its study", column)
     return rows
+
+
+def with_patients(
+    rows: pd.DataFrame, faults: Faults, say: Callable[[str], None], *, alone: bool, headers: bool
+) -> pd.DataFrame:
+    """Where the table has no patients: those of DICOM headers, else each study its own.
+
+    Args:
+        rows: columns ``where``, ``path``, ``study``, ``patient`` and ``view``, "" where nothing is known.
+        faults: takes rows whose patient may be that of another row, written otherwise.
+        say: is told where patients are from.
+        alone: each study counts as a patient, whatever ids are there.
+        headers: look into the images for what is not known.
+    """
+    if alone:
+        return rows.assign(patient=rows["study"])
+    if (rows["patient"] != "").all():
+        return rows
+    if headers and (found := headers_of(rows["path"])):
+        patients = [found[path].patient if path in found else "" for path in rows["path"]]
+        views = [view or (found[path].view if path in found else "")
+                 for view, path in zip(rows["view"], rows["path"], strict=True)]  # fmt: skip
+        say(f"patients and views from the headers of {len(found):,} DICOM files")
+        rows = own(rows.assign(patient=patients, view=views), {"patient": "p"}, faults, say)
+    known = rows.groupby("study")["patient"].transform("max")
+    without = rows["study"][known == ""].nunique()
+    if without:
+        say(
+            f"{without:,} studies without a patient id count as a patient each: the splits may part a patient. "
+            "Name the column in data.patient, or say data.study_is_patient=true if none has two."
+        )
+    known = known.where(known != "", rows["study"])
+    return rows.assign(patient=rows["patient"].where(rows["patient"] != "", known))

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import MIMIC_DICOM, MIMIC_STUDY, MIMIC_SUBJECT
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal
 from data_modules.image_rows import agreeing
 from data_modules.labels import check_policies
 from data_modules.mimic_report_files import ReportFiles, find_reports
@@ -105,7 +107,7 @@ class MIMICCXR(FolderDataModule):
         priors = find_priors(studies) if self.prior else [None] * len(studies)
         paths, views = rows["path"].tolist(), rows["view"].tolist()
         columns = (studies["study"].tolist(), studies["subject"].tolist(), studies["split"].tolist())
-        spans = zip(first.tolist(), [*first[1:].tolist(), len(rows)], strict=True)
+        spans = zip(first.tolist(), np.append(first, len(rows))[1:].tolist(), strict=True)
         return [
             Study(f"s{study}", patient, split, tuple(paths[start:end]), labels, NONE, None, tuple(views[start:end]),
                   (), before, NONE)
@@ -117,9 +119,9 @@ class MIMICCXR(FolderDataModule):
         """One row an image: dicom, subject, study, view, split, and date and time where priors are asked for."""
         columns = {"dicom_id": "dicom", "subject_id": "subject", "study_id": "study", "ViewPosition": "view"}
         times = {"StudyDate": "date", "StudyTime": "time"} if self.prior else {}
-        rows = read_table(self._table("metadata"), columns | times, self.faults, unique=("dicom",))
-        for name, form in (("dicom", r"[\w-]+"), ("subject", r"\d{2,}"), ("study", r"\d+")):
-            rows = self.faults.drop(rows, ~rows[name].str.fullmatch(form), f"is no {name} id", name)
+        rows = read_table(self._table("metadata"), columns | times, self.faults)
+        forms = {"dicom": MIMIC_DICOM, "subject": MIMIC_SUBJECT, "study": MIMIC_STUDY}
+        rows = normal(rows, forms, self.faults, unique=("dicom",))
         known = f"must be one of {', '.join(filter(None, VIEWS))} or empty"
         rows = self.faults.drop(rows, ~rows["view"].str.upper().isin(VIEWS), known, "view")
         rows = self._in_splits(rows.assign(view=rows["view"].str.upper()))
@@ -128,7 +130,8 @@ class MIMICCXR(FolderDataModule):
 
     def _in_splits(self, rows: pd.DataFrame) -> pd.DataFrame:
         path = self._table("split")
-        listed = read_table(path, {"dicom_id": "dicom", "split": "split"}, self.faults, unique=("dicom",))
+        listed = read_table(path, {"dicom_id": "dicom", "split": "split"}, self.faults)
+        listed = normal(listed, {"dicom": MIMIC_DICOM}, self.faults, unique=("dicom",))
         split = listed.set_index("dicom")["split"].str.lower().map(NAMES)
         known = f"split is none of {', '.join(NAMES)}"
         self.faults.drop(listed, split.isna().to_numpy(), known, "split")
@@ -215,7 +218,8 @@ class MIMICCXR(FolderDataModule):
         told = sum(texts.get(study.id) is not None for study in studies)
         absent = sum(study.id not in found for study in studies)
         if absent == total:
-            raise DataError(f"None of the {total:,} studies of split '{split}' has a report in {files.place}.")
+            why = f" First of {len(faults):,} that cannot be used: {': '.join(faults[0])}." if faults else ""
+            raise DataError(f"None of the {total:,} studies of split '{split}' has a report in {files.place}.{why}")
         self.say(
             f"reports of split '{split}' from {files.place}: {told:,} of {total:,} studies have "
             f"{' or '.join(self.sections)}, {absent:,} have no report at all"

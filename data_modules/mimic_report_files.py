@@ -12,7 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import MIMIC_STUDY_ID
 from apo_lightning.limits import MAX_REPORT
+from data_modules.identifiers import normal
 from data_modules.mimic_reports import sections
 from data_modules.progress import watch
 from data_modules.report_archives import refuse_large_zip
@@ -154,7 +156,8 @@ def _sections_of(read: Callable[[str, str], bytes], study: str, patient: str, fa
 
 def _read_sectioned(path: Path, wanted: set[str], faults: Faults) -> dict[str, dict[str, str]]:
     columns = {name: name for name in ("study", *SECTIONED_COLUMNS)}
-    rows = read_table(path, columns, faults, ids=("study",), unique=("study",))
+    rows = read_table(path, columns, faults, ids=("study",))
+    rows = normal(rows, {"study": MIMIC_STUDY_ID}, faults, unique=("study",))
     rows = rows[rows["study"].isin(wanted)]
     texts = rows[list(SECTIONED_COLUMNS)].to_dict("records")
     return {

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.identifiers import MIMIC_STUDY
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal
 from data_modules.labels import as_findings, settle
 from data_modules.tables import Faults, numbers, read_table
 from data_modules.vocabulary import CHEXPERT, canonical
@@ -88,9 +90,10 @@ def read_labels(path: Path, faults: Faults, *, uncertain: str, unmentioned: str)
         DataError: the table cannot be read or lacks a label.
     """
     columns = {"study_id": "study"} | {name: canonical(name) for name in (*LABELS, *OPACITY)}
-    rows = read_table(path, columns, faults, optional=OPACITY, ids=("study",), unique=("study",))
+    rows = read_table(path, columns, faults, optional=OPACITY, ids=("study",))
     if list(rows.columns).count(canonical(OPACITY[0])) > 1:
         raise DataError(f"{path} has the columns {' and '.join(OPACITY)}, which are one finding. Remove one of them.")
+    rows = normal(rows, {"study": MIMIC_STUDY}, faults, unique=("study",))
     if canonical(OPACITY[0]) not in rows:
         raise DataError(f"{path} has no column '{OPACITY[0]}'. {did_you_mean(OPACITY[0], LABELS)}")
     rows = numbers(rows, CHEXPERT, STATES, faults)

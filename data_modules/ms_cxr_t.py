@@ -11,10 +11,12 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import MIMIC_STUDY, MIMIC_SUBJECT, MIMIC_TREE
 from apo_lightning.metrics.progression import CLASSES
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import normal
 from data_modules.labels import check_policies
 from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
 from data_modules.tables import find, read_table
@@ -29,7 +31,10 @@ QUALITIES = ("one_expert", "multiple_experts", "disagreement")
 TASKS = ("progression", "presence")
 PRESENT = {"stable": 1.0, "worsening": 1.0, "improving": math.nan, "": math.nan}
 """What the course of a finding says of its presence on the later image."""
-TREE = r"[\w-]+(?:/[\w-]+)*"
+FORMS = {
+    "image": MIMIC_TREE, "before": MIMIC_TREE, "patient": MIMIC_SUBJECT, "study": MIMIC_STUDY,
+    "study_before": MIMIC_STUDY,
+}  # fmt: skip
 
 
 @DATA.register("ms_cxr_t")
@@ -117,12 +122,11 @@ class MSCXRT(FolderDataModule):
         optional = () if self._picks_quality else tuple(qualities)
         rows = read_table(
             find(self.folder, (IMAGES,)), columns | qualities, self.faults,
-            optional=optional, ids=tuple(IDS.values()), unique=("image", "before"),
+            optional=optional, ids=tuple(IDS.values()),
         )  # fmt: skip
-        for name in ("image", "before"):
-            tree = rows[name].str.removeprefix("files/").str.removesuffix(".jpg")
-            rows = rows.assign(**{name: tree})
-            rows = self.faults.drop(rows, ~tree.str.fullmatch(TREE), "image path leads out of data.root", name)
+        rows = normal(rows, FORMS, self.faults, unique=("image", "before"))
+        told = rows["image"].str.extract(r"^p[0-9]{2}/p([0-9]{8})/", expand=False).fillna(rows["patient"])
+        rows = self.faults.drop(rows, told != rows["patient"], "subject id is not that of the image path", "patient")
         for name in FINDINGS:
             for column, allowed in ((name, CLASSES), (f"{name}_quality", QUALITIES)):
                 if column in rows:
@@ -184,7 +188,8 @@ def unique_ids(rows: pd.DataFrame) -> list[str]:
     image where they share the later one too."""
     names = "s" + rows["study"]
     for column in ("image", "before"):
-        names = names.mask(names.duplicated(keep=False), names + "_" + rows[column].str.rpartition("/")[2])
+        image = rows[column].str.extract(r"([^/]*)$", expand=False)
+        names = names.mask(names.duplicated(keep=False), names + "_" + image)
     return names.tolist()
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import OPEN_I_NUMBER, OPEN_I_UID, cleaned
 from data_modules.bounded import read_json
 from data_modules.folder import FolderDataModule
+from data_modules.identifiers import listed, normal
 from data_modules.report_archives import archived, parse, unpacked
 from data_modules.splits import NAMES
 from data_modules.tables import UNREADABLE, Faults, find, look_for, read_table
@@ -123,14 +125,16 @@ def _text(node: Element) -> str:
 
 def _read_kaggle(data: FolderDataModule, source: Path) -> list[Report]:
     columns = ("uid", "MeSH", "Problems", *SECTIONS)
-    rows = read_table(source, dict(zip(columns, columns, strict=True)), data.faults, ids=("uid",), unique=("uid",))
+    rows = read_table(source, dict(zip(columns, columns, strict=True)), data.faults, ids=("uid",))
     known = set(rows["uid"])
-    rows = data.faults.drop(rows, ~rows["uid"].str.fullmatch(r"\d+"), "uid is no number", "uid")
+    rows = normal(rows, {"uid": OPEN_I_NUMBER}, data.faults, unique=("uid",))
+    known |= set(rows["uid"])
     columns = ("uid", "filename", "projection")
     shown = read_table(
         find(source.parent, (PROJECTIONS,)), dict(zip(columns, columns, strict=True)), data.faults,
         ids=("uid", "filename"), unique=("filename",),
     )  # fmt: skip
+    shown = normal(shown, {"uid": OPEN_I_NUMBER}, data.faults)
     shown = data.faults.drop(shown, ~shown["uid"].isin(known), f"{source.name} has no such uid", "uid")
     shown = data.faults.drop(shown, ~shown["projection"].str.lower().isin(VIEWS), "unknown projection", "projection")
     base = _image_folder(data, shown["filename"], ("images/images_normalized", "images_normalized", "images", "."))
@@ -152,7 +156,7 @@ def _read_r2gen(data: FolderDataModule, source: Path) -> list[Report]:
     base = _image_folder(data, (name for _, item in items for name in item["image_path"]), ("images", "."))
     reports: dict[str, Report] = {}
     for where, item in items:
-        uid = item["id"].partition("_")[0]
+        uid = OPEN_I_UID(item["id"])
         paths = _inside(data, item["image_path"], base, where)
         if uid in reports:
             data.faults.append((where, f"'{uid}' is listed before"))
@@ -176,7 +180,7 @@ def _annotated(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]
             item = dict(item) if isinstance(item, dict) else {}
             item["split"] = NAMES.get(str(item.get("split", key)).lower())
             names = item.get("image_path")
-            if not re.match(r"CXR\d+(_|$)", str(item.get("id"))):
+            if not _is_uid(item.get("id")):
                 faults.append((where, f"id {item.get('id')!r} does not begin with CXR and a number"))
             elif not item["split"]:
                 faults.append((where, "neither its 'split' nor its list is called train, val or test"))
@@ -188,6 +192,13 @@ def _annotated(path: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]
                 yield where, item
 
 
+def _is_uid(value: object) -> bool:
+    try:
+        return isinstance(value, str) and "cxr" in value.lower() and bool(OPEN_I_UID(value))
+    except ValueError:
+        return False
+
+
 def r2gen_splits(folder: Path, faults: Faults) -> dict[str, str]:
     """Uid to split, from ``r2gen_split.csv`` or R2Gen's annotation file.
 
@@ -196,11 +207,12 @@ def r2gen_splits(folder: Path, faults: Faults) -> dict[str, str]:
     """
     path = look_for(folder, (R2GEN_SPLIT,))
     if path is None and (folder / ANNOTATION).is_file():
-        return {item["id"].partition("_")[0]: item["split"] for _, item in _annotated(folder / ANNOTATION, faults)}
+        return {OPEN_I_UID(item["id"]): item["split"] for _, item in _annotated(folder / ANNOTATION, faults)}
     if path is None:
         what = "Fetch R2Gen's annotation file, or set data.official_split=none."
         path = find(folder, (R2GEN_SPLIT, ANNOTATION), what=what)
-    rows = read_table(path, {"uid": "uid", "split": "split"}, faults, ids=("uid",), unique=("uid",))
+    rows = read_table(path, {"uid": "uid", "split": "split"}, faults, ids=("uid",))
+    rows = listed(rows, {"uid": OPEN_I_UID}, faults, unique=("uid",))
     rows = faults.drop(rows, ~rows["split"].str.lower().isin(NAMES), "unknown split", "split")
     return dict(zip(rows["uid"], rows["split"].str.lower().map(NAMES), strict=True))
 
@@ -230,9 +242,9 @@ def image_key(reference: str) -> str:
     >>> image_key("CXR1_1_IM-0001-4001"), image_key("images/1_IM-0001-4001.dcm.png")
     ('1_IM-0001-4001', '1_IM-0001-4001')
     """
-    name = re.sub(r"(\.(dcm|png|jpe?g))+$", "", PurePosixPath(reference).name)
-    official = re.fullmatch(r"(?:CXR)?(?:\d+_)?(\d+_IM-[\d-]+)", name)
-    return official[1] if official else os.path.join(PurePosixPath(reference).parent.name, name)
+    name = re.sub(r"(\.(dcm|png|jpe?g))+$", "", cleaned(PurePosixPath(reference).name), flags=re.IGNORECASE)
+    official = re.fullmatch(r"(?:CXR)?(?:\d+_)?(\d+_IM-[\d-]+)", name, re.IGNORECASE)
+    return official[1].upper() if official else os.path.join(PurePosixPath(reference).parent.name, name)
 
 
 def _image_folder(data: FolderDataModule, names: Iterable[str], candidates: Sequence[str]) -> Path:

@@ -12,7 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from apo_lightning.errors import DataError
+from apo_lightning.identifiers import TEXT
+from apo_lightning.matching import lookalikes, matched
 from apo_lightning.types import Study
+from data_modules.identifiers import listed
 from data_modules.tables import Faults, read_table
 
 SPLITS = ("train", "val", "test")
@@ -56,9 +59,10 @@ def read_split_file(path: Path, faults: Faults) -> dict[str, str]:
     """Study id to split, of a table with the columns ``study`` and ``split``: a run writes it as ``splits.csv``.
 
     Raises:
-        DataError: unreadable, or a split has another name than those in ``NAMES``.
+        DataError: unreadable, an id lost digits, or a split has another name than those in ``NAMES``.
     """
-    rows = read_table(path, {"study": "study", "split": "split"}, faults, ids=("study",), unique=("study",))
+    rows = read_table(path, {"study": "study", "split": "split"}, faults, ids=("study",))
+    rows = listed(rows, {"study": TEXT}, faults, unique=("study",))
     wrong = ~rows["split"].str.lower().isin(NAMES)
     if wrong.any():
         where, word = rows[wrong].iloc[0][["where", "split"]]
@@ -67,15 +71,37 @@ def read_split_file(path: Path, faults: Faults) -> dict[str, str]:
 
 
 def apply_split_file(studies: Sequence[Study], listed: dict[str, str], path: Path) -> list[Study]:
-    """Studies that the file lists, in the splits that it says.
+    """Studies that the file lists, in the splits that it says, however it writes their ids.
 
     Raises:
-        DataError: it lists none of them.
+        DataError: it lists none of them, one twice, or one that may be another.
     """
-    kept = [replace(s, split=listed[s.id]) for s in studies if s.id in listed]
+    named = matched(listed, {study.id for study in studies})
+    splits: dict[str, str] = {}
+    for text, study in named.items():
+        if study in splits:
+            first = next(one for one, other in named.items() if other == study)
+            raise DataError(f"{path} lists the study '{study}' twice, as '{first}' and as '{text}'. Remove one.")
+        splits[study] = listed[text]
+    _refuse_lookalikes(listed.keys() - named.keys(), [s.id for s in studies if s.id not in splits], path)
+    kept = [replace(s, split=splits[s.id]) for s in studies if s.id in splits]
     if not kept:
         raise DataError(
             f"{path} lists none of the {len(studies)} studies. Study ids there look like '{next(iter(listed), '')}', "
             f"here like '{studies[0].id if studies else ''}'."
         )
     return kept
+
+
+def _refuse_lookalikes(texts: Iterable[str], studies: Iterable[str], path: Path) -> None:
+    """
+    Raises:
+        DataError: an id that is listed, and names no study, may be one that is not listed.
+    """
+    pairs = sorted(lookalikes(texts, studies, "s").items())
+    if pairs:
+        text, study = pairs[0]
+        raise DataError(
+            f"{path} lists '{text}', which is no study here, but may be '{study}' ({len(pairs):,} such ids). "
+            "Write them as the data set does."
+        )

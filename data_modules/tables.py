@@ -255,7 +255,13 @@ def _no_rows(path: Path) -> DataError:
 
 
 def _as_text(column: pd.Series) -> pd.Series:
-    """Cells as a CSV would have them: 3 and not 3.0 in a column of whole numbers with gaps."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
+    """Cells as a CSV would have them: 3 and not 3.0 in a column of whole numbers with gaps. Those that are larger than
+    a float of the column's kind can tell apart are written with the digits that it has."""
+    if pd.api.types.is_float_dtype(column):
+        kind = np.finfo(getattr(column.dtype, "numpy_dtype", column.dtype))
+        cells = pd.Series(column.to_numpy(kind.dtype, na_value=np.nan), column.index)
+        if (cells.dropna() % 1 == 0).all():
+            rounded = cells.abs() >= 2 ** (kind.nmant + 1)
+            text = cells.mask(rounded).astype("Int64").astype("string")
+            column = text.mask(rounded, cells.map(lambda cell: f"{cell:.{kind.precision - 1}e}"))
     return column.astype("string").fillna("").astype(str)

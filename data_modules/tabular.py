@@ -14,9 +14,10 @@ import pandas as pd
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.types import Study
 from data_modules import DATA
-from data_modules.dicom_folder import headers_of, read_folder
+from data_modules.dicom_folder import read_folder
 from data_modules.folder import FolderDataModule
-from data_modules.image_rows import agreeing, parted, refuse_other_patients, split_names, with_ids
+from data_modules.identifiers import own
+from data_modules.image_rows import agreeing, parted, refuse_other_patients, split_names, with_ids, with_patients
 from data_modules.label_columns import by_column, by_list, finding_columns, merge, shared
 from data_modules.labels import check_policies
 from data_modules.splits import SPLITS
@@ -135,7 +136,9 @@ class Tabular(FolderDataModule):
         else:
             rows, labels = self._table_rows(self.folder / self._table)
         self._know(list(labels.columns))
-        images = agreeing(self._with_patients(self._with_paths(rows)), ("patient", "split"), self.faults)
+        rows = with_patients(self._with_paths(rows), self.faults, self.say,
+                             alone=self.study_is_patient, headers=self._table is not None)  # fmt: skip
+        images = agreeing(rows, ("patient", "split"), self.faults)
         return self._studies_of(images, self._by_study(images, labels))
 
     def _index(self) -> str | None:
@@ -158,7 +161,7 @@ class Tabular(FolderDataModule):
             self.say(f"not read: {beside}")
         silent = (rows["modality"] == "").sum()
         self.say(f"{len(rows):,} DICOM files" + (f", {silent:,} of them without a modality" if silent else ""))
-        return rows.assign(split="", report="")
+        return own(rows.assign(split="", report=""), {"patient": "p"}, self.faults, self.say)
 
     def _table_rows(self, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         """One row an image, and labels by the same index.
@@ -177,6 +180,7 @@ class Tabular(FolderDataModule):
         rows, labels = self._labels(table, columns)
         roled = {role: rows[name] for role, name in roles.items()}
         rows = pd.DataFrame({"where": rows["where"], **dict.fromkeys(ROLES, ""), **roled}, index=rows.index)
+        rows = own(rows, {"study": "s", "patient": "p"}, self.faults, self.say)
         rows = parted(rows if self.study is not None else with_ids(rows, self.faults), self.faults)
         return rows.assign(split=split_names(rows, self.split_map, path)), labels.loc[rows.index.unique()]
 
@@ -236,30 +240,6 @@ class Tabular(FolderDataModule):
         rows = rows.assign(path=[self.inside(name, base) for name in rows["image"]])
         rows = self.faults.drop(rows, rows["path"].isna(), "image path leads out of data.root", "image")
         return self.faults.drop(rows, rows.duplicated("path"), "is listed before", "image")
-
-    def _with_patients(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Where the table has no patients: those of DICOM headers, else each study its own."""
-        if self.study_is_patient:
-            return rows.assign(patient=rows["study"])
-        if (rows["patient"] != "").all():
-            return rows
-        if self._table is not None:
-            headers = headers_of(rows["path"])
-            patients = [headers[path].patient if path in headers else "" for path in rows["path"]]
-            views = [view or (headers[path].view if path in headers else "")
-                     for view, path in zip(rows["view"], rows["path"], strict=True)]  # fmt: skip
-            rows = rows.assign(patient=patients, view=views)
-            if headers:
-                self.say(f"patients and views from the headers of {len(headers):,} DICOM files")
-        known = rows.groupby("study")["patient"].transform("max")
-        alone = rows["study"][known == ""].nunique()
-        if alone:
-            self.say(
-                f"{alone:,} studies without a patient id count as a patient each: the splits may part a patient. "
-                "Name the column in data.patient, or say data.study_is_patient=true if none has two."
-            )
-        known = known.where(known != "", rows["study"])
-        return rows.assign(patient=rows["patient"].where(rows["patient"] != "", known))
 
     def _by_study(self, images: pd.DataFrame, labels: pd.DataFrame) -> dict[str, dict[str, float]]:
         """Study to labels, without those that have none although ``labels`` should list them."""

@@ -6,6 +6,7 @@ the stages filter and count it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -14,9 +15,12 @@ from typing import Any, ClassVar
 
 from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.matching import lookalikes, matched, unsure
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import check_stream
 from apo_lightning.types import Study, Trajectory
+
+log = logging.getLogger(__name__)
 
 
 @TEACHERS.register("recorded")
@@ -43,19 +47,50 @@ class Recorded:
             DataError: the file is missing or malformed, or holds nothing of this teacher for any of ``studies``.
         """
         check_stream(studies, t)
-        own = _index(self.path).get(self.teacher or self.name, {})
+        own = self._joined(_index(self.path).get(self.teacher or self.name, {}), studies)
         found = [
             Trajectory(study.id, self.name, own[study.id]["text"], float(own[study.id].get("t", place)))
             for study, place in zip(studies, t, strict=True)
             if study.id in own
         ]
         if studies and not found:
-            raise self._nothing(studies, own)
+            raise self._nothing(studies)
         return found
 
-    def _nothing(self, studies: Sequence[Study], own: dict[str, dict[str, Any]]) -> DataError:
+    def _joined(self, own: dict[str, dict[str, Any]], studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
+        """Study to row, however the file writes its studies.
+
+        Raises:
+            DataError: the file has one study in two ways of writing, or an id that lost digits.
+        """
+        ids = {study.id for study in studies}
+        rows: dict[str, dict[str, Any]] = {}
+        named = matched(own, ids)
+        for text, study in named.items():
+            if study in rows:
+                raise DataError(
+                    f"teachers.{self.name}: {self.path} has the study '{study}' twice, as '{rows[study]['study']}' and "
+                    f"as '{text}'. A teacher answers a study once: remove one of them."
+                )
+            rows[study] = own[text]
+        if lost := unsure(own.keys() - named.keys(), ids):
+            text, why = min(lost.items())
+            raise DataError(
+                f"teachers.{self.name}: {self.path} names the study '{text}': {why} ({len(lost):,} such ids). Write "
+                "them as the data set does."
+            )
+        doubtful = lookalikes(own.keys() - named.keys(), ids - rows.keys(), "s")
+        if doubtful:
+            text, study = min(doubtful.items())
+            log.warning("teachers.%s: %s has %d texts of ids that are no studies here but may be: '%s' may be '%s'. "
+                        "They are left out; write them as the data set does.",
+                        self.name, self.path, len(doubtful), text, study)  # fmt: skip
+        return rows
+
+    def _nothing(self, studies: Sequence[Study]) -> DataError:
         inside, known = self.teacher or self.name, _index(self.path)
         if inside in known:
+            own = known[inside]
             what = f"{len(own)} trajectories of '{inside}', none for the {len(studies)} studies asked for"
             hint = f"Study ids there look like '{next(iter(own))}', here like '{studies[0].id}': make them agree."
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apo_lightning.errors import DataError
+from apo_lightning.matching import alike, lookalikes, may_be_one
 from data_modules.vocabulary import canonical
 
 Image = tuple[str, ...]
@@ -86,7 +87,16 @@ def merge(pieces: Sequence[Piece], problems: Problems, image_of: str = "") -> li
         with problems.at(piece.where):
             id_, image = pairs.of(piece)
             rows.setdefault(id_, _Row(id_, image)).add(piece)
+    _refuse_lookalikes(pieces, rows, problems)
     return [row.line() for row in rows.values()]
+
+
+def _refuse_lookalikes(pieces: Sequence[Piece], rows: Collection[str], problems: Problems) -> None:
+    """Ids of which no file says the image, beside others that they may be."""
+    bare = {piece.id for piece in pieces if piece.image is None and piece.id} & set(rows)
+    for text, other in may_be_one(rows, "s").items():
+        if text in bare:
+            problems.append(f"id '{text}' may be '{other}'. Write it in one way in all files")
 
 
 class _Pairs:
@@ -125,7 +135,9 @@ class _Pairs:
         if id_ in self.images:
             return id_, self.images[id_][0]
         if not self.image_of:
-            raise ValueError(f"no file says which image '{id_}' is. Give image_of=PATH with {{id}} in it")
+            other = lookalikes([id_], self.images, "s").get(id_)
+            may_be = f", which may be '{other}'" if other else ""
+            raise ValueError(f"no file says which image '{id_}' is{may_be}. Give image_of=PATH with {{id}} in it")
         return id_, (self.image_of.replace("{id}", id_),)
 
 
@@ -158,8 +170,10 @@ class _Row:
 
 
 def _comparable(key: str, value: Any) -> Any:
-    """Labels in any order and spelling, other values as they are."""
-    return frozenset(map(canonical, value)) if key == "labels" else value
+    """Labels in any order and spelling, patients however they are written, other values as they are."""
+    if key == "labels":
+        return frozenset(map(canonical, value))
+    return alike(value, "p") if key == "patient" else value
 
 
 def _named(image: Iterable[str]) -> str:

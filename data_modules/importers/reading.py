@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from apo_lightning import identifiers
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.jsonlines import document, loads, short
 from apo_lightning.limits import MAX_JSON_BYTES
@@ -170,13 +171,16 @@ def piece(where: str, content: Mapping[str, Any], texts: Mapping[str, Any], imag
             raise ValueError(f"the text of '{teacher}' must be a string, got {short(text)}")
     facts = {key: _string(key, content[key]) for key in ("report", "patient", "split") if key in content}
     return Piece(
-        where, None if id_ is None else _string("id", id_), None if image is None else image_paths(image, images_root),
-        dict(texts), {**facts, **({} if labels is None else {"labels": labels})},
+        where, None if id_ is None else identifiers.TEXT.quoting(_string("id", id_)),
+        None if image is None else image_paths(image, images_root), dict(texts),
+        {**facts, **({} if labels is None else {"labels": labels})},
     )  # fmt: skip
 
 
 def _string(key: str, value: Any) -> str:
     """Text, or a whole number as text: others write ids as numbers."""
+    if isinstance(value, float) and value.is_integer():
+        value = identifiers.TEXT.quoting(str(value))
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not (text.strip() or key == "report"):
         raise ValueError(f"'{key}' must be a string that is not empty, got {short(value)}")
