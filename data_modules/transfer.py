@@ -13,10 +13,13 @@ from typing import Any
 from PIL import Image
 
 from apo_lightning.errors import DataError
+from apo_lightning.matching import alike
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
 from data_modules.folder import FolderDataModule
 
+SHORT = re.compile("[0-9]{1,5}")
+"""Patients that say nothing when two sets have them."""
 log = logging.getLogger(__name__)
 
 
@@ -120,8 +123,22 @@ class Transfer(CXRDataModule):
         self.notes |= self.source.notes | self.target.notes
         if self.removed:
             self.notes[f"{self.removed:,} studies of patients that are tested on are left out of training"] = None
-        if self._share_patients:
-            self._say_who_is_shared()
+        (self._say_who_is_shared if self._share_patients else self._say_who_may_be_shared)()
+
+    def _say_who_may_be_shared(self) -> None:
+        """Sets of which nobody says that their patients are the same may have them all the same, as a user's own table
+        of MIMIC-CXR's images. Short numbers are everywhere."""
+        tested = {alike(study.patient, "p"): study.patient for study in self.studies("test")}
+        used = {alike(study.patient, "p") for split in ("train", "val") for study in self.studies(split)}
+        both = sorted(name for key, name in tested.items() if key in used and not SHORT.fullmatch(key))
+        if both:
+            text = (
+                f"{len(both):,} patient ids are both tested on and trained on (such as '{both[0]}'), and are taken for "
+                "different patients, since the two sets are not known to number the same ones. If they are the same, "
+                "leave their rows out of the table that is trained on."
+            )
+            log.warning(text)
+            self.notes[text] = None
 
     def _say_who_is_shared(self) -> None:
         """Two sets of one numbering without a common patient are rather two ways of writing it."""

@@ -63,6 +63,18 @@ def test_how_many_of_the_tested_patients_are_shared_is_said(tmp_path):
     assert "1 of 24 patients that are tested on are in the set that is trained on" in data.notes
 
 
+@pytest.mark.parametrize(("patient", "said"), [("10000032.0", True), ("P10000032", True), ("32", False)])
+def test_a_table_of_ones_own_with_the_patients_of_a_set_is_said(tmp_path, caplog, patient, said):
+    """Nobody says that they are MIMIC-CXR's, so none is left out."""
+    own = parquet(tmp_path / "own", patient=[patient, "b", "c"], part=["train", "val", "test"])
+    own.split = "part"
+    pairs = MSCXRT(root=str(ms_cxr_t_folder(tmp_path / "t")))
+    data = Transfer(own, pairs)
+    data.check()
+    assert data.removed == 0
+    assert ("1 patient ids are both tested on and trained on (such as '10000032')" in caplog.text) == said
+
+
 def test_an_image_path_that_names_another_patient_is_a_fault(tmp_path):
     root = ms_cxr_t_folder(tmp_path)
     rewrite(root / IMAGES, ("subject_id",), lambda text: "29999999", slice(0, 1))
@@ -87,6 +99,7 @@ def test_views_that_no_image_has_leave_nothing_and_no_traceback(tmp_path):
 
 def parquet(root: Path, **patients: object) -> Tabular:
     """A table of three images."""
+    root.mkdir(exist_ok=True)
     for number in range(3):
         draw(root / f"{number}.png", number)
     rows = pd.DataFrame({"image": [f"{n}.png" for n in range(3)], "Edema": [0, 1, 0], **patients})
