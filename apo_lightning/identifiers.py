@@ -22,7 +22,7 @@ WITHOUT_WIDTH = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join
 NARROW = ("<wide>", "<narrow>", "<noBreak>")
 """Decompositions that change the width of a character alone."""
 FORMULA = re.compile(r'=\s*"(.*)"')
-IMAGE_SUFFIX = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|tiff?|gz|txt|xml))+\s*$", re.IGNORECASE)
+IMAGE_SUFFIX = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|tiff?|gz|txt|xml)){1,3}\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
