@@ -141,7 +141,7 @@ def test_no_reports_is_an_error_that_lists_where_they_were_looked_for(root, tmp_
     with pytest.raises(DataError, match=r"No reports .* in /nowhere/reports\."):
         make(root, reports=True, reports_root="/nowhere/reports").studies("train")
     (tmp_path / "mimic_cxr_sectioned.csv").write_text(
-        "study,impression,findings,last_paragraph,comparison\ns1,a,b,c,d\n"
+        "study,impression,findings,last_paragraph,comparison\ns59999999,a,b,c,d\n"
     )
     with pytest.raises(DataError, match=r"None of the \d+ studies of split 'train' has a report in .*sectioned.csv"):
         make(root, reports=True, reports_root=str(tmp_path)).studies("train")
