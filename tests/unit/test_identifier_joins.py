@@ -80,14 +80,18 @@ def test_an_image_path_that_names_another_patient_is_a_fault(tmp_path):
     rewrite(root / IMAGES, ("subject_id",), lambda text: "29999999", slice(0, 1))
     data = MSCXRT(root=str(root))
     assert len(data.studies("test")) == 23
-    assert data.faults == [(f"{IMAGES}:2", "subject id is not that of the image path ('29999999')")]
+    assert data.faults == [
+        (f"{IMAGES}:2", "subject id is not that of the image path ('29999999') in column 'subject_id'")
+    ]
 
 
 @pytest.mark.parametrize("column", ["subject_id", "study_id", "dicom_id"])
 def test_a_table_without_a_usable_id_is_an_error_and_no_traceback(tmp_path, column):
     root = mimic_folder(tmp_path)
     rewrite(root / TABLE.format("metadata"), (column,), lambda text: "?")
-    with pytest.raises(DataError, match=r"70 of 70 studies and rows .*: is no \w+ id \('\?'\)"):
+    with pytest.raises(
+        DataError, match=rf"is no \w+ id \('\?'\) in column '{column}'. None of the 70 rows can be used"
+    ):
         MIMICCXR(root=str(root)).check()
 
 

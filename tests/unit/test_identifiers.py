@@ -188,9 +188,14 @@ def test_repeats_are_found_behind_their_ways_of_writing() -> None:
     assert len(rows) == 1 and faults == [("t.csv:3", "is listed before ('10001234')")]
 
 
-def test_a_column_without_a_usable_id_says_its_first_fault() -> None:
-    with pytest.raises(DataError, match=r"t\.csv:2: is no subject id \('x'\).* None of the 2 rows can be used"):
+def test_a_column_without_a_usable_id_is_an_error_that_says_the_first() -> None:
+    with pytest.raises(DataError, match=r"t.csv:2: is no subject id \('x'\). None of the 2 rows can be used"):
         normal(frame("x", "y"), {"patient": MIMIC_SUBJECT}, Faults())
+
+
+def test_no_rows_are_no_rows() -> None:
+    rows = normal(frame(), {"patient": MIMIC_SUBJECT}, Faults(), unique=("patient",))
+    assert rows.empty and ("p" + rows["patient"].str[:2]).tolist() == []
 
 
 def test_a_users_ids_are_joined_where_sure_said_and_refused_where_not() -> None:
