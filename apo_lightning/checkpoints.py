@@ -16,6 +16,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
 
+from apo_lightning.characters import visible
 from apo_lightning.files import remove, write_bytes
 
 NAME = re.compile(r"step=(\d+)(?:-v\d+)?\.ckpt")
@@ -91,7 +92,7 @@ def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{Path(error.filename).name}: {error.strerror}"
-    return str(error).split("\n")[0] or type(error).__name__
+    return visible(str(error).split("\n")[0]) or type(error).__name__
 
 
 def _require_whole(path: Path, step: int, stage: LightningModule) -> None:

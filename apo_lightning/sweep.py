@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apo_lightning import config, disk, processes
+from apo_lightning.console import Console
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.files import write_bytes, write_text
 from apo_lightning.overrides import label, read_file
@@ -131,7 +132,7 @@ def _values(key: str, parameter: Any, where: str) -> list[Any]:
 
 
 def _run(point: Point, total: int, folder: Path) -> list[dict[str, Any]]:
-    Console().rule(f"point {point.number} of {total}: {_said(point.parameters)}")
+    Console().rule(escape(f"point {point.number} of {total}: {_said(point.parameters)}"))
     row = {"point": point.number, **{key: _cell(value) for key, value in point.parameters.items()}}
     trace = folder / f"point{point.number}.txt"
     trace.unlink(missing_ok=True)
@@ -176,14 +177,14 @@ def _write(frame: pd.DataFrame, parameters: list[str], folder: Path) -> None:
 
 def table_of(frame: pd.DataFrame, parameters: Sequence[str], title: str) -> Table:
     """The rich table that a sweep ends with."""
-    table = Table(title=f"sweep {title}: mean over findings and seeds")
+    table = Table(title=escape(f"sweep {title}: mean over findings and seeds"))
     for column in (*parameters, "arm"):
-        table.add_column(column)
+        table.add_column(escape(column))
     for metric in METRICS:
         table.add_column(metric.replace("_", " "), justify="right")
     for _, row in frame.iterrows():
         values = ["failed" if row["error"] else f"{row[metric]:.3f}" for metric in METRICS]
-        table.add_row(*(str(row[key]) for key in parameters), row["arm"], *values)
+        table.add_row(*(escape(str(row[key])) for key in parameters), escape(row["arm"]), *values)
     return table
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from apo_lightning.console import Console
 from apo_lightning.reports import figures, render, samples, terminal
 from apo_lightning.reports.folder import read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
@@ -70,7 +70,7 @@ def write(run_folder: Path) -> Path:
 def print_table(run_folder: Path, console: Console | None = None) -> None:
     """Print the tables of a run folder. Raises ArtifactError when results.csv is missing or corrupt."""
     run_folder = Path(run_folder)
-    console = console or Console()
+    console = console or Console(highlight=False)
     found = load(run_folder)
     for table in terminal.tables(found, run_folder.name):
         console.print(table)

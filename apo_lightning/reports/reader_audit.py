@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from apo_lightning.artifacts import write_text
+from apo_lightning.console import Console
 from apo_lightning.metrics.doubts import Audited
 from apo_lightning.metrics.labeler import KINDS
 
@@ -69,7 +69,7 @@ def _teachers(audited: Sequence[Audited]) -> Table:
         own = [one for one in audited if teacher in (None, one.teacher)]
         kinds = Counter(one.reading.kind for one in own)
         counts = [*(kinds[kind] for kind in KINDS), sum(bool(one.doubts) for one in own)]
-        table.add_row(teacher or "all", str(len(own)), *(f"{100 * n / max(len(own), 1):.1f}" for n in counts))
+        table.add_row(Text(teacher or "all"), str(len(own)), *(f"{100 * n / max(len(own), 1):.1f}" for n in counts))
     return table
 
 
@@ -79,7 +79,7 @@ def _findings(audited: Sequence[Audited], findings: Sequence[str]) -> Table:
         column.justify = "right"
     for name in findings:
         counts = Counter(one.values.get(name) for one in audited)
-        table.add_row(name, str(counts[1.0]), str(counts[0.0]), str(counts[None]))
+        table.add_row(Text(name), str(counts[1.0]), str(counts[0.0]), str(counts[None]))
     return table
 
 

@@ -11,7 +11,19 @@ import pytest
 from conftest import ROOT
 
 LEVELS = (
-    ("types", "errors", "limits", "registry", "settings", "files", "jsonlines", "characters", "disk", "inventory"),
+    (
+        "types",
+        "errors",
+        "limits",
+        "registry",
+        "settings",
+        "files",
+        "jsonlines",
+        "characters",
+        "console",
+        "disk",
+        "inventory",
+    ),
     ("functional", "prompts", "stores", "trajectory_files"),
     (
         "collate",
