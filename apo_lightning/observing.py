@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,6 @@ from rich.markup import escape
 from apo_lightning import config, training
 from apo_lightning.artifacts import StageFolder
 from apo_lightning.characters import visible
-from apo_lightning.files import removal
 from callbacks import CALLBACKS
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -41,5 +41,5 @@ def tell_unseen(sections: Sections, folder: StageFolder) -> None:
     if unseen:
         training.say(
             f"    [yellow]{escape(visible(', '.join(unseen)))} did not see this stage train, so its files are not there"
-            f"[/yellow] (to train it again: {escape(visible(removal(folder.path)))})"
+            f"[/yellow] (to train it again: rm -r {escape(visible(shlex.quote(str(folder.path))))})"
         )

@@ -1,9 +1,7 @@
-"""results.csv, intervals.csv and differences.csv, gathered from the run folder; and sample studies of the report."""
+"""results.csv, intervals.csv and differences.csv, gathered from the run folder."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning.artifacts import read_jsonl, write_json, write_text
+from apo_lightning import csv_cells
+from apo_lightning.artifacts import read_jsonl
 from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
-from apo_lightning.files import write_bytes
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
@@ -21,7 +19,6 @@ from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stage_files import read_preferred, read_scores
 from apo_lightning.types import Study
-from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
@@ -30,7 +27,6 @@ COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
 BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
 INTERVALS = ("kind", "arm", "metric", "finding", *BOUNDS)
 DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
-SAMPLES = 40
 LABELS = {
     "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
     "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
@@ -61,18 +57,14 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
     """
     found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
     tables = list(_resampled(found))
-    _write_csv(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
-    _write_csv(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
+    _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
     rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
-    return _write_csv(folder / "results.csv", COLUMNS, rows)
+    return _write(folder / "results.csv", COLUMNS, rows)
 
 
-def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(head)
-    table.writerows([_written(cell) for cell in row] for row in rows)
-    return write_text(path, out.getvalue())
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    return csv_cells.write(path, head, ([_written(cell) for cell in row] for row in rows))
 
 
 def _written(cell: Any) -> Any:
@@ -182,16 +174,3 @@ def _baselines(last: Pipeline) -> Iterator[Measured]:
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])
-
-
-def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:
-    """Truth and image of the first studies of the split, for the report to choose from."""
-    rows = []
-    for study in data.studies(split)[:SAMPLES]:
-        name = f"{study.id}.png".replace("/", "_")
-        image = io.BytesIO()
-        data.images(study)[-len(study.images)].save(image, "png")
-        write_bytes(folder / "samples" / name, image.getbuffer())
-        findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
-        rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
-    write_json(folder / "samples" / "samples.json", rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,8 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from apo_lightning import config, machine, prompts, rehearsal, reports, results, training
-from apo_lightning.artifacts import RunFolder, digest, file_digest, write_text
+from apo_lightning import config, csv_cells, machine, prompts, rehearsal, reports, results, sample_files, training
+from apo_lightning.artifacts import RunFolder, digest, file_digest
 from apo_lightning.characters import visible
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
@@ -108,9 +106,7 @@ def _introduce(data: CXRDataModule, cfg: ExperimentSettings) -> None:
 def write_splits(data: CXRDataModule, path: Path) -> None:
     """Every study that is used with its patient and split; ``data.split_file`` reads it back."""
     rows = [(s.id, s.patient, split) for split in SPLITS for s in data.studies(split)]
-    out = io.StringIO()
-    csv.writer(out).writerows([("study", "patient", "split"), *rows])
-    write_text(path, out.getvalue())
+    csv_cells.write(path, ("study", "patient", "split"), rows)
 
 
 def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
@@ -126,7 +122,9 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     }
     acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
-        results.write_samples(own, cfg.evaluate.split, folder.path)
+        sample_files.keep(own, cfg.evaluate.split, folder.path)
+    else:
+        sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), acknowledged=acknowledged, citation=own.citation,
         split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,

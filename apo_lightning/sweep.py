@@ -18,6 +18,7 @@ from rich.table import Table
 
 from apo_lightning import config, disk, processes
 from apo_lightning.console import Console
+from apo_lightning.csv_cells import quoted, unquoted
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.files import write_bytes, write_text
 from apo_lightning.overrides import label, read_file
@@ -161,14 +162,14 @@ def _train(point: Point) -> None:
 
 def results(run_folder: Path) -> list[dict[str, Any]]:
     """Arm, label and each metric of METRICS, the mean over findings and seeds, from a run's ``results.csv``."""
-    table = pd.read_csv(run_folder / "results.csv")
+    table = pd.read_csv(run_folder / "results.csv").map(unquoted)
     table = table[(table["kind"] == "arm") & (table["finding"] == "mean") & table["metric"].isin(METRICS)]
     means = table.groupby(["arm", "label", "metric"], sort=False)["value"].mean().unstack("metric")
     return means.reindex(columns=METRICS).reset_index().to_dict("records")
 
 
 def _write(frame: pd.DataFrame, parameters: list[str], folder: Path) -> None:
-    write_text(folder / "sweep.csv", frame.to_csv(index=False))
+    write_text(folder / "sweep.csv", frame.rename(columns=quoted).map(quoted).to_csv(index=False))
     curve(frame, parameters, folder / "curve.png")
     console = Console()
     console.print(table_of(frame, parameters, folder.name))

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from apo_lightning.console import Console
 from apo_lightning.reports import figures, render, samples, terminal
-from apo_lightning.reports.folder import read_manifest, read_metrics, write_atomic
+from apo_lightning.reports.folder import own, read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import arm_labels, findings
 
@@ -50,6 +50,7 @@ def write(run_folder: Path) -> Path:
         ArtifactError: results.csv is missing or a file of the run folder is corrupt.
     """
     run_folder = Path(run_folder)
+    own(run_folder / "figures", run_folder)
     report = _gather(run_folder)
     files = {
         "report.md": render.markdown(report),

@@ -39,6 +39,27 @@ def advice(path: Path, run_folder: Path) -> str:
     )
 
 
+def own(path: Path, run_folder: Path) -> Path:
+    """``path``, if it lies in the run folder, or in the store beside it, once links are followed: a folder from
+    elsewhere may hold links to anything that its reader may read, and a report would show it.
+
+    Raises:
+        ArtifactError: it leads elsewhere.
+    """
+    run = Path(os.path.realpath(run_folder))
+    store = next((above / "store" for above in run.parents if (above / "store").is_dir()), run)
+    roots = (run, Path(os.path.realpath(store)))
+    inside = [part for part in (*reversed(path.parents), path) if part.is_relative_to(run_folder)]
+    for part in inside:
+        real = Path(os.path.realpath(part))
+        if not any(real.is_relative_to(root) for root in roots):
+            raise ArtifactError(
+                f"{path} leads out of the run folder and its store, to {real}, so it is not read. A run folder that "
+                f"was copied needs its store beside it. Remove the link: {removal(part)}"
+            )
+    return path
+
+
 def read_manifest(run_folder: Path) -> dict[str, Any]:
     """manifest.json as a mapping, empty where the file is missing. Raises ArtifactError when it is corrupt."""
     path = run_folder / "manifest.json"
@@ -77,6 +98,7 @@ def _json(path: Path, run_folder: Path) -> Any:
 
 
 def _ask(read: Callable[[], Any], path: Path, run_folder: Path) -> Any:
+    own(path, run_folder)
     try:
         return read()
     except (OSError, ValueError) as error:
@@ -89,7 +111,7 @@ def stage_folders(run_folder: Path, stage: str) -> list[StageFolder]:
     found = []
     for path in run_folder.glob(f"*/seed*/{stage}"):
         number = SEED.fullmatch(path.parent.name)
-        if number and path.is_dir():
+        if number and path.is_dir() and own(path, run_folder):
             found.append(StageFolder(path.parent.parent.name, int(number[1]), path))
     return sorted(found, key=lambda item: (item.arm, item.seed))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice, read_json_list, read_jsonl, stage_folders
+from apo_lightning.reports.folder import advice, own, read_json_list, read_jsonl, stage_folders
 
 ABSENT = "No example studies: the run folder has no samples/samples.json."
 WITHHELD = (
@@ -118,7 +118,7 @@ def _sample(run_folder: Path, study: str, entry: Mapping[str, Any]) -> Sample:
     truth += f" (not labelled: {', '.join(unknown)})" if unknown else ""
     name = Path(str(entry.get("image") or "")).name  # the name only: an entry must not reach outside the folder
     path = run_folder / "samples" / name
-    shown = bool(name) and path.is_file() and path.suffix.lower() in MIME
+    shown = bool(name) and path.is_file() and own(path, run_folder) == path and path.suffix.lower() in MIME
     image = f"data:{MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}" if shown else None
     return Sample(study, truth, findings, entry.get("report"), image, f"samples/{name}" if shown else None)
 
