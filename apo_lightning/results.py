@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import csv_cells
-from apo_lightning.artifacts import read_jsonl
+from apo_lightning import csv_cells, inventory, training
+from apo_lightning.errors import ArtifactError
 from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
+from apo_lightning.files import removal
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
-from apo_lightning.stage_files import read_preferred, read_scores
+from apo_lightning.stage_files import read_preferred, read_rows, read_scores
 from apo_lightning.types import Study
 
 if TYPE_CHECKING:
@@ -96,22 +98,44 @@ def _bounds(found: Interval) -> tuple[float | int, ...]:
     return tuple(getattr(found, name) for name in BOUNDS)
 
 
-def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
-    """Seed and file of every seed's folder; what else lies there is not ours."""
-    found = [(SEED.fullmatch(path.parts[-3]), path) for path in folder.glob(f"{arm}/seed*/{file}")]
-    yield from sorted((int(named[1]), path) for named, path in found if named)
+def _stored(folder: Path, arm: str, stage: str, file: str, now: Container[int] = ()) -> Iterator[tuple[int, Path]]:
+    """Seed and file of every seed's stage; what else lies there is not ours. One that was finished and is not in the
+    store any more is said to be left out.
+
+    Args:
+        now: seeds of this run, whose links are new.
+
+    Raises:
+        ArtifactError: a stage is not what was written.
+    """
+    named = [(SEED.fullmatch(path.name), path / stage) for path in folder.glob(f"{arm}/seed*")]
+    for seed, path in sorted((int(found[1]), path) for found, path in named if found):
+        if what := inventory.turned(path, folder) if seed not in now else "":
+            raise ArtifactError(f"{path} {what}. Run the arm again (only=[{arm}]), or remove it: {removal(path)}")
+        inventory.check(path)
+        if (path / file).exists():
+            yield seed, path / file
+        elif os.path.lexists(path):
+            training.warn(
+                f"Left out of the table: {arm} seed {seed}, whose {stage} is not in the store any more ({path}). "
+                f"To have it again: only=[{arm}] seeds=[{seed}]."
+            )
+
+
+def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
+    return cfg.seeds if arm in (cfg.only or cfg.arms) else ()
 
 
 def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
-        for seed, path in _seeds(folder, arm, "evaluate/scores.json"):
+        for seed, path in _stored(folder, arm, "evaluate", "scores.json", _now(cfg, arm)):
             yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
 
 
 def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
     """What a stored evaluation counted, and those of its values that have no counts."""
     outcomes: list[Outcomes] = []
-    answers = read_jsonl(stage / "predictions.jsonl")
+    answers = read_rows(stage / "predictions.jsonl")
     studies = _answered(answers, last)
     if studies:
         findings = list(answers[0].get("truth", last.counted))
@@ -119,7 +143,7 @@ def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
             text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
         )
     if (stage / "likelihoods.jsonl").exists():
-        outcomes.append(of_likelihoods(read_jsonl(stage / "likelihoods.jsonl")))
+        outcomes.append(of_likelihoods(read_rows(stage / "likelihoods.jsonl")))
     known = {name for part in outcomes for name, *_ in part.rows()}
     kept = read_scores(stage / "scores.json")
     own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
@@ -142,7 +166,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
     studies = last.data.studies(cfg.evaluate.split)
     for arm in writers[:1]:
-        for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
+        for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
             written = read_preferred(path)
             texts = {
                 study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written

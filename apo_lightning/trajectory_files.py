@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import jsonlines
+from apo_lightning import inventory, jsonlines
 from apo_lightning.characters import HALF
-from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.errors import ArtifactError, DataError, did_you_mean
 from apo_lightning.jsonlines import short
 
 KEYS = ("study", "teacher", "text", "t")
@@ -37,7 +37,10 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         DataError: the file cannot be read.
+        ArtifactError: a run wrote it, and it is not what was written.
     """
+    if what := inventory.difference(path):
+        raise ArtifactError(f"{path} {what}. {jsonlines.again(path.parent)}")
     try:
         yield from jsonlines.lines(path)
     except jsonlines.TooLong as error:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from apo_lightning.console import Console
 from apo_lightning.reports import figures, render, samples, terminal
-from apo_lightning.reports.folder import own, read_manifest, read_metrics, write_atomic
+from apo_lightning.reports.folder import gone, own, read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import arm_labels, findings
 
@@ -92,6 +92,7 @@ def _gather(run_folder: Path) -> render.Report:
             *_unfinished(found.values, manifest),
             *render.cut_off(found.values, manifest.get("warn_cut")),
             *_without_intervals(found, run_folder),
+            *_gone(run_folder),
         ],
         results=found,
         figures=_draw(run_folder, found, labels),
@@ -125,6 +126,13 @@ def _without_intervals(found: Results, run_folder: Path) -> list[str]:
         f"'{run_folder.name}' again: it measures from the answers in the store and trains nothing; where those are not "
         "enough, delete the arm's evaluate folder and only the evaluation is repeated."
     ]
+
+
+def _gone(run_folder: Path) -> list[str]:
+    """A sentence that names the stages whose texts and curves cannot be shown."""
+    names = gone(run_folder)
+    where = "not in the store any more, so without their texts and curves"
+    return [f"{len(names)} stages are {where}: {'; '.join(names)}."] if names else []
 
 
 def _draw(run_folder: Path, found: Results, labels: dict[str, str]) -> list[render.FigureFile]:

@@ -13,7 +13,7 @@ import pandas as pd
 from apo_lightning.characters import visible
 from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice, own
+from apo_lightning.reports.folder import advice, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
@@ -58,7 +58,7 @@ def load(run_folder: Path) -> Results:
 
 
 def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
-    own(path, run_folder)
+    require_whole(own(path, run_folder), run_folder)
     names = dict.fromkeys(("arm", "against", "label", "finding"), str)
     try:
         frame = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
