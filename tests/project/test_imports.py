@@ -57,6 +57,7 @@ LEVELS = (
         "artifacts",
         "training",
         "checkpoints",
+        "shard_files",
         "locks",
         "processes",
         "machine",
