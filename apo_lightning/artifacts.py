@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import Any
 import yaml
 
 from apo_lightning import inventory, locks
+from apo_lightning.digests import digest, file_digest
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import TEMPORARY, removal, remove, replacing, write_text
 from apo_lightning.jsonlines import again, plain
@@ -38,26 +38,6 @@ __all__ = [
 PACKAGES = ("torch", "lightning", "transformers", "peft", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
 PRUNABLE = ("checkpoints", "parts")
 """What only an interrupted stage needs."""
-
-
-def digest(content: Any) -> str:
-    """SHA-256 over the canonical JSON of plain containers.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    True
-    """
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 over a file, or over the names and contents of all files of a folder."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for file in files:
-        total.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as source:
-            total.update(hashlib.file_digest(source, "sha256").digest())
-    return total.hexdigest()
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -119,7 +99,7 @@ class StageFolder:
                 f"{self.path} was made by another configuration ({str(made_of)[:12]}). Remove it and run again: "
                 f"{removal(self.path)}"
             )
-        inventory.check(self.path, record.get("files", {}))
+        inventory.check(self.path, record)
         return True
 
     @contextmanager
@@ -148,7 +128,8 @@ class StageFolder:
         wrong = [path for path in ours if os.path.lexists(path) and path.is_dir() != (path.name in PRUNABLE)]
         for path in wrong:
             log.warning("%s is %s: it is made anew.", path, "a folder" if path.is_dir() else "no folder")
-        for path in (*wrong, *self.path.glob(TEMPORARY)):
+        outputs = [self.path / name for name in inventory.OUTPUTS]  # of a stage that lost its manifest
+        for path in (*wrong, *outputs, *self.path.glob(TEMPORARY)):
             remove(path)
         write_text(self.path / "config.yaml", yaml.safe_dump(json.loads(json.dumps(self.inputs, default=str))))
         return self
@@ -158,7 +139,7 @@ class StageFolder:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         record = {"stage": self.stage, "inputs_sha256": self.key, "finished": stamp, **provenance(), **facts}
         record["files"] = inventory.take(self.path, leave_out=PRUNABLE)
-        write_json(self.path / "manifest.json", record)
+        write_json(self.path / "manifest.json", inventory.sealed(record))
         for name in PRUNABLE:
             shutil.rmtree(self.path / name, ignore_errors=True)
         return self
@@ -168,15 +149,7 @@ class StageFolder:
         Raises:
             ArtifactError: it is missing or damaged.
         """
-        path = self.path / "manifest.json"
-        try:
-            record = json.loads(path.read_bytes())
-            what = "no JSON object" if not isinstance(record, dict) else ""
-        except (OSError, ValueError, RecursionError) as error:
-            record, what = {}, getattr(error, "strerror", None) or error
-        if what:
-            raise ArtifactError(f"{path} is damaged ({what}). Remove {self.path} and run again: {removal(self.path)}")
-        return record
+        return inventory.read(self.path)
 
 
 RUNNING = ".run-*.lock"
@@ -255,7 +228,13 @@ class RunFolder:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         command = " ".join(["python -m apo_lightning", *sys.argv[1:]])
         record = {"experiment": config["name"], "created": stamp, "command": command, "seeds": config["seeds"]}
-        write_json(self.path / "manifest.json", {**record, **provenance(), **facts})
+        record |= {**provenance(), **facts, "files": inventory.take(self.path, only=self._read_by_reports())}
+        record["links"] = inventory.links(self.path)
+        write_json(self.path / "manifest.json", inventory.sealed(record))
+
+    def _read_by_reports(self) -> list[Path]:
+        tables = [self.path / f"{name}.csv" for name in ("results", "intervals", "differences")]
+        return [*tables, *sorted((self.path / "samples").glob("*"))]
 
 
 def _held(path: Path) -> dict[str, Any]:

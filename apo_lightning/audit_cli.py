@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from apo_lightning import jsonlines, trajectory_files
+from apo_lightning.console import Console
 from apo_lightning.errors import ConfigError, DataError
 
 

@@ -1,4 +1,4 @@
-"""Half characters, and places between characters."""
+"""Half characters, characters that command, and places between characters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import unicodedata
 
 HALF = re.compile("[\ud800-\udfff]")
 """Lone surrogates: what is left where a text was cut inside a character. No tokenizer and no UTF-8 file takes one."""
+COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""What a terminal or a page obeys and does not show: control characters but for the tab and the end of a line, marks of
+direction, other ends of lines, characters without a width, and halves."""
 JOINING = frozenset("\u200d\ufe0e\ufe0f")
 """Zero-width joiner and variation selectors: they belong to the character before them."""
 
@@ -18,6 +24,15 @@ def whole(text: str) -> str:
     'No edema �'
     """
     return HALF.sub("\ufffd", text)
+
+
+def visible(text: str) -> str:
+    """``text`` with every character that commands written out as Python would.
+
+    >>> visible("gpt\\x1b[2J5")
+    'gpt\\\\x1b[2J5'
+    """
+    return COMMANDS.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def boundary(text: str, end: int) -> int:

@@ -16,6 +16,8 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
 
+from apo_lightning.characters import visible
+from apo_lightning.errors import first_line
 from apo_lightning.files import remove, write_bytes
 
 NAME = re.compile(r"step=(\d+)(?:-v\d+)?\.ckpt")
@@ -51,7 +53,6 @@ class WholeFolders(ModelParallelStrategy):
             raise
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
-        from torch.distributed.checkpoint import load
         from torch.distributed.checkpoint.state_dict import (
             StateDictOptions,
             get_model_state_dict,
@@ -59,14 +60,16 @@ class WholeFolders(ModelParallelStrategy):
             set_optimizer_state_dict,
         )
 
+        from apo_lightning.shard_files import load_safely
+
         path = Path(self.broadcast(checkpoint_path))
         names = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         trained = {name: value for name, value in get_model_state_dict(self.model).items() if name in names}
-        load({"state_dict": trained}, checkpoint_id=path)
+        load_safely({"state_dict": trained}, path)
         self.model.load_state_dict(trained, strict=False)
         for number, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
-            load(state, checkpoint_id=path)
+            load_safely(state, path)
             own = state[f"optimizer_{number}"]
             set_optimizer_state_dict(self.model, optimizer, own, options=StateDictOptions(cpu_offload=True))
         return _load(path / META)
@@ -91,7 +94,7 @@ def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]
 def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{Path(error.filename).name}: {error.strerror}"
-    return str(error).split("\n")[0] or type(error).__name__
+    return visible(first_line(error))
 
 
 def _require_whole(path: Path, step: int, stage: LightningModule) -> None:
@@ -133,10 +136,11 @@ def _shards(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         Exception: see `_load`.
     """
-    from torch.distributed.checkpoint import FileSystemReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-    index = FileSystemReader(path).read_metadata()
+    from apo_lightning.shard_files import SafeReader
+
+    index = SafeReader(path).read_metadata()
     tensors = {k: m for k, m in index.state_dict_metadata.items() if isinstance(m, TensorStorageMetadata)}
     for item, place in index.storage_data.items():
         with (path / place.relative_path).open("rb") as file:
@@ -146,6 +150,8 @@ def _shards(path: Path) -> dict[str, tuple[int, ...]]:
             raise ValueError(f"{place.relative_path} is cut off")
         if item.fqn in tensors:
             _require_checksums(io.BytesIO(piece), place.relative_path)
+        else:
+            torch.load(io.BytesIO(piece), weights_only=True)
     own = "state_dict."
     return {name.removeprefix(own): tuple(m.size) for name, m in tensors.items() if name.startswith(own)}
 

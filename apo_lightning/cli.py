@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from apo_lightning import __version__, audit_cli, data_cli, disk, processes, signals
+from apo_lightning.characters import visible
+from apo_lightning.console import Console, make_safe
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
     that stopped it (130 after Ctrl-C)."""
     options = parser().parse_args(arguments)
+    make_safe()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
     try:
         with processes.member() if processes.is_member() else signals.raised():
@@ -244,7 +245,7 @@ def show_error(text: str) -> None:
 def show_outcome(outcome: processes.Outcome) -> int:
     """What several processes failed of, once. Returns their exit status."""
     if outcome.trace:
-        print(outcome.trace, end="", file=sys.stderr)
+        print(visible(outcome.trace), end="", file=sys.stderr)
     elif outcome.status:
         show_error(outcome.message)
     return outcome.status

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from apo_lightning.console import Console
 from apo_lightning.errors import ConfigError
 
 
@@ -39,7 +38,7 @@ def summary(options: argparse.Namespace) -> None:
     found = summarise(data, name, quick=options.quick)
     data_summary.show(found, console)
     if options.json:
-        console.print(f"all of it: {write_json(options.json, found.to_dict())}")
+        console.print(f"all of it: {write_json(options.json, found.to_dict())}", markup=False)
 
 
 def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
@@ -72,4 +71,6 @@ def import_(options: argparse.Namespace) -> None:
 
     given = dict(word.partition("=")[::2] for word in options.options)
     console = Console(highlight=False)
-    console.print(str(import_file(options.format, options.source, options.target, **given)), soft_wrap=True)
+    console.print(
+        str(import_file(options.format, options.source, options.target, **given)), markup=False, soft_wrap=True
+    )

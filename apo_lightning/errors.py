@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import pickle
+import re
 from collections.abc import Iterable
 
 SHOWN, LONGEST = 60, 60
@@ -44,6 +46,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, in one line."""
+    """What an error of another library says, in one line.
+
+    Of a pickle that torch refuses its own words would be advice to load it nevertheless.
+    """
+    if isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error):
+        named = re.search(r"\bGLOBAL (\S+)", str(error))
+        return f"it holds something else than tensors and plain values{f', {named[1]}' if named else ''}: not loaded"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -6,6 +6,7 @@ Content is flushed to the disk before it gets its name: without that a power cut
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import shlex
@@ -120,6 +121,17 @@ def append(path: Path, content: bytes) -> None:
         except OSError as error:
             file.truncate(before)
             raise Unwritten(error, path, len(content)) from error
+
+
+def file_name(text: str) -> str:
+    """A name for the file that belongs to ``text``: readable, on every system, and another one for every other text,
+    also where a file system takes upper and lower case for the same.
+
+    >>> file_name("p10/s5"), file_name("P10_s5")
+    ('p10_s5-c6794c1b33a9', 'p10_s5-db0ccfa4600f')
+    """
+    readable = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:60]
+    return f"{readable or '_'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def remove(path: Path) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout
 
+from apo_lightning.characters import visible
+
 LEASE = 120.0
 """Seconds without a renewal after which an owner counts as dead. All that share a store must agree on it."""
 BEAT = 10.0
@@ -95,7 +97,7 @@ def _is_here(lease: SoftFileLease) -> bool:
 
 def _plain(host: str) -> str:
     """A machine's name without what the library adds for processes in containers."""
-    return host.split("?")[0]
+    return visible(host.split("?")[0])
 
 
 def _note(path: Path) -> Path:
@@ -112,7 +114,7 @@ def _write_note(path: Path) -> None:
 
 def _read_note(path: Path) -> str:
     try:
-        return str(json.loads(_note(path).read_text("utf-8")))
+        return visible(str(json.loads(_note(path).read_text("utf-8"))))
     except (OSError, ValueError):  # not yet written, or gone meanwhile
         return ""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
+
 from apo_lightning import config, training
 from apo_lightning.artifacts import StageFolder
+from apo_lightning.characters import visible
 from callbacks import CALLBACKS
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -36,6 +40,6 @@ def tell_unseen(sections: Sections, folder: StageFolder) -> None:
     unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
     if unseen:
         training.say(
-            f"    [yellow]{', '.join(unseen)} did not see this stage train, so its files are not there[/yellow] "
-            f"(to train it again: rm -r {folder.path})"
+            f"    [yellow]{escape(visible(', '.join(unseen)))} did not see this stage train, so its files are not there"
+            f"[/yellow] (to train it again: rm -r {escape(visible(shlex.quote(str(folder.path))))})"
         )

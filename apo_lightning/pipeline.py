@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from apo_lightning import __version__, caching, config, examples, explain, observing, prompts, training
-from apo_lightning.artifacts import RunFolder, StageFolder, digest, file_digest, write_jsonl
+from apo_lightning import caching, config, examples, explain, observing, stage_inputs, training
+from apo_lightning.artifacts import RunFolder, StageFolder, digest, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
 from apo_lightning.files import replacing
@@ -23,6 +21,7 @@ from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
 from apo_lightning.stage_files import read_means, read_preferred
+from apo_lightning.stage_inputs import template
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.self_distill import SelfDistill
 from apo_lightning.stages.spd import LOGITS
@@ -68,15 +67,7 @@ class Pipeline:
 
     def collect(self) -> StageFolder:
         """Every teacher's text for every study: from here on, all teachers are recorded ones."""
-        sections = {name: {k: v for k, v in s.items() if k != "weight"} for name, s in self.cfg.teachers.items()}
-        files = {
-            f"{name}.{key}": file_digest(Path(s[key]))
-            for name, s in sections.items()
-            for key in ("path", "model", "student")
-            if s.get(key) and Path(s[key]).exists()
-        }
-        inputs = {"code": __version__, "data": self.fingerprint, "teachers": sections, "files": files}
-        folder = self.folder.stage("collect", inputs)
+        folder = self.folder.stage("collect", stage_inputs.of_collect(self))
         return self._once(folder, lambda: self._ask(folder))
 
     def _ask(self, folder: StageFolder) -> dict[str, Any]:
@@ -139,16 +130,6 @@ class Pipeline:
         student.feature_cache = caching.feature_cache(self.cfg, student, self.folder.store)
         return student
 
-    def _inputs(self, made_by: StageFolder | None, **more: Any) -> dict[str, Any]:
-        """What every stage with a student depends on."""
-        return {
-            "code": __version__, "student": asdict(self.cfg.student),
-            "base": caching.base_digest(self.cfg.student.model, self.folder.store),
-            "from": made_by.key if made_by else None, "data": self.fingerprint, "collect": self.done["collect"].key,
-            "trainer": {k: v for k, v in asdict(self.cfg.trainer).items() if k != "log_every"}, "seed": self.seed,
-            "thinking": asdict(self.cfg.thinking), **more,
-        }  # fmt: skip
-
     def collator(self, student: Student, prompt: str, findings: Sequence[str] = ()) -> Collator:
         limits = {
             key: getattr(self.cfg.student, key)
@@ -161,14 +142,8 @@ class Pipeline:
         plan: FitSettings = getattr(self.cfg.stages, name)
         made_by = self._student("spd") if name == "apo" else None
         own = {"preferred": self.done["self_distill"].key} if name == "apo" else {}
-        inputs = self._inputs(
-            made_by, stage=asdict(plan), teachers=self.teachers, prompt=_template(self.cfg.prompt), **own
-        )
-        loss = LOSSES.lookup(plan.loss["name"])
-        inputs |= {
-            "callbacks": observing.interfering(self.cfg.callbacks),
-            "loss_code": file_digest(Path(inspect.getfile(loss))),
-        }
+        own |= dict(stage=asdict(plan), teachers=self.teachers, prompt=template(self.cfg.prompt))
+        inputs = stage_inputs.of_student(self, made_by, **own) | stage_inputs.of_fit(self, plan)
         folder = self.folder.stage(name, inputs)
         stored = folder.done
         self._once(folder, lambda: self._train(name, plan, made_by, folder))
@@ -184,8 +159,8 @@ class Pipeline:
         stage = STAGES.lookup(name)(student, loss, plan.optim, steps=plan.steps, seed=self.seed)
         reference = None
         if name == "apo":
-            template = digest(_template(self.cfg.prompt))
-            reference = caching.reference_cache(self.cfg, student, made_by, template, self.folder.store)
+            words = digest(template(self.cfg.prompt))
+            reference = caching.reference_cache(self.cfg, student, made_by, words, self.folder.store)
             stage.reference_cache = reference
         if needs(loss) & LOGITS:
             stage.hear({name: self._teacher(name).load(self.cfg.student, self.networks) for name in self.teachers})
@@ -224,8 +199,8 @@ class Pipeline:
 
     def _self_distill(self) -> StageFolder:
         made_by, plan = self._student("spd"), self.cfg.stages.self_distill
-        own = dict(stage=asdict(plan), teachers=self.teachers, prompt=_template(plan.prompt))
-        folder = self.folder.stage("self_distill", self._inputs(made_by, **own))
+        own = dict(stage=asdict(plan), teachers=self.teachers, prompt=template(plan.prompt))
+        folder = self.folder.stage("self_distill", stage_inputs.of_student(self, made_by, **own))
         return self._once(folder, lambda: self._write_preferred(made_by, folder))
 
     def _write_preferred(self, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
@@ -266,10 +241,10 @@ class Pipeline:
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
         own = dict(
             evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
-            prompt=_template(self.cfg.evaluate.prompt or self.cfg.prompt),
+            prompt=template(self.cfg.evaluate.prompt or self.cfg.prompt),
         )  # fmt: skip
         before = self._student("spd")
-        inputs = self._inputs(made_by, **own, before=before.key if before else None)
+        inputs = stage_inputs.of_student(self, made_by, **own, before=before.key if before else None)
         folder = self.folder.stage("evaluate", inputs)
         stored = training.from_leader(lambda: folder.done)
         self._once(folder, lambda: evaluate(self, made_by, before, folder))
@@ -284,8 +259,3 @@ class Pipeline:
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
         return once(folder, f"{self.arm} seed {self.seed}: {folder.stage}", work)
-
-
-def _template(name: str) -> dict[str, str]:
-    """A prompt as a stage depends on it: its words, not its name alone."""
-    return {"name": name, "text": prompts.load(name).template}

@@ -95,7 +95,7 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
             f"become: {family.images}. Remove it."
         )
     try:
-        processor = still(PROCESSOR_MAPPING[type(config)]).from_pretrained(path, **limits)
+        processor = still(PROCESSOR_MAPPING[type(config)]).from_pretrained(path, trust_remote_code=False, **limits)
     except TROUBLE as error:
         raise ConfigError(_unbuilt(model, family, error)) from error
     processor.tokenizer.padding_side = "left"
@@ -112,7 +112,7 @@ def load_config(model: str, *, local_files_only: bool = False) -> Any:
         ConfigError: there is none.
     """
     try:
-        return AutoConfig.from_pretrained(locate(model), local_files_only=local_files_only)
+        return AutoConfig.from_pretrained(locate(model), local_files_only=local_files_only, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "

@@ -1,27 +1,26 @@
-"""results.csv, intervals.csv and differences.csv, gathered from the run folder; and sample studies of the report."""
+"""results.csv, intervals.csv and differences.csv, gathered from the run folder."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning.artifacts import read_jsonl, write_json, write_text
+from apo_lightning import csv_cells, inventory, training
+from apo_lightning.errors import ArtifactError
 from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
-from apo_lightning.files import write_bytes
+from apo_lightning.files import removal
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
-from apo_lightning.stage_files import read_preferred, read_scores
+from apo_lightning.stage_files import read_preferred, read_rows, read_scores
 from apo_lightning.types import Study
-from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
@@ -30,7 +29,6 @@ COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
 BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
 INTERVALS = ("kind", "arm", "metric", "finding", *BOUNDS)
 DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
-SAMPLES = 40
 LABELS = {
     "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
     "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
@@ -61,18 +59,14 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
     """
     found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
     tables = list(_resampled(found))
-    _write_csv(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
-    _write_csv(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
+    _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
     rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
-    return _write_csv(folder / "results.csv", COLUMNS, rows)
+    return _write(folder / "results.csv", COLUMNS, rows)
 
 
-def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(head)
-    table.writerows([_written(cell) for cell in row] for row in rows)
-    return write_text(path, out.getvalue())
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    return csv_cells.write(path, head, ([_written(cell) for cell in row] for row in rows))
 
 
 def _written(cell: Any) -> Any:
@@ -104,22 +98,44 @@ def _bounds(found: Interval) -> tuple[float | int, ...]:
     return tuple(getattr(found, name) for name in BOUNDS)
 
 
-def _seeds(folder: Path, arm: str, file: str) -> Iterator[tuple[int, Path]]:
-    """Seed and file of every seed's folder; what else lies there is not ours."""
-    found = [(SEED.fullmatch(path.parts[-3]), path) for path in folder.glob(f"{arm}/seed*/{file}")]
-    yield from sorted((int(named[1]), path) for named, path in found if named)
+def _stored(folder: Path, arm: str, stage: str, file: str, now: Container[int] = ()) -> Iterator[tuple[int, Path]]:
+    """Seed and file of every seed's stage; what else lies there is not ours. One that was finished and is not in the
+    store any more is said to be left out.
+
+    Args:
+        now: seeds of this run, whose links are new.
+
+    Raises:
+        ArtifactError: a stage is not what was written.
+    """
+    named = [(SEED.fullmatch(path.name), path / stage) for path in folder.glob(f"{arm}/seed*")]
+    for seed, path in sorted((int(found[1]), path) for found, path in named if found):
+        if what := inventory.turned(path, folder) if seed not in now else "":
+            raise ArtifactError(f"{path} {what}. Run the arm again (only=[{arm}]), or remove it: {removal(path)}")
+        inventory.check(path)
+        if (path / file).exists():
+            yield seed, path / file
+        elif os.path.lexists(path):
+            training.warn(
+                f"Left out of the table: {arm} seed {seed}, whose {stage} is not in the store any more ({path}). "
+                f"To have it again: only=[{arm}] seeds=[{seed}]."
+            )
+
+
+def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
+    return cfg.seeds if arm in (cfg.only or cfg.arms) else ()
 
 
 def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
-        for seed, path in _seeds(folder, arm, "evaluate/scores.json"):
+        for seed, path in _stored(folder, arm, "evaluate", "scores.json", _now(cfg, arm)):
             yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
 
 
 def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
     """What a stored evaluation counted, and those of its values that have no counts."""
     outcomes: list[Outcomes] = []
-    answers = read_jsonl(stage / "predictions.jsonl")
+    answers = read_rows(stage / "predictions.jsonl")
     studies = _answered(answers, last)
     if studies:
         findings = list(answers[0].get("truth", last.counted))
@@ -127,7 +143,7 @@ def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
             text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
         )
     if (stage / "likelihoods.jsonl").exists():
-        outcomes.append(of_likelihoods(read_jsonl(stage / "likelihoods.jsonl")))
+        outcomes.append(of_likelihoods(read_rows(stage / "likelihoods.jsonl")))
     known = {name for part in outcomes for name, *_ in part.rows()}
     kept = read_scores(stage / "scores.json")
     own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
@@ -150,7 +166,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
     writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
     studies = last.data.studies(cfg.evaluate.split)
     for arm in writers[:1]:
-        for seed, path in _seeds(folder, arm, "self_distill/preferred.jsonl"):
+        for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
             written = read_preferred(path)
             texts = {
                 study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written
@@ -182,16 +198,3 @@ def _baselines(last: Pipeline) -> Iterator[Measured]:
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])
-
-
-def write_samples(data: CXRDataModule, split: str, folder: Path) -> None:
-    """Truth and image of the first studies of the split, for the report to choose from."""
-    rows = []
-    for study in data.studies(split)[:SAMPLES]:
-        name = f"{study.id}.png".replace("/", "_")
-        image = io.BytesIO()
-        data.images(study)[-len(study.images)].save(image, "png")
-        write_bytes(folder / "samples" / name, image.getbuffer())
-        findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
-        rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
-    write_json(folder / "samples" / "samples.json", rows)

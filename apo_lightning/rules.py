@@ -21,6 +21,9 @@ SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknow
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+STORE, OWN_FOLDERS = "store", ("figures", "samples")
+"""Folders that every run makes."""
+
 Finding = tuple[Path, str] | tuple[Path, str, str]
 """A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
 
@@ -59,9 +62,16 @@ def runs_stage(cfg: ExperimentSettings, stage: str) -> bool:
 def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
     if cfg.name != "???" and not all(FOLDER_NAME.fullmatch(part) for part in cfg.name.split("/")):
         yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
+    if cfg.name.lower().split("/")[0] == STORE:
+        yield ("name",), f"name must not be '{cfg.name}', where all runs keep their stages"
+    seen: dict[str, str] = {}
     for arm in _mapping(cfg.arms):
         if not FOLDER_NAME.fullmatch(arm):
             yield ("arms", arm), f"arms.{arm} must be usable as a folder (letters, digits, '.', '_', '-')"
+        elif arm.lower() in OWN_FOLDERS:
+            yield ("arms", arm), f"arms.{arm} must have another name: a run folder has its {arm.lower()} there"
+        elif (other := seen.setdefault(arm.lower(), arm)) != arm:
+            yield ("arms", arm), f"arms.{arm} and arms.{other} are one folder where upper and lower case are the same"
     for arm in cfg.only:
         if arm not in _mapping(cfg.arms):
             yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,9 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from apo_lightning import config, machine, prompts, rehearsal, reports, results, training
-from apo_lightning.artifacts import RunFolder, digest, file_digest, write_text
+from apo_lightning import config, csv_cells, machine, prompts, rehearsal, reports, results, sample_files, training
+from apo_lightning.artifacts import RunFolder, digest, file_digest
+from apo_lightning.characters import visible
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
@@ -52,7 +51,8 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     training.connect(cfg.trainer)
     settled = json.loads(json.dumps(config.to_dict(cfg)))
     training.from_leader(lambda: folder.require(settled))
-    training.say(f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds -> {folder.path}")
+    head = f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds"
+    training.say(f"{head} -> {escape(visible(str(folder.path)))}")
     data = _data(arms, folder)
     networks = Networks(keep=not training.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
@@ -100,15 +100,13 @@ def _introduce(data: CXRDataModule, cfg: ExperimentSettings) -> None:
     sizes = {split: len(data.studies(split)) for split in SPLITS}
     training.say(f"  data: {names}, studies {sizes}, {len(data.bad)} unusable")
     for note in data.notes:
-        training.say(f"    [dim]{escape(note)}[/dim]")
+        training.say(f"    [dim]{escape(visible(note))}[/dim]")
 
 
 def write_splits(data: CXRDataModule, path: Path) -> None:
     """Every study that is used with its patient and split; ``data.split_file`` reads it back."""
     rows = [(s.id, s.patient, split) for split in SPLITS for s in data.studies(split)]
-    out = io.StringIO()
-    csv.writer(out).writerows([("study", "patient", "split"), *rows])
-    write_text(path, out.getvalue())
+    csv_cells.write(path, ("study", "patient", "split"), rows)
 
 
 def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
@@ -124,15 +122,17 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     }
     acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
-        results.write_samples(own, cfg.evaluate.split, folder.path)
+        sample_files.keep(own, cfg.evaluate.split, folder.path)
+    else:
+        sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), acknowledged=acknowledged, citation=own.citation,
         split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
-    reports.print_table(folder.path, training.console)
-    training.say(f"report: {report}")
+    reports.print_table(folder.path)
+    training.say(f"report: {escape(visible(str(report)))}")
 
 
 def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> list[str]:

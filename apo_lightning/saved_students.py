@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from apo_lightning import inventory
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import removal
 
@@ -21,8 +22,10 @@ def read_record(folder: Path) -> dict[str, Any]:
     """What a saved student says of itself.
 
     Raises:
-        ArtifactError: the record or one of the files that it speaks of is missing or unreadable.
+        ArtifactError: the record or one of the files that it speaks of is missing or unreadable, or the stage that
+            wrote it is not what was written.
     """
+    inventory.check(folder.parent)
     record = _json(folder / RECORD, folder)
     if record.get("kind") == "full":
         _require_tensors(folder / "weights", "weights", folder)

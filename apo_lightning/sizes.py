@@ -40,7 +40,7 @@ def _count(name: str, kind: str, r: int, dtype: str) -> tuple[int, int]:
         width = config.get_text_config().hidden_size
         raise ConfigError(f"student.adapter.r must be at most the width of student.model '{name}', {width}, got {r}.")
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     total = sum(parameter.numel() for parameter in model.parameters())
     if settings.adapter.kind == "full":
         return total, sum(p.numel() for p in model.get_decoder().parameters())
@@ -61,6 +61,6 @@ def architecture(model: str) -> Any:
         ConfigError: there is none, or its family cannot be a student.
     """
     known = Path(__file__).parent / "assets" / "architectures" / f"{model.replace('/', '--')}.json"
-    config = AutoConfig.from_pretrained(known) if known.exists() else load_config(model)
+    config = AutoConfig.from_pretrained(known, trust_remote_code=False) if known.exists() else load_config(model)
     family_of(config, f"student.model '{model}'")
     return config

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from apo_lightning import inventory
 from apo_lightning.artifacts import read_json, read_jsonl
 from apo_lightning.errors import ArtifactError
 from apo_lightning.jsonlines import again
@@ -19,6 +20,7 @@ def read_scores(path: Path) -> list[tuple[str, str, float]]:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
+    require_whole(path)
     rows = read_json(path)
     if not isinstance(rows, list) or not all(map(_is_score, rows)):
         raise ArtifactError(f"{path} must be a list of metric, finding and number. {again(path.parent)}")
@@ -36,8 +38,24 @@ def read_preferred(path: Path) -> dict[str, Answer]:
     Raises:
         ArtifactError: the file is missing or damaged.
     """
+    require_whole(path)
     rows = read_jsonl(path, ("study", "text", "cut"))
     return {str(row["study"]): Answer(str(row["text"]), bool(row["cut"])) for row in rows}
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of ``predictions.jsonl`` or ``likelihoods.jsonl``. Raises ArtifactError like `read_scores`."""
+    require_whole(path)
+    return read_jsonl(path)
+
+
+def require_whole(path: Path) -> None:
+    """
+    Raises:
+        ArtifactError: the file is not what its stage wrote.
+    """
+    if what := inventory.difference(path):
+        raise ArtifactError(f"{path} {what}. {again(path.parent)}")
 
 
 def _is_score(row: Any) -> bool:

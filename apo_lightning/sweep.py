@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from apo_lightning import config, disk, processes, signals
+from apo_lightning.console import Console
+from apo_lightning.csv_cells import quoted, unquoted
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.files import write_bytes, write_text
 from apo_lightning.overrides import label, read_file
@@ -131,7 +133,7 @@ def _values(key: str, parameter: Any, where: str) -> list[Any]:
 
 
 def _run(point: Point, total: int, folder: Path) -> list[dict[str, Any]]:
-    Console().rule(f"point {point.number} of {total}: {_said(point.parameters)}")
+    Console().rule(escape(f"point {point.number} of {total}: {_said(point.parameters)}"))
     row = {"point": point.number, **{key: _cell(value) for key, value in point.parameters.items()}}
     trace = folder / f"point{point.number}.txt"
     trace.unlink(missing_ok=True)
@@ -162,14 +164,14 @@ def _train(point: Point) -> None:
 
 def results(run_folder: Path) -> list[dict[str, Any]]:
     """Arm, label and each metric of METRICS, the mean over findings and seeds, from a run's ``results.csv``."""
-    table = pd.read_csv(run_folder / "results.csv")
+    table = pd.read_csv(run_folder / "results.csv").map(unquoted)
     table = table[(table["kind"] == "arm") & (table["finding"] == "mean") & table["metric"].isin(METRICS)]
     means = table.groupby(["arm", "label", "metric"], sort=False)["value"].mean().unstack("metric")
     return means.reindex(columns=METRICS).reset_index().to_dict("records")
 
 
 def _write(frame: pd.DataFrame, parameters: list[str], folder: Path) -> None:
-    write_text(folder / "sweep.csv", frame.to_csv(index=False))
+    write_text(folder / "sweep.csv", frame.rename(columns=quoted).map(quoted).to_csv(index=False))
     curve(frame, parameters, folder / "curve.png")
     console = Console()
     console.print(table_of(frame, parameters, folder.name))
@@ -178,14 +180,14 @@ def _write(frame: pd.DataFrame, parameters: list[str], folder: Path) -> None:
 
 def table_of(frame: pd.DataFrame, parameters: Sequence[str], title: str) -> Table:
     """The rich table that a sweep ends with."""
-    table = Table(title=f"sweep {title}: mean over findings and seeds")
+    table = Table(title=escape(f"sweep {title}: mean over findings and seeds"))
     for column in (*parameters, "arm"):
-        table.add_column(column)
+        table.add_column(escape(column))
     for metric in METRICS:
         table.add_column(metric.replace("_", " "), justify="right")
     for _, row in frame.iterrows():
         values = ["failed" if row["error"] else f"{row[metric]:.3f}" for metric in METRICS]
-        table.add_row(*(str(row[key]) for key in parameters), row["arm"], *values)
+        table.add_row(*(escape(str(row[key])) for key in parameters), escape(row["arm"]), *values)
     return table
 
 

@@ -21,9 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import jsonlines
+from apo_lightning import inventory, jsonlines
 from apo_lightning.characters import HALF
-from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.errors import ArtifactError, DataError, did_you_mean
 from apo_lightning.file_kinds import foreign
 from apo_lightning.jsonlines import short
 
@@ -38,7 +38,10 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         DataError: the file cannot be read, or is of another kind.
+        ArtifactError: a run wrote it, and it is not what was written.
     """
+    if what := inventory.difference(path):
+        raise ArtifactError(f"{path} {what}. {jsonlines.again(path.parent)}")
     try:
         with path.open("rb") as file:
             what = foreign(file.read(512))

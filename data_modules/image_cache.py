@@ -61,7 +61,9 @@ class DiskCache:
         def decode(_: str) -> torch.Tensor:
             return torch.from_numpy(np.array(read_radiograph(path, **self.how)))
 
-        kept = PersistentDataset([path], Lambda(decode), self.folder, hash_func=lambda _: name.encode())
+        kept = PersistentDataset(
+            [path], Lambda(decode), self.folder, hash_func=lambda _: name.encode(), weights_only=True
+        )
         try:
             return Image.fromarray(kept[0].numpy())
         except Exception as error:  # unpickling raises nearly anything on a damaged entry

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.progress import track
+
+from apo_lightning.console import Console
 
 T = TypeVar("T")
 LONG = 500

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import DataError
 from apo_lightning.identifiers import TEXT
 from apo_lightning.matching import lookalikes, matched
@@ -67,7 +68,7 @@ def read_split_file(path: Path, faults: Faults) -> dict[str, str]:
     if wrong.any():
         where, word = rows[wrong].iloc[0][["where", "split"]]
         raise DataError(f"{path} ({where}): split must be one of {', '.join(NAMES)}, got '{word}'.")
-    return dict(zip(rows["study"], rows["split"].str.lower().map(NAMES), strict=True))
+    return dict(zip(rows["study"].map(unquoted), rows["split"].str.lower().map(NAMES), strict=True))
 
 
 def apply_split_file(studies: Sequence[Study], listed: dict[str, str], path: Path) -> list[Study]:

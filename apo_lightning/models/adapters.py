@@ -55,10 +55,11 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
             "adapter_config.json and adapter_model.safetensors: copy both again, or remove the stage's folder and run "
             "again."
         ) from error
-    if not isinstance(config, LoraConfig) or config.use_dora or config.modules_to_save or config.bias != "none":
+    plain = isinstance(config, LoraConfig) and config.bias == "none"
+    if not plain or config.use_dora or config.modules_to_save or config.megatron_config:
         raise ArtifactError(
             f"The adapter in {folder} is no plain LoRA adapter (peft_type {config.peft_type}): a student carries LoRA "
-            "without DoRA, biases and modules_to_save. Train it with student.adapter.kind lora or qlora."
+            "without DoRA, biases, modules_to_save and Megatron's layers. Train it with student.adapter.kind lora."
         )
     return config, {name: value.float() for name, value in state.items()}
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
@@ -14,6 +17,9 @@ from apo_lightning.errors import ArtifactError, ConfigError, first_line
 from apo_lightning.families import WHOLE
 from apo_lightning.processor import locate
 from apo_lightning.settings import StudentSettings
+
+UNREADABLE = (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What files of weights raise that are damaged, or that would run code."""
 
 
 def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
@@ -39,9 +45,9 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
     try:
         model, found = AutoModelForImageTextToText.from_pretrained(
             saved or locate(settings.model), dtype=getattr(torch, settings.dtype),
-            attn_implementation=settings.attention, output_loading_info=True, **four_bits,
+            attn_implementation=settings.attention, output_loading_info=True, trust_remote_code=False, **four_bits,
         )  # fmt: skip
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         if saved:
             raise ArtifactError(
                 f"The weights in {saved} cannot be read ({first_line(error)}). "

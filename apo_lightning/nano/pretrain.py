@@ -178,12 +178,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="continue from --out with this phase")
     args = parser.parse_args()
-    tokenizer = parts.build_tokenizer(_corpus()) if args.first == 0 else AutoTokenizer.from_pretrained(args.out)
+    if args.first == 0:
+        tokenizer = parts.build_tokenizer(_corpus())
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(args.out, trust_remote_code=False)
     processor = JoinedProcessor(parts.build_image_processor(), tokenizer)
     network = (
         parts.build_network(tokenizer, args.seed)
         if args.first == 0
-        else AutoModelForImageTextToText.from_pretrained(args.out)
+        else AutoModelForImageTextToText.from_pretrained(args.out, trust_remote_code=False)
     )
     print(len(tokenizer), "tokens,", sum(p.numel() for p in network.parameters()), "parameters")
     see = Collator(processor, prompt="describe", findings=FINDINGS, **LIMITS)

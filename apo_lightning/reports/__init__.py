@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from apo_lightning.console import Console
 from apo_lightning.reports import figures, render, samples, terminal
-from apo_lightning.reports.folder import read_manifest, read_metrics, write_atomic
+from apo_lightning.reports.folder import gone, own, read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import arm_labels, findings
 
@@ -50,6 +50,7 @@ def write(run_folder: Path) -> Path:
         ArtifactError: results.csv is missing or a file of the run folder is corrupt.
     """
     run_folder = Path(run_folder)
+    own(run_folder / "figures", run_folder)
     report = _gather(run_folder)
     files = {
         "report.md": render.markdown(report),
@@ -70,7 +71,7 @@ def write(run_folder: Path) -> Path:
 def print_table(run_folder: Path, console: Console | None = None) -> None:
     """Print the tables of a run folder. Raises ArtifactError when results.csv is missing or corrupt."""
     run_folder = Path(run_folder)
-    console = console or Console()
+    console = console or Console(highlight=False)
     found = load(run_folder)
     for table in terminal.tables(found, run_folder.name):
         console.print(table)
@@ -91,6 +92,7 @@ def _gather(run_folder: Path) -> render.Report:
             *_unfinished(found.values, manifest),
             *render.cut_off(found.values, manifest.get("warn_cut")),
             *_without_intervals(found, run_folder),
+            *_gone(run_folder),
         ],
         results=found,
         figures=_draw(run_folder, found, labels),
@@ -124,6 +126,13 @@ def _without_intervals(found: Results, run_folder: Path) -> list[str]:
         f"'{run_folder.name}' again: it measures from the answers in the store and trains nothing; where those are not "
         "enough, delete the arm's evaluate folder and only the evaluation is repeated."
     ]
+
+
+def _gone(run_folder: Path) -> list[str]:
+    """A sentence that names the stages whose texts and curves cannot be shown."""
+    names = gone(run_folder)
+    where = "not in the store any more, so without their texts and curves"
+    return [f"{len(names)} stages are {where}: {'; '.join(names)}."] if names else []
 
 
 def _draw(run_folder: Path, found: Results, labels: dict[str, str]) -> list[render.FigureFile]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from apo_lightning.console import Console
 from data_modules.summary import Summary
 
 SHOWN = 5
@@ -25,7 +25,7 @@ def show(summary: Summary, console: Console) -> None:
     console.print(_prevalence(summary))
     for title, lines in troubles(summary):
         count = len(lines)
-        console.print(f"[{'yellow' if count else 'green'}]{count:,} {title}[/]")
+        console.print(f"[{'yellow' if count else 'green'}]{count:,} {escape(title)}[/]")
         for line in lines[:SHOWN]:
             console.print(f"    {escape(line)}", soft_wrap=True)
         if count > SHOWN:
@@ -58,7 +58,7 @@ def _sizes(summary: Summary) -> Table:
     kinds = [k for k in next(iter(summary.counts.values())) if any(c[k] for c in summary.counts.values())]
     table = _table("sizes", kinds)
     for split, counts in summary.counts.items():
-        table.add_row(split, *(f"{counts[kind]:,}" for kind in kinds))
+        table.add_row(escape(split), *(f"{counts[kind]:,}" for kind in kinds))
     return table
 
 
@@ -67,7 +67,7 @@ def _prevalence(summary: Summary) -> Table:
     splits = [split for split, counts in summary.counts.items() if counts["studies"]]
     table = _table("present among known (unknown)", splits)
     for name, by_split in summary.prevalence.items():
-        table.add_row(name.replace("_", " "), *(_share(*by_split[split]) for split in splits))
+        table.add_row(escape(name.replace("_", " ")), *(_share(*by_split[split]) for split in splits))
     return table
 
 
@@ -81,5 +81,5 @@ def _table(title: str, heads: Iterable[str]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for head in heads:
-        table.add_column(head, justify="right")
+        table.add_column(escape(head), justify="right")
     return table

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from apo_lightning import inventory
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import removal, write_bytes, write_text
 from apo_lightning.jsonlines import loads, read_grown
@@ -39,13 +40,46 @@ def advice(path: Path, run_folder: Path) -> str:
     )
 
 
+def own(path: Path, run_folder: Path) -> Path:
+    """``path``, if it lies in the run folder, or in the store beside it, once links are followed: a folder from
+    elsewhere may hold links to anything that its reader may read, and a report would show it.
+
+    Raises:
+        ArtifactError: it leads elsewhere.
+    """
+    run = Path(os.path.realpath(run_folder))
+    store = next((above / "store" for above in run.parents if (above / "store").is_dir()), run)
+    roots = (run, Path(os.path.realpath(store)))
+    inside = [part for part in (*reversed(path.parents), path) if part.is_relative_to(run_folder)]
+    for part in inside:
+        real = Path(os.path.realpath(part))
+        if not any(real.is_relative_to(root) for root in roots):
+            raise ArtifactError(
+                f"{path} leads out of the run folder and its store, to {real}, so it is not read. A run folder that "
+                f"was copied needs its store beside it. Remove the link: {removal(part)}"
+            )
+    return path
+
+
+def require_whole(path: Path, run_folder: Path) -> None:
+    """
+    Raises:
+        ArtifactError: the file is not what the run, or its stage, wrote.
+    """
+    home = run_folder if path.parent in (run_folder, run_folder / "samples") else path.parent
+    if what := inventory.difference(path, home):
+        raise ArtifactError(f"{path} {what}. {advice(path, run_folder)}")
+
+
 def read_manifest(run_folder: Path) -> dict[str, Any]:
     """manifest.json as a mapping, empty where the file is missing. Raises ArtifactError when it is corrupt."""
     path = run_folder / "manifest.json"
     if not os.path.lexists(path):
         return {}
     content = _json(path, run_folder)
-    if not isinstance(content, dict):
+    if isinstance(content, dict):
+        inventory.read(run_folder)
+    else:
         raise ArtifactError(f"{path} must hold a JSON object, got {type(content).__name__}. {advice(path, run_folder)}")
     return content
 
@@ -77,6 +111,7 @@ def _json(path: Path, run_folder: Path) -> Any:
 
 
 def _ask(read: Callable[[], Any], path: Path, run_folder: Path) -> Any:
+    require_whole(own(path, run_folder), run_folder)
     try:
         return read()
     except (OSError, ValueError) as error:
@@ -84,12 +119,41 @@ def _ask(read: Callable[[], Any], path: Path, run_folder: Path) -> Any:
         raise ArtifactError(f"{path} is not readable as JSON ({what}). {advice(path, run_folder)}") from error
 
 
+def require_stage(folder: StageFolder, run_folder: Path) -> StageFolder:
+    """
+    Raises:
+        ArtifactError: something of a finished stage is missing, was changed, or was added.
+    """
+    inventory.check(own(folder.path, run_folder))
+    return folder
+
+
+def gone(run_folder: Path) -> list[str]:
+    """Stages that a run had and that are not in the store any more, as ``arm seed 0: spd``."""
+    links = sorted(path for path in run_folder.glob("*/seed*/*") if path.is_symlink() and not path.exists())
+    found = {path: SEED.fullmatch(path.parent.name) for path in links}
+    return [f"{path.parent.parent.name} seed {number[1]}: {path.name}" for path, number in found.items() if number]
+
+
+def _require_same(path: Path, run_folder: Path) -> None:
+    if what := inventory.turned(path, run_folder):
+        raise ArtifactError(
+            f"{path} {what}, so nothing is read from it. Run the experiment '{run_folder.name}' again, which sets it "
+            f"right, or remove it: {removal(path)}"
+        )
+
+
 def stage_folders(run_folder: Path, stage: str) -> list[StageFolder]:
-    """The folders of one stage over all arms and seeds, sorted; links that lead nowhere are left out."""
+    """The folders of one stage over all arms and seeds, sorted; links that lead nowhere are left out.
+
+    Raises:
+        ArtifactError: a link leads out of the run folder and its store, or to another stage than the table was made of.
+    """
     found = []
     for path in run_folder.glob(f"*/seed*/{stage}"):
         number = SEED.fullmatch(path.parent.name)
-        if number and path.is_dir():
+        if number and path.is_dir() and own(path, run_folder):
+            _require_same(path, run_folder)
             found.append(StageFolder(path.parent.parent.name, int(number[1]), path))
     return sorted(found, key=lambda item: (item.arm, item.seed))
 

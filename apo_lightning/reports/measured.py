@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from apo_lightning.characters import visible
+from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice
+from apo_lightning.reports.folder import advice, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
@@ -55,6 +58,7 @@ def load(run_folder: Path) -> Results:
 
 
 def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
+    require_whole(own(path, run_folder), run_folder)
     names = dict.fromkeys(("arm", "against", "label", "finding"), str)
     try:
         frame = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
@@ -67,7 +71,12 @@ def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
         raise ArtifactError(
             f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(columns)}. {advice(path, run_folder)}"
         )
-    return frame[list(columns)].copy()
+    text = [name for name in names if name in columns]
+    return frame[list(columns)].assign(**frame[text].map(unquoted).map(_shown))
+
+
+def _shown(name: Any) -> Any:
+    return visible(name) if isinstance(name, str) else name
 
 
 def _bounds(name: str, index: Sequence[str], run_folder: Path) -> pd.DataFrame:

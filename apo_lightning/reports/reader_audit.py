@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from apo_lightning.artifacts import write_text
+from apo_lightning import csv_cells
+from apo_lightning.console import Console
 from apo_lightning.metrics.doubts import Audited
 from apo_lightning.metrics.labeler import KINDS
 
@@ -38,15 +37,15 @@ def show(audited: Sequence[Audited], findings: Sequence[str], console: Console, 
 
 def write_csv(path: Path, audited: Sequence[Audited], findings: Sequence[str]) -> Path:
     """One row a sentence and finding, and one for each sentence that states nothing."""
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(COLUMNS)
+    return csv_cells.write(path, COLUMNS, _lines(audited, findings))
+
+
+def _lines(audited: Sequence[Audited], findings: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     for one in by_doubt(audited):
         head = (one.study, one.teacher, one.reading.kind, "; ".join(one.doubts))
         for start, end, said in _sentences(one, findings):
             for name, value, side in said or [("", "", "")]:
-                table.writerow([*head, start, end, one.text[start:end], name, value, side])
-    return write_text(path, out.getvalue())
+                yield *head, start, end, one.text[start:end], name, value, side
 
 
 def _sentences(one: Audited, findings: Sequence[str]) -> Iterator[tuple[int, int, list[tuple[str, str, str]]]]:
@@ -69,7 +68,7 @@ def _teachers(audited: Sequence[Audited]) -> Table:
         own = [one for one in audited if teacher in (None, one.teacher)]
         kinds = Counter(one.reading.kind for one in own)
         counts = [*(kinds[kind] for kind in KINDS), sum(bool(one.doubts) for one in own)]
-        table.add_row(teacher or "all", str(len(own)), *(f"{100 * n / max(len(own), 1):.1f}" for n in counts))
+        table.add_row(Text(teacher or "all"), str(len(own)), *(f"{100 * n / max(len(own), 1):.1f}" for n in counts))
     return table
 
 
@@ -79,7 +78,7 @@ def _findings(audited: Sequence[Audited], findings: Sequence[str]) -> Table:
         column.justify = "right"
     for name in findings:
         counts = Counter(one.values.get(name) for one in audited)
-        table.add_row(name, str(counts[1.0]), str(counts[0.0]), str(counts[None]))
+        table.add_row(Text(name), str(counts[1.0]), str(counts[0.0]), str(counts[None]))
     return table
 
 

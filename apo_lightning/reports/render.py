@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
 
+from apo_lightning.characters import visible
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
 from apo_lightning.reports import samples as sample_studies
 from apo_lightning.reports import table as results
@@ -188,6 +190,7 @@ def html(report: Report) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(report=report, foot=FOOT)
 
@@ -199,7 +202,7 @@ def markdown(report: Report) -> str:
     parts += [f"> {md(note)}" for note in report.notes]
     parts += ["## Results", _md_results(report)]
     parts.append("\n".join(f"- **{title}**: {meaning}" for title, meaning in report.legend))
-    parts += report.counting
+    parts += [md(sentence) for sentence in report.counting]
     against, lines = report.differences
     if lines:
         body = [[md(label), cell.text, cell.spread, str(n)] for label, n, cell in lines]
@@ -217,7 +220,7 @@ def _md_results(report: Report) -> str:
     for title, rows in report.sections:
         body.append([f"*{title}*", *([""] * len(report.columns))])
         body += [[md(row.label), *(_md_cell(cell) for cell in row.cells)] for row in rows]
-    return _md_table(["", *(column.title for column in report.columns)], body)
+    return _md_table(["", *(md(column.title) for column in report.columns)], body)
 
 
 def _md_cell(cell: results.Cell) -> str:
@@ -232,7 +235,7 @@ def _md_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _md_sample(sample: sample_studies.Sample) -> str:
     lines = [f"### {md(sample.study)}", f"Present: {md(sample.truth)}"]
-    lines += [f"![Radiograph of {md(sample.study)}]({sample.image_path})"] if sample.image_path else []
+    lines += [f"![Radiograph of {md(sample.study)}]({quote(sample.image_path)})"] if sample.image_path else []
     lines += [f"Ground-truth report: {md(sample.report)}"] if sample.report else []
     for title, answers in (
         ("Teachers", sample.teachers), ("Preferred (t+)", sample.preferred), ("Students", sample.students),
@@ -251,8 +254,8 @@ def md(text: str) -> str:
     >>> md("<b>*1*</b>")
     '&lt;b&gt;\\\\*1\\\\*&lt;/b&gt;'
     """
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", one_line)
+    one_line = visible(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]#|~$])", r"\\\1", one_line)
 
 
 TEX = {
@@ -263,7 +266,7 @@ TEX = {
 
 def tex(text: str) -> str:
     """Text with LaTeX's special characters escaped."""
-    return "".join(TEX.get(character, character) for character in text)
+    return "".join(TEX.get(character, character) for character in visible(" ".join(text.split())))
 
 
 def latex(report: Report) -> str:
@@ -274,8 +277,15 @@ def latex(report: Report) -> str:
     lines += [rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}", r"\toprule", rf"{head} \\"]
     for title, rows in report.sections:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{title}}}}} \\"]
-        lines += [" & ".join([tex(row.label), *(_tex_cell(cell) for cell in row.cells)]) + r" \\" for row in rows]
+        lines += [
+            " & ".join([_tex_label(row.label), *(_tex_cell(cell) for cell in row.cells)]) + r" \\" for row in rows
+        ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _tex_label(text: str) -> str:
+    """Behind the end of a row ``[`` and ``*`` would belong to that."""
+    return re.sub(r"^[\[*]", r"{\g<0>}", tex(text))
 
 
 def _tex_cell(cell: results.Cell) -> str:

@@ -142,6 +142,7 @@ class TensorStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=TIMEOUT)
         try:
+            connection.execute("PRAGMA trusted_schema = OFF")  # a file from elsewhere may bring triggers of its own
             self._require_whole(connection)
             if not _tables(connection):
                 self._create(connection)

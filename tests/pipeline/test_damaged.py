@@ -56,6 +56,21 @@ def zeros(path: Path) -> None:
     put(path, bytes(path.stat().st_size))
 
 
+def flip(path: Path) -> None:
+    """One bit in the middle, where a size and a form stay as they were."""
+    if path.is_file():
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def fewer(path: Path) -> None:
+    """Half of its lines, each of them whole."""
+    if path.is_file():
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[: len(lines) // 2]))
+
+
 def folder(path: Path) -> None:
     gone(path)
     path.mkdir()
@@ -79,6 +94,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "cut off": cut,
     "empty": lambda path: put(path, b""),
     "zeros": zeros,
+    "a flipped bit": flip,
+    "fewer lines": fewer,
     "text": lambda path: put(path, b"not ours\n" * 9),
     "json": lambda path: put(path, b'{"a": [1]}\n'),
     "json list": lambda path: put(path, b"[1, 2]\n"),
@@ -92,7 +109,8 @@ QUICK = (
     ("stage manifest", "zeros"), ("stage manifest", "a folder"), ("stage manifest", "json list"), ("adapter", "zeros"),
     ("metrics", "text"), ("preferred", "cut off"), ("scores", "missing"), ("config", "not utf-8"),
     ("results", "a folder"), ("link", "a folder"), ("seed", "text"), ("seed", "stray names"),
-    ("figure", "a dangling link"),
+    ("figure", "a dangling link"), ("adapter", "a flipped bit"), ("preferred", "fewer lines"),
+    ("texts", "a flipped bit"), ("metrics", "fewer lines"), ("samples", "fewer lines"),
 )  # fmt: skip
 SLOW = [(file, damage) for file in FILES for damage in DAMAGE if (file, damage) not in QUICK]
 

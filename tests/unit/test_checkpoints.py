@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,3 +179,50 @@ def test_shards_are_looked_at_too(folder: Path, kind: str) -> None:
     SHARD_DAMAGE[kind](place)
     found, problems = newest(folder, Line())
     assert found == folder / "step=2.ckpt" and problems[0].startswith(f"{place} cannot be continued from (")
+
+
+RESUME = """
+import os, shutil, sys
+os.environ |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[2], RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")
+from pathlib import Path
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.distributed.fsdp import fully_shard
+from apo_lightning.checkpoints import WholeFolders, newest
+from tests.unit.test_checkpoints import Line
+
+class Sharded(Line):
+    def configure_model(self):
+        fully_shard(self.free, mesh=self.device_mesh["data_parallel"])
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+def fit(found=None):
+    torch.manual_seed(0)
+    line, folder = Sharded(), Path(sys.argv[1])
+    keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=2, monitor="step", mode="max", save_top_k=2,
+                           save_on_train_epoch_end=False)
+    quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False)
+    strategy = WholeFolders(data_parallel_size=1, tensor_parallel_size=1)
+    Trainer(accelerator="cpu", devices=1, max_steps=4, strategy=strategy, callbacks=[keep], **quiet).fit(
+        line, ckpt_path=found, weights_only=True)
+    return [parameter.full_tensor().tolist() for parameter in line.parameters()], folder
+
+whole, folder = fit()
+shutil.rmtree(folder / "step=4.ckpt")
+found, problems = newest(folder, Line())
+assert found == folder / "step=2.ckpt" and not problems, problems
+assert fit(found)[0] == whole
+"""
+
+
+@pytest.mark.slow
+def test_a_sharded_fit_goes_on_with_the_numbers_of_an_undisturbed_one(tmp_path: Path) -> None:
+    """Parameters and moments come back through the reader that runs nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    place = tmp_path / "spd-abc" / "checkpoints"
+    done = subprocess.run([sys.executable, "-c", RESUME, str(place), port], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

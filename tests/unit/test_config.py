@@ -123,6 +123,7 @@ MISTAKES = {
     "Did you mean 'gpt5'? Known: eager, gpt5.",
     "name.first=x": "name must be text, got {'first': 'x'} (command line).",
     "name=../up": "name must be usable as a folder (letters, digits, '.', '_', '-'), got '../up' (command line).",
+    "name=Store": "name must not be 'Store', where all runs keep their stages (command line).",
     "student.model=???": "student.model must be given (command line).",
     "beta": "'beta' is not of the form key=value (command line).",
     "seeds=[0": "The value of 'seeds=[0' is not valid YAML (command line). Quote it: key='\"value\"'.",
@@ -147,6 +148,17 @@ class TestMistakes:
             f"  - data.studies must be an integer, got 'many' ({FILE}).",
             f"  - stages.apo.loss.beta must be given ({FILE}).",
         ]
+
+    @pytest.mark.parametrize(
+        ("arm", "said"),
+        [
+            ("Samples", "arms.Samples must have another name: a run folder has its samples there"),
+            ("DPO", "arms.dpo and arms.DPO are one folder where upper and lower case are the same"),
+        ],
+    )
+    def test_arms_whose_folders_are_taken(self, path: Path, arm: str, said: str) -> None:
+        path.write_text(EXPERIMENT.replace("arms:\n", f"arms:\n  {arm}: {{label: x, stages: [spd]}}\n"))
+        assert said in complaint(path)
 
     def test_two_ranges_of_one_section(self, path: Path) -> None:
         said = complaint(path, "student.max_prompt_tokens=-1", "student.max_branch_tokens=-2")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import traceback
 from pathlib import Path
 from string import Template
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from apo_lightning import config, pipeline, training
+from apo_lightning import config, digests, sources, stage_inputs, training
 from apo_lightning.artifacts import RunFolder, StageFolder, write_jsonl
 from apo_lightning.errors import DataError
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.settings import WandbSettings
+from apo_lightning.teachers import TEACHERS
 from callbacks import CALLBACKS
 from data_modules.phantom import Phantom
 
@@ -43,17 +47,122 @@ def test_the_same_settings_hash_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_prompt_is_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(monkeypatch)
-    monkeypatch.setattr(pipeline.prompts, "load", lambda name: Template(f"{name}, in other words $reports"))
+    monkeypatch.setattr(stage_inputs.prompts, "load", lambda name: Template(f"{name}, in other words $reports"))
     assert changed(before, keys(monkeypatch)) == {"spd", "self_distill", "apo", "evaluate"}
 
 
-def test_an_edited_loss_is_another_loss(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before, plain = keys(monkeypatch), pipeline.inspect.getfile
-    edited = tmp_path / "edited.py"
-    edited.write_text("# edited")
-    own = "apo_lightning.losses.apo_listwise"
-    monkeypatch.setattr(pipeline.inspect, "getfile", lambda cls: str(edited) if cls.__module__ == own else plain(cls))
-    assert changed(before, keys(monkeypatch)) == {"apo", "evaluate"}
+def edit(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """As if a file of the library had other words."""
+    plain, path = sources.content_digest, ROOT / file
+    assert path.is_file()
+    monkeypatch.setattr(sources, "content_digest", lambda file: "edited" if file == path else plain(file))
+    sources._read.cache_clear()
+
+
+ALL = {"collect", "spd", "self_distill", "apo", "evaluate"}
+EDITED = {
+    "apo_lightning/losses/apo_listwise.py": {"apo", "evaluate"},
+    "apo_lightning/losses/base.py": ALL - {"collect"},
+    "apo_lightning/teachers/simulated.py": ALL,
+    "apo_lightning/teachers/base.py": ALL,
+    "apo_lightning/teachers/pool.py": ALL,
+    "apo_lightning/phantom/wording.py": ALL,
+    "apo_lightning/trajectory_files.py": ALL,
+    "apo_lightning/jsonlines.py": ALL,
+    "data_modules/phantom.py": ALL,
+    "data_modules/base.py": ALL,
+    "apo_lightning/phantom/drawing.py": ALL,
+    "apo_lightning/metrics/labeler.py": ALL - {"collect"},
+    "apo_lightning/metrics/mentions.py": ALL - {"collect"},
+    "apo_lightning/reports/render.py": set(),
+    "apo_lightning/metrics/bootstrap.py": set(),
+    "callbacks/metrics_jsonl.py": set(),
+    "data_modules/summary.py": set(),
+}
+"""File to the stages whose result it is part of."""
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        return keys(patch)
+
+
+@pytest.mark.parametrize("file", EDITED)
+def test_edited_source_makes_anew_what_it_is_part_of(
+    monkeypatch: pytest.MonkeyPatch, plain: dict[str, str], file: str
+) -> None:
+    edit(monkeypatch, file)
+    assert changed(plain, keys(monkeypatch)) == EDITED[file]
+    sources._read.cache_clear()
+
+
+MINE = {
+    "mylab/__init__.py": "",
+    "mylab/words.py": "from mylab.deep import SAID\n",
+    "mylab/deep.py": "SAID = 'No edema.'\n",
+    "mylab/base.py": "class Base:\n    gives = 'text'\n",
+    "mylab/unused.py": "",
+    "mylab/teacher.py": (
+        "import dataclasses\nimport torch\nfrom mylab.base import Base\nfrom . import words\n\n"
+        "@dataclasses.dataclass\nclass Mine(Base):\n    name: str\n    notes: str = ''\n    more: dict = None\n"
+    ),
+}
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A teacher outside of the library, with a base class and helpers of its own."""
+    for name, text in MINE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    teacher = importlib.import_module("mylab.teacher")
+    monkeypatch.setitem(TEACHERS, "mine", teacher.Mine)
+    yield tmp_path / "mylab"
+    for name in [name for name in sys.modules if name.split(".")[0] == "mylab"]:
+        del sys.modules[name]
+    sources._file.cache_clear()
+
+
+@pytest.mark.parametrize(("file", "counts"), [("teacher", 1), ("base", 1), ("words", 1), ("deep", 1), ("unused", 0)])
+def test_a_teacher_of_ones_own_is_its_source(
+    monkeypatch: pytest.MonkeyPatch, mine: Path, file: str, counts: int
+) -> None:
+    section = {"kind": "mine", "weight": 1.0}
+    before = keys(monkeypatch, teachers={"m": section})
+    assert changed(before, keys(monkeypatch, teachers={"m": section})) == set()
+    (mine / f"{file}.py").write_text(f"{(mine / f'{file}.py').read_text()}# edited\n")
+    assert changed(before, keys(monkeypatch, teachers={"m": section})) == (ALL if counts else set())
+
+
+def test_whatever_file_a_teacher_names_is_its_content(monkeypatch: pytest.MonkeyPatch, mine: Path) -> None:
+    """Under any key, in lists and mappings, folders too."""
+    (mine / "notes.txt").write_text("a")
+    (mine / "folder").mkdir()
+    (mine / "folder" / "x.txt").write_text("a")
+    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    section = {"kind": "mine", "notes": str(mine / "notes.txt"), "more": {"also": [str(mine / "folder")]}}
+    for path in (mine / "notes.txt", mine / "folder" / "x.txt"):
+        before = keys(monkeypatch, teachers={"m": section})
+        path.write_text("bb")
+        assert changed(before, keys(monkeypatch, teachers={"m": section})) == ALL
+    before = keys(monkeypatch, teachers={"m": {"kind": "mine", "notes": "not\x00a path" * 400}})
+    assert set(before) == ALL
+
+
+def test_an_edited_callback_that_may_interfere_trains_anew(monkeypatch: pytest.MonkeyPatch, mine: Path) -> None:
+    monkeypatch.setitem(CALLBACKS, "mine", TEACHERS["mine"])
+    before = keys(monkeypatch, callbacks={"mine": {}})
+    (mine / "deep.py").write_text("SAID = 'Edema.'\n")
+    assert changed(before, keys(monkeypatch, callbacks={"mine": {}})) == ALL - {"collect"}
+
+
+def test_source_that_cannot_be_parsed_or_found_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("def (:")
+    module = ModuleType("odd")
+    module.__file__ = str(tmp_path / "odd.py")
+    assert sources.code_of(module) != sources.code_of(type("Made", (), {}))
 
 
 def test_teacher_weights_leave_the_collected_texts_alone(monkeypatch: pytest.MonkeyPatch) -> None:

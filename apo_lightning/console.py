@@ -1,0 +1,56 @@
+"""The terminal: whatever is printed comes out as characters, never as commands to the terminal.
+
+Names of teachers, ids of studies, texts and paths come from files. An escape sequence in one of them could clear the
+screen, set its title or forge a line, and a mark of direction could show it in another order than it has.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from rich import console
+from rich.segment import Segment
+
+from apo_lightning.characters import visible
+
+
+class Console(console.Console):
+    """Rich's console, in which control characters of what is printed are shown and not obeyed. Colours and the like
+    are styles, which rich itself writes."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def make_safe() -> None:
+    """Let what is logged and warned of, and a traceback, reach the terminal as characters too, where nobody has chosen
+    another way for them."""
+    logging.lastResort.setFormatter(_Plain())
+    if not hasattr(warnings.formatwarning, "__wrapped__"):
+        warnings.formatwarning = _formatted(warnings.formatwarning)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _trace
+
+
+def _trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(visible("".join(traceback.format_exception(kind, error, trace))))
+
+
+class _Plain(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def _formatted(plain: Any) -> Any:
+    def format_warning(*args: Any, **kwargs: Any) -> str:
+        return visible(plain(*args, **kwargs))
+
+    format_warning.__wrapped__ = plain  # type: ignore[attr-defined]
+    return format_warning

@@ -1,0 +1,48 @@
+"""``samples/`` of a run folder: images and reports of some studies, for the report to show."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+from apo_lightning import training
+from apo_lightning.artifacts import write_json
+from apo_lightning.files import file_name, remove, write_bytes
+from data_modules.base import CXRDataModule
+
+COUNT = 40
+SHOW = ("report.html", "report.md")
+"""Where a report repeats them."""
+
+
+def keep(data: CXRDataModule, split: str, folder: Path) -> None:
+    """Truth and image of the first studies of the split, for the report to choose from. Images of earlier runs go."""
+    place = folder / "samples"
+    if place.is_symlink():
+        remove(place)
+    for old in place.glob("*.png"):
+        remove(old)
+    rows = []
+    for study in data.studies(split)[:COUNT]:
+        name = f"{file_name(study.id)}.png"
+        image = io.BytesIO()
+        data.images(study)[-len(study.images)].save(image, "png")
+        write_bytes(place / name, image.getbuffer())
+        findings = {k: None if math.isnan(v) else int(v) for k, v in study.findings.items()}
+        rows.append({"study": study.id, "findings": findings, "report": study.report, "image": name})
+    write_json(place / "samples.json", rows)
+
+
+def withdraw(folder: Path, guarded: set[str]) -> None:
+    """Remove what an earlier run was allowed to show and this one is not, and say so; the report is written anew."""
+    place = folder / "samples"
+    if not (place.is_symlink() or place.exists()):
+        return
+    count = len(list(place.glob("*.png")))
+    for path in (place, *(folder / name for name in SHOW)):
+        remove(path)
+    training.say_plainly(
+        f"{place} with {count} images and reports of {', '.join(sorted(guarded))} was removed: this run has no "
+        "acknowledge for it, so they are not shown any more"
+    )

@@ -1,0 +1,101 @@
+"""What each stage depends on, which its folder is named for: settings, data, files, and the code of extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apo_lightning import __version__, caching, jsonlines, observing, prompts, trajectory_files
+from apo_lightning.artifacts import StageFolder, file_digest
+from apo_lightning.digests import remembered_digest
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import needs
+from apo_lightning.metrics import conflict, labeler
+from apo_lightning.settings import FitSettings
+from apo_lightning.sources import code_of
+from apo_lightning.teachers import TEACHERS, pool
+from callbacks import CALLBACKS
+
+if TYPE_CHECKING:
+    from apo_lightning.pipeline import Pipeline
+
+TEACHER_ROOMS = ("apo_lightning.teachers", "apo_lightning.phantom")
+NAMES = ("kind", "name", "teacher")
+"""Settings of a teacher that are names, whatever a file here is called."""
+READ_TEXTS = {"agreement", "conflict"}
+"""What a loss needs that is read out of the texts."""
+
+
+def of_collect(own: Pipeline) -> dict[str, Any]:
+    """Every teacher's settings but its weight, the files that it reads, and its source."""
+    sections = {name: {k: v for k, v in s.items() if k != "weight"} for name, s in own.cfg.teachers.items()}
+    files = {
+        f"{name}.{key}": _content(path, own.folder.store)
+        for name, section in sections.items()
+        for key, path in _paths({k: v for k, v in section.items() if k not in NAMES})
+    }
+    kinds = {section["kind"] for section in sections.values()}
+    code = {kind: code_of(TEACHERS.lookup(kind), rooms=TEACHER_ROOMS) for kind in sorted(kinds)}
+    code |= {"asking": code_of(pool), "reading": code_of(trajectory_files, jsonlines), "data": data_code(own)}
+    return {
+        "code": __version__, "data": own.fingerprint, "teachers": sections, "files": files, "sources": code,
+    }  # fmt: skip
+
+
+def _content(path: Path, store: Path) -> str:
+    return remembered_digest(path, store / "digests.json") if path.is_dir() else file_digest(path)
+
+
+def _paths(value: Any, key: str = "") -> Iterator[tuple[str, Path]]:
+    """Settings that name a file or folder, by their key."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _paths(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _paths(item, f"{key}.{place}")
+    elif isinstance(value, str | Path) and value and _exists(value):
+        yield key, Path(value)
+
+
+def _exists(name: str | Path) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a text is no path
+        return False
+
+
+def of_student(own: Pipeline, made_by: StageFolder | None, **more: Any) -> dict[str, Any]:
+    """What every stage with a student depends on."""
+    return {
+        "code": __version__, "student": asdict(own.cfg.student),
+        "base": caching.base_digest(own.cfg.student.model, own.folder.store),
+        "from": made_by.key if made_by else None, "data": own.fingerprint, "collect": own.done["collect"].key,
+        "trainer": {k: v for k, v in asdict(own.cfg.trainer).items() if k != "log_every"}, "seed": own.seed,
+        "thinking": asdict(own.cfg.thinking), "data_code": data_code(own), **more,
+    }  # fmt: skip
+
+
+def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
+    """What training depends on beside that: callbacks that may interfere, the loss, and, where texts are read to choose
+    among them or to tell where they contradict, the reader."""
+    loss, active = LOSSES.lookup(plan.loss["name"]), observing.interfering(own.cfg.callbacks)
+    reads = plan.drop_refusals or needs(loss) & READ_TEXTS
+    reader = {"reader_code": code_of(labeler, conflict, rooms=["apo_lightning.metrics"])} if reads else {}
+    return {
+        "callbacks": active,
+        "callbacks_code": {name: code_of(CALLBACKS.lookup(name), rooms=["callbacks"]) for name in sorted(active)},
+        "loss_code": code_of(loss, rooms=["apo_lightning.losses"]), **reader,
+    }  # fmt: skip
+
+
+def data_code(own: Pipeline) -> str:
+    """Source of the data sets: the fingerprint knows what they say of their studies, and not how they open an image."""
+    return code_of(*(type(part) for part in own.data.parts), rooms=["apo_lightning.phantom"])
+
+
+def template(name: str) -> dict[str, str]:
+    """A prompt as a stage depends on it: its words, not its name alone."""
+    return {"name": name, "text": prompts.load(name).template}
