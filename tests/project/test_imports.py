@@ -19,6 +19,7 @@ LEVELS = (
         "image_records",
         "processor",
         "student",
+        "text_tokens",
         "models",
         "saved_students",
         "scoring",

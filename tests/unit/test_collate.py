@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
 
-from apo_lightning.collate import disarm
 from apo_lightning.errors import DataError
 from apo_lightning.types import Branch
 from tests.helpers import tiny
@@ -106,7 +103,7 @@ def test_a_prompt_that_cannot_fit_says_what_it_consists_of() -> None:
     """The true cause: pixels where images fill it, the teachers where reports do, neither where the question does."""
     seven = tiny.item(0, {}, ("No edema. " * 9,) * 7)
     with pytest.raises(
-        DataError, match=r"more than 90: 16 of images, \d+ of the question, \d+ of 7 reports\..*fewer tea"
+        DataError, match=r"more than 90: 16 of images, \d+ of the question, \d+ of 7 reports w.*fewer tea"
     ):
         tiny.collator("reconcile", max_context_tokens=90)([seven])
     with pytest.raises(DataError, match=r"more than 5: 16 of images, \d+ of the question\. To make it fit, raise stud"):
@@ -119,14 +116,6 @@ def test_half_a_character_becomes_the_replacement_character() -> None:
     ids, inside = collate.encode_answer(Branch("a", "No edema \ud83d.", conflicts=((3, 11),)))
     assert tokenizer.decode(ids[:-1]) == "No edema \ufffd." and len(ids) == len(inside)
     tiny.collator("reconcile")([tiny.item(0, {}, ("No edema \ud83d",))])
-
-
-def test_control_tokens_of_other_students_are_data_too() -> None:
-    control = re.compile("<image>|</s>|<s>")
-    assert disarm("a<image>b<<s>s></s>", control) == "a< image>b<< s>s>< /s>"
-    own = tiny.collator()
-    for token in ("<|im_end|>", "<|image_pad|>"):
-        assert own.tokenizer.convert_tokens_to_ids(token) not in own.tokenizer(own.disarm(f"a{token}b"))["input_ids"]
 
 
 def test_first_keeps_studies_and_drops_branches() -> None:
