@@ -75,30 +75,6 @@ def test_reports_that_do_not_fit_are_cut_to_one_length_never_the_last_alone() ->
     assert first[len("Reader 1: ") :] == last[len("Reader 3: ") :] != ""
 
 
-WIDE = "肺水腫 \U0001fac1 x\u0301ray \U0001f468\u200d\u2695\ufe0f "
-"""Characters of two to four bytes, an accent and an emoji of several parts: the nano's tokenizer has a token a byte."""
-
-
-@pytest.mark.parametrize("budget", range(150, 200, 3))
-def test_reports_are_cut_between_characters_and_then_fit(budget: int) -> None:
-    """Cut inside one, the rest decodes to U+FFFD, which takes more tokens than it replaces."""
-    report = WIDE * 12
-    collate = tiny.collator("reconcile", max_context_tokens=budget)
-    batch = collate([tiny.item(0, {}, (report, "No edema.", report))])
-    text = tiny.processor().tokenizer.decode(batch.prefix_ids[0])
-    assert batch.prefix_ids.shape[1] <= budget and collate.cut == {"reports": 2}
-    line = next(line for line in text.split("\n") if line.startswith("Reader 1: ")).removeprefix("Reader 1: ")
-    assert line and report.startswith(line) and "\ufffd" not in text
-    assert report[len(line)] not in "\u0301\u200d\ufe0f" and not line.endswith("\u200d")
-
-
-@pytest.mark.parametrize("limit", range(4, 24))
-def test_an_answer_is_cut_between_characters(limit: int) -> None:
-    ids, inside = tiny.collator(max_branch_tokens=limit).encode_answer(Branch("a", WIDE))
-    text = tiny.processor().tokenizer.decode(ids)
-    assert WIDE.startswith(text) and len(ids) == len(inside) <= limit
-
-
 def test_a_prompt_that_cannot_fit_says_what_it_consists_of() -> None:
     """The true cause: pixels where images fill it, the teachers where reports do, neither where the question does."""
     seven = tiny.item(0, {}, ("No edema. " * 9,) * 7)
