@@ -68,7 +68,8 @@ class Pieces:
 
 
 class TextTokens:
-    """Tokenises texts for a student.
+    """Tokenises texts for a student. For the rare tokenizer that cannot be made to take out `BREAK` (one of whole
+    words) a space parts what would be a control token, and stays.
 
     Args:
         processor: the student's, with a fast tokenizer.

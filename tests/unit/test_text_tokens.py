@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.models.smolvlm import processing_smolvlm
 
-from apo_lightning import prompts
+from apo_lightning import once, prompts
 from apo_lightning.collate import Collator
 from apo_lightning.metrics.thinking import is_tag
 from apo_lightning.processor import NANO, load_processor
@@ -159,6 +159,19 @@ def test_what_the_vocabulary_lacks_is_no_mark() -> None:
     assert read.holds_control("<unk>") and read.tokenizer.unk_token_id not in read("<unk>").ids
 
 
+def test_a_vocabulary_of_whole_words_sees_a_space() -> None:
+    """It cannot say what is parted without one."""
+    words = Tokenizer(
+        models.WordLevel({"<unk>": 0, "No": 1, "edema": 2, "<": 3, "image": 4, ">": 5}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    made = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+    made.add_tokens([AddedToken("<image>", special=True)])
+    read = TextTokens(SimpleNamespace(tokenizer=made))
+    assert read("No edema<image>").shown == "No edema< image>" and read("No edema<image>").ids == [1, 2, 3, 4, 5]
+    assert read("No edema<image>").offsets == [(0, 2), (3, 8), (8, 9), (9, 14), (14, 15)]
+
+
 def test_a_token_of_one_character_becomes_the_replacement_character() -> None:
     words = tiny.processor().tokenizer.__class__.from_pretrained(NANO)
     words.add_tokens([AddedToken("\u2302", special=True)])
@@ -215,6 +228,15 @@ def test_texts_that_hold_any_are_counted() -> None:
     assert tiny.collator().control_texts(examples) == {"branches": 1}
     assert tiny.collator("reconcile").control_texts(examples) == {"branches": 1, "reports": 2}
     assert tiny.collator().control_texts([]) == {}
+
+
+def test_a_stage_says_and_keeps_how_many_hold_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, kept = [], {}
+    monkeypatch.setattr(once.training, "say", said.append)
+    folder = SimpleNamespace(begin=lambda: None, finish=lambda **facts: kept.update(facts))
+    once._make(folder, "apo", lambda: {"cut": {"reports": 3}, "control": {"branches": 1, "reports": 2}})
+    assert "(texts: 3 cut reports, 1 branches with control tokens, 2 reports with control tokens)" in said[-1]
+    assert kept["control"] == {"branches": 1, "reports": 2}
 
 
 def test_a_processor_of_another_make_is_left_as_it_was() -> None:
