@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+import regex
 
 HALF = re.compile("[\ud800-\udfff]")
 """Lone surrogates: what is left where a text was cut inside a character. No tokenizer and no UTF-8 file takes one."""
@@ -13,8 +14,9 @@ COMMANDS = re.compile(
 )
 """What a terminal or a page obeys and does not show: control characters but for the tab and the end of a line, marks of
 direction, other ends of lines, characters without a width, and halves."""
-JOINING = frozenset("\u200d\ufe0e\ufe0f")
-"""Zero-width joiner and variation selectors: they belong to the character before them."""
+CHARACTER = regex.compile(r"\X")
+"""What a reader sees as one (Unicode's extended grapheme cluster): a base with its accents or vowel signs, an emoji
+with its parts, a flag."""
 
 
 def whole(text: str) -> str:
@@ -36,16 +38,17 @@ def visible(text: str) -> str:
 
 
 def boundary(text: str, end: int) -> int:
-    """The last place at or before ``end`` where ``text`` can be cut without parting a base from its accents or an emoji
-    from its parts.
+    """The last place at or before ``end`` where ``text`` can be cut without parting a character: a base from its
+    accents, an emoji from its parts, a flag from its other half.
 
     >>> boundary("Ode\\u0301m", 3)
     2
     """
-    while 0 < end < len(text) and (_joins(text[end]) or text[end - 1] == "\u200d"):
-        end -= 1
-    return end
-
-
-def _joins(character: str) -> bool:
-    return bool(unicodedata.combining(character)) or character in JOINING or "\U0001f3fb" <= character <= "\U0001f3ff"
+    if not 0 < end < len(text):
+        return min(max(end, 0), len(text))
+    place = max(text.rfind(" ", 0, end), 0)
+    for found in CHARACTER.finditer(text, place):
+        if found.end() > end:
+            break
+        place = found.end()
+    return place

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,28 +11,16 @@ import torch
 from PIL import Image
 
 from apo_lightning import prompts
-from apo_lightning.characters import boundary, whole
 from apo_lightning.errors import DataError
 from apo_lightning.image_records import split_images
-from apo_lightning.processor import control_tokens, end_of_turn
+from apo_lightning.processor import end_of_turn
 from apo_lightning.stores.keys import branch_key, image_key, prompt_key
+from apo_lightning.text_tokens import TextTokens
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch
 
 Item = tuple[Example, Sequence[Image.Image]]
 TEXT_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
 """What a processor makes of the text; everything else it returns belongs to the images."""
-
-
-def disarm(text: str, control: re.Pattern[str] = re.compile(r"<\|")) -> str:
-    """Break up anything that would be read as a control token (``<|im_end|>``): a teacher's text is data. A half
-    character, which no tokenizer takes, becomes U+FFFD.
-
-    >>> disarm("No edema.<|im_end|>")
-    'No edema.< |im_end|>'
-    >>> disarm("<image> No edema.</s>", re.compile("<image>|</s>"))
-    '< image> No edema.< /s>'
-    """
-    return control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", whole(text))
 
 
 class Collator:
@@ -45,16 +32,21 @@ class Collator:
         findings: names that ``$findings`` lists.
         max_prompt_tokens: a longer prompt is an error, since image tokens must never be cut.
         max_branch_tokens: answers are cut here at the end (without an end-of-turn token) and counted in ``cut``.
-        max_context_tokens: budget of a prompt with reports; when it is exceeded all reports are cut to one common
-            length, never the last one alone, and counted in ``cut``.
+        max_context_tokens: budget of a prompt with reports; when it is exceeded the ends of all reports are cut off,
+            down to one common length, never the last one alone, and counted in ``cut``; those of which nothing is
+            left are counted once more.
         keys: give batches the content hashes by which features and reference log-probs are stored.
+        keep: which added tokens an answer may have; all else that the tokenizer calls special or added is text where
+            a question, report or answer holds it, see `text_tokens`.
     """
 
     def __init__(self, processor: Any, *, prompt: str, findings: Sequence[str], max_prompt_tokens: int,
-                 max_branch_tokens: int, max_context_tokens: int, keys: bool = False) -> None:  # fmt: skip
-        self.processor, self.keys = processor, keys
-        self.tokenizer = processor.tokenizer
-        self.end, self.control = end_of_turn(processor), control_tokens(processor)
+                 max_branch_tokens: int, max_context_tokens: int, keys: bool = False,
+                 keep: Callable[[str], bool] | None = None) -> None:  # fmt: skip
+        self.read, self.keys = TextTokens(processor), keys
+        self.processor, self.tokenizer = self.read.processor, self.read.tokenizer
+        self.answer = TextTokens(self.processor, keep) if keep else self.read
+        self.end = end_of_turn(self.processor)
         self.prompt = prompt
         self.findings = tuple(findings)
         self.reads_reports = "$reports" in prompts.load(prompt).template
@@ -70,6 +62,14 @@ class Collator:
         if self.keys:
             batch.branch_keys = _branch_keys(batch)
         return batch
+
+    def control_texts(self, examples: Iterable[Example]) -> dict[str, int]:
+        """How many answers and reports hold what this student's tokenizer would read as a control token."""
+        found: Counter[str] = Counter()
+        for example in examples:
+            found["branches"] += sum(self.answer.holds_control(branch.text) for branch in example.branches)
+            found["reports"] += sum(map(self.read.holds_control, self._reports(example)))
+        return dict(+found)
 
     def _prompts(self, items: Sequence[Item]) -> PromptBatch:
         reports = [self._reports(example) for example, _ in items]
@@ -91,30 +91,28 @@ class Collator:
         )  # fmt: skip
 
     def _reports(self, example: Example) -> list[str]:
-        return [self.disarm(" ".join(t.text.split())) for t in example.context] if self.reads_reports else []
+        return [" ".join(said.text.split()) for said in example.context] if self.reads_reports else []
 
     def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
         texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
         images = [[image.convert("RGB") for image in pictures] for _, pictures in items]
         return self.processor(text=texts, images=images if any(images) else None, return_tensors="pt", padding=True)
 
-    def disarm(self, text: str) -> str:
-        """A teacher's text without anything that this student's tokenizer reads as a control token."""
-        return disarm(text, self.control)
-
     def _render(self, images: int, reports: Sequence[str]) -> str:
-        content = [{"type": "image"}] * images
-        content.append({"type": "text", "text": prompts.render(self.prompt, self.findings, reports)})
+        question = self.read.shown(prompts.render(self.prompt, self.findings, reports))
+        content = [*[{"type": "image"}] * images, {"type": "text", "text": question}]
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def _too_long(self, item: Item, length: int, reports: Sequence[str]) -> DataError:
-        """What a prompt that does not fit consists of, and what helps: fewer pixels only where the rest would fit."""
+        """What a prompt that does not fit consists of, though nothing is left of its reports, and what helps: fewer
+        pixels only where the rest would fit."""
         example, images = item
         key = f"student.{'max_context_tokens' if self.reads_reports else 'max_prompt_tokens'}"
         said = self._text_tokens(len(images), reports)
-        question = self._text_tokens(len(images), [""] * len(reports))
-        parts = {"images": length - said, "the question": question, f"{len(reports)} reports": said - question}
+        question = self._text_tokens(len(images), [])
+        lines = f"{len(reports)} reports without a word of them"
+        parts = {"images": length - said, "the question": question, lines: said - question}
         told = ", ".join(f"{count} of {name}" for name, count in parts.items() if count)
         ways = [f"raise {key}"]
         if parts["images"] and said < self.max_prompt_tokens:
@@ -131,45 +129,36 @@ class Collator:
         return len(self.tokenizer(self._render(images, reports))["input_ids"]) - images
 
     def _shorten(self, reports: list[str], length: int, images: int) -> list[str]:
-        """Cut every report to the longest common number of tokens with which a prompt of ``length`` tokens fits. A cut
-        lies between characters, and as tokens join differently at a cut, what was cut is counted again."""
-        tokens = [len(self._tokens(text)["input_ids"]) for text in reports]
-        room = self.max_prompt_tokens - (length - sum(tokens))
-        if length <= self.max_prompt_tokens or room < len(reports):
+        """Keep of every report the longest common number of first tokens with which a prompt of ``length`` tokens fits,
+        none if need be. A cut lies between characters, and as tokens join differently at a cut, what is left is
+        counted again."""
+        if length <= self.max_prompt_tokens:
             return reports
-        limit = max(n for n in range(1, room + 1) if sum(min(count, n) for count in tokens) <= room)
+        pieces = [self.read(text) for text in reports]
+        counts = [len(each.ids) for each in pieces]
         beside = length - self._text_tokens(images, reports)
-        while limit:
-            short = [self._first(text, limit) for text in reports]
+        limit = _common(counts, self.max_prompt_tokens - (length - sum(counts)))
+        while True:
+            short = [each.first(limit) for each in pieces]
             over = beside + self._text_tokens(images, short) - self.max_prompt_tokens
-            if over <= 0:
-                self.cut["reports"] += sum(one != other for one, other in zip(short, reports, strict=True))
-                return short
+            if over <= 0 or limit == 0:
+                break
             limit = max(0, limit - -(-over // len(reports)))
-        return reports
-
-    def _first(self, text: str, limit: int) -> str:
-        """At most the first ``limit`` tokens of a text, without a part of a character."""
-        ends = self._tokens(text)["offset_mapping"]
-        if len(ends) <= limit:
-            return text
-        return text[: boundary(text, min(ends[limit - 1][1], ends[limit][0]))].rstrip()
-
-    def _tokens(self, text: str) -> Any:
-        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        self.cut["reports"] += sum(each.text != kept for each, kept in zip(pieces, short, strict=True))
+        if lost := sum(bool(each.text) and not kept for each, kept in zip(pieces, short, strict=True)):
+            self.cut["reports to nothing"] += lost
+        return short
 
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
         """Token ids of an answer with its end-of-turn token (unless it has no end of its own), cut at
         ``max_branch_tokens``, and which of them lie in a sentence that contradicts t+."""
-        text = self.disarm(branch.text)
-        found = self._tokens(text)
+        said = self.answer(branch.text)
         end = [] if branch.cut else [self.end]
-        ids, limit = found["input_ids"] + end, self.max_branch_tokens
+        ids, limit = said.ids + end, self.max_branch_tokens
         if len(ids) > limit:
             self.cut["branches"] += 1
-            limit = _between(found["offset_mapping"], limit)
-        spans = [tuple(len(self.disarm(branch.text[:end])) for end in span) for span in branch.conflicts]
-        inside = [any(start < b and a < end for start, end in spans) for a, b in found["offset_mapping"]]
+            limit = said.between(limit)
+        inside = [any(start < b and a < end for start, end in branch.conflicts) for a, b in said.offsets]
         return ids[:limit], [*inside, *[False] * len(end)][:limit]
 
     def _branches(self, rows: Sequence[Sequence[Branch]]) -> dict[str, Any]:
@@ -193,13 +182,13 @@ class Collator:
         return {**made, "sources": [[branch.source for branch in row] for row in rows]}
 
 
-def _between(offsets: Sequence[tuple[int, int]], limit: int) -> int:
-    """The greatest number of tokens up to ``limit`` that ends with a whole character: byte-level tokens may be a
-    part of one, and then have the place of the whole."""
-    cut = limit
-    while 0 < cut < len(offsets) and offsets[cut][0] < offsets[cut - 1][1]:
-        cut -= 1
-    return cut or limit
+def _common(counts: Sequence[int], room: int) -> int:
+    """The greatest n for which texts of so many tokens, cut to n, have ``room``; 0 where there is none.
+
+    >>> _common([3, 10, 10], 15), _common([3, 10, 10], 2)
+    (6, 0)
+    """
+    return max((n for n in range(1, room + 1) if sum(min(count, n) for count in counts) <= room), default=0)
 
 
 def _branch_keys(batch: BranchBatch) -> list[list[bytes]]:

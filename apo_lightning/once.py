@@ -39,6 +39,7 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     if training.is_leader():
         folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
     counted = {**facts.get("filtered", {}), **{f"cut {kind}": n for kind, n in facts.get("cut", {}).items()}}
+    counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
     computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
     training.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")

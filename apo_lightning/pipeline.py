@@ -16,7 +16,7 @@ from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics.conflict import most_agreed
-from apo_lightning.metrics.thinking import ThinkingPolicy
+from apo_lightning.metrics.thinking import ThinkingPolicy, is_tag
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
@@ -135,6 +135,7 @@ class Pipeline:
             key: getattr(self.cfg.student, key)
             for key in ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
         }
+        limits["keep"] = is_tag if self.thinking.taught else None
         keys = self.cfg.cache.reference or self.cfg.cache.features
         return Collator(student.processor, prompt=prompt, findings=findings or self.data.findings, keys=keys, **limits)
 
@@ -181,7 +182,7 @@ class Pipeline:
         computed = caching.facts(student, reference)
         return {
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed,
-            "callbacks": self.cfg.callbacks,
+            "control": collate.control_texts(stream), "callbacks": self.cfg.callbacks,
         }  # fmt: skip
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
@@ -215,7 +216,7 @@ class Pipeline:
         if training.is_leader():
             write_jsonl(folder.path / "preferred.jsonl", rows)
         cut = {**collate.cut, "answers": sum(row["cut"] for row in rows)}
-        return {"studies": len(rows), "cut": cut, "decoding": plan.decoding()}
+        return {"studies": len(rows), "cut": cut, "control": collate.control_texts(asked), "decoding": plan.decoding()}
 
     def _preferred_row(self, study: str, answers: Sequence[Answer], split: str) -> dict[str, Any]:
         texts = [written.text for written in answers]

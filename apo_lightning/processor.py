@@ -6,7 +6,6 @@ only, so the video half is never built, whether torchvision is there or not.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from apo_lightning.errors import ConfigError, first_line
 from apo_lightning.families import Family, family_of
 from apo_lightning.image_records import by_image
+from apo_lightning.text_tokens import take_out_breaks
 
 NANO = Path(__file__).parent / "assets" / "nano"
 IMAGE_TOKEN = "<|image_pad|>"
@@ -102,6 +102,7 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
     if not processor.chat_template:
         processor.chat_template = processor.tokenizer.chat_template
     _check_whole(model, processor)
+    take_out_breaks(processor.tokenizer)
     return processor
 
 
@@ -158,12 +159,3 @@ def end_of_turn(processor: Any) -> int:
     behind = processor.apply_chat_template(turns, tokenize=False).rpartition(mark)[2].lstrip()
     first = words(behind, add_special_tokens=False)["input_ids"][:1]
     return first[0] if first and first[0] in words.all_special_ids else words.eos_token_id
-
-
-def control_tokens(processor: Any) -> re.Pattern[str]:
-    """Matches whatever the tokenizer would read as a control token in a text, and anything like ``<|im_end|>``."""
-    words = processor.tokenizer
-    named = {*words.all_special_tokens, *(t.content for t in words.added_tokens_decoder.values() if t.special)}
-    named |= {getattr(processor, name) for name in ("image_token", "boi_token") if getattr(processor, name, None)}
-    longest_first = sorted((token for token in named if len(token) > 1), key=len, reverse=True)
-    return re.compile("|".join([re.escape("<|"), *map(re.escape, longest_first)]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.markup import escape
@@ -54,6 +54,7 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     head = f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds"
     training.say(f"{head} -> {escape(visible(str(folder.path)))}")
     data = _data(arms, folder)
+    _rehearse_on(arms, data)
     networks = Networks(keep=not training.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
         training.from_leader(
@@ -84,6 +85,23 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str
             _introduce(made[key], own)
         scored_findings(own.evaluate, made[key])
     return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
+
+
+def _rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> None:
+    """Prompts that no study of the data could be asked stop a run here, see `rehearsal.rehearse_on`."""
+    for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
+        with _of_arm(arm, arms[arm]):
+            rehearsal.rehearse_on(arms[arm], data[arm])
+
+
+@contextmanager
+def _of_arm(arm: str, cfg: ExperimentSettings) -> Iterator[None]:
+    """Inside, an error says what the arm sets, if that may be it."""
+    try:
+        yield
+    except ConfigError as error:
+        changed = ", ".join(cfg.arms[arm].set)
+        raise ConfigError(f"{error} (Arm '{arm}' sets {changed}.)" if changed else str(error)) from error
 
 
 def build_data(cfg: ExperimentSettings) -> CXRDataModule:
@@ -151,13 +169,10 @@ def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> 
     """
     notes: dict[str, list[str]] = {}
     for arm, cfg in arms.items():
-        try:
+        with _of_arm(arm, cfg):
             data = check(cfg, here=here)
             seen = digest(rehearsal.depends_on(cfg))
             notes[seen] = notes[seen] if seen in notes else _rehearse(cfg, data)
-        except ConfigError as error:
-            changed = ", ".join(cfg.arms[arm].set)
-            raise ConfigError(f"{error} (Arm '{arm}' sets {changed}.)" if changed else str(error)) from error
     return list(dict.fromkeys(note for found in notes.values() for note in found))
 
 

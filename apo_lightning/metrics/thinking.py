@@ -62,6 +62,11 @@ def all_as_answer(text: str) -> str:
     return _TAG.sub(lambda tag: "\n" * len(tag.group()), text)
 
 
+def is_tag(text: str) -> bool:
+    """Whether ``text`` opens or closes thinking."""
+    return _TAG.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ThinkingPolicy:
     """What an experiment does with thinking.

@@ -4,12 +4,13 @@ shrunk to a few thousand parameters, a tokenizer made here, the family's own pro
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import AddedToken
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -20,6 +21,7 @@ from transformers import (
     GotOcr2ImageProcessorPil,
     Idefics3ImageProcessorPil,
     LlavaOnevisionImageProcessorPil,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
     Qwen2VLImageProcessorPil,
     SmolVLMImageProcessorPil,
@@ -189,22 +191,26 @@ RECIPES = {
 """By model type. Where image processor and model settings both say how many tokens an image has, they agree."""
 
 
-def tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The embedded student's words, with the special tokens of a family."""
+def tokenizer(recipe: Recipe, more: Sequence[AddedToken] = ()) -> PreTrainedTokenizerBase:
+    """The embedded student's words, with the special tokens of a family, and ``more``."""
     made = AutoTokenizer.from_pretrained(NANO, extra_special_tokens=recipe.named)
     made.add_special_tokens({"additional_special_tokens": list(recipe.others)}, replace_extra_special_tokens=False)
+    made.add_tokens(list(more))
     made.eos_token = recipe.end
     made.chat_template = recipe.chat
     return made
 
 
+def config(family: str, words: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    made = RECIPES[family].config(words.convert_tokens_to_ids)
+    made["text_config"]["vocab_size"] = len(words) + (-len(words)) % 8
+    return AutoConfig.for_model(family, **made)
+
+
 def network(family: str, *, seed: int = 0, spread: float = 0.3) -> nn.Module:
     """A model in which nothing is negligible: weights are drawn wide, so that image, position and text matter."""
-    words = tokenizer(RECIPES[family])
-    config = RECIPES[family].config(words.convert_tokens_to_ids)
-    config["text_config"]["vocab_size"] = len(words) + (-len(words)) % 8
     torch.manual_seed(seed)
-    model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(family, **config))
+    model = AutoModelForImageTextToText.from_config(config(family, tokenizer(RECIPES[family])))
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=spread / parameter.shape[-1] ** 0.5 * 2)
@@ -218,6 +224,14 @@ def save(path: Path, family: str, seed: int = 0) -> Path:
     model = network(family, seed=seed)
     model.generation_config.update(eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id)
     model.save_pretrained(path)
+    return save_processor(path, family)
+
+
+def save_processor(path: Path, family: str, more: Sequence[AddedToken] = ()) -> Path:
+    """What `load_processor` reads of a folder; ``more`` tokens beside the family's."""
+    recipe = RECIPES[family]
+    words = tokenizer(recipe, more)
+    config(family, words).save_pretrained(path)
     words.save_pretrained(path)
     recipe.images.save_pretrained(path)
     (path / "processor_config.json").write_text(json.dumps(recipe.processor))

@@ -57,7 +57,7 @@ def test_step_zero_of_apo_has_reward_zero_and_loss_log_of_one_plus_n(folder: Pat
 def test_arms_share_spd_and_every_stage_says_what_it_was_made_of(folder: Path) -> None:
     assert stage(folder, "spd_mt", "spd").resolve() == stage(folder, "apo_listwise", "spd").resolve()
     manifest = json.loads((stage(folder, "apo_listwise", "apo") / "manifest.json").read_text())
-    assert manifest["filtered"]["kept"] > 0 and manifest["studies"] == 8
+    assert manifest["filtered"]["kept"] > 0 and manifest["studies"] == 8 and manifest["control"] == {}
     assert {"versions", "commit", "machine", "inputs_sha256"} <= set(manifest)
     assert not list(folder.parent.glob("store/*/checkpoints")) and not list(folder.parent.glob("store/*/parts"))
 

@@ -41,6 +41,7 @@ LEVELS = (
         "image_records",
         "processor",
         "student",
+        "text_tokens",
         "models",
         "saved_students",
         "scoring",

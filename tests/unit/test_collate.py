@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
 
-from apo_lightning.collate import disarm
 from apo_lightning.errors import DataError
 from apo_lightning.types import Branch
 from tests.helpers import tiny
@@ -78,35 +75,11 @@ def test_reports_that_do_not_fit_are_cut_to_one_length_never_the_last_alone() ->
     assert first[len("Reader 1: ") :] == last[len("Reader 3: ") :] != ""
 
 
-WIDE = "肺水腫 \U0001fac1 x\u0301ray \U0001f468\u200d\u2695\ufe0f "
-"""Characters of two to four bytes, an accent and an emoji of several parts: the nano's tokenizer has a token a byte."""
-
-
-@pytest.mark.parametrize("budget", range(150, 200, 3))
-def test_reports_are_cut_between_characters_and_then_fit(budget: int) -> None:
-    """Cut inside one, the rest decodes to U+FFFD, which takes more tokens than it replaces."""
-    report = WIDE * 12
-    collate = tiny.collator("reconcile", max_context_tokens=budget)
-    batch = collate([tiny.item(0, {}, (report, "No edema.", report))])
-    text = tiny.processor().tokenizer.decode(batch.prefix_ids[0])
-    assert batch.prefix_ids.shape[1] <= budget and collate.cut == {"reports": 2}
-    line = next(line for line in text.split("\n") if line.startswith("Reader 1: ")).removeprefix("Reader 1: ")
-    assert line and report.startswith(line) and "\ufffd" not in text
-    assert report[len(line)] not in "\u0301\u200d\ufe0f" and not line.endswith("\u200d")
-
-
-@pytest.mark.parametrize("limit", range(4, 24))
-def test_an_answer_is_cut_between_characters(limit: int) -> None:
-    ids, inside = tiny.collator(max_branch_tokens=limit).encode_answer(Branch("a", WIDE))
-    text = tiny.processor().tokenizer.decode(ids)
-    assert WIDE.startswith(text) and len(ids) == len(inside) <= limit
-
-
 def test_a_prompt_that_cannot_fit_says_what_it_consists_of() -> None:
     """The true cause: pixels where images fill it, the teachers where reports do, neither where the question does."""
     seven = tiny.item(0, {}, ("No edema. " * 9,) * 7)
     with pytest.raises(
-        DataError, match=r"more than 90: 16 of images, \d+ of the question, \d+ of 7 reports\..*fewer tea"
+        DataError, match=r"more than 90: 16 of images, \d+ of the question, \d+ of 7 reports w.*fewer tea"
     ):
         tiny.collator("reconcile", max_context_tokens=90)([seven])
     with pytest.raises(DataError, match=r"more than 5: 16 of images, \d+ of the question\. To make it fit, raise stud"):
@@ -119,14 +92,6 @@ def test_half_a_character_becomes_the_replacement_character() -> None:
     ids, inside = collate.encode_answer(Branch("a", "No edema \ud83d.", conflicts=((3, 11),)))
     assert tokenizer.decode(ids[:-1]) == "No edema \ufffd." and len(ids) == len(inside)
     tiny.collator("reconcile")([tiny.item(0, {}, ("No edema \ud83d",))])
-
-
-def test_control_tokens_of_other_students_are_data_too() -> None:
-    control = re.compile("<image>|</s>|<s>")
-    assert disarm("a<image>b<<s>s></s>", control) == "a< image>b<< s>s>< /s>"
-    own = tiny.collator()
-    for token in ("<|im_end|>", "<|image_pad|>"):
-        assert own.tokenizer.convert_tokens_to_ids(token) not in own.tokenizer(own.disarm(f"a{token}b"))["input_ids"]
 
 
 def test_first_keeps_studies_and_drops_branches() -> None:
