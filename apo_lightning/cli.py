@@ -207,7 +207,8 @@ def report(options: argparse.Namespace) -> None:
     """``apo report [RUN_FOLDER]``."""
     from apo_lightning import reports
 
-    reports.write(options.folder or newest_run(Path("runs")))
+    written = reports.write(options.folder or newest_run(Path("runs")))
+    Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
 
 
 def newest_run(runs: Path) -> Path:

@@ -31,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             "run": lambda cfg, overrides: seen.append(("run", cfg.name, cfg.seeds, list(overrides))),
             "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
-        "reports": {"write": lambda folder: seen.append(("report", str(folder)))},
+        "reports": {"write": lambda folder: seen.append(("report", str(folder))) or folder / "report.html"},
     }
     for name, functions in fakes.items():
         module = ModuleType(f"apo_lightning.{name}")
@@ -188,6 +188,7 @@ def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture)
     Path("runs/one/results.csv").touch()
     assert main(["report"]) == main(["report", "runs/two"]) == 0
     assert calls == [("report", "runs/one"), ("report", "runs/two")]
+    assert capsys.readouterr().out == "report: runs/one/report.html\nreport: runs/two/report.html\n"
 
 
 def test_sweep_by_name(capsys: pytest.CaptureFixture) -> None:
