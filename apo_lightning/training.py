@@ -17,13 +17,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from rich.markup import escape
 from torch import Tensor, nn
 from torch import distributed as dist
 from transformers.utils import logging as transformers_logging
 
 from apo_lightning.checkpoints import WholeFiles, WholeFolders, newest
+from apo_lightning.console import Console
 from apo_lightning.errors import ConfigError
 from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
 from data_modules.base import CXRDataModule

@@ -25,7 +25,7 @@ from data_modules.dicom_files import PIXEL_TAGS, read_header, read_image, refuse
 from data_modules.dicom_grey import grey, settle
 from data_modules.dicom_words import is_chest, is_listed, is_projection
 from data_modules.image_headers import LEAVE_OUT, Refused
-from data_modules.transforms import stretched, strips
+from data_modules.transforms import refuse_no_memory, stretched, strips
 
 MODALITIES = ("CR", "DX", "DR", "RG")
 """Computed and digital radiography, the unofficial DR, and films that were scanned. One that is missing is let pass:
@@ -94,6 +94,7 @@ def header(path: str | Path) -> DicomHeader:
     except Refused:
         raise
     except Exception as error:  # pydicom raises nearly anything on a damaged file
+        refuse_no_memory(Path(path), error)
         raise Refused(f"truncated or damaged ({error}). Fetch the file again or leave it out.") from error
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from apo_lightning.errors import DataError
 from apo_lightning.identifiers import MIMIC_STUDY_ID
-from apo_lightning.limits import MAX_REPORT
+from apo_lightning.limits import MAX_RATIO, MAX_REPORT, MAX_TABLE_BYTES, RATIO_FROM
 from data_modules.identifiers import normal
 from data_modules.mimic_reports import sections
 from data_modules.progress import watch
@@ -75,6 +75,7 @@ class ReportFiles:
         try:
             refuse_large_zip(self.place)
             with zipfile.ZipFile(self.place) as archive:
+                _refuse_bomb(self.place, archive)
                 members = {os.path.basename(name): name for name in archive.namelist()}
                 yield lambda study, _: _small_member(archive, members[f"{study}.txt"])
         except (OSError, zipfile.BadZipFile) as error:
@@ -133,6 +134,18 @@ def _small(path: Path) -> bytes:
 def _small_member(archive: zipfile.ZipFile, name: str) -> bytes:
     _refuse_large(name, archive.getinfo(name).file_size)
     return archive.read(name)  # gives no more than the size that was looked at
+
+
+def _refuse_bomb(path: Path, archive: zipfile.ZipFile) -> None:
+    """Each report may be of a permitted size, and all of them be a thousand times what the archive has. Those that are
+    larger are refused one by one."""
+    claimed = sum(member.file_size for member in archive.infolist() if member.file_size <= MAX_REPORT)
+    allowed = min(max(RATIO_FROM, MAX_RATIO * path.stat().st_size), MAX_TABLE_BYTES)
+    if claimed > allowed:
+        raise DataError(
+            f"{path}: its {len(archive.infolist()):,} files claim {claimed:,} bytes; at most {allowed:,} are read of "
+            "an archive of its size. Fetch the file again."
+        )
 
 
 def _refuse_large(name: str, size: int) -> None:

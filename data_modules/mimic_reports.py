@@ -50,8 +50,8 @@ LONGEST = 8
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Za-z0-9 \t()/,&#-]*[A-Za-z0-9)])[ \t]*:(?!\d)", re.MULTILINE)
 _PARTING = re.compile(r"^[ \t]*(?:_{8,}[ \t]*$|(FINAL (?:REPORT|ADDENDUM))\b:?)", re.MULTILINE)
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
-_ADDENDUM = re.compile(r"\s*ADDENDUM\b[ \t]*(?:#?\d+)?[ \t]*:?")
-_WET_READ = re.compile(r"\s*WET READ\b[ \t]*:?")
+_ADDENDUM = re.compile(r"(?<!\s)\s*ADDENDUM\b[ \t]*(?:#?\d+)?[ \t]*:?")
+_WET_READ = re.compile(r"(?<!\s)\s*WET READ\b[ \t]*:?")
 
 
 def sections(text: str) -> dict[str, str]:

@@ -48,7 +48,7 @@ TERMS: dict[str, tuple[str, ...]] = {
 """Finding to the words of which one is part of an index term that means it, in lower case. The 18 of torchxrayvision's
 and CARZero's lists. They overlap: a calcified granuloma is a granuloma too, any effusion counts as pleural."""
 NOT_INDEXED = "no indexing"
-MASK = re.compile(r"[\w'-]*XXXX[\w'-]*")
+MASK = re.compile(r"(?<![\w'-])[\w'-]*?XXXX[\w'-]*")
 """What hides a name, and the word that it is part of: ``x-XXXX`` for x-ray, ``XXXX-year-old``."""
 CHOICES = {"masks": ("keep", "strip"), "official_split": ("none", "r2gen"), "unindexed": ("absent", "unknown")}
 
@@ -205,7 +205,7 @@ def strip_masks(text: str) -> str:
     >>> strip_masks("Normal chest x-XXXX. XXXX XXXX, no (XXXX) effusion.")
     'Normal chest. no effusion.'
     """
-    text = re.sub(r"\(\s*\)|(?<!\w)/|/(?!\w)", " ", MASK.sub(" ", text))
+    text = " ".join(re.sub(r"\(\s*\)|(?<!\w)/|/(?!\w)", " ", " ".join(MASK.sub(" ", text).split())).split())
     text = re.sub(r"(?<=\()\s+|\s+(?=\)|[.,;:](?!\d))", "", text)
     text = re.sub(r"([.,;:])(?:\s*[.,;:](?!\d))+", lambda run: "." if "." in run[0] else run[1], text)
     return " ".join(re.sub(r"^[\s.,;:/-]+", "", text).split())

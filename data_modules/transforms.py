@@ -11,6 +11,7 @@ What is decided here, because files differ and a student must not see the differ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import ConfigError, DataError
 from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_FRAMES, MAX_PIXELS
 from data_modules.image_headers import Refused, refuse_picture, too_large
 
@@ -31,6 +32,7 @@ STRIP = 2_000_000
 """Pixels that are converted at a time: sixteen bytes each for a moment."""
 
 REPLACE = "Fetch the file again or take its row out of the table."
+_NO_MEMORY = re.compile(r"MemoryError|[Cc]an't allocate|Unable to allocate|[Cc]annot allocate|[Oo]ut of memory")
 NOT_FINITE = f"has pixels that are not finite. {REPLACE}"
 
 
@@ -75,7 +77,25 @@ def read_radiograph(
     except Refused as error:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise nearly anything on a damaged file
+        refuse_no_memory(path, error)
         raise DataError(f"{path}: truncated or damaged ({error}). {REPLACE}") from error
+
+
+def refuse_no_memory(path: Path, error: BaseException) -> None:
+    """A lack of memory is none of the image, which must be neither called damaged nor left out.
+
+    Raises:
+        ConfigError: that is what the error, or one that it came of, says.
+    """
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    if any(isinstance(one, MemoryError) or _NO_MEMORY.search(str(one)) for one in chain):
+        raise ConfigError(
+            f"{path}: there is not enough memory to read it; the image may be sound ({path.stat().st_size:,} bytes on "
+            "disk). Free memory, or lower data.num_workers or data.max_pixels."
+        ) from chain[0]
 
 
 def refuse_unreadable(path: Path) -> bytes:

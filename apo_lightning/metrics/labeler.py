@@ -22,7 +22,7 @@ import numpy as np
 
 from apo_lightning.metrics.mentions import MENTIONS, NO_FINDING, Mention, mentions, names_finding, others
 from apo_lightning.metrics.normality import normality
-from apo_lightning.metrics.plain_text import SENTENCE, plain, squeezed
+from apo_lightning.metrics.plain_text import plain, sentences_of, squeezed
 from apo_lightning.metrics.refusals import declines, deflects
 from apo_lightning.metrics.sentence_rules import read_sentence
 from apo_lightning.metrics.structure import unfold
@@ -172,12 +172,16 @@ def _reading(text: str, other: tuple[str, ...], whole: bool) -> Reading:
     found: list[Sentence] = []
     silent: list[tuple[int, int]] = []
     normal: dict[int, int] = {}
-    for part, start, end in _parts(words):
+    parts = list(sentences_of(words))
+    elsewhere: bool | None = None
+    for part, start, end in parts:
         span = _span(text, origin[start:end])
         items = [item for item in read_sentence(part, other) if item.value is not None]
         strength = normality(part)
-        if strength == 1 and any(item.value == 1 for p, _, _ in _parts(words) for item in read_sentence(p, _ELSEWHERE)):
-            strength = 0
+        if strength == 1:
+            if elsewhere is None:
+                elsewhere = any(item.value == 1 for p, _, _ in parts for item in read_sentence(p, _ELSEWHERE))
+            strength = int(not elsewhere)
         if strength:
             normal[len(found)] = strength
         if items or strength:
@@ -236,16 +240,6 @@ def _with_normality(
         elif sentence.values:
             kept.append(sentence)
     return tuple(kept), max(normal.values(), default=0) >= needed
-
-
-def _parts(words: str) -> Iterable[tuple[str, int, int]]:
-    """The sentences of a plain text with their places."""
-    end = 0
-    for part in SENTENCE.split(words):
-        start = words.index(part, end)
-        end = start + len(part)
-        if part:
-            yield part, start, end
 
 
 def _span(text: str, places: list[int]) -> tuple[int, int]:

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 _HOW = (
     r"(?:(?:acute|significant|active|focal|definite|obvious|radiographic(?:ally)?|visible|discernible|gross|overt|evident"
-    r"|apparent|specific|suspicious|convincing|clear|new|notable|major|concerning|evidence|signs?|of|for|an?|any|apparent"
-    r"|abnormal|pathologic(?:al)?|clinically|visualized|other|further|or|and|/|chronic|recent|relevant|appreciable|real"
-    r"|demonstration|suggestion|indication|preoperative|focal|in|the|cardiopulmonary|cardio[- ]pulmonary|pleural"
+    r"|apparent|specific|suspicious|convincing|clear|new|notable|major|concerning|evidence|signs?|of|for|an?|any"
+    r"|abnormal|pathologic(?:al)?|clinically|visualized|other|further|or|and|chronic|recent|relevant|appreciable|real"
+    r"|demonstration|suggestion|indication|preoperative|in|the|cardiopulmonary|cardio[- ]pulmonary|pleural"
     r"|osseous|bony|pulmonary|cardiac|thoracic|intrathoracic|cardiothoracic|cardiovascular|chest|lung"
     r"|heart|x-?ray|imaging|plain film)[ ,/]+){0,12}"
 )
@@ -68,7 +68,7 @@ _STRONG = re.compile(
             r"|\bno finding\b(?! of)",
             rf"\b(?:everything|all (?:visuali[sz]ed |visible |other )?(?:structures|findings|areas"
             rf"|regions))(?: \w+){{0,3}}? {_FINE}\b",
-            rf"^\W*(?:{_TITLE}\W+)*{_VERY}(?:{_FINE}|none)(?: study| exam\w*| appearance)?\W*$",
+            rf"^\W*(?:{_TITLE}\W+){{0,6}}{_VERY}(?:{_FINE}|none)(?: study| exam\w*| appearance)?\W*$",
             r"\b(?:is |are )?(?:normal|healthy)\W*[:=] ?(?:yes|true|1)\b|\babnormal(?:ity|ities)?\W*[:=] ?(?:no"
             r"|none|false|0)\b",
             rf"\botherwise (?:{_FINE}|clear)\b{_ENDS}",

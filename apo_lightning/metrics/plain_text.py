@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from apo_lightning.metrics.verdicts import VALUE
 
@@ -29,21 +30,41 @@ _MARKDOWN = [
     )
 ]  # fmt: skip
 _SPACE = [(re.compile(r"^\s+|\s+$"), ""), (re.compile(r"\s+"), " "), (_STUTTER, " ")]
-SENTENCE = re.compile(r"(?<=[.!?;])\s+")
-"""What parts the sentences of a plain text."""
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+")
+LONGEST = 2_000
+"""Characters of a sentence, ten times a long one. What patterns take may grow with its square: a longer one is read in
+pieces."""
+_PIECE = re.compile(rf"\S(?:.{{0,{LONGEST - 2}}}\S)?(?=\s|\Z)|\S{{1,{LONGEST}}}", re.DOTALL)
+
+_SIGNS = 64
+_RUN = re.compile(rf"[\W_]{{{_SIGNS},}}|([\W_])\1{{15,}}|\s{{16,}}")
+"""Long runs of signs, which say no more than short ones and would make patterns slow."""
 
 
-_RUN = re.compile(r"([\W_])\1{15,}|\s{16,}")
-"""Long runs of one sign, which say no more than short ones and would make patterns slow."""
+def sentences_of(words: str) -> Iterator[tuple[str, int, int]]:
+    """The sentences of a plain text with their places, none longer than ``LONGEST``."""
+    start = 0
+    for end, after in [*map(re.Match.span, _SENTENCE.finditer(words)), (len(words), len(words))]:
+        if end - start > LONGEST:
+            yield from ((piece.group(), *piece.span()) for piece in _PIECE.finditer(words, start, end))
+        elif end > start:
+            yield words[start:end], start, end
+        start = after
+
+
+def _cut(run: str) -> str:
+    if run.isspace() or len(set(run)) == 1:
+        return "\n\n" if "\n" in run else run[:6]
+    return run[: _SIGNS // 2] + "\n" * ("\n" in run[_SIGNS // 2 :])
 
 
 def squeezed(text: str) -> tuple[str, list[int]]:
-    """``text`` with long runs of one sign cut short, and for each character where it stood."""
+    """``text`` with long runs of signs cut short, and for each character where it stood."""
     parts: list[str] = []
     places: list[int] = []
     end = 0
     for run in _RUN.finditer(text):
-        kept = "\n\n" if "\n" in run.group() else run.group()[:6]
+        kept = _cut(run.group())
         parts += text[end : run.start()], kept
         places += [*range(end, run.start()), *range(run.start(), run.start() + len(kept))]
         end = run.end()
@@ -62,7 +83,11 @@ def plain(text: str, origin: list[int] | None = None) -> tuple[str, list[int]]:
     """
     origin = list(range(len(text))) if origin is None else origin
     for pattern, new in _MARKDOWN:
+        before = text
         text, origin = _replace(pattern, new, text, origin)
+        if new.isspace() and text is not before:  # blanks that were put in may have made long runs
+            text, places = squeezed(text)
+            origin = [origin[place] for place in places]
     text = _lower(text)
     for pattern, new in _SPACE:
         text, origin = _replace(pattern, new, text, origin)

@@ -8,6 +8,7 @@ compares classes, so a finding whose labels are all of one class has none.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 
 from apo_lightning.metrics.labeler import mentioned, plain_answer
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
-from apo_lightning.metrics.plain_text import SENTENCE
+from apo_lightning.metrics.plain_text import sentences_of
 
 CLASSES = ("improving", "stable", "worsening")
 _WORDS = {
@@ -45,10 +46,13 @@ def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
     """
     said: dict[str, str] = {}
     words, _ = plain_answer(text, findings)
-    for sentence in SENTENCE.split(words):
+    for sentence, *_ in sentences_of(words):
         changes = list(_CHANGE.finditer(sentence))
+        starts = [change.start() for change in changes]
         for name, start, end in mentioned(sentence, findings) if changes else ():
-            nearest = min(changes, key=lambda change: _distance(sentence, (start, end), change.span()))
+            place = bisect_right(starts, start)  # of all before, and of all behind, none is nearer than the next
+            near = changes[max(0, place - 1) : place + 1]
+            nearest = min(near, key=lambda change: _distance(sentence, (start, end), change.span()))
             said[name] = nearest.lastgroup or ""
     return {name: said[name] for name in findings if name in said}
 

@@ -33,6 +33,7 @@ _ELEMENT = re.compile(r"<(?P<key>[a-zA-Z][\w -]{1,40})>(?P<value>[^<>]{1,120})</
 _AFTER = re.compile(r"\s{0,4}[\w(]")
 _MORE = re.compile(r"\s{0,4}\*{0,2}\s{0,4}(?=\w)")
 _KEYED = re.compile(r"[:=\u2192]\s*\**\s*$")
+COLUMNS = 200
 _FENCE = re.compile(r"\s*(?:```|~~~)\s*\w*\s*")
 
 
@@ -132,9 +133,9 @@ def _below(text: str, lines: list[_Line], i: int, named: Callable[[str], bool]) 
 
 
 def _table(text: str, lines: list[_Line], i: int) -> int:
-    """How many lines from the i-th on are one table."""
+    """How many lines from the i-th on are one table. A line of more columns than any answer has is text."""
     size = 0
-    while i + size < len(lines) and "|" in text[lines[i + size].start : lines[i + size].end].strip():
+    while i + size < len(lines) and 0 < text.count("|", lines[i + size].start, lines[i + size].end) <= COLUMNS:
         size += 1
     return size
 

@@ -15,6 +15,8 @@ from apo_lightning.metrics.headings import heading
 from apo_lightning.metrics.traced import Traced
 from apo_lightning.metrics.verdicts import spelled, verdict
 
+LONGEST = 200
+"""Characters of a title that are looked at."""
 _RULE = re.compile(r"[\s|:+=-]*-[\s|:+=-]*")
 _HEADER: dict[str, re.Pattern[str]] = {
     "verdict": re.compile(
@@ -62,11 +64,13 @@ def write_table(rows: Sequence[list[Cell]], named: Callable[[str], bool], out: T
     if len(across) > 1 and body and not any(named(row[i].words) for row in body for i in across if i < len(row)):
         _write_across(across, rows, out)
         return
-    width = max(map(len, rows))
-    counted = [sum(i < len(row) and named(row[i].words) for row in rows) for i in range(width)]
+    counted = [0] * max(map(len, rows))
+    for row in rows:
+        for i, cell in enumerate(row):
+            counted[i] += named(cell.words)
     key = counted.index(max(counted)) if any(counted) else 0
     is_head = len(head) > 1 and bool(body) and not named(head[min(key, len(head) - 1)].words)
-    titles = [_title(cell.words) for cell in head] if is_head else []
+    titles = [_title(cell.words[:LONGEST]) for cell in head] if is_head else []
     for row in body if is_head else rows:
         if len(row) > key:
             _write_row(row, key, titles, out)
@@ -76,7 +80,7 @@ def _write_across(across: list[int], rows: Sequence[list[Cell]], out: Traced) ->
     """Findings stand in the header, verdicts below."""
     for row in rows[1:]:
         for i in (i for i in across if i < len(row)):
-            out.put(f"{rows[0][i].words}: ", row[i].start)
+            out.put(f"{rows[0][i].words[:LONGEST]}: ", row[i].start)
             _write_cell(row[i], out)
             out.put(" . ", max(row[i].end - 1, row[i].start))
 

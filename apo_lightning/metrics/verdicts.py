@@ -23,7 +23,7 @@ _SEEN = (
 _HOW = (
     r"(?:(?:it is|they are|is|are|there is|there are|appears?|seems?|most|very|highly|likely|probably|definitely"
     r"|clearly"
-    r"|completely|currently|answer|all|both|still|now|now|quite|extremely|radiographically|the answer is) ?:? )*"
+    r"|completely|currently|answer|all|both|still|now|quite|extremely|radiographically|the answer is) ?:? )*"
 )
 _THING = (
     r"(?: (?:evidence|signs?|findings?|abnormalit(?:y|ies)|indication|acute|significant|definite|visible|obvious))*"

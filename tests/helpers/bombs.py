@@ -188,6 +188,14 @@ def zipped(folder: Path) -> Path:
     return folder / "mimic-cxr-reports.zip"
 
 
+def many_reports(folder: Path) -> Path:
+    """A hundred reports of the largest size that one may have, a thousandth of it each in the archive."""
+    with zipfile.ZipFile(folder / "mimic-cxr-reports.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(100):
+            archive.writestr(f"files/p10/p10000032/s{50000001 + number}.txt", b"a" * MB)
+    return folder / "mimic-cxr-reports.zip"
+
+
 def many_members(folder: Path) -> Path:
     path = zipped(folder)
     data = bytearray(path.read_bytes())
@@ -274,6 +282,7 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "tar XML": (lambda f: tar(f, "1.xml"), "xml", "larger than 1,000,000 bytes"),
     "tar header": (lambda f: tar(f, "pax", tarfile.XHDTYPE), "xml", "inflate to more than"),
     "zip member": (zipped, "zip", "s50000001.txt claims 50,000,000 bytes; a report has at most 1,000,000"),
+    "zip of reports": (many_reports, "zip", "its 100 files claim 100,000,000 bytes; at most 2"),
     "zip members": (many_members, "zip", "claims 2 files and 3,000,000,000 bytes of names"),
 }  # fmt: skip
 """Kind to what makes it, what reads it (a key of ``READERS``), and what is said."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import ConfigError, DataError
 from data_modules import transforms
 from data_modules.transforms import is_dicom, read_radiograph, refuse_unreadable, shrink
 from tests.helpers.dicom_files import dicom_file
@@ -278,3 +278,26 @@ def test_a_bad_file_is_an_error_that_names_it(tmp_path, kind):
         read_radiograph(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith("."), "says what to do"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 9 GiB for an array"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_a_lack_of_memory_is_not_called_a_damaged_image(tmp_path, monkeypatch, error):
+    """Nor may the image be left out for it, as one that cannot be read: it stops the run."""
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+
+    def lacking(*_, **__):
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("all decoders failed") from cause
+
+    monkeypatch.setattr("data_modules.transforms.refuse_picture", lacking)
+    with pytest.raises(ConfigError, match=r"a\.png: there is not enough memory .* lower data.num_workers"):
+        read_radiograph(tmp_path / "a.png")
