@@ -40,11 +40,13 @@ def unquoted(cell: Any) -> Any:
     return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
 
 
-def write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """
+def write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]], delimiter: str = ",") -> Path:
+    """A table; without ``head`` it has no line of names.
+
     Raises:
         Unwritten, DataError: see `files.write_text`.
     """
     out = io.StringIO()
-    csv.writer(out).writerows([head, *(map(quoted, row) for row in rows)])
+    lines = [head] if head else []
+    csv.writer(out, delimiter=delimiter).writerows([*lines, *(map(quoted, row) for row in rows)])
     return write_text(path, out.getvalue())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from apo_lightning import csv_cells
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.types import Study
 from data_modules.augment import AUGMENT
@@ -196,8 +197,7 @@ def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, rep
         return
     where = ""
     if report_path is not None:
-        report_path.parent.mkdir(parents=True, exist_ok=True)
-        report_path.write_text("".join(f"{reference}\t{reason}\n" for reference, reason in bad), encoding="utf-8")
+        csv_cells.write(report_path, (), bad, delimiter="\t")
         where = f" All of them are listed in {report_path}."
     reference, reason = first or bad[0]
     said = f"{reference}: {reason}" if reference not in reason else reason

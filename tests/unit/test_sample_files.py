@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from apo_lightning.errors import ArtifactError
 from apo_lightning.files import file_name, remove
 from apo_lightning.reports import measured, samples
 from apo_lightning.types import Study
+from data_modules.checks import report_bad
 from data_modules.splits import read_split_file
 from data_modules.tables import Faults
 from tests.helpers import fake_run
@@ -189,6 +191,15 @@ def test_a_spreadsheet_computes_no_cell_and_nothing_is_lost() -> None:
     for text in PLAIN:
         assert quoted(text) == unquoted(text) == text
     assert quoted(-1.5) == -1.5 and unquoted(None) is None
+
+
+def test_a_list_of_what_cannot_be_used_computes_nothing_and_keeps_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "runs/unusable.tsv"
+    report_bad([("=cmd|'/C calc'!A0", "is\tno\nimage"), ("s2", "-3 labels")], used=900, allowed=0.01, report_path=path)
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file, delimiter="\t")) == [
+            ["'=cmd|'/C calc'!A0", "is\tno\nimage"], ["s2", "'-3 labels"],
+        ]  # fmt: skip
 
 
 def test_labels_and_studies_come_back_from_tables(tmp_path: Path) -> None:
