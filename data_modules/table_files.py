@@ -103,7 +103,7 @@ def _scan(path: Path, encoding: str) -> TextFile:
             runs += len(found)
             strange += sum(len(run) > 2 or _UTF_8.match(run) is not None for run in found)
         lines, quoted, last = lines + part.count("\n"), quoted or '"' in part, part[-1]
-    if 2 * strange > runs:
+    if runs and 4 * strange >= runs:
         raise UnicodeDecodeError(encoding, b"", 0, 0, "words of no Western language")
     return TextFile(encoding, lines + (last != "\n"), quoted)
 
