@@ -150,7 +150,7 @@ def network(settings: Qwen2_5_VLConfig, device: torch.device, seed: int) -> nn.M
     torch.manual_seed(seed)
     with device:
         made = AutoModelForImageTextToText.from_config(
-            settings, dtype=getattr(torch, DTYPE), attn_implementation="sdpa"
+            settings, dtype=getattr(torch, DTYPE), attn_implementation="sdpa", trust_remote_code=False
         )
     return made.requires_grad_(False).eval()
 

@@ -75,4 +75,4 @@ def test_the_data_set_of_adding_md_is_one_new_file(
         del data_modules.DATA["ward7"]
     said = capsys.readouterr().out
     assert re.search(r"train +22 +11 +22", said), said  # 15 patients of two studies: 2 tested on, 2 of 13 validate
-    assert "1 unusable rows" in said and "index.csv:32: column 'patient' is empty" in said
+    assert "1 unusable rows" in said and "index.csv:32: column 'pid' is empty" in said
