@@ -90,6 +90,7 @@ MISTAKES = {
     "seeds=0": "seeds must be a list of integers, got 0 (command line).",
     "stages.apo.optim.lr=null": "stages.apo.optim.lr must be a number, got None (command line).",
     "stages.apo.optim.lr=-1": "stages.apo.optim.lr must be > 0, got -1.0 (command line).",
+    "stages.apo.optim.lr=.inf": "stages.apo.optim.lr must be > 0 and finite, got inf (command line).",
     "stages.apo.loss.beta=0": "stages.apo.loss.beta must be > 0, got 0.0 (command line).",
     "stages.apo.loss.reduction=max": "stages.apo.loss.reduction must be one of sum, mean, got 'max' (command line).",
     "stages.apo.loss.name=dop": "No loss is named 'dop' (command line). Did you mean 'dpo'? "
