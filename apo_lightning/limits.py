@@ -8,6 +8,8 @@ from __future__ import annotations
 
 MAX_PIXELS = 40_000_000
 """Samples of an image: twice the largest detector in use (43 x 43 cm at 0.1 mm). ``data.max_pixels`` raises it."""
+MAX_ASPECT = 50
+"""Times that an image may be as long as wide, or as wide as long. Whole spines are 3; processors refuse 200."""
 PILLOW_PIXELS = 178_956_970
 """Beyond this Pillow refuses by itself, so a setting cannot go further."""
 BYTES_A_PIXEL = 6

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_DICOM_ELEMENT, MAX_DICOM_HEADER, MAX_DICOM_PIECES
-from data_modules.image_headers import LEAVE_OUT, Refused, refuse_large_file, too_large
+from data_modules.image_headers import LEAVE_OUT, Refused, refuse_large_file, refuse_strip, too_large
 
 DEFLATED, PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 """Deflated explicit VR little endian, and the same when it is inflated."""
@@ -142,6 +142,7 @@ def _declared_bytes(data: Any, max_pixels: int) -> int:
         raise Refused(f"its header claims {samples} samples a pixel; 1 and 3 are read. {LEAVE_OUT}")
     if rows * columns * samples > max_pixels:
         raise Refused(too_large(f"{columns} x {rows}{' x 3' if samples == 3 else ''}", max_pixels))
+    refuse_strip(columns, rows)
     if bits not in BITS or kept > bits:
         raise Refused(f"its BitsAllocated is {bits} and its BitsStored {kept}; read are {', '.join(map(str, BITS))} "
                       f"bits and no more stored than allocated. {LEAVE_OUT}")  # fmt: skip

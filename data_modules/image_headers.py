@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from apo_lightning.limits import MAX_PIXELS, MAX_PNG_CHUNKS, MAX_PNG_TEXT
+from apo_lightning.limits import MAX_ASPECT, MAX_PIXELS, MAX_PNG_CHUNKS, MAX_PNG_TEXT
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LEAVE_OUT = "Leave it out of the data set."
@@ -41,6 +41,18 @@ def too_large(size: str, max_pixels: int = MAX_PIXELS) -> str:
         f"its header claims {size} pixels; at most {max_pixels:,} are read. Shrink the image, raise data.max_pixels or "
         "replace the file."
     )
+
+
+def refuse_strip(width: int, height: int) -> None:
+    """
+    Raises:
+        Refused: a strip and no radiograph, which no student's processor takes.
+    """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise Refused(
+            f"it is {width:,} x {height:,} pixels; at most {MAX_ASPECT} times as long as wide is read. It is no "
+            "radiograph: replace the file, or take its row out of the table."
+        )
 
 
 def refuse_large_file(path: str | Path, most: int) -> None:

@@ -55,6 +55,10 @@ def refuse_doubles(path: Path, header: Sequence[str], wanted: Collection[str]) -
             )
 
 
+NO_HEADER = re.compile(r"sep=|[#%/]|--|<|[\[{]", re.IGNORECASE)
+"""How lines begin that spreadsheets, programs and people put above a header, or files that are no tables."""
+
+
 def refuse_lacking(path: Path, header: Sequence[str], columns: Collection[str], optional: Collection[str]) -> None:
     """
     Raises:
@@ -66,6 +70,8 @@ def refuse_lacking(path: Path, header: Sequence[str], columns: Collection[str], 
         near = nearest(name, [other for other in header if other not in columns])
         if name not in optional:
             one = " Its header is one cell: cells are parted by commas, semicolons or tabs." if len(header) == 1 else ""
+            if NO_HEADER.match(next(filter(None, header), "")):
+                one = " Its first line is no header: remove what stands above the one with the names of the columns."
             hint = f"Did you mean '{near}'? {did_you_mean('', header)}" if near else did_you_mean(name, header)
             raise DataError(f"{path} has no column '{name}'. {hint}{one}")
         if near:

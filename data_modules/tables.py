@@ -39,7 +39,7 @@ def read_table(
     Args:
         path: ``.csv``, ``.tsv``, ``.txt``, each perhaps ``.gz``, or ``.parquet``.
         columns: name in the file to name in the result. Several may map onto themselves.
-        faults: takes rows with too many cells, without some that are wanted, with text behind a closing quote, without
+        faults: takes rows with too many or too few cells, with text behind a closing quote, without
             an id, and repeated ones.
         optional: names in the file that may be absent; they are then absent from the result too.
         ids: names in the result that must not be empty.
@@ -219,7 +219,7 @@ def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[l
     rows that are too long, swallows what follows a quote that is never closed, and counts rows instead of lines."""
     header = [clean(cell) for cell in next(row for row in reader if any(map(str.strip, row)))]
     places, width = [header.index(name) for name in wanted], len(header)
-    needed = max(places) + 1
+    named = max(place for place, name in enumerate(header, 1) if name)
     lines: list[int] = []
     columns: dict[str, list[str]] = {name: [] for name in wanted}
     while True:
@@ -242,7 +242,7 @@ def _rows(reader: Any, wanted: list[str], path: Path, faults: Faults) -> tuple[l
             faults.append((f"{path.name}:{line}", f"has {len(row)} cells, more than the {width} of the header"))
         elif not any(map(str.strip, row)):
             continue
-        elif len(row) < needed:
+        elif len(row) < named:  # whose last cells are lacking or whose others have moved: nobody can tell
             faults.append((f"{path.name}:{line}", f"has {len(row)} cells, fewer than the {width} of the header"))
         else:
             lines.append(line)

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from apo_lightning.errors import ConfigError, DataError
 from apo_lightning.limits import BYTES_A_PIXEL, IMAGE_OVERHEAD, MAX_FRAMES, MAX_PIXELS
-from data_modules.image_headers import Refused, refuse_picture, too_large
+from data_modules.image_headers import Refused, refuse_picture, refuse_strip, too_large
 
 READING = 2
 """Raise it when the same file gives other pixels than before: decoded images that were kept are then read anew."""
@@ -135,11 +135,12 @@ def to_grey(image: Image.Image, max_side: int | None = None, max_pixels: int = M
     """An opened image decoded into mode ``L``, upright, shrunk; closes the file behind ``image``.
 
     Raises:
-        Refused: larger than ``max_pixels``, several frames, or pixels that are not finite.
+        Refused: larger than ``max_pixels``, a strip, several frames, or pixels that are not finite.
     """
     with image:
         if image.width * image.height > max_pixels:
             raise Refused(too_large(f"{image.width} x {image.height}", max_pixels))
+        refuse_strip(*image.size)
         _refuse_frames(image)
         if max_side is not None:
             image.draft(image.mode, fitting(image.size, max_side))

@@ -127,3 +127,9 @@ def test_numbers_are_finite_and_have_a_decimal_point():
 
 def test_a_text_table_is_of_no_other_kind():
     assert foreign(PLAIN.encode()) is None and foreign(b"") is None and foreign(b"<id>,b") is None
+
+
+@pytest.mark.parametrize("line", ["sep=,", "# exported on Monday", "SEP=;", "-- rows of a query", "[{"])
+def test_what_stands_above_a_header_is_named(tmp_path, line):
+    with pytest.raises(DataError, match=r"no column .id.\..*Its first line is no header: remove what stands above"):
+        read(tmp_path, f"{line}\n{PLAIN}")

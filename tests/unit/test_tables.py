@@ -101,11 +101,22 @@ def test_a_row_with_too_many_cells_is_a_fault_even_if_all_have_them(tmp_path):
         read(tmp_path, "id,report\n0,1,a\n1,2,b\n")
 
 
-def test_a_row_that_lacks_a_cell_is_a_fault_unless_nobody_reads_it(tmp_path):
-    """A file that was cut off would lose labels without a word."""
+def test_a_row_that_lacks_a_cell_is_a_fault_whichever_it_is(tmp_path):
+    """A file that was cut off would lose labels without a word, and a cell that was left out would move all others."""
     faults = Faults()
-    assert cells(read(tmp_path, "id,report,x\n1\n2,b\n3,\n", faults=faults)) == [("2", "b"), ("3", "")]
-    assert faults == [("t.csv:2", "has 1 cells, fewer than the 3 of the header")]
+    given = "id,edema,effusion,x\n1\n2,0,1,c\n3,1,d\n4,,,\n"
+    columns = {name: name for name in ("id", "edema", "effusion")}
+    rows = read(tmp_path, given, columns=columns, faults=faults)
+    assert cells(rows) == [("2", "0", "1"), ("4", "", "")]
+    assert faults == [
+        ("t.csv:2", "has 1 cells, fewer than the 4 of the header"),
+        ("t.csv:4", "has 3 cells, fewer than the 4 of the header"),
+    ]
+
+
+def test_a_header_that_goes_on_in_nothing_asks_for_no_cells(tmp_path):
+    """As the official box list: two names in brackets that commas part, and three commas more."""
+    assert cells(read(tmp_path, "id,report,,,\n1,a\n2,b,\n")) == [("1", "a"), ("2", "b")]
 
 
 def test_text_behind_a_closing_quote_is_a_fault_and_the_next_row_is_read(tmp_path):

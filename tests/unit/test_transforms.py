@@ -301,3 +301,22 @@ def test_a_lack_of_memory_is_not_called_a_damaged_image(tmp_path, monkeypatch, e
     monkeypatch.setattr("data_modules.transforms.refuse_picture", lacking)
     with pytest.raises(ConfigError, match=r"a\.png: there is not enough memory .* lower data.num_workers"):
         read_radiograph(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("size", [(1, 51), (51, 1), (3, 151), (1, 100_000)])
+def test_a_strip_is_no_radiograph(tmp_path, size):
+    """Processors of students refuse it in the middle of a run, and cannot name the file."""
+    Image.new("L", size).save(tmp_path / "strip.png")
+    with pytest.raises(DataError, match=rf"strip\.png: it is {size[0]:,} x {size[1]:,} pixels; at most 50 times"):
+        read_radiograph(tmp_path / "strip.png")
+
+
+def test_the_longest_image_that_is_read(tmp_path):
+    Image.new("L", (3, 150), 7).save(tmp_path / "long.png")
+    assert read_radiograph(tmp_path / "long.png").size == (3, 150)
+
+
+def test_a_strip_in_dicom_is_refused_by_its_header(tmp_path):
+    path = dicom_file(tmp_path / "strip.dcm", np.zeros((51, 1), np.uint16))
+    with pytest.raises(DataError, match=r"strip\.dcm: it is 1 x 51 pixels; at most 50 times as long as wide"):
+        read_radiograph(path)
