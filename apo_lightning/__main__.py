@@ -1,8 +1,24 @@
-"""``python -m apo_lightning``."""
+"""``python -m apo_lightning``, and the command ``apo``."""
+
+from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 
-from apo_lightning.cli import main
+from apo_lightning import processes, signals
+
+
+def entry() -> int:
+    """The command line, with signals heard from before its imports to the end of the process. Returns its status."""
+    try:
+        with nullcontext() if processes.is_member() else signals.raised(to_the_end=True):
+            from apo_lightning.cli import main
+
+            return main()
+    except signals.Stopped as stop:  # in an import
+        print("\nstopped. Nothing had begun.", file=sys.stderr)
+        return 128 + stop.signum
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

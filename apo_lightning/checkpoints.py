@@ -83,6 +83,8 @@ def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]
     problems: list[str] = []
     for step, _, path in found:
         try:
+            if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+                raise ValueError("it is no file")
             _require_whole(path, step, stage)
         except Exception as error:  # unpickling raises nearly anything
             problems.append(f"{path} cannot be continued from ({_said(error)})")
@@ -104,7 +106,10 @@ def _require_whole(path: Path, step: int, stage: LightningModule) -> None:
         parts = [name for name in PARTS if name not in ("state_dict", "optimizer_states")]
     else:
         content, parts = _load(path), PARTS
-        shapes = {name: tuple(value.shape) for name, value in content.get("state_dict", {}).items()}
+        state = content.get("state_dict", {})
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        if broken := next((name for name, value in state.items() if not value.isfinite().all()), None):
+            raise ValueError(f"parameter {broken} is no finite number")
     lacking = [name for name in parts if name not in content]
     if lacking:
         raise ValueError(f"it lacks {', '.join(lacking)}")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import DataError, DivergedError
+from apo_lightning.files import removal
 from apo_lightning.types import Example
 
 if TYPE_CHECKING:
@@ -19,6 +20,14 @@ def where(own: Pipeline, stage: str) -> Iterator[None]:
     """An error that nobody foresaw ends with where it happened and how to go on, under its traceback."""
     try:
         yield
+    except DivergedError as error:
+        made_by = next((own.done[name] for name in ("apo", "spd") if name in own.done), None)
+        if made_by is None or str(error).startswith("stages."):
+            raise
+        raise DivergedError(
+            f"Stage {stage} of arm '{own.arm}', seed {own.seed}: {error} It was read from {made_by.path / 'student'}. "
+            f"Lower that stage's learning rate, or remove it to train it anew: {removal(made_by.path)}"
+        ) from error
     except Exception as error:
         kept = ", ".join(own.done) or "nothing yet"
         error.add_note(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,6 +27,10 @@ Finding = tuple[Path, str] | tuple[Path, str, str]
 """A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
 
 
+LARGEST = 1e30
+"""A weight that float32 holds, with room for sums and products."""
+
+
 def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     """Every rule that ``cfg`` breaks. Values of the wrong type were reported before and are passed over."""
     yield from _names(cfg)
@@ -51,7 +54,9 @@ def weight_problem(weight: Any) -> str | None:
     """What is wrong with a teacher's weight; None if it is a number of at least 0."""
     if isinstance(weight, bool) or not isinstance(weight, int | float):
         return f"must be a number, got {weight!r}"
-    return None if math.isfinite(weight) and weight >= 0 else f"must be >= 0, got {weight}"
+    if weight > LARGEST:
+        return f"must be at most {LARGEST:g}, got {str(weight)[:40]}"
+    return None if weight >= 0 else f"must be >= 0, got {weight}"
 
 
 def runs_stage(cfg: ExperimentSettings, stage: str) -> bool:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 5.0
+"""Seconds after a signal in which further ones are not heard: the run is ending. Later ones raise, since the first
+may have been lost where Python lets no exception out (in a ``__del__``)."""
+_heard: list[float] = []
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,17 +29,35 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
+def raised(*, to_the_end: bool = False) -> Iterator[None]:
     """Inside, each of ``STOPS`` raises `Stopped` in the main thread. Those that are ignored (nohup, a shell's
     background) stay ignored. In another thread than the main one nothing is changed: Python allows it there alone.
+
+    Args:
+        to_the_end: behind it the process ends, and no signal interrupts its end.
 
     Raises:
         Stopped: a signal came.
     """
     here = threading.current_thread() is threading.main_thread()
     before = {s: signal.getsignal(s) for s in STOPS if here and signal.getsignal(s) is not signal.SIG_IGN}
+    if _stop not in before.values():
+        _heard.clear()
     for signum in before:
         signal.signal(signum, _stop)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, signal.SIG_IGN if to_the_end else handler)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """What is started inside ignores Ctrl-C and a closed terminal, which reach every process of a terminal: its parent
+    ends it. Python's own server of processes would die of them with a traceback while it is still importing."""
+    here = threading.current_thread() is threading.main_thread()
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGHUP) if here}
     try:
         yield
     finally:
@@ -55,4 +78,7 @@ def behind(error: BaseException | None) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
+    if _heard and time.monotonic() - _heard[0] < GRACE:
+        return
+    _heard[:] = [time.monotonic()]
     raise Stopped(signum)

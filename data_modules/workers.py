@@ -13,7 +13,10 @@ are pickled for every worker, which studies by the hundred thousand make felt (s
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing import forkserver
 from typing import Any
+
+from apo_lightning import signals
 
 PRELOADED = (
     "torch", "numpy", "PIL.Image", "pandas", "lightning.pytorch", "monai.data", "monai.transforms", "pydicom.pixels",
@@ -29,4 +32,6 @@ def loading(count: int) -> dict[str, Any]:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return {"num_workers": count, "multiprocessing_context": "spawn"}
     multiprocessing.set_forkserver_preload(list(PRELOADED))  # heard until the server runs
+    with signals.unheard():
+        forkserver.ensure_running()
     return {"num_workers": count, "multiprocessing_context": "forkserver"}

@@ -67,6 +67,7 @@ class Stage(Staying):
         self.strict_loading = False  # checkpoints hold trained parameters only
         self.generator = torch.Generator()
         self.means = StepMeans()
+        self.last: BranchBatch | None = None
 
     def on_fit_start(self) -> None:
         """Lightning keeps each submodule's mode and `from_pretrained` returns eval: dropout would be off."""
@@ -74,6 +75,7 @@ class Stage(Staying):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed by step, so that a resumed run draws what the undisturbed one would have drawn."""
+        self.last = batch
         seed = (self.seed * 1_000_003 + batch_idx) % 2**63
         torch.manual_seed(seed)
         self.generator.manual_seed(seed + self.global_rank)
@@ -119,9 +121,14 @@ class Stage(Staying):
     def on_train_end(self) -> None:
         """
         Raises:
-            DivergedError: the last step has left weights that are no finite numbers.
+            DivergedError: the last step has left weights that are no finite numbers, or give none.
         """
         self._require_finite()
+        if self.last is not None:  # weights of 1e25 are finite, and nothing that is computed with them is
+            with torch.no_grad():
+                logps = self.student.score(self.last).logps
+            if not logps[self.last.present].isfinite().all():
+                raise self._diverged(f"the log-probabilities are no finite numbers after step {self.steps}")
 
     def configure_model(self) -> None:
         """Shard the student over processes where the strategy asks for it (FSDP2)."""

@@ -52,6 +52,15 @@ def test_a_learning_rate_that_breaks_the_student(
     assert not (tmp_path / "smoke/results.csv").exists()
 
 
+def test_a_last_step_that_leaves_weights_nothing_can_be_computed_with(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    assert main(command(words, tmp_path, "stages.spd.steps=1", "stages.spd.optim.lr=1e30")) == 2
+    said = capfd.readouterr().err
+    assert "error: stages.spd: the log-probabilities are no finite numbers after step 1 of 1." in said
+    assert not (store(tmp_path) / "manifest.json").exists()
+
+
 def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:

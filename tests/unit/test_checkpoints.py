@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -74,6 +75,11 @@ def link_to_nowhere(path: Path) -> None:
     path.symlink_to("gone")
 
 
+def pipe_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def changed(**parts: object) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         content = torch.load(path, weights_only=True)
@@ -92,6 +98,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a hole of zeros": hole,
     "a folder": folder_instead,
     "a dangling link": link_to_nowhere,
+    "a pipe": pipe_instead,
     "a list": lambda path: torch.save([1], path),
     "foreign keys": lambda path: torch.save({"weights": torch.ones(3)}, path),
     "no optimiser": changed(optimizer_states=None),
@@ -99,6 +106,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "another step": changed(global_step=3),
     "another stage's": changed(callbacks={"ModelCheckpoint": {"dirpath": "/runs/store/apo-def/checkpoints"}}),
     "other parameters": changed(state_dict={"free.weight": torch.ones(1, 2)}),
+    "no numbers": changed(state_dict={"free.weight": torch.full((1, 2), torch.nan), "free.bias": torch.ones(1)}),
     "other shapes": changed(state_dict={"free.weight": torch.ones(1, 3), "free.bias": torch.ones(1)}),
 }
 

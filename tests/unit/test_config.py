@@ -99,6 +99,7 @@ MISTAKES = {
     "teachers.eager.drift=-2": "teachers.eager.drift must be >= 0, got -2.0 (command line).",
     "teachers.eager.name=x": "Unknown key 'teachers.eager.name' (command line). Known: accuracy, drift, words.",
     "teachers.eager.weight=-1": "teachers.eager.weight must be >= 0, got -1 (command line).",
+    "teachers.eager.weight=1e39": "teachers.eager.weight must be at most 1e+30, got 1e+39 (command line).",
     "teachers.eager.weight=.nan": "teachers.eager.weight must be >= 0, got nan (command line).",
     "teachers.eager.weight=much": "teachers.eager.weight must be a number, got 'much' (command line).",
     "teachers.eager=3": "teachers.eager must be a mapping (key: value), got 3 (command line).",
