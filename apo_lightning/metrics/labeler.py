@@ -244,4 +244,4 @@ def _with_normality(
 
 def _span(text: str, places: list[int]) -> tuple[int, int]:
     start, end = min(places), max(places) + 1
-    return start, start + len(text[start:end].rstrip())
+    return start, start + max(1, len(text[start:end].rstrip()))  # a word may stand for a blank: "no" for " -"

@@ -32,6 +32,7 @@ _CSV = re.compile(
 _ELEMENT = re.compile(r"<(?P<key>[a-zA-Z][\w -]{1,40})>(?P<value>[^<>]{1,120})</(?P=key)>")
 _AFTER = re.compile(r"\s{0,4}[\w(]")
 _MORE = re.compile(r"\s{0,4}\*{0,2}\s{0,4}(?=\w)")
+_LETTER = re.compile(r"[^\W_]")
 _KEYED = re.compile(r"[:=\u2192]\s*\**\s*$")
 COLUMNS = 200
 _FENCE = re.compile(r"\s*(?:```|~~~)\s*\w*\s*")
@@ -179,8 +180,7 @@ def _write_line(text: str, line: _Line, said: float | None, named: Callable[[str
             )
             out.copy(line.start + pair.start("value"), line.start + pair.end("value")).put(" .\n", line.end - 1)
         return
-    empty = said is not None and not named(words) and verdict(_BULLET.sub("", words, count=1)) is not None
-    if said == math.inf or empty:  # the heading itself has been taken up
+    if said == math.inf or (said is not None and not named(words) and _is_empty(words)):  # the heading was taken up
         out.put(" .\n", line.end - 1)
         return
     bullet = _BULLET.match(words)
@@ -194,6 +194,12 @@ def _write_line(text: str, line: _Line, said: float | None, named: Callable[[str
         if math.isnan(said):
             out.put(": n/a", line.end - 1)
         out.put(" .\n", line.end - 1)
+
+
+def _is_empty(item: str) -> bool:
+    """Whether an item of a list names nothing: it is a verdict, or was cut off behind its bullet."""
+    body = _BULLET.sub("", item, count=1)
+    return verdict(body) is not None or _LETTER.search(body) is None
 
 
 def _write_marked(text: str, start: int, end: int, out: Traced) -> None:

@@ -58,7 +58,9 @@ def cells(text: str, start: int, end: int) -> list[Cell]:
 
 
 def write_table(rows: Sequence[list[Cell]], named: Callable[[str], bool], out: Traced) -> None:
-    """Write what the rows of one table state, the first of which may be its header."""
+    """Write what the rows of one table state, the first of which may be its header; nothing of one without rows."""
+    if not rows:
+        return
     head, body = rows[0], rows[1:]
     across = [i for i, cell in enumerate(head) if named(cell.words)]
     if len(across) > 1 and body and not any(named(row[i].words) for row in body for i in across if i < len(row)):

@@ -20,9 +20,9 @@ class Traced:
         return self
 
     def put(self, words: str, at: int) -> Traced:
-        """Words that stand for what is at ``at`` of the source."""
+        """Words that stand for what is at ``at`` of the source; behind its end, for its last character."""
         self.parts.append(words)
-        self.places.extend([at] * len(words))
+        self.places.extend([min(at, len(self.source) - 1)] * len(words))
         return self
 
     @property
