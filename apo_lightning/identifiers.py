@@ -24,6 +24,9 @@ NARROW = ("<wide>", "<narrow>", "<noBreak>")
 FORMULA = re.compile(r'=\s*"(.*)"')
 IMAGE_SUFFIX = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|tiff?|gz|txt|xml)){1,3}\s*$", re.IGNORECASE)
 
+FLOAT = re.compile(r"(?:0|[1-9][0-9]*)[.,]0+|[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}|[0-9][.,][0-9]+[eE]\+?[0-9]{1,3}")
+"""A whole number that was made a float; "1e5" without point and sign may be a name."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -202,7 +205,7 @@ def _covid_patient(text: str) -> str | None:
 
 def _text(text: str) -> str | None:
     """Whole numbers that were made floats lose what this added; everything else stays."""
-    is_float = re.fullmatch(r"(?:0|[1-9][0-9]*)[.,]0+|[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}", text)
+    is_float = FLOAT.fullmatch(text)
     return (whole(text) or text) if is_float else text
 
 

@@ -23,25 +23,55 @@ OF_STUDIES = (MIMIC_STUDY_ID, NIH_IMAGE, CHEXPERT_STUDY, OPEN_I_UID)
 """Forms that a study's id tells."""
 
 
+LEADS = {"p": "p|pts?|pat(?:ient)?s?|sub(?:j(?:ect)?)?s?|mrn", "s": "s|st|study"}
+"""Letter that may stand before a number, to the words that may stand there in its place."""
+LEAD = r"(?:{})?[\W_]*(?:id|no|nr|num(?:ber)?)?[\W_]*(?=[0-9])"
+UUID = re.compile("(?:urn:uuid:)?" + "[ _-]?".join(f"([0-9a-f]{{{n}}})" for n in (8, 4, 4, 4, 12)))
+
+
 def alike(text: str, letter: str = "") -> str:
     """What all ways of writing one identifier have in common. Two that differ may share it, so nothing is joined by it.
 
+    Case goes, so do marks and blanks, zeros before a number, and words of ``LEADS`` before the first one. Numbers stay
+    apart from each other, as "1-12" is not "11-2".
+
     Args:
         text: an identifier.
-        letter: may stand before a number.
+        letter: may stand before a number; one of ``LEADS``, or "" for none.
 
     >>> alike("007", "p") == alike("P7.0", "p") == alike("7", "p"), alike("1,007") == alike("1007")
     (True, True)
+    >>> alike("Pat.-ID: 001", "p"), alike("A_01"), alike("1-12"), alike("1.5")
+    ('1', 'a1', '1-12', '1-5')
     """
     if text.isascii() and text.isdigit():
         return text.lstrip("0") or "0"
     plain = unicodedata.normalize("NFKC", cleaned(text)).casefold()
-    plain = re.sub(r"[\u2012-\u2015]", "-", " ".join(plain.split()))
-    bare = plain[1:] if letter and re.match(rf"{letter}[0-9]", plain) else plain
+    bare = plain.strip("".join(c for c in plain if _letter_or_blank(c) == " "))
+    if found := UUID.fullmatch(bare):
+        return "".join(found.groups())
+    if letter and (lead := re.match(LEAD.format(LEADS[letter]), bare)):
+        bare = bare[lead.end() :]
     try:
-        return whole(bare) or plain
+        return whole(bare) or _without_marks(bare) or plain
     except Unsure:
-        return re.sub("[^0-9]", "", bare) if re.fullmatch(r"[0-9]{1,3}[.,]000", bare) else plain
+        return re.sub("[^0-9]", "", bare) if re.fullmatch(r"[0-9]{1,3}[.,]000", bare) else _without_marks(bare)
+
+
+def _without_marks(text: str) -> str:
+    """Of marks between two numbers one stays.
+
+    >>> _without_marks("a - 0012 / 03 b")
+    'a12-3b'
+    """
+    words = " ".join("".join(map(_letter_or_blank, text)).split())
+    joined = re.sub("(?<=[0-9]) (?=[0-9])", "-", words).replace(" ", "")
+    return re.sub("(?<![0-9])0+(?=[0-9])", "", joined)
+
+
+def _letter_or_blank(character: str) -> str:
+    """Accents and vowel signs are parts of letters."""
+    return character if character.isalnum() or unicodedata.category(character)[0] == "M" else " "
 
 
 def own_form(study: str) -> Form:

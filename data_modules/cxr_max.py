@@ -33,7 +33,9 @@ from data_modules.vocabulary import CHEXPERT, NO_FINDING, canonical
 
 MIMIC_PATIENT = re.compile(r"(?:^|/)p([0-9]{8})(?=/)", re.IGNORECASE)
 """The patient's folder in MIMIC-CXR's layout, ``files/p10/p10000032/s50414267/<dicom>.jpg``."""
-PATIENT, STUDY = replace(TEXT, what="patient"), replace(TEXT, what="id")
+STUDY = replace(TEXT, what="id")
+PATIENTS = {"mimic": MIMIC_SUBJECT, "own": replace(TEXT, what="patient")}
+"""Form of the key ``patient``, by whose ids it has."""
 
 
 class _Row(NamedTuple):
@@ -54,18 +56,22 @@ class CxrMax(FolderDataModule):
     """Images with labels, reports and trajectories, one line an image; `trajectory_files` gives the format.
 
     The same file serves the teachers: ``teachers.gpt5: {kind: recorded, path: <root>/cxr_max.jsonl}``. Patients are the
-    key ``patient``, or the folder in MIMIC-CXR's layout. Lines without a key ``split`` are cut by patient.
+    key ``patient``, or the folder in MIMIC-CXR's layout; one that is no subject id of MIMIC-CXR makes a line unusable.
+    Lines without a key ``split`` are cut by patient.
 
     Args:
         file: the JSONL file inside ``root``.
         images_root: folder below which the images lie, where it is not ``root``, such as a copy of MIMIC-CXR-JPG.
         unlisted: what a label that a line does not list means: ``absent`` (0), or ``unknown`` (NaN; beside No Finding
             diseases are absent all the same). A line without ``labels`` leaves all of them unknown.
+        patients: whose ids the key ``patient`` has: ``mimic``, or ``own`` for trajectories on images of another set.
+            These may be any texts, and are known to be no patients of MIMIC-CXR's sets.
     """
 
     file: str = "cxr_max.jsonl"
     images_root: str | None = None
     unlisted: str = "absent"
+    patients: str = "mimic"
 
     vocabulary: ClassVar[tuple[str, ...]] = CHEXPERT
     credentialed: ClassVar[bool] = True
@@ -79,8 +85,11 @@ class CxrMax(FolderDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.unlisted not in UNMENTIONED:
-            raise ValueError(f"unlisted must be one of {', '.join(UNMENTIONED)}, got '{self.unlisted}'")
+        for key, allowed in (("unlisted", UNMENTIONED), ("patients", tuple(PATIENTS))):
+            if getattr(self, key) not in allowed:
+                raise ValueError(f"{key} must be one of {', '.join(allowed)}, got '{getattr(self, key)}'")
+        if self.patients == "own":
+            self.patients_of = ""
 
     def read_index(self) -> list[Study]:
         """Studies in the order of the file, one a line.
@@ -95,7 +104,7 @@ class CxrMax(FolderDataModule):
             where = f"{path.name}:{number}"
             try:
                 content = trajectory_files.parse(line)
-                row = _row(content, where, base)
+                row = _row(content, where, base, self.patients)
                 if row.id in rows:
                     raise ValueError(f"id '{row.id}' is listed before ({rows[row.id].where})")
             except ValueError as error:
@@ -161,15 +170,16 @@ class CxrMax(FolderDataModule):
             )
 
 
-def _row(content: dict[str, Any], where: str, base: str) -> _Row:
+def _row(content: dict[str, Any], where: str, base: str, patients: str) -> _Row:
     if not trajectory_files.is_image(content):
         raise ValueError("is one trajectory, not one image; 'apo data import' makes lines with 'id' and 'image'")
     names = content["image"] if isinstance(content["image"], list) else [content["image"]]
     names = [name.replace("\\", "/") for name in names]
     report = content.get("report") or ""
     return _Row(
-        where, STUDY.quoting(content["id"]), _patient(content.get("patient"), names), _split(content.get("split")),
-        tuple(_below(base, name) for name in names), _labels(content.get("labels")), report if report.strip() else None,
+        where, STUDY.quoting(content["id"]), _patient(content.get("patient"), names, patients),
+        _split(content.get("split")), tuple(_below(base, name) for name in names), _labels(content.get("labels")),
+        report if report.strip() else None,
     )  # fmt: skip
 
 
@@ -180,10 +190,17 @@ def _below(base: str, name: str) -> str:
     return path
 
 
-def _patient(given: str | None, images: Iterable[str]) -> str:
-    """The patient's number without the ``p`` of MIMIC-CXR's folders, so that all of its sets agree."""
-    told = _subject(given) if given and given.strip() else ""
-    seen = sorted({found for name in images for found in MIMIC_PATIENT.findall(name)} | ({told} if told else set()))
+def _patient(given: str | None, images: Iterable[str], patients: str) -> str:
+    """The patient's number without the ``p`` of MIMIC-CXR's folders, so that all of its sets agree.
+
+    Raises:
+        ValueError: there is none, there are several, or one is not of ``patients``.
+    """
+    told = _told(given, patients) if given and given.strip() else ""
+    named = {found for name in images for found in MIMIC_PATIENT.findall(name)}
+    if named and patients != "mimic":
+        raise ValueError(f"the image path has patient {min(named)} of MIMIC-CXR, though data.patients is {patients}")
+    seen = sorted(named | ({told} if told else set()))
     if not seen:
         raise ValueError("no patient: give the key 'patient', or an image path with a folder such as p10000032")
     if len(seen) > 1:
@@ -191,12 +208,12 @@ def _patient(given: str | None, images: Iterable[str]) -> str:
     return seen[0]
 
 
-def _subject(text: str) -> str:
-    """MIMIC-CXR's number, or another set's own id."""
+def _told(given: str, patients: str) -> str:
     try:
-        return MIMIC_SUBJECT(text)
-    except ValueError:
-        return PATIENT.quoting(text)
+        return PATIENTS[patients].quoting(given)
+    except ValueError as error:
+        hint = "; if no image is of MIMIC-CXR, say data.patients=own" if patients == "mimic" else ""
+        raise ValueError(f"key 'patient': {error}{hint}") from None
 
 
 def _split(word: str | None) -> str:

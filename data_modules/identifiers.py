@@ -23,7 +23,7 @@ OR_NONE = replace(TEXT, normal=re.compile(f"(?:{TEXT.normal.pattern})?"))
 
 UNSURE = (
     "{name} id '{text}' may be the '{other}' of another row: write one in one way, and two so that they differ in more "
-    "than zeros, marks and case"
+    "than zeros, marks, case and a word such as 'id' in front"
 )
 
 

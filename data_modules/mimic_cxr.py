@@ -20,7 +20,7 @@ from data_modules.image_rows import agreeing
 from data_modules.labels import check_policies
 from data_modules.mimic_report_files import ReportFiles, find_reports
 from data_modules.mimic_reports import SECTIONS, compose
-from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
+from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
 from data_modules.splits import NAMES
 from data_modules.tables import Faults, as_numbers, find, read_table
 from data_modules.vocabulary import CHEXPERT
@@ -130,14 +130,24 @@ class MIMICCXR(FolderDataModule):
 
     def _in_splits(self, rows: pd.DataFrame) -> pd.DataFrame:
         path = self._table("split")
-        listed = read_table(path, {"dicom_id": "dicom", "split": "split"}, self.faults)
-        listed = normal(listed, {"dicom": MIMIC_DICOM}, self.faults, unique=("dicom",))
-        split = listed.set_index("dicom")["split"].str.lower().map(NAMES)
-        known = f"split is none of {', '.join(NAMES)}"
-        self.faults.drop(listed, split.isna().to_numpy(), known, "split")
-        rows = rows.assign(split=rows["dicom"].map(split))
-        lost = rows["dicom"].isin(split.index[split.isna()])  # told just now
-        return self.faults.drop(rows[~lost], rows["split"][~lost].isna(), f"has no split in {path.name}", "dicom")
+        columns = {"dicom_id": "dicom", "split": "split", "study_id": "study"}
+        listed = read_table(path, columns, self.faults, optional=("study_id",))
+        forms = {"dicom": MIMIC_DICOM, "study": MIMIC_STUDY}
+        listed = normal(
+            listed, {name: form for name, form in forms.items() if name in listed}, self.faults, unique=("dicom",)
+        )
+        split = listed["split"].str.lower().map(NAMES)
+        unknown = split.isna().to_numpy()
+        self.faults.drop(listed, unknown, f"split is none of {', '.join(NAMES)}", "split")
+        place = pd.Index(listed["dicom"]).get_indexer(rows["dicom"])
+        rows = rows.assign(split=split.to_numpy(object, na_value=None)[place])
+        here = (place >= 0) & ~unknown[place]  # those of an unknown split are told just now
+        self.faults.drop(rows, place < 0, f"has no split in {path.name}", "dicom")
+        if "study" not in listed:
+            return rows[here]
+        other = here & (listed["study"].to_numpy(object)[place] != rows["study"].to_numpy(object))
+        self.faults.drop(rows, other, f"study id is not that of the image in {path.name}", "study")
+        return rows[here & ~other]
 
     def _timed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """With ``when``, a number that grows with date and time. A time lacks its leading zeros (71903.25 is 07:19:03),
@@ -180,12 +190,15 @@ class MIMICCXR(FolderDataModule):
             table = find(self.folder, (RADIOLOGIST,), what="It comes with release 2.1.0.")
             found[hand] = self._labels(table, studies[hand])
         lacking = np.equal(found, None)
-        self._leave_out("no label", (lacking & ~hand).sum().item())
+        say_unlabelled(self, self._table(self.labeler), (lacking & ~hand).sum().item(), (~hand).sum().item())
         self._leave_out("test study that the radiologist did not label", (lacking & hand).sum().item())
         return found
 
     def _labels(self, table: Path, studies: pd.DataFrame) -> np.ndarray:
-        known = read_labels(table, self.faults, uncertain=self.uncertain, unmentioned=self.unmentioned)
+        patients = studies.set_index("study")["subject"]
+        known = read_labels(
+            table, self.faults, patients=patients, uncertain=self.uncertain, unmentioned=self.unmentioned
+        )
         self.say(f"labels from {table.name}: {len(known):,} studies")
         return known.reindex(studies["study"]).to_numpy(object, copy=True, na_value=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.identifiers import MIMIC_STUDY
+from apo_lightning.identifiers import MIMIC_STUDY, MIMIC_SUBJECT
 from data_modules.folder import FolderDataModule
 from data_modules.identifiers import normal
 from data_modules.labels import as_findings, settle
@@ -34,6 +35,9 @@ LAYOUTS = (
 """(folder of the images, whether they lie there side by side): the official one, copies of it, flat ones."""
 PROBED = 64
 """Images that are looked for in each layout."""
+MANY_UNLABELLED = 0.05
+"""Share of studies without a label from which on their table is rather that of other studies."""
+log = logging.getLogger(__name__)
 
 
 def locate_images(data: FolderDataModule, base: Path, trees: pd.Series, *, setting: str) -> list[str]:
@@ -76,24 +80,37 @@ def _holds_images(base: Path, layout: tuple[str, bool]) -> bool:
     return any((folder / f"p{number}").is_dir() for number in range(10, 20))
 
 
-def read_labels(path: Path, faults: Faults, *, uncertain: str, unmentioned: str) -> pd.Series:
+def say_unlabelled(data: FolderDataModule, table: Path, lacking: int, total: int) -> None:
+    """Note how many of ``total`` studies have no label in ``table``, and warn where they are many."""
+    if not lacking:
+        return
+    data.left_out["no label"] += lacking
+    text = f"{lacking:,} of {total:,} studies ({lacking / total:.1%}) have no label in {table.name} and are left out"
+    data.say(text)
+    if lacking > MANY_UNLABELLED * total:
+        log.warning("%s: is the table that of these studies, and are its study ids unharmed?", text)
+
+
+def read_labels(path: Path, faults: Faults, *, patients: pd.Series, uncertain: str, unmentioned: str) -> pd.Series:
     """Study id to findings; a study whose cells are all empty is left out.
 
     Studies with equal labels share one dict.
 
     Args:
-        path: table with ``study_id`` and a column a label.
-        faults: takes rows without a study, repeated studies and labels that are none of ``STATES``.
+        path: table with ``study_id`` and a column a label, and perhaps ``subject_id``.
+        faults: takes rows without a study, or of another patient's, repeated studies and labels that are none of
+            ``STATES``.
+        patients: subject id of the studies that are wanted, by study id.
         uncertain, unmentioned: see `labels.settle`.
 
     Raises:
         DataError: the table cannot be read or lacks a label.
     """
-    columns = {"study_id": "study"} | {name: canonical(name) for name in (*LABELS, *OPACITY)}
-    rows = read_table(path, columns, faults, optional=OPACITY, ids=("study",))
+    columns = {"study_id": "study", "subject_id": "subject"} | {n: canonical(n) for n in (*LABELS, *OPACITY)}
+    rows = read_table(path, columns, faults, optional=("subject_id", *OPACITY), ids=("study",))
     if list(rows.columns).count(canonical(OPACITY[0])) > 1:
         raise DataError(f"{path} has the columns {' and '.join(OPACITY)}, which are one finding. Remove one of them.")
-    rows = normal(rows, {"study": MIMIC_STUDY}, faults, unique=("study",))
+    rows = _of_their_patients(normal(rows, {"study": MIMIC_STUDY}, faults, unique=("study",)), patients, faults)
     if canonical(OPACITY[0]) not in rows:
         raise DataError(f"{path} has no column '{OPACITY[0]}'. {did_you_mean(OPACITY[0], LABELS)}")
     rows = numbers(rows, CHEXPERT, STATES, faults)
@@ -104,3 +121,13 @@ def read_labels(path: Path, faults: Faults, *, uncertain: str, unmentioned: str)
     findings = np.array([*as_findings(settled).values()], dtype=object)[which]
     labelled = kind > 0
     return pd.Series(findings[labelled], index=rows["study"][labelled], dtype=object)
+
+
+def _of_their_patients(rows: pd.DataFrame, patients: pd.Series, faults: Faults) -> pd.DataFrame:
+    """Without rows whose patient is not that of the study: ids that were shifted or rounded are those of others."""
+    if "subject" not in rows:
+        return rows
+    rows = normal(rows, {"subject": MIMIC_SUBJECT}, faults)
+    told = patients.reindex(rows["study"]).to_numpy(object, na_value=None)
+    other = ~np.equal(told, None) & (told != rows["subject"].to_numpy(object))
+    return faults.drop(rows, other, "subject id is not that of the study", "subject")

@@ -18,7 +18,7 @@ from data_modules import DATA
 from data_modules.folder import FolderDataModule
 from data_modules.identifiers import normal
 from data_modules.labels import check_policies
-from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels
+from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
 from data_modules.tables import find, read_table
 
 IMAGES = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
@@ -35,6 +35,12 @@ FORMS = {
     "image": MIMIC_TREE, "before": MIMIC_TREE, "patient": MIMIC_SUBJECT, "study": MIMIC_STUDY,
     "study_before": MIMIC_STUDY,
 }  # fmt: skip
+
+PLACES = (
+    ("patient", "image", r"^p[0-9]{2}/p([0-9]{8})/"), ("patient", "before", r"^p[0-9]{2}/p([0-9]{8})/"),
+    ("study", "image", r"^p[0-9]{2}/p[0-9]{8}/s([0-9]{8})/"),
+)  # fmt: skip
+"""(column, path that tells it too, where)."""
 
 
 @DATA.register("ms_cxr_t")
@@ -125,14 +131,21 @@ class MSCXRT(FolderDataModule):
             optional=optional, ids=tuple(IDS.values()),
         )  # fmt: skip
         rows = normal(rows, FORMS, self.faults, unique=("image", "before"))
-        told = rows["image"].str.extract(r"^p[0-9]{2}/p([0-9]{8})/", expand=False).fillna(rows["patient"])
-        rows = self.faults.drop(rows, told != rows["patient"], "subject id is not that of the image path", "patient")
+        rows = self._as_their_paths(rows)
         for name in FINDINGS:
             for column, allowed in ((name, CLASSES), (f"{name}_quality", QUALITIES)):
                 if column in rows:
                     wrong = ~rows[column].str.lower().isin(("", *allowed))
                     rows = self.faults.drop(rows, wrong, f"must be one of {', '.join(allowed)} or empty", column)
         self.say(f"{len(rows):,} pairs of {rows['patient'].nunique():,} patients from {IMAGES}")
+        return rows
+
+    def _as_their_paths(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Without rows whose patient or study is not that of a path in the official layout."""
+        for column, path, pattern in PLACES:
+            told = rows[path].str.extract(pattern, expand=False).fillna(rows[column])
+            what = f"{FORMS[column].what} is not that of the {'earlier ' if path == 'before' else ''}image path"
+            rows = self.faults.drop(rows, told != rows[column], what, column)
         return rows
 
     @property
@@ -171,10 +184,13 @@ class MSCXRT(FolderDataModule):
         rows = rows.drop_duplicates("image")
         folder = _folder(self.mimic_root, "data.mimic_root") if self.mimic_root else self._images_folder
         table = find(folder, (TABLE.format(self.labeler),), what="Set data.mimic_root to the folder of MIMIC-CXR-JPG.")
-        known = read_labels(table, self.faults, uncertain=self.uncertain, unmentioned=self.unmentioned)
+        patients = rows.drop_duplicates("study").set_index("study")["patient"]
+        known = read_labels(
+            table, self.faults, patients=patients, uncertain=self.uncertain, unmentioned=self.unmentioned
+        )
         self.say(f"labels from {table}")
         labelled = rows["study"].isin(known.index)
-        self._leave_out("no label", (~labelled).sum())
+        say_unlabelled(self, table, int((~labelled).sum()), len(rows))
         rows = rows[labelled]
         paths = locate_images(self, self._images_folder, rows["image"], setting="data.images_root")
         return [

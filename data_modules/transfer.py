@@ -68,7 +68,8 @@ class Transfer(CXRDataModule):
     def read_studies(self, split: str) -> Sequence[Study]:
         """
         Raises:
-            DataError: both sets have studies of one id although they are not known to share patients.
+            DataError: both sets have studies of one id although they are not known to share patients, or of another
+                patient than the other set says.
         """
         with _keys_of_the_target():
             tested = self.target.studies("test")
@@ -79,6 +80,7 @@ class Transfer(CXRDataModule):
             patients = {study.patient for study in tested}
             kept = [study for study in own if study.patient not in patients]
             self.removed += len(own) - len(kept)
+            self._refuse_other_patients(kept, tested)
             return kept
         twice = {study.id for study in own} & {study.id for study in tested}
         if twice:
@@ -87,6 +89,21 @@ class Transfer(CXRDataModule):
                 "own test split by leaving evaluate.data out, or give sets whose studies have different ids."
             )
         return own
+
+    def _refuse_other_patients(self, kept: Sequence[Study], tested: Sequence[Study]) -> None:
+        """
+        Raises:
+            DataError: a study that is tested on is trained on too, since the sets give it different patients.
+        """
+        of = {study.id: study.patient for study in tested}
+        twice = sorted((study.id, study.patient) for study in kept if study.id in of)
+        if twice:
+            name, patient = twice[0]
+            raise DataError(
+                f"data has study '{name}' of patient '{patient}', evaluate.data has it of patient '{of[name]}' "
+                f"({len(twice):,} such studies), though both have the patients of '{self.source.patients_of}'. One "
+                "table has wrong ids: fetch it again, or correct it."
+            )
 
     @property
     def _share_patients(self) -> bool:

@@ -14,9 +14,12 @@ from apo_lightning.errors import DataError
 from apo_lightning.metrics.labeler import refused
 from apo_lightning.teachers.recorded import Recorded, read_jsonl
 from data_modules.cxr_max import CxrMax
+from data_modules.ms_cxr_t import MSCXRT
 from data_modules.splits import SPLITS
+from data_modules.transfer import Transfer
 from data_modules.vocabulary import CHEXPERT
 from tests.helpers.cxr_max_folder import cxr_max_folder, draw, line, lines, write
+from tests.helpers.ms_cxr_t_folder import ms_cxr_t_folder
 
 EXAMPLE = Path(__file__).parents[3] / "shared/data/cxr_max_example/example.json"
 FILE = "cxr_max.jsonl"
@@ -143,12 +146,50 @@ def test_a_blank_report_is_none(root):
 
 def test_patient_from_key_or_path(root):
     rows = [
-        {**line(10_000_001, 0), "image": "a.jpg", "patient": "somebody"},
+        {**line(10_000_001, 0), "image": "a.jpg", "patient": "10,000,003"},
         {**line(10_000_001, 1), "image": "b.jpg", "patient": " p10000001 "},
         {**line(10_000_001, 2), "patient": "10000001"},
         {**line(10_000_001, 3), "image": "p10000002/c.jpg"},
     ]
-    assert [study.patient for study in index(root, rows).index] == ["somebody", "10000001", "10000001", "10000002"]
+    assert [study.patient for study in index(root, rows).index] == ["10000003", "10000001", "10000001", "10000002"]
+
+
+ODD_PATIENTS = (
+    "1.070e7", "1.07e7", "1.07E+07", "p10700033/", "p10/p10700033", "-10700033", "(10700033)", "['10700033']",
+    "b'10700033'", "10700033L", "10700033;", "10700033.0.0", '""10700033""', "subject=10700033", "MIMIC-10700033",
+    "O10700033", "somebody", "1O700033", "10700033 10700034", "nan", "107000330", "1070003",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD_PATIENTS)
+def test_a_patient_that_is_no_subject_id_is_a_fault_and_never_another_patient(root, text):
+    """It would be trained on and tested on under two names."""
+    rows = [{**line(10_700_033, n), "image": f"{n}.jpg", "patient": text} for n in range(2)]
+    ((first, why), (second, _)) = index(root, [*lines(), *rows]).faults
+    assert (first, second) == ("cxr_max.jsonl:51", "cxr_max.jsonl:52")
+    assert why.startswith("key 'patient': ")
+    assert why.endswith(f"({text!r}); if no image is of MIMIC-CXR, say data.patients=own")
+
+
+@pytest.mark.parametrize("text", ODD_PATIENTS[::5])
+def test_a_file_of_such_patients_alone_is_not_trained_on(root, tmp_path, text):
+    rows = [{**row, "image": f"{row['id']}.jpg", "patient": f"{text}{row['id'][-2:]}"} for row in lines()]
+    draw(root, rows)
+    write(root / FILE, rows)
+    with pytest.raises(DataError, match=r"cxr_max\.jsonl:1: key 'patient': "):
+        Transfer(CxrMax(root=str(root)), MSCXRT(root=str(ms_cxr_t_folder(tmp_path)))).check()
+
+
+def test_patients_of_another_set_are_said_to_be_and_are_not_mimics(root):
+    rows = [{**line(10_000_001, n), "image": f"{n}.jpg", "patient": f"person {n // 2}"} for n in range(3)]
+    data = index(root, rows, patients="own")
+    assert [study.patient for study in data.index] == ["person 0", "person 0", "person 1"]
+    assert data.patients_of == "" and CxrMax(root=str(root)).patients_of == "mimic" and not data.faults
+    ((where, why),) = index(root, [*rows, line(10_000_002, 0)], patients="own").faults
+    assert where == "cxr_max.jsonl:4"
+    assert why == "the image path has patient 10000002 of MIMIC-CXR, though data.patients is own"
+    with pytest.raises(ValueError, match="patients must be one of mimic, own, got 'mine'"):
+        CxrMax(root=str(root), patients="mine")
 
 
 def test_a_study_with_two_images(root):

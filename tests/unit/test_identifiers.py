@@ -91,6 +91,7 @@ def test_a_normal_form_stays_and_every_way_of_writing_leads_to_it(form: Form) ->
         (TEXT, "2.0", "2"),
         (TEXT, "1.0001234E+07", "10001234"),
         (TEXT, "1.20E+02", "120"),
+        (TEXT, "1.0001234e7", "10001234"),
     ],
 )  # fmt: skip
 def test_what_else_is_read(form: Form, text: str, expected: str) -> None:
@@ -123,6 +124,7 @@ def test_a_text_of_a_user_stays_where_it_may_mean_something(text: str) -> None:
         (OPEN_I_NUMBER, "CXR7", "uid is no number"),
         (COVID_PATIENT, "1E+02", "patient id has lost digits"),
         (TEXT, "1.2E+03", "id has lost digits"),
+        (TEXT, "1.070e7", "id has lost digits"),
         (TEXT, "12345678901234567.0", "id has lost digits, since a float holds no more than 15 of them"),
         (TEXT, "1.000", "id may be 1 or 1000"),
         (TEXT, "\u200b' ", "is no id"),
@@ -150,7 +152,44 @@ def test_ids_of_one_table_that_may_be_one() -> None:
         "01": "1", "1": "01", "A7": "a7", "a7": "A7", "P3": "3", "3": "P3"
     }  # fmt: skip
     assert alike("10,001,234") == alike("0010001234") == alike("1.0001234e7") == "10001234"
-    assert may_be_one(["P001", "S001", "x1", "1-2", "1_2", "331a", "331b"], "p") == {}
+    assert may_be_one(["P001", "S001", "x1", "1-2", "12", "331a", "331b"], "p") == {}
+
+
+UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ("PAT001", "PAT1"), ("pt001", "PT1", "pt-1", "pt 1", "pt1", "1"), ("patient 1", "patient 01", "Patient_1"),
+        ("A-001", "A-1", "a1", "A_01", "A 1", "A.1"), ("#1", "1", "1'", "(1)", "[1]", "№1", "1;", "-1", "1."),
+        ("P-1", "P1", "P_1", "p 001", "p#1"),
+        (UUID, f"{{{UUID}}}", UUID.replace("-", ""), UUID.upper(), f"urn:uuid:{UUID}"),
+        ("sub-01", "sub-1", "subject 1", "Subj. 1"), ("Patient-ID: 1", "patientid1", "ID 1", "MRN 0001"),
+        ("1-12", "1_12", "01-12"),
+        ("site1-007", "Site 1 / 7", "SITE01_7"), ("Müller-Lüdenscheid", "müller lüdenscheid"), ("a001b02", "A1B2"),
+        ("1.2.840.10", "1-2-840-10"), ("P1,007", "p1007", "1007.0"), ("x–1", "x1"), ("_7", "7"),
+    ],
+)  # fmt: skip
+def test_ids_that_differ_in_zeros_marks_case_and_words_in_front_may_be_one(ways) -> None:
+    assert set(may_be_one(ways, "p")) == set(ways), {way: alike(way, "p") for way in ways}
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("1-12", "11-2", "112", "1-1-2"), ("A1", "A10", "A100"), ("1.5", "15"), ("A1", "B1", "1A", "A11"),
+        ("site1-2", "site12"), ("331a", "331b", "331"), ("x1", "1", "s1", "control 1"), ("कि", "का"), ("é", "e"),
+        ("1.2.840.11", "1.2.84.011", "1.28.40.11"), ("+", "-"), ("0", "00x"), (UUID, UUID[:-1] + "8"), ("10", "1"),
+    ],
+)  # fmt: skip
+def test_ids_that_differ_otherwise_are_two(ids) -> None:
+    assert may_be_one(ids, "p") == {}, {way: alike(way, "p") for way in ids}
+
+
+def test_words_in_front_are_those_of_what_is_named() -> None:
+    assert may_be_one(["s1", "study 01", "St-1", "p1"], "s").keys() == {"s1", "study 01", "St-1"}
+    assert may_be_one(["p1", "1"]) == {}
 
 
 def test_texts_name_studies_however_they_are_written() -> None:

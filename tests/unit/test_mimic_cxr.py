@@ -170,6 +170,61 @@ def test_studies_without_any_label_are_left_out_and_counted(root):
     data = make(root)
     assert len(every(data)) == 33
     assert data.left_out == {"no label": 2}
+    table = TABLE.format("chexpert")
+    assert f"2 of 35 studies (5.7%) have no label in {table} and are left out" in data.notes
+
+
+def test_many_studies_without_a_label_are_a_warning(root, caplog):
+    edit(root, "chexpert", lambda rows: rows[1:])
+    every(make(root))
+    assert not caplog.text
+    edit(root, "chexpert", lambda rows: rows[24:])
+    assert len(every(make(root))) == 10
+    assert "25 of 35 studies (71.4%) have no label in" in caplog.text
+
+
+def test_labels_of_another_patient_are_faults_by_line(root):
+    """Study ids that were shifted are those of other studies; only the patient's second study stays his."""
+    edit(root, "chexpert", lambda rows: rows.assign(study_id=[*rows["study_id"][1:], rows["study_id"][0]]))
+    data = make(root)
+    rows = pd.read_csv(root / TABLE.format("chexpert"), dtype=str)
+    owner = {str(study): str(subject) for n in range(len(SPLITS)) for subject, study in studies_of(n)}
+    wrong = [n for n, row in enumerate(rows.itertuples(), 2) if owner[row.study_id] != row.subject_id]
+    assert len(data.index) == 35 - len(wrong) and len(wrong) > 20
+    assert [where for where, _ in data.faults] == [f"{TABLE.format('chexpert')}:{n}" for n in wrong]
+    assert data.faults[-1][1] == (
+        f"subject id is not that of the study ('{rows['subject_id'].iloc[-1]}') in column 'subject_id'"
+    )
+
+
+def test_labels_that_are_all_another_patients_are_an_error(root):
+    edit(root, "chexpert", lambda rows: rows.assign(study_id=[*rows["study_id"][5:], *rows["study_id"][:5]]))
+    with pytest.raises(
+        DataError, match=r"chexpert.csv.gz:2: subject id is not that of the study .* None of the 35 rows"
+    ):
+        _ = make(root).index
+
+
+def test_labels_may_lack_the_patient_and_have_further_studies(root):
+    edit(root, "chexpert", lambda rows: pd.concat([rows, rows[:1].assign(study_id="59999999")]))
+    data = make(root)
+    assert len(data.index) == 35 and not data.faults
+    edit(root, "chexpert", lambda rows: rows.drop(columns="subject_id"))
+    assert len(make(root).index) == 35
+
+
+def test_splits_of_other_images_are_faults_by_line(root):
+    """The ids of two images of two studies stand in each other's place."""
+    edit(root, "split", put(0, "study_id", "59999999"))
+    data = make(root, views=[])
+    assert len(data.index) == 35
+    first = studies_of(0)[0][1]
+    assert data.faults == [
+        (f"{TABLE.format('metadata')}:2", f"study id is not that of the image in {TABLE.format('split')} ('{first}') "
+         "in column 'study_id'")
+    ]  # fmt: skip
+    edit(root, "split", lambda rows: rows.drop(columns="study_id"))
+    assert not make(root).faults
 
 
 IMAGES = [

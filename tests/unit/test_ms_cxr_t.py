@@ -139,6 +139,30 @@ def test_presence_takes_the_labels_of_mimic(root):
     assert set(policies[2].findings.values()) == {0.0}, "no_finding says that the five are absent"
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"study_id": 50_000_001}, "study id is not that of the image path ('50000001') in column 'study_id'"),
+        ({"previous_dicom_id": tree(10_000_033, 59_000_000)},
+         "subject id is not that of the earlier image path ('10000032') in column 'subject_id'"),
+    ],
+)  # fmt: skip
+def test_a_pair_whose_paths_are_of_another_study_or_patient_is_a_fault(root, change, why):
+    one, *others = rows()
+    save(root, [{**one, **change}, *others])
+    data = make(root)
+    assert len(data.index) == 23
+    assert data.faults == [(f"{IMAGES}:2", why)]
+
+
+def test_presence_of_another_patient_is_a_fault(root):
+    path = root / TABLE.format("chexpert")
+    table = pd.read_csv(path)
+    table.assign(study_id=[*table["study_id"][1:], 59_999_999]).to_csv(path, index=False)
+    data = make(root, task="presence")
+    assert data.index == [] and len(data.faults) == 23 and "subject id is not that of the study" in data.faults[0][1]
+
+
 def test_presence_needs_a_label_and_comes_once_an_image(root, tmp_path):
     """The second study lacks a row of the table, the first image is in two pairs."""
     table = pd.read_csv(root / TABLE.format("chexpert"))

@@ -63,6 +63,18 @@ def test_patients_that_are_tested_on_are_left_out_of_training_and_counted():
     assert data.removed == 4, "a second check does not count twice"
 
 
+def test_a_study_that_two_sets_of_one_numbering_give_to_two_patients_is_an_error():
+    class Renumbered(Drawn):
+        def read_studies(self, split):
+            return [replace(study, patient=f"{study.patient}9") for study in super().read_studies(split)]
+
+    said = (
+        "data has study 's4' of patient 'p4', evaluate.data has it of patient 'p49' .4 such studies., though both have"
+    )
+    with pytest.raises(DataError, match=said):
+        Transfer(Drawn(), Renumbered(shift=-10)).check()
+
+
 def test_nothing_left_to_train_on_is_an_error():
     with pytest.raises(DataError, match=r"Split 'val' has no studies once the 4 of tested patients are left out"):
         Transfer(Drawn(), Drawn(shift=-4)).check()
