@@ -33,10 +33,9 @@ def advice(path: Path, run_folder: Path) -> str:
     """What to do about a broken file: it can be made again, in a stage only with the whole stage."""
     stored, own = path.resolve(), run_folder.resolve()
     broken = stored if stored.parent in (own, own / "samples") else stored.parent
-    alone = f", or {removal(path)} for a report without this curve" if path.name == "metrics.jsonl" else ""
     return (
         f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated "
-        f"({removal(broken)}{alone})."
+        f"({removal(broken)})."
     )
 
 
@@ -69,6 +68,18 @@ def require_whole(path: Path, run_folder: Path) -> None:
     home = run_folder if path.parent in (run_folder, run_folder / "samples") else path.parent
     if what := inventory.difference(path, home):
         raise ArtifactError(f"{path} {what}. {advice(path, run_folder)}")
+
+
+def is_there(path: Path, run_folder: Path) -> bool:
+    """Whether the run folder has a file that not every run writes.
+
+    Raises:
+        ArtifactError: it had one, or something that is no file is in its place.
+    """
+    require_whole(own(path, run_folder), run_folder)
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no file. {advice(path, run_folder)}")
+    return path.is_file()
 
 
 def read_manifest(run_folder: Path) -> dict[str, Any]:
@@ -167,7 +178,7 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
     tables = []
     for folder in stage_folders(run_folder, stage):
         path = folder.path / "metrics.jsonl"
-        if folder.arm not in labels or not path.is_file():
+        if folder.arm not in labels or not is_there(path, run_folder):
             continue
         rows = [row for row in read_jsonl(path, run_folder) if "step" in row]
         if not all(_is_step(row) for row in rows):

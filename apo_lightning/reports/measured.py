@@ -13,7 +13,7 @@ import pandas as pd
 from apo_lightning.characters import visible
 from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice, own, require_whole
+from apo_lightning.reports.folder import advice, is_there, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
@@ -81,7 +81,7 @@ def _shown(name: Any) -> Any:
 
 def _bounds(name: str, index: Sequence[str], run_folder: Path) -> pd.DataFrame:
     path = run_folder / name
-    if not path.is_file():
+    if not is_there(path, run_folder):
         return pd.DataFrame(columns=BOUNDS, index=pd.MultiIndex.from_tuples([], names=index), dtype=float)
     frame = _read(path, [*index, *BOUNDS], run_folder)
     numbers = frame[BOUNDS].apply(pd.to_numeric, errors="coerce")

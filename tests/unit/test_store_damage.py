@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,13 @@ KINDS = {
     "a link to nowhere in the folder's place": Kind("spd", lambda f: (remove(f), f.symlink_to("gone")), "made again"),
     # what no result is made of
     "the stage's own record of settings": Kind("spd", lambda f: put(f / "config.yaml", b"x"), "harmless"),
+    "metrics are missing": Kind("spd", lambda f: remove(f / "metrics.jsonl"), names="metrics"),
+    "metrics are a folder": Kind(
+        "spd", lambda f: (remove(f / "metrics.jsonl"), (f / "metrics.jsonl").mkdir()), names="metrics"
+    ),
+    "a stage of other inputs under its name": Kind(
+        "evaluate", lambda f: manifest(f, inputs_sha256="1" * 64, manifest_sha256=None), names="another configuration"
+    ),
     "metrics": Kind("spd", lambda f: change(f / "metrics.jsonl", "0.5", "0.1"), "harmless"),
     "notes and files of the desktop": Kind(
         "spd", lambda f: ((f / "notes.txt").touch(), (f / ".DS_Store").touch(), (f / "student/.DS_Store").touch()),
@@ -381,6 +389,27 @@ def finished_run(tmp_path: Path) -> Path:
     return folder
 
 
+GONE: dict[str, Callable[[str, Path], object]] = {
+    "missing": lambda name, f: remove(f / name),
+    "a folder": lambda name, f: (remove(f / name), (f / name).mkdir()),
+    "a link to nowhere": lambda name, f: (remove(f / name), (f / name).symlink_to("gone")),
+}
+LISTED = ("intervals.csv", "differences.csv", "samples/samples.json", "sft/seed0/spd/metrics.jsonl")
+
+
+def replaced(link: Path) -> None:
+    """The store names the stage by its inputs; in its place another one, whole and with its own manifest."""
+    inputs = "0" * 12
+    stored = link.resolve().rename(link.resolve().with_name(f"evaluate-{inputs}"))
+    remove(link)
+    link.symlink_to(Path("../../../store") / stored.name)
+    change(stored / "predictions.jsonl", "radiograph", "radiogram")
+    write_json(stored / "manifest.json", inventory.sealed({"inputs_sha256": "1" * 64, "files": inventory.take(stored)}))
+    run = link.parents[2]
+    record = {k: v for k, v in json.loads((run / "manifest.json").read_text()).items() if k != inventory.SEAL}
+    write_json(run / "manifest.json", inventory.sealed({**record, "links": inventory.links(run)}))
+
+
 RUN_DAMAGE = {
     "a number of the table": lambda f: change(f / "results.csv", "0.6", "0.9"),
     "a row of the intervals": lambda f: keep(f / "intervals.csv", 0.9),
@@ -400,6 +429,9 @@ RUN_DAMAGE = {
         shutil.copytree(f / "sft/seed0/evaluate", f / "base/seed0/evaluate"),
     ),
     "a curve": lambda f: flip(f / "sft/seed0/spd/metrics.jsonl"),
+    "a stage of another seed under its name": lambda f: replaced(f / "base/seed0/evaluate"),
+    **{f"{name} is {how}": partial(damage, name) for name in LISTED for how, damage in GONE.items()},
+    "a stage's manifest is missing": lambda f: remove(f / "base/seed0/evaluate/manifest.json"),
     "a stage's manifest": lambda f: put(f / "base/seed0/evaluate/manifest.json", b"{"),
 }
 
