@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from apo_lightning import inventory
 from apo_lightning.errors import ArtifactError
@@ -93,6 +94,22 @@ def read_manifest(run_folder: Path) -> dict[str, Any]:
     else:
         raise ArtifactError(f"{path} must hold a JSON object, got {type(content).__name__}. {advice(path, run_folder)}")
     return content
+
+
+def read_settings(run_folder: Path) -> dict[str, Any] | None:
+    """config.yaml as a mapping, empty where it is damaged; None where there is none.
+
+    Raises:
+        ArtifactError: it leads out of the run folder.
+    """
+    path = own(run_folder / "config.yaml", run_folder)
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_json_list(path: Path, run_folder: Path) -> list[dict[str, Any]]:

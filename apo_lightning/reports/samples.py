@@ -14,6 +14,7 @@ from apo_lightning.reports.folder import (
     is_there,
     read_json_list,
     read_jsonl,
+    read_settings,
     require_stage,
     stage_folders,
 )
@@ -58,7 +59,8 @@ def collect(
 
     Args:
         run_folder: holds samples/samples.json and the arms' stage folders.
-        manifest: keys ``credentialed`` and ``acknowledged`` decide whether anything may be shown.
+        manifest: keys ``credentialed`` and ``acknowledged``, and ``acknowledge`` of config.yaml, which a later run
+            may have set otherwise, decide whether anything may be shown.
         labels: arm to label, in experiment order.
         count: how many studies.
 
@@ -66,7 +68,7 @@ def collect(
         ArtifactError: a file is corrupt.
     """
     path = run_folder / "samples" / "samples.json"
-    if manifest.get("credentialed", False) and manifest.get("acknowledged", False) is not True:
+    if manifest.get("credentialed", False) and not _acknowledged(run_folder, manifest):
         return [], WITHHELD
     if not is_there(path, run_folder):
         return [], ABSENT
@@ -78,6 +80,16 @@ def collect(
     samples = [_sample(run_folder, study, entries[study]) for study in chosen]
     _add_texts(run_folder, samples, labels, answers)
     return samples, "" if samples else ABSENT
+
+
+def _acknowledged(run_folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run that made the samples might show them, and the last one that was begun might, too."""
+    settings = read_settings(run_folder)
+    if manifest.get("acknowledged", False) is not True or settings is None:
+        return manifest.get("acknowledged", False) is True
+    given = settings.get("acknowledge")
+    names = manifest.get("guarded", given)  # an earlier version kept no names
+    return bool(given) and all(isinstance(each, list) for each in (given, names)) and all(n in given for n in names)
 
 
 def _get(item: Mapping[str, Any], key: str, path: Path, run_folder: Path) -> Any:
