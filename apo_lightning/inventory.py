@@ -30,6 +30,8 @@ LOOSE = ("metrics.jsonl",)
 """Read by figures alone: what it says is looked at there, a run asks only that it is there."""
 STORED = re.compile(r".+-([0-9a-f]{12})")
 """Name of a stage's folder, with the beginning of the hash of its inputs."""
+UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
+"""Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
 OUTPUTS = (
     "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
 )  # fmt: skip
@@ -46,6 +48,11 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """``record`` as it is written, with the hash by which `read` knows that it is whole."""
     written = json.loads(json.dumps(plain(record), default=str))
     return {**written, SEAL: digest(written)}
+
+
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """Hash of the settings on which the values in a run folder depend."""
+    return digest({str(name): value for name, value in config.items() if name not in UNIMPORTANT})
 
 
 def read(folder: Path) -> dict[str, Any]:

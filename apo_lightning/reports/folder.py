@@ -32,7 +32,7 @@ class StageFolder:
 
 def advice(path: Path, run_folder: Path) -> str:
     """What to do about a broken file: it can be made again, in a stage only with the whole stage."""
-    stored, own = path.resolve(), run_folder.resolve()
+    stored, own = path.parent.resolve() / path.name, run_folder.resolve()
     broken = stored if stored.parent in (own, own / "samples") else stored.parent
     return (
         f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ def load(run_folder: Path) -> Results:
         ArtifactError: names the file, the row where there is one, and what to do.
     """
     path = run_folder / "results.csv"
+    if os.path.lexists(path) and not own(path, run_folder).is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise ArtifactError(f"{path} is {what}, so there is no table. {advice(path, run_folder)}")
     if not path.is_file():
         raise ArtifactError(
             f"{path} does not exist. Finish the experiment '{run_folder.name}' first, or name another run folder."
