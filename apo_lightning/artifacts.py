@@ -24,6 +24,7 @@ from apo_lightning import inventory, locks
 from apo_lightning.digests import digest, file_digest
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import TEMPORARY, removal, remove, replacing, write_text
+from apo_lightning.inventory import UNIMPORTANT
 from apo_lightning.jsonlines import again, plain
 from apo_lightning.jsonlines import read as read_jsonl
 from apo_lightning.jsonlines import write as write_jsonl
@@ -229,7 +230,7 @@ class RunFolder:
         command = " ".join(["python -m apo_lightning", *sys.argv[1:]])
         record = {"experiment": config["name"], "created": stamp, "command": command, "seeds": config["seeds"]}
         record |= {**provenance(), **facts, "files": inventory.take(self.path, only=self._read_by_reports())}
-        record["links"] = inventory.links(self.path)
+        record |= {"links": inventory.links(self.path), "settings_sha256": inventory.settings_digest(config)}
         write_json(self.path / "manifest.json", inventory.sealed(record))
 
     def _read_by_reports(self) -> list[Path]:
@@ -255,10 +256,6 @@ def _held(path: Path) -> dict[str, Any]:
             f"experiment's, remove it and run again: {removal(path)}"
         )
     return content
-
-
-UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
-"""Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, Any]]:

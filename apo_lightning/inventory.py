@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,11 @@ LARGE = 64 << 20
 UNLISTED = (MANIFEST, "config.yaml", "wandb")
 """Written later or by others, or read only by people."""
 LOOSE = ("metrics.jsonl",)
-"""Read by figures alone: damage to it is told there, and stops no run."""
+"""Read by figures alone: what it says is looked at there, a run asks only that it is there."""
+STORED = re.compile(r".+-([0-9a-f]{12})")
+"""Name of a stage's folder, with the beginning of the hash of its inputs."""
+UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
+"""Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
 OUTPUTS = (
     "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
 )  # fmt: skip
@@ -43,6 +48,11 @@ def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
     """``record`` as it is written, with the hash by which `read` knows that it is whole."""
     written = json.loads(json.dumps(plain(record), default=str))
     return {**written, SEAL: digest(written)}
+
+
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """Hash of the settings on which the values in a run folder depend."""
+    return digest({str(name): value for name, value in config.items() if name not in UNIMPORTANT})
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -79,13 +89,15 @@ def check(folder: Path, record: Mapping[str, Any] | None = None) -> None:
         ArtifactError: names the file and the command that removes the stage.
     """
     record = _own(folder) if record is None else record
+    if what := _misplaced(folder, record):
+        raise ArtifactError(f"{folder.resolve()} {what}. Remove it and run again: {removal(folder.resolve())}")
     listed = record.get("files")
     if listed is None:
         if record:
             _tell_unchecked(folder)
         return
-    found = ((folder / name, _difference(folder / name, facts, folder)) for name, facts in listed.items()
-             if name not in LOOSE)  # fmt: skip
+    found = ((folder / name, _absence(folder / name) if name in LOOSE else _difference(folder / name, facts, folder))
+             for name, facts in listed.items())  # fmt: skip
     added = ((path, "was not written by this stage") for path in _added(folder, listed))
     for path, what in (*found, *added):
         if what:
@@ -107,8 +119,10 @@ def difference(path: Path, folder: Path | None = None) -> str:
         ArtifactError: the manifest is damaged.
     """
     folder = folder or path.parent
-    listed = _own(folder).get("files", {})
-    name = str(path.relative_to(folder))
+    record = _own(folder)
+    if what := _misplaced(folder, record):
+        return what
+    listed, name = record.get("files", {}), str(path.relative_to(folder))
     if name in listed:
         return _difference(path, listed[name], folder)
     return "was not written by this stage" if listed and name in OUTPUTS and path.exists() else ""
@@ -129,7 +143,8 @@ def turned(link: Path, run_folder: Path) -> str:
     wanted = _own(run_folder).get("links", {}).get(str(link.relative_to(run_folder)))
     real = link.readlink().name if link.is_symlink() else None
     if wanted is None or real == wanted:
-        return ""
+        lost = wanted is not None and link.is_dir() and not (link / MANIFEST).is_file()
+        return f"has no {MANIFEST}, which it had when the table was made" if lost else ""
     return f"leads to {real}, and led to {wanted} when the table was made" if real else "is no link any more"
 
 
@@ -143,6 +158,14 @@ def _own(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         ours = False
     return read(folder) if ours or (folder / "config.yaml").exists() else {}
+
+
+def _misplaced(folder: Path, record: Mapping[str, Any]) -> str:
+    """That a stage lies under the name of another one's inputs; empty where it does not."""
+    named, made_of = STORED.fullmatch(folder.resolve().name), record.get("inputs_sha256")
+    if made_of is None or named is None or str(made_of)[:12] == named[1]:
+        return ""
+    return f"was made by another configuration ({str(made_of)[:12]})"
 
 
 def _is_list_of_files(listed: Any) -> bool:
@@ -177,10 +200,16 @@ def _facts(path: Path, folder: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": _digest(path, folder)}
 
 
+def _absence(path: Path) -> str:
+    if path.is_file():
+        return ""
+    return "is no file any more" if path.exists() or path.is_symlink() else "is missing"
+
+
 def _difference(path: Path, facts: Mapping[str, Any], folder: Path) -> str:
     try:
-        if not path.is_file():
-            return "is no file any more" if path.exists() or path.is_symlink() else "is missing"
+        if what := _absence(path):
+            return what
         size = path.stat().st_size
         if size != facts["bytes"]:
             return f"is damaged: it has {size:,} bytes and was written with {facts['bytes']:,}"

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -57,9 +58,7 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     _rehearse_on(arms, data)
     networks = Networks(keep=not training.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
-        training.from_leader(
-            lambda: claimed.enter_context(folder.claim(settled, config.dump(cfg), training.say_plainly))
-        )
+        training.from_leader(lambda: claimed.enter_context(_claim(cfg, arms, data, folder, settled)))
         for seed in cfg.seeds:
             for arm, own in arms.items():
                 last = Pipeline(own, arm, seed, data[arm], folder, networks)
@@ -69,6 +68,27 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
                 _conclude(cfg, arms, data, folder, last)
         training.barrier()
     return folder.path
+
+
+@contextmanager
+def _claim(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
+           folder: RunFolder, settled: Mapping[str, Any]) -> Iterator[None]:  # fmt: skip
+    """The folder is this run's; what it may not show goes before anything is trained, since that may fail."""
+    with folder.claim(settled, config.dump(cfg), training.say_plainly):
+        if unsaid := _guarded(arms, data) - set(cfg.acknowledge):
+            with folder.alone(training.say_plainly):
+                sample_files.withdraw(folder.path, unsaid)
+        yield
+
+
+def _guarded(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> set[str]:
+    """Names of the sets that are shown only with ``acknowledge``."""
+    return {
+        section["name"]
+        for arm, each in arms.items()
+        for section, part in zip([each.data, each.evaluate.data], data[arm].parts, strict=False)
+        if part.credentialed
+    }
 
 
 def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str, CXRDataModule]:
@@ -132,20 +152,15 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
-    guarded = {
-        section["name"]
-        for arm, each in arms.items()
-        for section, part in zip([each.data, each.evaluate.data], data[arm].parts, strict=False)
-        if part.credentialed
-    }
+    guarded = _guarded(arms, data)
     acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
         sample_files.keep(own, cfg.evaluate.split, folder.path)
     else:
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
     folder.finish(
-        config.to_dict(cfg), credentialed=bool(guarded), acknowledged=acknowledged, citation=own.citation,
-        split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
+        config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
+        citation=own.citation, split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)

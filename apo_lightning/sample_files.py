@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from pathlib import Path
 
 from apo_lightning import training
 from apo_lightning.artifacts import write_json
-from apo_lightning.files import file_name, remove, write_bytes
+from apo_lightning.files import TEMPORARY, file_name, remove, write_bytes
+from apo_lightning.reports.samples import WITHHELD
 from data_modules.base import CXRDataModule
 
 COUNT = 40
@@ -36,13 +38,23 @@ def keep(data: CXRDataModule, split: str, folder: Path) -> None:
 
 def withdraw(folder: Path, guarded: set[str]) -> None:
     """Remove what an earlier run was allowed to show and this one is not, and say so; the report is written anew."""
-    place = folder / "samples"
-    if not (place.is_symlink() or place.exists()):
+    place, names = folder / "samples", ", ".join(sorted(guarded))
+    shown = [folder / name for name in SHOW if _shows(folder / name)]
+    for path in (*shown, *(path for name in SHOW for path in folder.glob(f".{name}{TEMPORARY[1:]}"))):
+        remove(path)  # the samples last: as long as they lie there, it is known that these show them
+    if place.is_symlink() or place.exists():
+        what = f"{place} with {len(list(place.glob('*.png')))} images and reports of {names}"
+        remove(place)
+    elif shown:
+        what = f"{' and '.join(map(str, shown))} with images and reports of {names}"
+    else:
         return
-    count = len(list(place.glob("*.png")))
-    for path in (place, *(folder / name for name in SHOW)):
-        remove(path)
-    training.say_plainly(
-        f"{place} with {count} images and reports of {', '.join(sorted(guarded))} was removed: this run has no "
-        "acknowledge for it, so they are not shown any more"
-    )
+    training.say_plainly(f"{what} was removed: this run has no acknowledge for it, so they are not shown any more")
+
+
+def _shows(report: Path) -> bool:
+    """Whether a report may hold studies: one of a run that was not allowed to says so."""
+    try:
+        return WITHHELD not in report.read_text("utf-8")
+    except (OSError, ValueError):
+        return os.path.lexists(report)

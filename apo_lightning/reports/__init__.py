@@ -5,6 +5,7 @@ Only files are read; no other room is asked. Writing again over the same run fol
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from apo_lightning.console import Console
-from apo_lightning.reports import figures, render, samples, terminal
+from apo_lightning.reports import checked, figures, render, samples, terminal
 from apo_lightning.reports.folder import gone, own, read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import arm_labels, findings
+
+log = logging.getLogger(__name__)
 
 FIGURES = {
     "accuracy.png": (
@@ -85,10 +88,14 @@ def _gather(run_folder: Path) -> render.Report:
     found, manifest = load(run_folder), read_manifest(run_folder)
     labels = arm_labels(found.values)
     examples, note = samples.collect(run_folder, manifest, labels)
+    unchecked = checked.notes(run_folder, manifest)
+    for sentence in unchecked:
+        log.warning("%s", sentence)
     return render.Report(
         name=str(manifest.get("experiment") or run_folder.name),
         facts=render.facts(manifest),
         notes=[
+            *unchecked,
             *_unfinished(found.values, manifest),
             *render.cut_off(found.values, manifest.get("warn_cut")),
             *_without_intervals(found, run_folder),

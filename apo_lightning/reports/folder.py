@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from apo_lightning import inventory
 from apo_lightning.errors import ArtifactError
@@ -31,12 +32,11 @@ class StageFolder:
 
 def advice(path: Path, run_folder: Path) -> str:
     """What to do about a broken file: it can be made again, in a stage only with the whole stage."""
-    stored, own = path.resolve(), run_folder.resolve()
+    stored, own = path.parent.resolve() / path.name, run_folder.resolve()
     broken = stored if stored.parent in (own, own / "samples") else stored.parent
-    alone = f", or {removal(path)} for a report without this curve" if path.name == "metrics.jsonl" else ""
     return (
         f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated "
-        f"({removal(broken)}{alone})."
+        f"({removal(broken)})."
     )
 
 
@@ -71,6 +71,18 @@ def require_whole(path: Path, run_folder: Path) -> None:
         raise ArtifactError(f"{path} {what}. {advice(path, run_folder)}")
 
 
+def is_there(path: Path, run_folder: Path) -> bool:
+    """Whether the run folder has a file that not every run writes.
+
+    Raises:
+        ArtifactError: it had one, or something that is no file is in its place.
+    """
+    require_whole(own(path, run_folder), run_folder)
+    if path.exists() and not path.is_file():
+        raise ArtifactError(f"{path} is no file. {advice(path, run_folder)}")
+    return path.is_file()
+
+
 def read_manifest(run_folder: Path) -> dict[str, Any]:
     """manifest.json as a mapping, empty where the file is missing. Raises ArtifactError when it is corrupt."""
     path = run_folder / "manifest.json"
@@ -82,6 +94,22 @@ def read_manifest(run_folder: Path) -> dict[str, Any]:
     else:
         raise ArtifactError(f"{path} must hold a JSON object, got {type(content).__name__}. {advice(path, run_folder)}")
     return content
+
+
+def read_settings(run_folder: Path) -> dict[str, Any] | None:
+    """config.yaml as a mapping, empty where it is damaged; None where there is none.
+
+    Raises:
+        ArtifactError: it leads out of the run folder.
+    """
+    path = own(run_folder / "config.yaml", run_folder)
+    if not os.path.lexists(path):
+        return None
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_json_list(path: Path, run_folder: Path) -> list[dict[str, Any]]:
@@ -167,7 +195,7 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
     tables = []
     for folder in stage_folders(run_folder, stage):
         path = folder.path / "metrics.jsonl"
-        if folder.arm not in labels or not path.is_file():
+        if folder.arm not in labels or not is_there(path, run_folder):
             continue
         rows = [row for row in read_jsonl(path, run_folder) if "step" in row]
         if not all(_is_step(row) for row in rows):

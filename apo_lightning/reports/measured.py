@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from apo_lightning.characters import visible
 from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports.folder import advice, own, require_whole
+from apo_lightning.reports.folder import advice, is_there, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
@@ -49,6 +50,9 @@ def load(run_folder: Path) -> Results:
         ArtifactError: names the file, the row where there is one, and what to do.
     """
     path = run_folder / "results.csv"
+    if os.path.lexists(path) and not own(path, run_folder).is_file():
+        what = "a folder" if path.is_dir() else "no file"
+        raise ArtifactError(f"{path} is {what}, so there is no table. {advice(path, run_folder)}")
     if not path.is_file():
         raise ArtifactError(
             f"{path} does not exist. Finish the experiment '{run_folder.name}' first, or name another run folder."
@@ -81,7 +85,7 @@ def _shown(name: Any) -> Any:
 
 def _bounds(name: str, index: Sequence[str], run_folder: Path) -> pd.DataFrame:
     path = run_folder / name
-    if not path.is_file():
+    if not is_there(path, run_folder):
         return pd.DataFrame(columns=BOUNDS, index=pd.MultiIndex.from_tuples([], names=index), dtype=float)
     frame = _read(path, [*index, *BOUNDS], run_folder)
     numbers = frame[BOUNDS].apply(pd.to_numeric, errors="coerce")

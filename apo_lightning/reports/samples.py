@@ -11,11 +11,11 @@ from typing import Any
 from apo_lightning.errors import ArtifactError
 from apo_lightning.reports.folder import (
     advice,
-    own,
+    is_there,
     read_json_list,
     read_jsonl,
+    read_settings,
     require_stage,
-    require_whole,
     stage_folders,
 )
 
@@ -59,7 +59,8 @@ def collect(
 
     Args:
         run_folder: holds samples/samples.json and the arms' stage folders.
-        manifest: keys ``credentialed`` and ``acknowledged`` decide whether anything may be shown.
+        manifest: keys ``credentialed`` and ``acknowledged``, and ``acknowledge`` of config.yaml, which a later run
+            may have set otherwise, decide whether anything may be shown.
         labels: arm to label, in experiment order.
         count: how many studies.
 
@@ -67,9 +68,9 @@ def collect(
         ArtifactError: a file is corrupt.
     """
     path = run_folder / "samples" / "samples.json"
-    if manifest.get("credentialed", False) and manifest.get("acknowledged", False) is not True:
+    if manifest.get("credentialed", False) and not _acknowledged(run_folder, manifest):
         return [], WITHHELD
-    if not path.is_file():
+    if not is_there(path, run_folder):
         return [], ABSENT
     if not manifest:
         return [], UNKNOWN
@@ -79,6 +80,16 @@ def collect(
     samples = [_sample(run_folder, study, entries[study]) for study in chosen]
     _add_texts(run_folder, samples, labels, answers)
     return samples, "" if samples else ABSENT
+
+
+def _acknowledged(run_folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run that made the samples might show them, and the last one that was begun might, too."""
+    settings = read_settings(run_folder)
+    if manifest.get("acknowledged", False) is not True or settings is None:
+        return manifest.get("acknowledged", False) is True
+    given = settings.get("acknowledge")
+    names = manifest.get("guarded", given)  # an earlier version kept no names
+    return bool(given) and all(isinstance(each, list) for each in (given, names)) and all(n in given for n in names)
 
 
 def _get(item: Mapping[str, Any], key: str, path: Path, run_folder: Path) -> Any:
@@ -91,7 +102,7 @@ def _by_arm(run_folder: Path, stage: str, name: str, labels: Mapping[str, str]) 
     """Arm to study to the line of its first seed, in experiment order."""
     first: dict[str, Path] = {}
     for folder in stage_folders(run_folder, stage):
-        if folder.arm in labels and require_stage(folder, run_folder) and (folder.path / name).is_file():
+        if folder.arm in labels and require_stage(folder, run_folder) and is_there(folder.path / name, run_folder):
             first.setdefault(folder.arm, folder.path / name)
     read = {path.resolve(): read_jsonl(path, run_folder) for path in first.values()}
     return {
@@ -127,9 +138,7 @@ def _sample(run_folder: Path, study: str, entry: Mapping[str, Any]) -> Sample:
     name = Path(str(entry.get("image") or "")).name  # the name only: an entry must not reach outside the folder
     name = "" if "\0" in name else name
     path = run_folder / "samples" / name
-    if name:
-        require_whole(own(path, run_folder), run_folder)
-    shown = bool(name) and path.is_file() and path.suffix.lower() in MIME
+    shown = bool(name) and is_there(path, run_folder) and path.suffix.lower() in MIME
     image = f"data:{MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}" if shown else None
     return Sample(study, truth, findings, entry.get("report"), image, f"samples/{name}" if shown else None)
 
@@ -154,7 +163,8 @@ def _teacher_texts(run_folder: Path, studies: set[str]) -> dict[str, list[Answer
     read: set[Path] = set()
     for folder in stage_folders(run_folder, "collect"):
         path = folder.path / "trajectories.jsonl"
-        if path.resolve() in read or not (require_stage(folder, run_folder).path / path.name).is_file():
+        require_stage(folder, run_folder)
+        if path.resolve() in read or not is_there(path, run_folder):
             continue
         read.add(path.resolve())
         for row in read_jsonl(path, run_folder):

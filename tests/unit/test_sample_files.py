@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from apo_lightning import csv_cells, reports, run, sample_files
@@ -106,6 +107,69 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
         folder = SimpleNamespace(path=tmp_path, finish=lambda *a, **k: None)
         run._conclude(cfg, {"arm": cfg}, {"arm": sets}, folder, None)
     assert called == ["keep", ["b"], ["a", "b"]]
+
+
+def settings(folder: Path, acknowledge: object) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump({"name": "fake", "acknowledge": acknowledge}))
+
+
+@pytest.mark.parametrize(
+    ("config", "guarded", "shown"),
+    [
+        (["a", "b"], ["a", "b"], True), (["a"], ["a", "b"], False), ([], ["a"], False), (["b"], ["a"], False),
+        (None, ["a"], False), ("a", ["a"], False), (["a"], None, True), ([], None, False), (["a"], "a", False),
+    ],
+)  # fmt: skip
+def test_a_report_obeys_the_last_run_that_was_begun(tmp_path: Path, config, guarded, shown: bool) -> None:
+    """Also one that was killed, so that the manifest is that of the run before."""
+    manifest = {"credentialed": True, "acknowledged": True} | ({} if guarded is None else {"guarded": guarded})
+    folder = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2, manifest=manifest)
+    settings(folder, config)
+    reports.write(folder)
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert ("study000" in text) is shown and (samples.WITHHELD in text) is not shown
+
+
+@pytest.mark.parametrize("content", ["", "name: [", "- a", "\x00"])
+def test_settings_that_cannot_be_read_acknowledge_nothing(tmp_path: Path, content: str) -> None:
+    folder = fake_run.make(
+        tmp_path, arms=("base",), seeds=(0,), steps=2, manifest={"credentialed": True, "acknowledged": True}
+    )
+    (folder / "config.yaml").write_text(content)
+    assert "study000" not in reports.write(folder).read_text()
+
+
+def test_a_run_that_may_not_show_withdraws_before_it_trains(tmp_path: Path) -> None:
+    """It may fail or be killed later; one that may keeps what is there."""
+    part = SimpleNamespace(credentialed=True)
+    sets = {"arm": SimpleNamespace(parts=(part,))}
+    made = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2)
+    reports.write(made)
+    for acknowledge, left in ((["a"], True), ([], False)):
+        arm = SimpleNamespace(data={"name": "a"}, evaluate=SimpleNamespace(data=None))
+        cfg = SimpleNamespace(acknowledge=acknowledge)
+        folder = run.RunFolder(made.parent, made.name)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(run.config, "dump", lambda cfg: yaml.safe_dump({"acknowledge": cfg.acknowledge}))
+            with run._claim(cfg, {"arm": arm}, sets, folder, {"acknowledge": acknowledge}):
+                raise KeyboardInterrupt
+        assert all((made / name).exists() is left for name in ("samples", "report.html", "report.md"))
+
+
+def test_what_a_withdrawal_left_goes_with_the_next(tmp_path: Path, capsys) -> None:
+    """Halves of reports whose writer was killed, and reports whose samples are gone; none that shows nothing."""
+    folder = run_folder(tmp_path)
+    reports.write(folder)
+    for name in (".report.html.0123abcd.tmp", ".report.md.0123abcd.tmp"):
+        (folder / name).write_text("SECRET")
+    remove(folder / "samples")
+    sample_files.withdraw(folder, {"mimic_cxr"})
+    assert not [path.name for path in folder.iterdir() if "report" in path.name]
+    assert "report.html" in capsys.readouterr().out.replace("\n", "")
+    (folder / "report.html").write_text(samples.WITHHELD)
+    sample_files.withdraw(folder, {"mimic_cxr"})
+    assert (folder / "report.html").exists() and capsys.readouterr().out == ""
 
 
 def run_folder(tmp_path: Path) -> Path:

@@ -10,14 +10,16 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from apo_lightning import cli, digests, inventory, jsonlines, reports, results, saved_students, trajectory_files
-from apo_lightning.artifacts import StageFolder, write_json
+from apo_lightning import cli, config, digests, inventory, jsonlines, reports, results, saved_students, trajectory_files
+from apo_lightning.artifacts import RunFolder, StageFolder, write_json
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import remove
+from apo_lightning.reports import measured
 from apo_lightning.stage_files import read_preferred, read_rows, read_scores
 from tests.helpers import fake_run
 
@@ -250,6 +252,13 @@ KINDS = {
     "a link to nowhere in the folder's place": Kind("spd", lambda f: (remove(f), f.symlink_to("gone")), "made again"),
     # what no result is made of
     "the stage's own record of settings": Kind("spd", lambda f: put(f / "config.yaml", b"x"), "harmless"),
+    "metrics are missing": Kind("spd", lambda f: remove(f / "metrics.jsonl"), names="metrics"),
+    "metrics are a folder": Kind(
+        "spd", lambda f: (remove(f / "metrics.jsonl"), (f / "metrics.jsonl").mkdir()), names="metrics"
+    ),
+    "a stage of other inputs under its name": Kind(
+        "evaluate", lambda f: manifest(f, inputs_sha256="1" * 64, manifest_sha256=None), names="another configuration"
+    ),
     "metrics": Kind("spd", lambda f: change(f / "metrics.jsonl", "0.5", "0.1"), "harmless"),
     "notes and files of the desktop": Kind(
         "spd", lambda f: ((f / "notes.txt").touch(), (f / ".DS_Store").touch(), (f / "student/.DS_Store").touch()),
@@ -381,6 +390,27 @@ def finished_run(tmp_path: Path) -> Path:
     return folder
 
 
+GONE: dict[str, Callable[[str, Path], object]] = {
+    "missing": lambda name, f: remove(f / name),
+    "a folder": lambda name, f: (remove(f / name), (f / name).mkdir()),
+    "a link to nowhere": lambda name, f: (remove(f / name), (f / name).symlink_to("gone")),
+}
+LISTED = ("intervals.csv", "differences.csv", "samples/samples.json", "sft/seed0/spd/metrics.jsonl")
+
+
+def replaced(link: Path) -> None:
+    """The store names the stage by its inputs; in its place another one, whole and with its own manifest."""
+    inputs = "0" * 12
+    stored = link.resolve().rename(link.resolve().with_name(f"evaluate-{inputs}"))
+    remove(link)
+    link.symlink_to(Path("../../../store") / stored.name)
+    change(stored / "predictions.jsonl", "radiograph", "radiogram")
+    write_json(stored / "manifest.json", inventory.sealed({"inputs_sha256": "1" * 64, "files": inventory.take(stored)}))
+    run = link.parents[2]
+    record = {k: v for k, v in json.loads((run / "manifest.json").read_text()).items() if k != inventory.SEAL}
+    write_json(run / "manifest.json", inventory.sealed({**record, "links": inventory.links(run)}))
+
+
 RUN_DAMAGE = {
     "a number of the table": lambda f: change(f / "results.csv", "0.6", "0.9"),
     "a row of the intervals": lambda f: keep(f / "intervals.csv", 0.9),
@@ -400,6 +430,9 @@ RUN_DAMAGE = {
         shutil.copytree(f / "sft/seed0/evaluate", f / "base/seed0/evaluate"),
     ),
     "a curve": lambda f: flip(f / "sft/seed0/spd/metrics.jsonl"),
+    "a stage of another seed under its name": lambda f: replaced(f / "base/seed0/evaluate"),
+    **{f"{name} is {how}": partial(damage, name) for name in LISTED for how, damage in GONE.items()},
+    "a stage's manifest is missing": lambda f: remove(f / "base/seed0/evaluate/manifest.json"),
     "a stage's manifest": lambda f: put(f / "base/seed0/evaluate/manifest.json", b"{"),
 }
 
@@ -411,6 +444,63 @@ def test_a_report_shows_nothing_that_was_damaged(tmp_path: Path, kind: str) -> N
     with pytest.raises(ArtifactError, match=r"rm "):
         reports.write(folder)
     assert not (folder / "report.html").exists()
+
+
+def settled_run(tmp_path: Path) -> Path:
+    """With its settings and its split, and the manifest that `RunFolder` writes."""
+    folder = finished_run(tmp_path)
+    cfg = {"name": "fake", "seeds": [0], "acknowledge": [], "lr": 1e-4, "data": {"name": "x", "none": None, "n": 1.0}}
+    (folder / "config.yaml").write_text(config.OmegaConf.to_yaml(config.OmegaConf.create(cfg)))
+    (folder / "splits.csv").write_text("study,patient,split\ns1,p1,test\ns2,p2,test\n")
+    facts = {"splits_sha256": digests.file_digest(folder / "splits.csv")}
+    RunFolder(folder.parent, folder.name).finish(cfg, data=facts)
+    return folder
+
+
+BESIDE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "split cut off": (lambda f: keep(f / "splits.csv", 0.7), "splits.csv is not what the run wrote"),
+    "a bit of the split": (lambda f: flip(f / "splits.csv"), "splits.csv is not what the run wrote"),
+    "no split": (lambda f: remove(f / "splits.csv"), "splits.csv is missing"),
+    "a folder for the split": (
+        lambda f: (remove(f / "splits.csv"), (f / "splits.csv").mkdir()), "splits.csv is no file"
+    ),
+    "settings cut off": (lambda f: keep(f / "config.yaml", 0.6), "config.yaml is not what the run wrote"),
+    "settings of no bytes": (lambda f: put(f / "config.yaml", b""), "config.yaml is not what the run wrote"),
+    "no YAML": (lambda f: put(f / "config.yaml", b"a: ["), "config.yaml is not what the run wrote"),
+    "a setting": (lambda f: change(f / "config.yaml", "lr: 0.0001", "lr: 0.0002"), "config.yaml is not what the run"),
+    "no settings": (lambda f: remove(f / "config.yaml"), "config.yaml is missing"),
+    "no manifest": (lambda f: remove(f / "manifest.json"), "manifest.json is missing, so that it is unknown whether"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_spoils_no_number_is_said_in_the_report_and_on_the_terminal(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for drawing in ("accuracy_bars", "radar", "reward_curves", "spd_curve", "png"):
+        monkeypatch.setattr(reports.figures, drawing, lambda *_: b"")
+    folder = settled_run(tmp_path)
+    change(folder / "config.yaml", "acknowledge: []", "acknowledge: [x]")  # as a later run may
+    report = reports._gather(folder)
+    assert not [note for note in report.notes if "is missing" in note or "not what" in note] and not caplog.text
+    damage, says = BESIDE[kind]
+    damage(folder)
+    report = reports._gather(folder)
+    [note] = [note for note in report.notes if says in note]
+    assert note in caplog.text and "Run the experiment 'fake' again" in note
+
+
+def test_what_lies_in_the_place_of_the_table_is_named(tmp_path: Path) -> None:
+    for number, (make, says) in enumerate(
+        ((Path.mkdir, "is a folder"), (lambda path: path.symlink_to("gone"), "is no file"))
+    ):
+        path = tmp_path / f"run{number}" / "results.csv"
+        path.parent.mkdir()
+        with pytest.raises(ArtifactError, match=r"results\.csv does not exist\. Finish the experiment"):
+            measured.load(path.parent)
+        make(path)
+        with pytest.raises(ArtifactError, match=rf"{says}, so there is no table.*\(rm (-r )?{path}\)"):
+            measured.load(path.parent)
 
 
 def test_a_whole_run_is_reported_and_a_stage_that_is_gone_is_named(tmp_path: Path) -> None:
