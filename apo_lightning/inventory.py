@@ -27,7 +27,7 @@ LARGE = 64 << 20
 UNLISTED = (MANIFEST, "config.yaml", "wandb")
 """Written later or by others, or read only by people."""
 LOOSE = ("metrics.jsonl",)
-"""Read by figures alone: what it says is looked at there, a run asks only that it is there."""
+"""Read by figures alone, which look at what it says: where it is gone, a curve is, and nothing is trained again."""
 STORED = re.compile(r".+-([0-9a-f]{12})")
 """Name of a stage's folder, with the beginning of the hash of its inputs."""
 UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
@@ -96,8 +96,11 @@ def check(folder: Path, record: Mapping[str, Any] | None = None) -> None:
         if record:
             _tell_unchecked(folder)
         return
-    found = ((folder / name, _absence(folder / name) if name in LOOSE else _difference(folder / name, facts, folder))
-             for name, facts in listed.items())  # fmt: skip
+    for path in (folder / name for name in LOOSE):
+        if gone(path):
+            log.warning("%s %s: its curve is left out of reports.", path, _absence(path))
+    found = ((folder / name, _difference(folder / name, facts, folder))
+             for name, facts in listed.items() if name not in LOOSE)  # fmt: skip
     added = ((path, "was not written by this stage") for path in _added(folder, listed))
     for path, what in (*found, *added):
         if what:
@@ -126,6 +129,15 @@ def difference(path: Path, folder: Path | None = None) -> str:
     if name in listed:
         return _difference(path, listed[name], folder)
     return "was not written by this stage" if listed and name in OUTPUTS and path.exists() else ""
+
+
+def gone(path: Path) -> bool:
+    """Whether the manifest beside it lists a file that is not there any more.
+
+    Raises:
+        ArtifactError: the manifest is damaged.
+    """
+    return path.name in _own(path.parent).get("files", {}) and bool(_absence(path))
 
 
 def links(run_folder: Path) -> dict[str, str]:

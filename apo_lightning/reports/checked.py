@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from apo_lightning import inventory
 from apo_lightning.digests import content_digest, file_digest
 from apo_lightning.files import removal
 from apo_lightning.inventory import MANIFEST, settings_digest
-from apo_lightning.reports.folder import own, read_settings
+from apo_lightning.reports.folder import own, read_settings, stage_folders
 
+CURVES = ("spd", "apo")
+"""Stages that a report has a curve of."""
 CHANGED = "is not what the run wrote"
 
 
@@ -20,13 +23,18 @@ def notes(run_folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     Raises:
         ArtifactError: a file leads out of the run folder.
     """
+    found = [
+        f"{folder.path / name} is gone, and its curve is left out: restore it. No number of the table depends on it."
+        for stage in CURVES for folder in stage_folders(run_folder, stage) for name in inventory.LOOSE
+        if inventory.gone(folder.path / name)
+    ]  # fmt: skip
     again = f"Run the experiment '{run_folder.name}' again: finished stages are not repeated"
     if not manifest:
-        return [
+        found.append(
             f"Not checked: {run_folder / MANIFEST} is missing, so that it is unknown whether tables, texts and curves "
             f"are whole and are what the run wrote. {again}, and it is written."
-        ]
-    found = []
+        )
+        return found
     if what := _splits(run_folder, manifest):
         path = run_folder / "splits.csv"
         found.append(

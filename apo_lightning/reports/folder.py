@@ -195,8 +195,8 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
     tables = []
     for folder in stage_folders(run_folder, stage):
         path = folder.path / "metrics.jsonl"
-        if folder.arm not in labels or not is_there(path, run_folder):
-            continue
+        if folder.arm not in labels or inventory.gone(path) or not is_there(path, run_folder):
+            continue  # `checked.notes` says of one that is gone
         rows = [row for row in read_jsonl(path, run_folder) if "step" in row]
         if not all(_is_step(row) for row in rows):
             raise ArtifactError(f"{path} must hold a whole step and numbers a line. {advice(path, run_folder)}")

@@ -252,9 +252,9 @@ KINDS = {
     "a link to nowhere in the folder's place": Kind("spd", lambda f: (remove(f), f.symlink_to("gone")), "made again"),
     # what no result is made of
     "the stage's own record of settings": Kind("spd", lambda f: put(f / "config.yaml", b"x"), "harmless"),
-    "metrics are missing": Kind("spd", lambda f: remove(f / "metrics.jsonl"), names="metrics"),
+    "metrics are missing": Kind("spd", lambda f: remove(f / "metrics.jsonl"), "harmless", "metrics.jsonl is missing"),
     "metrics are a folder": Kind(
-        "spd", lambda f: (remove(f / "metrics.jsonl"), (f / "metrics.jsonl").mkdir()), names="metrics"
+        "spd", lambda f: (remove(f / "metrics.jsonl"), (f / "metrics.jsonl").mkdir()), "harmless", "is no file any more"
     ),
     "a stage of other inputs under its name": Kind(
         "evaluate", lambda f: manifest(f, inputs_sha256="1" * 64, manifest_sha256=None), names="another configuration"
@@ -395,7 +395,7 @@ GONE: dict[str, Callable[[str, Path], object]] = {
     "a folder": lambda name, f: (remove(f / name), (f / name).mkdir()),
     "a link to nowhere": lambda name, f: (remove(f / name), (f / name).symlink_to("gone")),
 }
-LISTED = ("intervals.csv", "differences.csv", "samples/samples.json", "sft/seed0/spd/metrics.jsonl")
+LISTED = ("intervals.csv", "differences.csv", "samples/samples.json")
 
 
 def replaced(link: Path) -> None:
@@ -444,6 +444,15 @@ def test_a_report_shows_nothing_that_was_damaged(tmp_path: Path, kind: str) -> N
     with pytest.raises(ArtifactError, match=r"rm "):
         reports.write(folder)
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_a_lost_curve_is_said_and_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str) -> None:
+    folder = finished_run(tmp_path)
+    GONE[how]("sft/seed0/spd/metrics.jsonl", folder)
+    reports.write(folder)
+    said = "metrics.jsonl is gone, and its curve is left out"
+    assert said in caplog.text and said in (folder / "report.html").read_text("utf-8")
 
 
 def settled_run(tmp_path: Path) -> Path:
