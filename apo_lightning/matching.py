@@ -21,8 +21,6 @@ from apo_lightning.whole_numbers import Unsure, whole
 
 OF_STUDIES = (MIMIC_STUDY_ID, NIH_IMAGE, CHEXPERT_STUDY, OPEN_I_UID)
 """Forms that a study's id tells."""
-
-
 LEADS = {"p": "p|pts?|pat(?:ient)?s?|sub(?:j(?:ect)?)?s?|mrn", "s": "s|st|study"}
 """Letter that may stand before a number, to the words that may stand there in its place."""
 LEAD = r"(?:{})?[\W_]*(?:id|no|nr|num(?:ber)?)?[\W_]*(?=[0-9])"

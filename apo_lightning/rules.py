@@ -20,15 +20,13 @@ SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknow
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+LARGEST = 1e30
+"""A weight that float32 holds, with room for sums and products."""
 STORE, OWN_FOLDERS = "store", ("figures", "samples")
 """Folders that every run makes."""
 
 Finding = tuple[Path, str] | tuple[Path, str, str]
 """A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
-
-
-LARGEST = 1e30
-"""A weight that float32 holds, with room for sums and products."""
 
 
 def broken(cfg: ExperimentSettings) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ def _choice(key: str, value: str, allowed: tuple[str, ...], why: str = "") -> No
 def _positive(**values: float | int | None) -> None:
     for key, value in values.items():
         if value is not None and value != REQUIRED and not 0 < value < math.inf:
-            raise ValueError(f"{key} must be > 0{' and finite' * (value == math.inf)}, got {value}")
+            raise ValueError(f"{key} must be > 0, got {value}")
 
 
 @dataclass

@@ -12,6 +12,7 @@ from torch import nn
 
 from apo_lightning import scoring
 from apo_lightning.cli import main
+from apo_lightning.errors import DivergedError
 from apo_lightning.losses.spd_nll import SpdNll
 from apo_lightning.stages.base import Stage
 from apo_lightning.student import Student
@@ -113,3 +114,19 @@ def test_a_student_of_damaged_weights_writes_nothing(
     assert main([*command(words, tmp_path)[:-2], "only=[base]", "wandb.mode=disabled"]) == 2
     assert "The student cannot write: its logits are NaN." in capfd.readouterr().err
     assert not list((tmp_path / "store").glob("evaluate-*/manifest.json"))
+
+
+def test_a_stored_student_that_cannot_write_is_named_with_how_to_train_it_anew(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """Else the same command would end there for ever: its stage counts as done."""
+
+    def refuse(*given: Any) -> None:
+        raise DivergedError("The student cannot write: its logits are NaN.")
+
+    monkeypatch.setattr(Student, "write", refuse)
+    assert main(command(words, tmp_path)) == 2
+    said = capfd.readouterr().err
+    folder = store(tmp_path)
+    assert "error: Stage evaluate of arm 'spd_mt', seed 0: The student cannot write: its logits are NaN." in said
+    assert f"It was read from {folder / 'student'}." in said and f"rm -r {folder}" in said
