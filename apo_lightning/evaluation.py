@@ -125,19 +125,24 @@ def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[St
     return {name: of_progression(truth, answer, findings, who) for name, answer in answers.items()}
 
 
-def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolder | None,
-             folder: StageFolder) -> dict[str, Any]:  # fmt: skip
-    """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+."""
+def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolder | None, folder: StageFolder,
+             data: CXRDataModule | None = None) -> dict[str, Any]:  # fmt: skip
+    """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+.
+
+    Args:
+        data: a further set that is answered (see `Pipeline.for_set`): nobody wrote a t+ for it.
+    """
     plan, findings = pipeline.cfg.evaluate, pipeline.counted
-    studies, student = pipeline.data.studies(plan.split), pipeline.load(made_by)
+    answered_set = pipeline.data if data is None else data
+    studies, student = answered_set.studies(plan.split), pipeline.load(made_by)
     writer = Writer(student, plan, seed=pipeline.seed)
-    asked = pipeline.data.counted if plan.split == "test" else ()
+    asked = answered_set.counted if plan.split == "test" else ()
     collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
     answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
     texts = {study: written[0].text for study, written in answers.items()}
     read_as = {study: pipeline.thinking.as_read(text) for study, text in texts.items()}
     cut = sum(answers[study.id][0].cut for study in studies)
-    likely = _likelihoods(pipeline, student, before)
+    likely = _likelihoods(pipeline, student, before) if data is None else []
     if training.is_leader():
         rows = [_prediction(s, texts.get(s.id, ""), findings, pipeline.thinking.as_read) for s in studies]
         write_jsonl(folder.path / "predictions.jsonl", rows)

@@ -55,10 +55,13 @@ class Section:
 
 DATA = Section(("data",), "data_modules", "DATA")
 EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
+FURTHER = Section(("evaluate", "sets", "*", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
 CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
-SECTIONS = (DATA, EVALUATION, TEACHERS, LOSSES, CALLBACKS)
+ANSWERED = (EVALUATION, FURTHER)
+"""Those that name a data set beside the one that is trained on."""
+SECTIONS = (DATA, *ANSWERED, TEACHERS, LOSSES, CALLBACKS)
 
 
 def section_at(path: Path) -> Section | None:

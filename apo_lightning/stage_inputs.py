@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_lightning import __version__, caching, jsonlines, observing, prompts, trajectory_files
-from apo_lightning.artifacts import StageFolder, file_digest
+from apo_lightning.artifacts import StageFolder, digest, file_digest
 from apo_lightning.digests import remembered_digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
@@ -17,6 +19,8 @@ from apo_lightning.settings import FitSettings
 from apo_lightning.sources import code_of
 from apo_lightning.teachers import TEACHERS, pool
 from callbacks import CALLBACKS
+from data_modules.base import CXRDataModule
+from data_modules.transfer import Transfer
 
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
@@ -67,15 +71,59 @@ def _exists(name: str | Path) -> bool:
         return False
 
 
-def of_student(own: Pipeline, made_by: StageFolder | None, **more: Any) -> dict[str, Any]:
-    """What every stage with a student depends on."""
+def of_student(
+    own: Pipeline, made_by: StageFolder | None, sees: Sequence[str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """What every stage with a student depends on.
+
+    Args:
+        sees: the splits whose studies and texts the stage is shown; None: all that there is.
+        more: what else.
+    """
+    return {**_basis(own, made_by), **_seen(own, sees), **more}
+
+
+def _basis(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     return {
         "code": __version__, "student": asdict(own.cfg.student),
         "base": caching.base_digest(own.cfg.student.model, own.folder.store),
-        "from": made_by.key if made_by else None, "data": own.fingerprint, "collect": own.done["collect"].key,
-        "trainer": {k: v for k, v in asdict(own.cfg.trainer).items() if k != "log_every"}, "seed": own.seed,
-        "thinking": asdict(own.cfg.thinking), "data_code": data_code(own), **more,
+        "from": made_by.key if made_by else None, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
+        "trainer": {k: v for k, v in asdict(own.cfg.trainer).items() if k != "log_every"},
     }  # fmt: skip
+
+
+def _seen(own: Pipeline, splits: Sequence[str] | None) -> dict[str, Any]:
+    """Studies and texts that a stage is shown. What is trained here and answered elsewhere does not depend on where:
+    another evaluation set trains nothing again, unless its patients have to leave training. A set that answers for
+    itself counts as a whole, as it always did."""
+    if splits is None or not isinstance(own.data, Transfer):
+        return {"data": own.fingerprint, "collect": own.done["collect"].key, "data_code": data_code(own)}
+    studies = [study for split in splits for study in own.data.studies(split) if own.heard.get(study.id)]
+    said = hashlib.sha256()
+    for name in sorted(study.id for study in studies):
+        texts = {teacher: text.text for teacher, text in own.heard[name].items()}
+        said.update(json.dumps([name, texts]).encode())
+    parts = {own.data.part_of(study) for study in studies}
+    return {
+        "data": own.data.fingerprint_of(studies), "texts": said.hexdigest(), "data_code": data_code(own, parts),
+    }  # fmt: skip
+
+
+def of_preferred(own: Pipeline) -> str:
+    """The texts that APO learns from: their stage, or, where that writes for another set too, those of training."""
+    if not isinstance(own.data, Transfer):
+        return own.done["self_distill"].key
+    written = {study.id: own.preferred.get(study.id) for study in own.data.studies("train")}
+    return digest([[name, text.text, text.cut] for name, text in sorted(written.items()) if text])
+
+
+def of_set(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
+    """What the answers to a further set depend on: the student, the question, how it is decoded, and the set."""
+    elsewhere = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut")
+    plan = {key: value for key, value in asdict(own.cfg.evaluate).items() if key not in elsewhere}
+    asked = template(own.cfg.evaluate.prompt or own.cfg.prompt)
+    seen = {"data": own.fingerprint, "data_code": data_code(own)}
+    return {**_basis(own, made_by), **seen, "evaluate": plan, "prompt": asked}
 
 
 def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
@@ -91,9 +139,10 @@ def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def data_code(own: Pipeline) -> str:
+def data_code(own: Pipeline, parts: Collection[CXRDataModule] | None = None) -> str:
     """Source of the data sets: the fingerprint knows what they say of their studies, and not how they open an image."""
-    return code_of(*(type(part) for part in own.data.parts), rooms=["apo_lightning.phantom"])
+    used = [type(part) for part in own.data.parts if parts is None or part in parts]
+    return code_of(*used, rooms=["apo_lightning.phantom"])
 
 
 def template(name: str) -> dict[str, str]:
