@@ -72,7 +72,10 @@ class Other(Recalled):
 SCANNER = {"title": "Another scanner", "data": {"name": "phantom", "domain": "scanner", "test": 5}}
 PAIRS = {"title": "Pairs", "data": {"name": "pairs"}, "prompt": "progression"}
 GONE = {"title": "Open-I", "data": {"name": "open_i", "root": "nowhere/open_i"}}
-OWN = ("student.model=nano", "evaluate.max_new_tokens=40", "student.max_prompt_tokens=200", "wandb.mode=disabled")
+OWN = (
+    "student.model=nano", "evaluate.max_new_tokens=24", "student.max_prompt_tokens=200", "wandb.mode=disabled",
+    "stages.spd.steps=2", "stages.apo.steps=2",
+)  # fmt: skip
 """The embedded student, which says other things of other images, with room for two of them."""
 SETS = {"scanner": SCANNER, "pairs": PAIRS, "gone": GONE}
 

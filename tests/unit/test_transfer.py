@@ -149,3 +149,55 @@ def test_nothing_is_read_when_a_transfer_is_made():
     data = Transfer(Tabular(root="/nowhere", table="index.csv"), Elsewhere(shift=100))
     with pytest.raises(DataError, match="/nowhere is no folder"):
         _ = data.findings
+
+
+def further(**sets: CXRDataModule) -> dict[str, CXRDataModule]:
+    """Checked sets by the key of their section, as a run has them."""
+    for data in sets.values():
+        data.splits = ("test",)
+        data.check()
+    return {f"evaluate.sets.{name}.data": data for name, data in sets.items()}
+
+
+def test_patients_of_further_sets_leave_training_and_the_own_test_split_stays():
+    data = Transfer(Drawn(), None, further(a=Drawn(shift=-10), b=Drawn(shift=-2)))
+    data.check()
+    assert names(data, "train") == ["s0", "s1", "s2", "s3", "s8", "s9"] and data.removed == 4 + 2
+    assert names(data, "val") == ["s10", "s11"] and names(data, "test") == ["s14", "s15", "s16", "s17"]
+    assert data.settled() is data and data.parts == (data.source,) and data.counted == ("edema", "pneumonia")
+
+
+def test_sets_whose_patients_are_not_in_training_change_nothing_at_all():
+    source = Drawn()
+    data = Transfer(source, None, further(a=Drawn(shift=0), b=Elsewhere(shift=100)))
+    data.check()
+    assert data.removed == 0 and data.settled() is source
+    assert source.fingerprint() == Drawn().fingerprint()
+    assert any("4 of 4 patients that are tested on are in the set" in note for note in source.notes)
+
+
+def test_further_sets_beside_an_evaluation_set():
+    data = Transfer(Drawn(), Drawn(shift=-10), further(b=Drawn(shift=-12)))
+    data.check()
+    assert names(data, "train") == ["s0", "s1", "s8", "s9"] and names(data, "test") == ["s4", "s5", "s6", "s7"]
+
+
+def test_equal_ids_in_a_further_set_are_an_error_that_names_its_key():
+    with pytest.raises(DataError, match=r"data and evaluate\.sets\.a\.data both have a study 's4' \(4 in all\)"):
+        Transfer(Drawn(), None, further(a=Elsewhere(shift=-10))).check()
+
+
+def test_what_is_trained_on_has_a_fingerprint_of_its_own():
+    """It moves with the studies that are left, and not with where answers are scored or who was removed by whom."""
+
+    def trained(target: CXRDataModule | None, **sets: CXRDataModule) -> str:
+        data = Transfer(Drawn(), target, further(**sets))
+        data.check()
+        return data.fingerprint_of(data.studies("train"))
+
+    whole = trained(Elsewhere(shift=100))
+    assert whole == trained(Elsewhere(shift=200, grey=3)) == trained(None, a=Drawn(shift=100))
+    less = trained(Drawn(shift=-10))
+    assert less != whole and less == trained(None, a=Drawn(shift=-10)) == trained(
+        Elsewhere(shift=100), a=Drawn(shift=-10)
+    )
