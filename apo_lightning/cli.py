@@ -79,6 +79,11 @@ def parser() -> argparse.ArgumentParser:
     _add_overrides(grid)
     again = _command(commands, "report", report, "write the report of a run again")
     again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
+    view = _command(commands, "dashboard", dashboard, "save a view of a W&B project that explains itself")
+    view.add_argument("entity", help="your W&B user or team")
+    view.add_argument(
+        "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
+    )
     data_cli.add(commands, _command)
     audit_cli.add(commands, _command)
     return top
@@ -209,6 +214,14 @@ def report(options: argparse.Namespace) -> None:
 
     written = reports.write(options.folder or newest_run(Path("runs")))
     Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    """``apo dashboard ENTITY [PROJECT]``."""
+    from apo_lightning.reports import dashboard as view
+
+    address = view.save(options.entity, options.project)
+    Console().print(f"dashboard: {visible(address)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def newest_run(runs: Path) -> Path:
