@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from apo_lightning.metrics.correct import Correct
 
 MEAN = "mean"
 Row = tuple[str, str, float]
@@ -26,10 +28,13 @@ class Outcomes(ABC):
     Attributes:
         patients: ``[S]`` who each study is of: studies of one patient are drawn together.
         counts: ``[S, M]``.
+        said: ``[S, F]`` the answers on the findings of `correct`, labelled or not, as whole numbers from 0, one number
+            a kind of answer: what seeds are compared in (`agreement`). None where that is not kept.
     """
 
     patients: Sequence[str]
     counts: np.ndarray
+    said: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 2 or len(self.patients) != len(self.counts):
@@ -40,6 +45,10 @@ class Outcomes(ABC):
     @abstractmethod
     def metrics(self, sums: np.ndarray) -> Metrics:
         """Every metric from sums of the counts ``[..., M]``; NaN where it is not defined."""
+
+    def correct(self) -> Correct | None:
+        """Which answers are right; None where there is no right and wrong."""
+        return None
 
     def rows(self) -> list[Row]:
         """Every metric over all studies."""
