@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED, bounds, draws
-from apo_lightning.metrics.outcomes import MEAN, Outcomes, mean_defined, ratio
+from apo_lightning.metrics.outcomes import MEAN, Measure, mean_defined, ratio
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Agreed:
     studies: int
 
 
-def agreement(seeds: Mapping[int, Outcomes], resamples: int = RESAMPLES, seed: int = SEED) -> list[Agreed]:
+def agreement(seeds: Mapping[int, Measure], resamples: int = RESAMPLES, seed: int = SEED) -> list[Agreed]:
     """Kappa of every finding, then their mean.
 
     Args:

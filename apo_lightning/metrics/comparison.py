@@ -26,7 +26,7 @@ from itertools import combinations
 import numpy as np
 
 from apo_lightning.metrics.correct import Correct
-from apo_lightning.metrics.outcomes import MEAN, Outcomes, ratio
+from apo_lightning.metrics.outcomes import MEAN, Measure, ratio
 from apo_lightning.metrics.paired import holm, mcnemar, moved, permutation
 
 
@@ -54,15 +54,15 @@ class Compared:
     p_holm: float = float("nan")
 
 
-def compare(rows: Mapping[str, Mapping[int, Outcomes]]) -> list[Compared]:
+def compare(rows: Mapping[str, Mapping[int, Measure]]) -> list[Compared]:
     """Both tests of every pair of arms, the later minus the earlier.
 
     Args:
-        rows: for each arm its outcomes by seed, all of one kind, in the order of the table.
+        rows: for each arm what is measured of it by seed, all of one kind, in the order of the table.
 
     Returns:
-        for each pair the permutation test, then McNemar's of every finding; nothing for outcomes that do not count
-        what is right (`Outcomes.correct`).
+        for each pair the permutation test, then McNemar's of every finding; nothing of measures that do not say
+        what is right (`Measure.correct`).
     """
     right = {arm: {seed: one.correct() for seed, one in seeds.items()} for arm, seeds in rows.items()}
     known = {arm: {s: c for s, c in seeds.items() if c is not None} for arm, seeds in right.items()}

@@ -12,6 +12,7 @@ from apo_lightning.metrics.findings import FindingOutcomes, of_findings
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.paired import mcnemar, permutation
 from apo_lightning.metrics.progression import of_progression
+from apo_lightning.metrics.scored import ScoredOutcomes
 
 NAN = np.nan
 TWO = ["edema", "mass"]
@@ -164,3 +165,15 @@ def test_studies_of_one_patient_are_one_observation_for_the_test_that_counts() -
     found = named(compare({"a": {0: worse}, "b": {0: better}}))
     assert found["b", "a", "mean"].p == permutation(np.ones(2)) == 0.5
     assert found["b", "a", "edema"].p == mcnemar(20, 0) < 1e-5
+
+
+def test_decisions_on_scores_are_compared_too() -> None:
+    """Labels 1 0 1, the third without a score. a: .5 counts as present, right, .7 is wrong; b is right on both."""
+    labels = np.array([[1.0], [0.0], [1.0]])
+    scores = np.array([[0.5, 0.7, NAN], [0.9, 0.1, NAN]])
+    a, b = (ScoredOutcomes("pqr", labels, own[:, None], ["edema"], "likelihood") for own in scores)
+    found = named(compare({"a": {0: a}, "b": {0: b}}))
+    mean, edema = found["b", "a", "mean"], found["b", "a", "edema"]
+    assert (mean.metric, mean.n, mean.statistic, edema.n, edema.statistic) == ("likelihood_accuracy", 1, 0.5, 1, 1)
+    table = Resampled({"a": {0: a}, "b": {0: b}})
+    assert mean.statistic == table.differences("b", "a")["likelihood_accuracy", "mean"].value
