@@ -16,6 +16,7 @@ from apo_lightning.metrics.findings import FindingOutcomes, majority_vote, of_fi
 from apo_lightning.metrics.labeler import kind, parse, read
 from apo_lightning.metrics.likelihood import SUFFIXES, of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
+from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses
 from apo_lightning.metrics.progression import (
     CLASSES,
     CourseOutcomes,
@@ -49,7 +50,8 @@ def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, .
 
 def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
     """``[S, F]`` 1, 0, NaN."""
-    return np.array([[study.findings.get(name, np.nan) for name in findings] for study in studies], float)
+    each = [[study.findings.get(name, np.nan) for name in findings] for study in studies]
+    return np.array(each, float).reshape(len(studies), len(findings))
 
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
@@ -114,6 +116,21 @@ def baseline_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Stud
     answers = {"majority_vote": majority_vote(votes), **constant}
     who = patients_of(studies)
     return {name: of_findings(labels, answer, nobody, findings, who) for name, answer in answers.items()}
+
+
+def prevalence_outcomes(train: Sequence[Study], studies: Sequence[Study], findings: Sequence[str]) -> Outcomes | None:
+    """The more frequent answer of the training split, finding by finding, to every study; what reading no image gets.
+    None where the training split has no label of what is asked: another set may count findings of its own."""
+    if judges_progression(studies):
+        labelled = [study for study in studies if study.progression]
+        course = most_frequent_courses([study.progression for study in train], findings)
+        truth, answers = [study.progression for study in labelled], [course] * len(labelled)
+        return of_progression(truth, answers, findings, patients_of(labelled)) if course else None
+    answer = most_frequent(labels_of(train, findings))
+    if np.isnan(answer).all():
+        return None
+    labels, nobody = labels_of(studies, findings), np.zeros(len(studies), bool)
+    return of_findings(labels, np.tile(answer, (len(studies), 1)), nobody, findings, patients_of(studies))
 
 
 def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],

@@ -1,20 +1,22 @@
-"""results.csv, intervals.csv and differences.csv, gathered from the run folder."""
+"""results.csv, intervals.csv, differences.csv, tests.csv and agreement.csv, gathered from the run folder."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_lightning import csv_cells, inventory, training
 from apo_lightning.errors import ArtifactError
-from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
+from apo_lightning.evaluation import answered, baseline_outcomes, prevalence_outcomes, teacher_outcomes, text_outcomes
 from apo_lightning.files import removal
+from apo_lightning.metrics.agreement import agreement
 from apo_lightning.metrics.bootstrap import Interval, Resampled
+from apo_lightning.metrics.comparison import compare
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
 from apo_lightning.reports.folder import SEED
@@ -29,8 +31,11 @@ COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
 BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
 INTERVALS = ("kind", "arm", "metric", "finding", *BOUNDS)
 DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
+TESTS = ("arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm")
+AGREEMENT = ("arm", "finding", "kappa", "low", "high", "seeds", "studies")
 LABELS = {
     "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
+    "prevalence": "Prevalence (most frequent answer of the training split)",
     "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
 }  # fmt: skip
 
@@ -61,6 +66,8 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
     tables = list(_resampled(found))
     _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
     _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    _write(folder / "tests.csv", TESTS, (astuple(one) for table in tables for one in compare(_seeds_of_arms(table))))
+    _write(folder / "agreement.csv", AGREEMENT, (line for table in tables for line in _agreement(table)))
     rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
     return _write(folder / "results.csv", COLUMNS, rows)
 
@@ -92,6 +99,15 @@ def _differences(table: Resampled) -> Iterator[tuple[Any, ...]]:
     for one, other in combinations([key for key in table.rows if key[0] == "arm"], 2):
         for name, found in table.differences(other, one).items():
             yield other[1], one[1], *name, *_bounds(found)
+
+
+def _seeds_of_arms(table: Resampled) -> dict[str, Mapping[int, Outcomes]]:
+    return {arm: seeds for (kind, arm), seeds in table.rows.items() if kind == "arm"}
+
+
+def _agreement(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    for arm, seeds in _seeds_of_arms(table).items():
+        yield from ((arm, *astuple(one)) for one in agreement(seeds))
 
 
 def _bounds(found: Interval) -> tuple[float | int, ...]:
@@ -198,3 +214,5 @@ def _baselines(last: Pipeline) -> Iterator[Measured]:
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])
+    if guess := prevalence_outcomes(last.data.studies("train"), studies, last.counted):
+        yield Measured("baseline", "prevalence", LABELS["prevalence"], 0, [guess])

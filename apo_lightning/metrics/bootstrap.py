@@ -6,8 +6,8 @@ study and by seed. Two seeds of equal values thus still carry the uncertainty of
 interval too. With two or three seeds their own part of it comes out narrow, as in every bootstrap of few units.
 
 ``scipy.stats.bootstrap`` resamples one axis at a time; two crossed ones (patients and seeds), shared by all rows of a
-table, need draws of our own. Since metrics are functions of sums (`outcomes`), a thousand resamples are one matrix
-product.
+table, need draws of our own. Metrics that are functions of sums (`outcomes`) take a thousand resamples in one matrix
+product; those of scores (`scored`) take the times that each study was drawn as its weight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apo_lightning.metrics.outcomes import Metrics, Outcomes
+from apo_lightning.metrics.outcomes import Measure, Metrics
 
 RESAMPLES = 1000
 SEED = 0
@@ -44,28 +44,24 @@ class Resampled:
     """The rows of one table under the same draws.
 
     Args:
-        rows: for each row its outcomes by seed, all of one kind.
+        rows: for each row what is measured of it by seed, all of one kind.
         resamples: how many.
         seed: of the draws: the same input gives the same intervals.
     """
 
     def __init__(
-        self, rows: Mapping[Hashable, Mapping[int, Outcomes]], resamples: int = RESAMPLES, seed: int = SEED
+        self, rows: Mapping[Hashable, Mapping[int, Measure]], resamples: int = RESAMPLES, seed: int = SEED
     ) -> None:
         self.rows, self.resamples, self.seed = rows, resamples, seed
         patients = sorted({who for seeds in rows.values() for one in seeds.values() for who in one.patients})
         self.place = {who: i for i, who in enumerate(patients)}
         self.times = draws(len(patients), resamples, np.random.default_rng([seed, 0]))
         self.drawn = {key: {s: self._draw(one) for s, one in seeds.items()} for key, seeds in rows.items()}
-        self.whole = {
-            key: {s: one.metrics(one.counts.sum(0)) for s, one in seeds.items()} for key, seeds in rows.items()
-        }
+        self.whole = {key: {s: one.whole() for s, one in seeds.items()} for key, seeds in rows.items()}
 
-    def _draw(self, one: Outcomes) -> Metrics:
+    def _draw(self, one: Measure) -> Metrics:
         """Every metric ``[resamples]``."""
-        by_patient = np.zeros((len(self.place), one.counts.shape[1]))
-        np.add.at(by_patient, [self.place[who] for who in one.patients], one.counts)
-        return one.metrics(self.times @ by_patient)
+        return one.drawn(self.times, np.array([self.place[who] for who in one.patients], dtype=int))
 
     def _over_seeds(self, values: Mapping[int, Metrics], seeds: Sequence[int], name: Name) -> np.ndarray:
         """Mean over drawn ``seeds``; rows with the same seeds meet the same draws."""

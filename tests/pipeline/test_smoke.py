@@ -32,7 +32,7 @@ def test_every_arm_teacher_and_baseline_has_its_row(folder: Path) -> None:
     kinds = {kind: list(group["arm"].unique()) for kind, group in frame.groupby("kind")}
     assert kinds["arm"] == ["base", "spd_mt", "apo_listwise"]
     assert kinds["teacher"] == ["eager", "cautious", "verbose", "terse", "sided", "hedger", "refuser"]
-    assert kinds["baseline"] == ["preferred", "majority_vote", "always_yes", "always_no"]
+    assert kinds["baseline"] == ["preferred", "majority_vote", "always_yes", "always_no", "prevalence"]
     yes = frame[(frame.arm == "always_yes") & (frame.metric == "accuracy") & (frame.finding != "mean")].value
     no = frame[(frame.arm == "always_no") & (frame.metric == "accuracy") & (frame.finding != "mean")].value
     assert (yes.to_numpy() + no.to_numpy()).tolist() == pytest.approx([1.0] * 7)
