@@ -21,15 +21,13 @@ from torch import Tensor
 from apo_lightning.collate import Collator
 from apo_lightning.metrics.scored import ScoredOutcomes
 from apo_lightning.probe_settings import LikelihoodSettings
-from apo_lightning.probes.wordings import ANSWERS, known, readable, spoken, statements
+from apo_lightning.probes.wordings import ANSWERS, QUESTION, known, readable, spoken, statements
 from apo_lightning.student import Student
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch, Scores, Study
 from data_modules.base import CXRDataModule
 
 AT_ONCE = 192
 """Statements that are scored at a time, at least those of one study."""
-QUESTION = "yes_no"
-"""Prompt that asks for one finding."""
 COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict")
 Pairs = Mapping[str, Sequence[tuple[str, str]]]
 """Finding to what is said of it, (present, absent)."""
@@ -85,7 +83,7 @@ def plan(
     """
     left_out: Counter[str] = Counter()
     common = collate_of(prompt, asked)
-    if how.form == "yes_no":
+    if how.form == QUESTION:
         answers = _writable(ANSWERS, common, left_out)
         named = {name: answers for name in findings if readable(statements(name, 1), name)}
         rounds = [Round(collate_of(QUESTION, [spoken(name)]), {name: named[name]}) for name in named if answers]
@@ -144,10 +142,8 @@ def probabilities(
 def of_statements(rows: Sequence[Mapping[str, Any]]) -> ScoredOutcomes:
     """From lines of ``statements.jsonl``: ``patient``, ``truth`` and ``p`` by finding, null where there is none."""
     findings = list(rows[0]["truth"]) if rows else []
-    labels, scores = (
-        np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float).reshape(len(rows), -1)
-        for key in ("truth", "p")
-    )
+    labels, scores = (np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float)
+                      .reshape(len(rows), len(findings)) for key in ("truth", "p"))  # fmt: skip
     return ScoredOutcomes([row["patient"] for row in rows], labels, scores, findings, "likelihood")
 
 

@@ -19,8 +19,10 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("There is evidence of {name}", "There is no evidence of {name}"),
 )
 """(present, absent), those first that say most for their cost."""
+QUESTION = "yes_no"
+"""Prompt that asks for one finding, and the form of likelihood that asks it."""
 ANSWERS: tuple[tuple[str, str], ...] = (("Yes", "No"), ("yes", "no"))
-"""(present, absent) after the question of the prompt ``yes_no``."""
+"""(present, absent) after that question."""
 SPOKEN = {
     "ards": "ARDS", "covid_19": "COVID-19", "infiltration": "infiltrate", "pleural_other": "pleural thickening",
     "support_devices": "support device",
