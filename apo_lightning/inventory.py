@@ -34,6 +34,7 @@ UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowl
 """Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
 OUTPUTS = (
     "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
+    "statements.jsonl", "samples.jsonl", "flips.jsonl",
 )  # fmt: skip
 """What stages read of each other: where one of these lies there and is not listed, somebody put it there."""
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from apo_lightning import caching, config, examples, explain, observing, stage_inputs, training
+from apo_lightning import caching, config, examples, explain, observing, probes, stage_inputs, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest, write_jsonl
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
@@ -20,6 +21,7 @@ from apo_lightning.metrics.thinking import ThinkingPolicy, is_tag
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
+from apo_lightning.sources import code_of
 from apo_lightning.stage_files import read_means, read_preferred
 from apo_lightning.stage_inputs import template
 from apo_lightning.stages import STAGES
@@ -211,7 +213,7 @@ class Pipeline:
         writer = SelfDistill(student, plan, seed=self.seed, samples=plan.samples)
         collate = self.collator(student, plan.prompt)
         asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
-        written = self.answers(writer, asked, collate, plan.batch_studies, folder)
+        written = self.answers(writer, asked, collate, plan.batch_studies, folder.path)
         rows = [self._preferred_row(e.study.id, written[e.study.id], split[e.study.id]) for e in asked]
         if training.is_leader():
             write_jsonl(folder.path / "preferred.jsonl", rows)
@@ -224,16 +226,15 @@ class Pipeline:
         samples = {"samples": texts} if len(texts) > 1 else {}
         return {"study": study, "text": best.text, "cut": best.cut, "split": split, **samples}
 
-    def answers(
-        self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder
-    ) -> dict[str, list[Answer]]:
-        """Answers by study; batches that an interrupted call has filed are not asked again."""
-        filed = TrajectoryWriter(str(folder.path))
+    def answers(self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: Path,
+                data: CXRDataModule | None = None) -> dict[str, list[Answer]]:  # fmt: skip
+        """Answers by study; batches that an interrupted call has filed in ``folder`` are not asked again."""
+        data, filed = self.data if data is None else data, TrajectoryWriter(str(folder))
         total = filed.expect([example.study.id for example in asked], size)
         done = training.from_leader(filed.done)
         if len(done) < total:
-            self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
-            training.predict(writer, self.data, self.cfg.trainer, [filed])
+            data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
+            training.predict(writer, data, self.cfg.trainer, [filed])
         training.barrier()
         return training.from_leader(filed.answers)
 
@@ -242,6 +243,7 @@ class Pipeline:
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
         own = dict(
             evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
+            probes=code_of(probes, rooms=["apo_lightning.probes"]),
             prompt=template(self.cfg.evaluate.prompt or self.cfg.prompt),
         )  # fmt: skip
         before = self._student("spd")

@@ -10,15 +10,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import csv_cells, inventory, training
+from apo_lightning import csv_cells, inventory, probes, training
 from apo_lightning.errors import ArtifactError
-from apo_lightning.evaluation import answered, baseline_outcomes, prevalence_outcomes, teacher_outcomes, text_outcomes
+from apo_lightning.evaluation import (
+    answered,
+    baseline_outcomes,
+    measured,
+    prevalence_outcomes,
+    teacher_outcomes,
+    text_outcomes,
+)
 from apo_lightning.files import removal
 from apo_lightning.metrics.agreement import agreement
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
-from apo_lightning.metrics.likelihood import of_likelihoods
-from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
+from apo_lightning.metrics.outcomes import MEAN, Measure, Row
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stage_files import read_preferred, read_rows, read_scores
@@ -48,7 +54,7 @@ class Measured:
     arm: str
     label: str
     seed: int
-    outcomes: Sequence[Outcomes]
+    outcomes: Sequence[Measure]
     values: Sequence[Row] = ()
 
     def rows(self) -> Iterator[Row]:
@@ -81,11 +87,11 @@ def _written(cell: Any) -> Any:
 
 
 def _resampled(found: Sequence[Measured]) -> Iterator[Resampled]:
-    """One table for each kind of outcome; rows are named by kind and arm."""
-    grouped: dict[type, dict[tuple[str, str], dict[int, Outcomes]]] = {}
+    """One table for each kind of measure; rows are named by kind and arm."""
+    grouped: dict[str, dict[tuple[str, str], dict[int, Measure]]] = {}
     for row in found:
         for part in row.outcomes:
-            grouped.setdefault(type(part), {}).setdefault((row.kind, row.arm), {})[row.seed] = part
+            grouped.setdefault(part.kind, {}).setdefault((row.kind, row.arm), {})[row.seed] = part
     yield from map(Resampled, grouped.values())
 
 
@@ -101,7 +107,7 @@ def _differences(table: Resampled) -> Iterator[tuple[Any, ...]]:
             yield other[1], one[1], *name, *_bounds(found)
 
 
-def _seeds_of_arms(table: Resampled) -> dict[str, Mapping[int, Outcomes]]:
+def _seeds_of_arms(table: Resampled) -> dict[str, Mapping[int, Measure]]:
     return {arm: seeds for (kind, arm), seeds in table.rows.items() if kind == "arm"}
 
 
@@ -148,9 +154,10 @@ def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Mea
             yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
 
 
-def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
-    """What a stored evaluation counted, and those of its values that have no counts."""
-    outcomes: list[Outcomes] = []
+def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
+    """What a stored evaluation counted, and those of its values that have no counts. An earlier version's has fewer
+    files."""
+    outcomes: list[Measure] = []
     answers = read_rows(stage / "predictions.jsonl")
     studies = _answered(answers, last)
     if studies:
@@ -158,8 +165,10 @@ def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
         outcomes.append(
             text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
         )
-    if (stage / "likelihoods.jsonl").exists():
-        outcomes.append(of_likelihoods(read_rows(stage / "likelihoods.jsonl")))
+    for name in (*probes.FILES, "likelihoods"):
+        rows = read_rows(path) if (path := stage / f"{name}.jsonl").exists() else []
+        if rows:
+            outcomes.append(measured(name, rows, last.thinking.as_read))
     known = {name for part in outcomes for name, *_ in part.rows()}
     kept = read_scores(stage / "scores.json")
     own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]

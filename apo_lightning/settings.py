@@ -9,19 +9,10 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-REQUIRED: Any = "???"
-"""OmegaConf's marker for a value that must be given."""
-
-
-def _choice(key: str, value: str, allowed: tuple[str, ...], why: str = "") -> None:
-    if value != REQUIRED and value not in allowed:
-        raise ValueError(f"{key} must be one of {', '.join(allowed)}{why and f' ({why})'}, got '{value}'")
-
-
-def _positive(**values: float | int | None) -> None:
-    for key, value in values.items():
-        if value is not None and value != REQUIRED and not 0 < value < math.inf:
-            raise ValueError(f"{key} must be > 0, got {value}")
+from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
+from apo_lightning.setting_checks import REQUIRED
+from apo_lightning.setting_checks import choice as _choice
+from apo_lightning.setting_checks import positive as _positive
 
 
 @dataclass
@@ -201,6 +192,12 @@ class EvaluateSettings(DecodingSettings):
     batch_studies: int = REQUIRED
     findings: list[str] = field(default_factory=list)
     """Findings that are counted; empty means all of the data set."""
+    likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
+    samples: int = 0
+    """Answers a study that are drawn for a vote, beside the one that is read; 0: none."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    flip: bool = True
+    """Ask once more with the earlier and the current image swapped, where a study has both and its course is told."""
     likelihood_studies: int = 64
     """Validation studies on which log p(t+) and log p(teachers) are reported."""
     warn_cut: float = 0.05
@@ -210,6 +207,8 @@ class EvaluateSettings(DecodingSettings):
         super().__post_init__()
         _choice("split", self.split, ("val", "test"))
         _positive(batch_studies=self.batch_studies)
+        if self.samples != 0 and self.samples < 2:
+            raise ValueError(f"samples must be 0 (no vote) or at least 2, got {self.samples}")
         if self.likelihood_studies < 0:
             raise ValueError(f"likelihood_studies must be >= 0, got {self.likelihood_studies}")
 

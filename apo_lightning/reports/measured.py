@@ -20,7 +20,9 @@ FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
 SHARES = (
     "accuracy", "balanced_accuracy", "positive_f1", "f1", "refusals", "unstated", "progression_accuracy",
-    "progression_macro_accuracy", "progression_unstated",
+    "progression_macro_accuracy", "progression_unstated", "flip_consistency",
+    *(f"{kind}_{metric}" for kind in ("likelihood", "vote")
+      for metric in ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece")),
 )  # fmt: skip
 """Metrics that lie in [0, 1]."""
 PLACE = ["kind", "arm", "metric", "finding"]
