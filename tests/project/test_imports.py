@@ -81,6 +81,7 @@ LEVELS = (
         "observing",
         "evaluation",
         "results",
+        "failure_files",
         "sample_files",
         "stage_files",
         "stage_inputs",
