@@ -11,7 +11,18 @@ from typing import Any
 
 from rich.markup import escape
 
-from apo_lightning import config, csv_cells, machine, prompts, rehearsal, reports, results, sample_files, training
+from apo_lightning import (
+    config,
+    csv_cells,
+    failure_files,
+    machine,
+    prompts,
+    rehearsal,
+    reports,
+    results,
+    sample_files,
+    training,
+)
 from apo_lightning.artifacts import RunFolder, digest, file_digest
 from apo_lightning.characters import visible
 from apo_lightning.errors import ApoError, ConfigError
@@ -151,6 +162,7 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
               folder: RunFolder, last: Pipeline) -> None:  # fmt: skip
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
+    failure_files.write(cfg, folder.path, last)
     own = data[next(iter(arms))]
     guarded = _guarded(arms, data)
     acknowledged = all(name in cfg.acknowledge for name in guarded)

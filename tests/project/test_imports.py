@@ -84,6 +84,7 @@ LEVELS = (
         "evaluation",
         "probes",
         "results",
+        "failure_files",
         "sample_files",
         "stage_files",
         "stage_inputs",
