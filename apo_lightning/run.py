@@ -177,7 +177,6 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
-    training.wandb_report(cfg.wandb, folder.path, group=cfg.name)
     training.say(f"report: {escape(visible(str(report)))}")
 
 

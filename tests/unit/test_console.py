@@ -19,7 +19,7 @@ from apo_lightning.artifacts import StageFolder
 from apo_lightning.characters import COMMANDS, visible
 from apo_lightning.errors import DataError
 from apo_lightning.processes import Outcome
-from apo_lightning.reports import data_summary, render
+from apo_lightning.reports import data_summary, latex
 from data_modules.summary import Summary
 from tests.helpers import fake_run
 
@@ -144,4 +144,4 @@ def test_written_reports_hold_no_command(tmp_path: Path) -> None:
 
 
 def test_a_label_ends_no_row_of_latex() -> None:
-    assert render._tex_label("[2ex] a_b\n\n*") == r"{[}2ex] a\_b *"
+    assert latex._label("[2ex] a_b\n\n*") == r"{[}2ex] a\_b *"

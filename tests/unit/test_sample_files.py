@@ -165,7 +165,9 @@ def test_what_a_withdrawal_left_goes_with_the_next(tmp_path: Path, capsys) -> No
         (folder / name).write_text("SECRET")
     remove(folder / "samples")
     sample_files.withdraw(folder, {"mimic_cxr"})
-    assert not [path.name for path in folder.iterdir() if "report" in path.name]
+    left = [path.name for path in folder.iterdir() if "report" in path.name]
+    assert sorted(left) == ["report.csv", "report.tex"]  # which show no study
+    assert not any("SECRET" in (folder / name).read_text() for name in left)
     assert "report.html" in capsys.readouterr().out.replace("\n", "")
     (folder / "report.html").write_text(samples.WITHHELD)
     sample_files.withdraw(folder, {"mimic_cxr"})
