@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from apo_lightning.console import Console
-from apo_lightning.reports import checked, figures, render, samples, terminal
+from apo_lightning.reports import checked, explorer, figures, render, samples, terminal
 from apo_lightning.reports.folder import gone, own, read_manifest, read_metrics, write_atomic
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import arm_labels, findings
@@ -88,6 +88,7 @@ def _gather(run_folder: Path) -> render.Report:
     found, manifest = load(run_folder), read_manifest(run_folder)
     labels = arm_labels(found.values)
     examples, note = samples.collect(run_folder, manifest, labels)
+    studies = explorer.section(run_folder, manifest, labels)
     unchecked = checked.notes(run_folder, manifest)
     for sentence in unchecked:
         log.warning("%s", sentence)
@@ -105,6 +106,8 @@ def _gather(run_folder: Path) -> render.Report:
         figures=_draw(run_folder, found, labels),
         samples=examples,
         samples_note=note,
+        explorer=studies,
+        csp=explorer.policy(studies),
     )
 
 

@@ -69,6 +69,8 @@ class Report:
     figures: list[FigureFile]
     samples: list[sample_studies.Sample]
     samples_note: str
+    explorer: str
+    csp: str
 
     @property
     def columns(self) -> list[results.Column]:
@@ -186,11 +188,11 @@ def _plain(value: Any, joint: str) -> str:
 
 
 def html(report: Report) -> str:
-    """The report as one HTML file: styles inline, figures and images as data URIs, no scripts, every text escaped."""
+    """The report as one HTML file: styles inline, images as data URIs, texts escaped, no script but the explorer's."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # not what is marked as safe
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(report=report, foot=FOOT)
 
