@@ -76,6 +76,8 @@ LEVELS = (
         "rehearsal",
         "explain",
         "pipeline",
+        "positives",
+        "preferred",
         "once",
         "caching",
         "observing",
