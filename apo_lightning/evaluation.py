@@ -48,6 +48,13 @@ def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, .
     return tuple(plan.findings) or known
 
 
+def judging_findings(plan: EvaluateSettings, data: CXRDataModule) -> Sequence[str]:
+    """Findings that teachers are judged by on the validation split: the scored ones that are the training set's, which
+    another evaluation set does not replace; all of them where it has none of these."""
+    known = data.findings
+    return [name for name in plan.findings if name in known] or known
+
+
 def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
     """``[S, F]`` 1, 0, NaN."""
     each = [[study.findings.get(name, np.nan) for name in findings] for study in studies]
@@ -89,9 +96,16 @@ def patients_of(studies: Sequence[Study]) -> list[str]:
 def best_teacher(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
                  findings: Sequence[str]) -> str:  # fmt: skip
     """The teacher with the highest mean accuracy on ``studies`` (the validation split); the first of equals."""
+    reached = mean_accuracies(trajectories, studies, names, findings)
+    return max(names, key=reached.__getitem__)
+
+
+def mean_accuracies(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
+                    findings: Sequence[str]) -> dict[str, float]:  # fmt: skip
+    """Teacher to its mean accuracy over ``findings``; of courses, where ``studies`` are labelled with these."""
     metric = "progression_accuracy" if judges_progression(studies) else "accuracy"
     reached = {name: dict_of(teacher_outcomes(trajectories, studies, name, findings).rows()) for name in names}
-    return max(names, key=lambda name: reached[name][metric, MEAN])
+    return {name: values[metric, MEAN] for name, values in reached.items()}
 
 
 def teacher_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], name: str,

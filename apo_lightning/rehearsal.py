@@ -13,9 +13,9 @@ from PIL import Image
 
 from apo_lightning.collate import Collator
 from apo_lightning.errors import ConfigError, DataError, first_line
+from apo_lightning.preferred import writes
 from apo_lightning.probes.wordings import QUESTION, spoken
 from apo_lightning.processor import load_config, load_processor
-from apo_lightning.rules import runs_stage
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example, Study, Trajectory
 from data_modules.base import CXRDataModule
@@ -43,7 +43,7 @@ def depends_on(cfg: ExperimentSettings) -> list[Any]:
     prompts = [cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt, cfg.evaluate.findings]
     prompts.append(cfg.evaluate.likelihood.form)
     lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
-    heard = [list(cfg.teachers), cfg.pool.select, runs_stage(cfg, "self_distill")]
+    heard = [list(cfg.teachers), cfg.pool.select, writes(cfg)]
     asked = [cfg.stages.self_distill.splits, cfg.evaluate.split]
     return [asdict(cfg.student), prompts, lengths, heard, asked, cfg.data, cfg.evaluate.data]
 
@@ -97,7 +97,7 @@ def _prompts(cfg: ExperimentSettings, findings: Sequence[str],
     asked = {"prompt": (cfg.prompt, findings), "evaluate.prompt": (cfg.evaluate.prompt or cfg.prompt, counted)}
     if cfg.evaluate.likelihood.form == QUESTION:
         asked[LIKELIHOOD] = (QUESTION, [max(map(spoken, counted), key=len)])
-    if runs_stage(cfg, "self_distill"):
+    if writes(cfg):
         asked[DISTIL] = (cfg.stages.self_distill.prompt, findings)
     return asked
 
@@ -185,7 +185,7 @@ def _check_positions(cfg: ExperimentSettings) -> None:
             cfg.student.max_prompt_tokens + cfg.evaluate.max_new_tokens
         ),
     }
-    if runs_stage(cfg, "self_distill"):
+    if writes(cfg):
         lengths["student.max_context_tokens + stages.self_distill.max_new_tokens"] = (
             cfg.student.max_context_tokens + distill.max_new_tokens
         )

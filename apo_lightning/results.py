@@ -25,10 +25,11 @@ from apo_lightning.metrics.agreement import agreement
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
 from apo_lightning.metrics.outcomes import MEAN, Measure, Row
+from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stage_files import read_preferred, read_rows, read_scores
-from apo_lightning.types import Study
+from apo_lightning.types import Answer, Study
 
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
@@ -185,21 +186,33 @@ def _answered(answers: Sequence[dict[str, Any]], last: Pipeline) -> list[Study]:
 
 
 def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
-    """t+ itself, where it was written for the evaluation split: it has read the teachers, the arms have not."""
+    """t+ itself by each strategy, where it was found for the evaluation split: it has read the teachers, the arms have
+    not. Of arms with one strategy the first one's; texts that all seeds share are one row."""
     if cfg.evaluate.split not in cfg.stages.self_distill.splits:
         return
-    writers = [arm for arm, section in cfg.arms.items() if "self_distill" in section.stages]
-    studies = last.data.studies(cfg.evaluate.split)
-    for arm in writers[:1]:
+    studies, told, shared = last.data.studies(cfg.evaluate.split), dict[str, str](), set[Path]()
+    for arm in (arm for arm, section in cfg.arms.items() if "self_distill" in section.stages):
         for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
-            written = read_preferred(path)
-            texts = {
-                study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written
-            }
-            if texts:
-                cut = sum(written[study].cut for study in texts) / len(texts)
-                outcomes = [text_outcomes(texts, studies, last.counted)]
-                yield Measured("baseline", "preferred", "t+ (reads the teachers)", seed, outcomes, [("cut", MEAN, cut)])
+            name = _strategy(path.parent)
+            if told.setdefault(name, arm) == arm and path.resolve() not in shared:
+                shared.add(path.resolve())
+                yield from _texts_of(read_preferred(path), name, seed, studies, last)
+
+
+def _strategy(stage: Path) -> str:
+    """Which strategy found the t+ of a stage: an earlier version knew the default one alone."""
+    made = inventory.read(stage) if (stage / inventory.MANIFEST).exists() else {}
+    return made.get("positive", {"name": DEFAULT})["name"]
+
+
+def _texts_of(written: Mapping[str, Answer], strategy: str, seed: int, studies: Sequence[Study],
+              last: Pipeline) -> Iterator[Measured]:  # fmt: skip
+    texts = {study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
+    if texts:
+        by = ("", "") if strategy == DEFAULT else (f"_{strategy}", f" by {strategy}")
+        cut = sum(written[study].cut for study in texts) / len(texts)
+        outcomes, values = [text_outcomes(texts, studies, last.counted)], [("cut", MEAN, cut)]
+        yield Measured("baseline", f"preferred{by[0]}", f"t+{by[1]} (reads the teachers)", seed, outcomes, values)
 
 
 def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:

@@ -16,6 +16,7 @@ from apo_lightning import (
     csv_cells,
     failure_files,
     machine,
+    preferred,
     prompts,
     rehearsal,
     reports,
@@ -119,7 +120,11 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str
 
 
 def _rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> None:
-    """Prompts that no study of the data could be asked stop a run here, see `rehearsal.rehearse_on`."""
+    """Prompts that no study of the data could be asked, and strategies for t+ that its labels do not serve, stop a run
+    here: see `rehearsal.rehearse_on` and `preferred.require`."""
+    for arm, own in arms.items():
+        with _of_arm(arm, own):
+            preferred.require(own, arm, data[arm])
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
             rehearsal.rehearse_on(arms[arm], data[arm])
@@ -210,6 +215,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     data = build_data(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+    preferred.strategy(cfg)
     _check_prompts(cfg)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):
@@ -230,8 +236,7 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
-    distils = any("self_distill" in arm.stages for arm in cfg.arms.values())
-    if "reports" not in prompts.load(name).get_identifiers() and distils:
+    if "reports" not in prompts.load(name).get_identifiers() and preferred.writes(cfg):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
             "line with $reports, or take reconcile."

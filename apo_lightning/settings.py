@@ -156,8 +156,9 @@ class DecodingSettings:
 
 @dataclass
 class SelfDistillSettings(DecodingSettings):
-    """The student reads every teacher and writes t+."""
+    """How t+ is found: by a strategy (``apo_lightning/positives``); ``student`` reads every teacher and writes."""
 
+    positive: dict[str, Any] = field(default_factory=lambda: {"name": "student"})
     prompt: str = "reconcile"
     batch_studies: int = REQUIRED
     samples: int = 1

@@ -13,6 +13,7 @@ from apo_lightning.digests import remembered_digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics import conflict, labeler
+from apo_lightning.positives import DEFAULT, POSITIVES
 from apo_lightning.settings import FitSettings
 from apo_lightning.sources import code_of
 from apo_lightning.teachers import TEACHERS, pool
@@ -76,6 +77,26 @@ def of_student(own: Pipeline, made_by: StageFolder | None, **more: Any) -> dict[
         "trainer": {k: v for k, v in asdict(own.cfg.trainer).items() if k != "log_every"}, "seed": own.seed,
         "thinking": asdict(own.cfg.thinking), "data_code": data_code(own), **more,
     }  # fmt: skip
+
+
+def of_preferred(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
+    """What t+ depends on: the student and its seed only where the strategy lets it write, and then how it writes; the
+    strategy, but for the default one, which the library's version stands for."""
+    plan = own.cfg.stages.self_distill
+    strategy, name = POSITIVES.lookup(plan.positive["name"]), plan.positive["name"]
+    if strategy.writes:
+        stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
+        inputs = of_student(own, made_by, stage=stage, teachers=own.teachers, prompt=template(plan.prompt))
+    else:
+        inputs = {
+            "code": __version__, "data": own.fingerprint, "collect": own.done["collect"].key,
+            "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+        }  # fmt: skip
+    if name != DEFAULT:
+        rooms = ["apo_lightning.positives", "apo_lightning.metrics"]
+        code = code_of(strategy, labeler, conflict, rooms=rooms)
+        inputs |= {"positive": plan.positive, "positive_code": code, "scored": list(own.judged_by)}
+    return inputs
 
 
 def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:

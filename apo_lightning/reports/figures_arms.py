@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from apo_lightning.reports.columns import SUMMARY, measure
 from apo_lightning.reports.curves import Point
 from apo_lightning.reports.figures import CHOSEN, PALETTE, REJECTED, STYLE, figure_of, wrapped
-from apo_lightning.reports.significance import SMALL, Tests
 from apo_lightning.reports.measured import Results
+from apo_lightning.reports.significance import SMALL, Tests
 from apo_lightning.reports.table import arm_labels, differences, reference_arm, wide
 
 FOREST = ("balanced_accuracy", "likelihood_auroc")

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from apo_lightning.reports.columns import BOTH_CLASSES, KAPPA, Column, columns, findings, measure
-from apo_lightning.reports.significance import Tests
 from apo_lightning.reports.measured import KINDS, Results
-
+from apo_lightning.reports.significance import Tests
 
 REFERENCES = ("sft", "spd_mt")
 """What arms are compared with: plain fine-tuning on t+ (the control), else SPD with all teachers."""

@@ -78,6 +78,8 @@ LEVELS = (
         "rehearsal",
         "explain",
         "pipeline",
+        "positives",
+        "preferred",
         "once",
         "caching",
         "observing",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import columns, groups, measured, sentences, table
+from apo_lightning.reports import columns, measured, sentences, table
 from tests.helpers import fake_run
 
 SIZES = (2, 32, 11)
