@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from apo_lightning import csv_cells, inventory, training
 from apo_lightning.errors import ArtifactError
-from apo_lightning.evaluation import answered, baseline_outcomes, teacher_outcomes, text_outcomes
+from apo_lightning.evaluation import answered, baseline_outcomes, text_outcomes
 from apo_lightning.files import removal
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.likelihood import of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
+from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stage_files import read_preferred, read_rows, read_scores
@@ -57,7 +58,7 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
 
     Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
     """
-    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
+    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(cfg, last), *_baselines(last)]
     tables = list(_resampled(found))
     _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
     _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
@@ -129,19 +130,28 @@ def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
 def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
         for seed, path in _stored(folder, arm, "evaluate", "scores.json", _now(cfg, arm)):
-            yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
+            yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, last))
 
 
-def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
+def _of_texts(cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str],
+              last: Pipeline) -> list[Outcomes]:  # fmt: skip
+    """What texts get right, and how they read beside the reports of their studies: by the settings of the experiment,
+    one way for all rows."""
+    asked = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
+    here = {study.id for study in studies}
+    told = [study for study in last.data.studies(cfg.evaluate.split) if study.id in here]
+    return [text_outcomes(texts, studies, findings), *report_outcomes(texts, told, asked)]
+
+
+def _evaluated(cfg: ExperimentSettings, stage: Path, last: Pipeline) -> tuple[list[Outcomes], list[Row]]:
     """What a stored evaluation counted, and those of its values that have no counts."""
     outcomes: list[Outcomes] = []
     answers = read_rows(stage / "predictions.jsonl")
     studies = _answered(answers, last)
     if studies:
         findings = list(answers[0].get("truth", last.counted))
-        outcomes.append(
-            text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
-        )
+        texts = {row["study"]: last.thinking.as_read(row["text"]) for row in answers}
+        outcomes += _of_texts(cfg, texts, studies, findings, last)
     if (stage / "likelihoods.jsonl").exists():
         outcomes.append(of_likelihoods(read_rows(stage / "likelihoods.jsonl")))
     known = {name for part in outcomes for name, *_ in part.rows()}
@@ -173,7 +183,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
             }
             if texts:
                 cut = sum(written[study].cut for study in texts) / len(texts)
-                outcomes = [text_outcomes(texts, studies, last.counted)]
+                outcomes = _of_texts(cfg, texts, studies, last.counted, last)
                 yield Measured("baseline", "preferred", "t+ (reads the teachers)", seed, outcomes, [("cut", MEAN, cut)])
 
 
@@ -182,12 +192,13 @@ def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
     return any(study.id in texts for study in studies)
 
 
-def _teachers(last: Pipeline) -> Iterator[Measured]:
+def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
     """Those that have spoken of the evaluation split."""
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
         if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            outcomes = [teacher_outcomes(last.thinking.read(last.trajectories), studies, name, last.counted)]
+            texts = {t.study: t.text for t in last.thinking.read(last.trajectories) if t.teacher == name}
+            outcomes = _of_texts(cfg, texts, studies, last.counted, last)
             yield Measured("teacher", name, name, 0, outcomes)
 
 
