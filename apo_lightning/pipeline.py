@@ -222,7 +222,7 @@ class Pipeline:
         made_by = self._student("apo", "spd")
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
         own = dict(
-            evaluate=asdict(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
+            evaluate=stage_inputs.of_answers(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
             probes=code_of(probes, rooms=["apo_lightning.probes"]),
             prompt=template(self.cfg.evaluate.prompt or self.cfg.prompt),
         )  # fmt: skip

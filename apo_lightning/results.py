@@ -17,7 +17,6 @@ from apo_lightning.evaluation import (
     baseline_outcomes,
     measured,
     prevalence_outcomes,
-    teacher_outcomes,
     text_outcomes,
 )
 from apo_lightning.files import removal
@@ -25,6 +24,7 @@ from apo_lightning.metrics.agreement import agreement
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
 from apo_lightning.metrics.outcomes import MEAN, Measure, Row
+from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
@@ -69,7 +69,7 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
 
     Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
     """
-    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(last), *_baselines(last)]
+    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(cfg, last), *_baselines(last)]
     tables = list(_resampled(found))
     _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
     _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
@@ -152,10 +152,20 @@ def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
 def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
         for seed, path in _stored(folder, arm, "evaluate", "scores.json", _now(cfg, arm)):
-            yield Measured("arm", arm, section.label, seed, *_evaluated(path.parent, last))
+            yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, last))
 
 
-def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
+def _of_texts(cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str],
+              last: Pipeline) -> list[Measure]:  # fmt: skip
+    """What texts get right, and how they read beside the reports of their studies: by the settings of the experiment,
+    one way for all rows."""
+    asked = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
+    here = {study.id for study in studies}
+    told = [study for study in last.data.studies(cfg.evaluate.split) if study.id in here]
+    return [text_outcomes(texts, studies, findings), *report_outcomes(texts, told, asked)]
+
+
+def _evaluated(cfg: ExperimentSettings, stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
     """What a stored evaluation counted, and those of its values that have no counts. An earlier version's has fewer
     files."""
     outcomes: list[Measure] = []
@@ -163,9 +173,8 @@ def _evaluated(stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
     studies = _answered(answers, last)
     if studies:
         findings = list(answers[0].get("truth", last.counted))
-        outcomes.append(
-            text_outcomes({row["study"]: last.thinking.as_read(row["text"]) for row in answers}, studies, findings)
-        )
+        texts = {row["study"]: last.thinking.as_read(row["text"]) for row in answers}
+        outcomes += _of_texts(cfg, texts, studies, findings, last)
     for name in (*probes.FILES, "likelihoods"):
         rows = read_rows(path) if (path := stage / f"{name}.jsonl").exists() else []
         if rows:
@@ -196,7 +205,7 @@ def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterato
             name = _strategy(path.parent)
             if told.setdefault(name, arm) == arm and path.resolve() not in shared:
                 shared.add(path.resolve())
-                yield from _texts_of(read_preferred(path), name, seed, studies, last)
+                yield from _texts_of(cfg, read_preferred(path), name, seed, studies, last)
 
 
 def _strategy(stage: Path) -> str:
@@ -205,13 +214,13 @@ def _strategy(stage: Path) -> str:
     return made.get("positive", {"name": DEFAULT})["name"]
 
 
-def _texts_of(written: Mapping[str, Answer], strategy: str, seed: int, studies: Sequence[Study],
-              last: Pipeline) -> Iterator[Measured]:  # fmt: skip
+def _texts_of(cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int,
+              studies: Sequence[Study], last: Pipeline) -> Iterator[Measured]:  # fmt: skip
     texts = {study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
     if texts:
         by = ("", "") if strategy == DEFAULT else (f"_{strategy}", f" by {strategy}")
         cut = sum(written[study].cut for study in texts) / len(texts)
-        outcomes, values = [text_outcomes(texts, studies, last.counted)], [("cut", MEAN, cut)]
+        outcomes, values = _of_texts(cfg, texts, studies, last.counted, last), [("cut", MEAN, cut)]
         yield Measured("baseline", f"preferred{by[0]}", f"t+{by[1]} (reads the teachers)", seed, outcomes, values)
 
 
@@ -220,12 +229,13 @@ def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
     return any(study.id in texts for study in studies)
 
 
-def _teachers(last: Pipeline) -> Iterator[Measured]:
+def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
     """Those that have spoken of the evaluation split."""
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
         if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            outcomes = [teacher_outcomes(last.thinking.read(last.trajectories), studies, name, last.counted)]
+            texts = {t.study: t.text for t in last.thinking.read(last.trajectories) if t.teacher == name}
+            outcomes = _of_texts(cfg, texts, studies, last.counted, last)
             yield Measured("teacher", name, name, 0, outcomes)
 
 

@@ -30,6 +30,7 @@ from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
+from apo_lightning.metrics.report_text.measured import require_reports, words
 from apo_lightning.models.network import Networks
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.rules import runs_stage
@@ -116,6 +117,7 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
         scored_findings(own.evaluate, made[key])
+        require_reports(own.evaluate.report_text, made[key].studies(own.evaluate.split), own.evaluate.split)
     return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
 
 
@@ -168,6 +170,9 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
     failure_files.write(cfg, folder.path, last)
+    measured = words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt))
+    if measured:
+        training.say(f"  report texts: {escape(measured)}")
     own = data[next(iter(arms))]
     guarded = _guarded(arms, data)
     acknowledged = all(name in cfg.acknowledge for name in guarded)
@@ -178,6 +183,7 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
         citation=own.citation, split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
+        report_text=measured,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
+from apo_lightning.report_settings import ReportTextSettings
 from apo_lightning.setting_checks import REQUIRED
 from apo_lightning.setting_checks import choice as _choice
 from apo_lightning.setting_checks import positive as _positive
@@ -67,10 +68,8 @@ class StudentSettings:
     def __post_init__(self) -> None:
         _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
-        _positive(
-            max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens,
-            max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels,
-        )  # fmt: skip
+        _positive(max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens)
+        _positive(max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels must be at most max_pixels ({self.max_pixels}), got {self.min_pixels}")
 
@@ -121,10 +120,8 @@ class FitSettings:
     """Leave out studies whose t+ ran into ``max_new_tokens``; otherwise it is taught without an end-of-turn token."""
 
     def __post_init__(self) -> None:
-        _positive(
-            steps=self.steps, batch_studies=self.batch_studies, accumulate=self.accumulate,
-            checkpoint_every=self.checkpoint_every,
-        )  # fmt: skip
+        _positive(steps=self.steps, batch_studies=self.batch_studies)
+        _positive(accumulate=self.accumulate, checkpoint_every=self.checkpoint_every)
 
 
 @dataclass
@@ -203,6 +200,7 @@ class EvaluateSettings(DecodingSettings):
     """Validation studies on which log p(t+) and log p(teachers) are reported."""
     warn_cut: float = 0.05
     """Share of texts that ran into ``max_new_tokens`` above which the table warns."""
+    report_text: ReportTextSettings = field(default_factory=ReportTextSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

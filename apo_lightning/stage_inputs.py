@@ -14,7 +14,7 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics import conflict, labeler
 from apo_lightning.positives import DEFAULT, POSITIVES
-from apo_lightning.settings import FitSettings
+from apo_lightning.settings import EvaluateSettings, FitSettings
 from apo_lightning.sources import code_of
 from apo_lightning.teachers import TEACHERS, pool
 from callbacks import CALLBACKS
@@ -110,6 +110,11 @@ def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
         "callbacks_code": {name: code_of(CALLBACKS.lookup(name), rooms=["callbacks"]) for name in sorted(active)},
         "loss_code": code_of(loss, rooms=["apo_lightning.losses"]), **reader,
     }  # fmt: skip
+
+
+def of_answers(plan: EvaluateSettings) -> dict[str, Any]:
+    """What answers depend on: how their texts are measured afterwards is none of it."""
+    return {name: value for name, value in asdict(plan).items() if name != "report_text"}
 
 
 def data_code(own: Pipeline) -> str:

@@ -16,6 +16,7 @@ LEVELS = (
         "errors",
         "limits",
         "registry",
+        "report_settings",
         "settings",
         "probe_settings",
         "setting_checks",
