@@ -30,8 +30,14 @@ def build(sections: Sections, folder: StageFolder) -> list[Any]:
 
 
 def interfering(sections: Sections) -> dict[str, Any]:
-    """Those that may change what is trained: all that do not declare that they observe."""
-    return {name: own for name, own in sections.items() if not getattr(CALLBACKS.lookup(name), "observes", False)}
+    """Those that may change what is trained: all that do not declare that they observe, or are set to do more."""
+    return {name: own for name, own in sections.items() if not observes(CALLBACKS.lookup(name), own)}
+
+
+def observes(kind: type, own: Mapping[str, Any]) -> bool:
+    """Whether a callback with these settings changes nothing: it declares that it observes, and none of the settings
+    with which it would interfere (``interferes_with``) is on."""
+    return getattr(kind, "observes", False) and not any(own.get(name) for name in getattr(kind, "interferes_with", ()))
 
 
 def tell_unseen(sections: Sections, folder: StageFolder) -> None:

@@ -11,13 +11,26 @@ from typing import Any
 
 from rich.markup import escape
 
-from apo_lightning import config, csv_cells, machine, prompts, rehearsal, reports, results, sample_files, training
+from apo_lightning import (
+    config,
+    csv_cells,
+    failure_files,
+    machine,
+    preferred,
+    prompts,
+    rehearsal,
+    reports,
+    results,
+    sample_files,
+    training,
+)
 from apo_lightning.artifacts import RunFolder, digest, file_digest
 from apo_lightning.characters import visible
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
+from apo_lightning.metrics.report_text.measured import require_reports, words
 from apo_lightning.models.network import Networks
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.rules import runs_stage
@@ -104,11 +117,16 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
         scored_findings(own.evaluate, made[key])
+        require_reports(own.evaluate.report_text, made[key].studies(own.evaluate.split), own.evaluate.split)
     return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
 
 
 def _rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> None:
-    """Prompts that no study of the data could be asked stop a run here, see `rehearsal.rehearse_on`."""
+    """Prompts that no study of the data could be asked, and strategies for t+ that its labels do not serve, stop a run
+    here: see `rehearsal.rehearse_on` and `preferred.require`."""
+    for arm, own in arms.items():
+        with _of_arm(arm, own):
+            preferred.require(own, arm, data[arm])
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
             rehearsal.rehearse_on(arms[arm], data[arm])
@@ -151,6 +169,10 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
               folder: RunFolder, last: Pipeline) -> None:  # fmt: skip
     """Table, samples, report."""
     results.write(cfg, folder.path, last)
+    failure_files.write(cfg, folder.path, last)
+    measured = words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt))
+    if measured:
+        training.say(f"  report texts: {escape(measured)}")
     own = data[next(iter(arms))]
     guarded = _guarded(arms, data)
     acknowledged = all(name in cfg.acknowledge for name in guarded)
@@ -161,6 +183,7 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
         citation=own.citation, split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
+        report_text=measured,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
@@ -198,6 +221,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     data = build_data(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+    preferred.strategy(cfg)
     _check_prompts(cfg)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):
@@ -218,8 +242,7 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
-    distils = any("self_distill" in arm.stages for arm in cfg.arms.values())
-    if "reports" not in prompts.load(name).get_identifiers() and distils:
+    if "reports" not in prompts.load(name).get_identifiers() and preferred.writes(cfg):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
             "line with $reports, or take reconcile."

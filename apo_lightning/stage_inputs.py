@@ -13,7 +13,8 @@ from apo_lightning.digests import remembered_digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics import conflict, labeler
-from apo_lightning.settings import FitSettings
+from apo_lightning.positives import DEFAULT, POSITIVES
+from apo_lightning.settings import EvaluateSettings, FitSettings
 from apo_lightning.sources import code_of
 from apo_lightning.teachers import TEACHERS, pool
 from callbacks import CALLBACKS
@@ -78,6 +79,26 @@ def of_student(own: Pipeline, made_by: StageFolder | None, **more: Any) -> dict[
     }  # fmt: skip
 
 
+def of_preferred(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
+    """What t+ depends on: the student and its seed only where the strategy lets it write, and then how it writes; the
+    strategy, but for the default one, which the library's version stands for."""
+    plan = own.cfg.stages.self_distill
+    strategy, name = POSITIVES.lookup(plan.positive["name"]), plan.positive["name"]
+    if strategy.writes:
+        stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
+        inputs = of_student(own, made_by, stage=stage, teachers=own.teachers, prompt=template(plan.prompt))
+    else:
+        inputs = {
+            "code": __version__, "data": own.fingerprint, "collect": own.done["collect"].key,
+            "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+        }  # fmt: skip
+    if name != DEFAULT:
+        rooms = ["apo_lightning.positives", "apo_lightning.metrics"]
+        code = code_of(strategy, labeler, conflict, rooms=rooms)
+        inputs |= {"positive": plan.positive, "positive_code": code, "scored": list(own.judged_by)}
+    return inputs
+
+
 def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
     """What training depends on beside that: callbacks that may interfere, the loss, and, where texts are read to choose
     among them or to tell where they contradict, the reader."""
@@ -89,6 +110,11 @@ def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
         "callbacks_code": {name: code_of(CALLBACKS.lookup(name), rooms=["callbacks"]) for name in sorted(active)},
         "loss_code": code_of(loss, rooms=["apo_lightning.losses"]), **reader,
     }  # fmt: skip
+
+
+def of_answers(plan: EvaluateSettings) -> dict[str, Any]:
+    """What answers depend on: how their texts are measured afterwards is none of it."""
+    return {name: value for name, value in asdict(plan).items() if name != "report_text"}
 
 
 def data_code(own: Pipeline) -> str:

@@ -20,6 +20,7 @@ from apo_lightning.reports import (
     compare,
     cost,
     drawing,
+    explorer,
     facts,
     failures,
     latex,
@@ -128,6 +129,7 @@ def _gather(run_folder: Path) -> Report:
     found, manifest, settings = load(run_folder), read_manifest(run_folder), read_settings(run_folder) or {}
     labels = arm_labels(found.values)
     examples, note = samples.collect(run_folder, manifest, labels)
+    studies = explorer.section(run_folder, manifest, labels)
     notes = _notes(run_folder, found, manifest)
     name = str(manifest.get("experiment") or run_folder.name)
     return Report(
@@ -141,6 +143,8 @@ def _gather(run_folder: Path) -> Report:
         failures=failures.read(run_folder, labels),
         published=published.beside(found, settings),
         zero_shot=zero_shot.read(run_folder, found),
+        explorer=studies,
+        csp=explorer.policy(studies),
     )
 
 
