@@ -57,7 +57,7 @@ DATA = Section(("data",), "data_modules", "DATA")
 EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
-CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
+CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder", "upload"))
 SECTIONS = (DATA, EVALUATION, TEACHERS, LOSSES, CALLBACKS)
 
 
