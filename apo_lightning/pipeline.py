@@ -174,7 +174,8 @@ class Pipeline:
             accumulate=plan.accumulate,
         )  # fmt: skip
         loggers = training.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
-        callbacks = observing.build(self.cfg.callbacks, folder)
+        shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
+        callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
         training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = training.whole_state(student)
         if training.is_leader():

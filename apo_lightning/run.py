@@ -16,6 +16,7 @@ from apo_lightning import (
     csv_cells,
     failure_files,
     machine,
+    observing,
     preferred,
     prompts,
     rehearsal,
@@ -96,12 +97,7 @@ def _claim(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data
 
 def _guarded(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> set[str]:
     """Names of the sets that are shown only with ``acknowledge``."""
-    return {
-        section["name"]
-        for arm, each in arms.items()
-        for section, part in zip([each.data, each.evaluate.data], data[arm].parts, strict=False)
-        if part.credentialed
-    }
+    return {name for arm, each in arms.items() for name in observing.guarded(each, data[arm])}
 
 
 def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str, CXRDataModule]:

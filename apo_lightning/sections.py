@@ -58,7 +58,7 @@ EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
 POSITIVES = Section(("stages", "self_distill", "positive"), "apo_lightning.positives", "POSITIVES")
-CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
+CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder", "upload"))
 SECTIONS = (DATA, EVALUATION, TEACHERS, LOSSES, POSITIVES, CALLBACKS)
 
 
