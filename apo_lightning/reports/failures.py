@@ -32,8 +32,9 @@ def read(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:
     """
     found: dict[Path, list[str]] = {}
     for stage in STAGES:
-        for folder in stage_folders(run_folder, stage):
-            if folder.arm in labels and is_there(folder.path / NAME, run_folder):
+        ours = [folder for folder in stage_folders(run_folder, stage) if folder.arm in labels]
+        for folder in sorted(ours, key=lambda folder: list(labels).index(folder.arm)):
+            if is_there(folder.path / NAME, run_folder):
                 where = f"{labels[folder.arm]}, seed {folder.seed}: {stage}"
                 found.setdefault(folder.path.resolve(), [str(folder.path)]).append(where)
     return [

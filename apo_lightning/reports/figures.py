@@ -31,7 +31,7 @@ DPI = 150
 STYLE = {
     "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#E3E3E3", "grid.linewidth": 0.7, "legend.frameon": False,
-    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5,
+    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5, "text.parse_math": False,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from apo_lightning.reports.columns import SUMMARY, measure
 from apo_lightning.reports.curves import Point
 from apo_lightning.reports.figures import CHOSEN, PALETTE, REJECTED, STYLE, figure_of, wrapped
 from apo_lightning.reports.measured import Results
-from apo_lightning.reports.significance import SMALL, Tests
+from apo_lightning.reports.significance import SMALL, comparisons
 from apo_lightning.reports.table import arm_labels, differences, reference_arm, wide
 
 FOREST = ("balanced_accuracy", "likelihood_auroc")
@@ -46,9 +46,9 @@ def forest_panels(results: Results) -> dict[str, pd.DataFrame]:
 def forest(results: Results) -> Figure:
     """A panel a metric, a line an arm: its difference from the reference arm with the 95 % interval.
 
-    Grey: the interval holds 0, or a test does not tell the two apart. A hollow mark: too small to compare. Stars as in the table.
+    Grey: the interval holds 0, or a test does not tell the two apart. A hollow mark: too small to compare.
     """
-    panels, tests = forest_panels(results), Tests(results)
+    panels, tests = forest_panels(results), comparisons(results)
     against = reference_arm(results.values)
     labels = arm_labels(results.values)
     arms = [arm for arm in labels if arm != against]

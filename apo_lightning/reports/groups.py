@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -65,27 +66,23 @@ class Group:
         return [(head, column.title) for head, column in told if head != column.title]
 
 
+@lru_cache(maxsize=32)
 def groups(results: Results) -> list[Group]:
     """Every table that the results have values for: the summary first, then the measure a finding, then the others;
     tables of other measures a finding come last, folded."""
     table, frame = wide(results), results.values
     shown = [(kind, _known(table, kind.columns)) for kind in kinds(frame)]
-    made = [_group(results, table, kind.name, kind.title, kind.note, found) for kind, found in shown if found]
-    main, folded = _per_finding(results, table)
+    made = [_group(results, kind.name, kind.title, kind.note, found) for kind, found in shown if found]
+    main, folded = _per_finding(results)
     return [*made[:1], *main, *made[1:], *folded]
-
-
-def every(results: Results) -> list[Column]:
-    """All columns that are printed anywhere."""
-    return [column for group in groups(results) for column in group.columns]
 
 
 def _known(table: pd.DataFrame, wanted: Iterable[Column]) -> list[Column]:
     return [column for column in wanted if column.key in table and table[column.key].notna().any()]
 
 
-def _per_finding(results: Results, table: pd.DataFrame) -> tuple[list[Group], list[Group]]:
-    frame, main, folded = results.values, [], []
+def _per_finding(results: Results) -> tuple[list[Group], list[Group]]:
+    table, frame, main, folded = wide(results), results.values, [], []
     for metric, title in PER_FINDING.items():
         best = "min" if metric in LEAST else None if metric in WITHOUT_BEST else "max"
         found = each(frame, metric, best)
@@ -98,18 +95,17 @@ def _per_finding(results: Results, table: pd.DataFrame) -> tuple[list[Group], li
             continue
         first = metric == measure(frame)
         name = "findings" if first else f"findings-{metric.replace('_', '-')}"
-        group = _group(results, table, name, title, "", found, folded=not first)
+        group = _group(results, name, title, "", found, folded=not first)
         (main if first else folded).append(group)
     return main, folded
 
 
 def _group(
-    results: Results, table: pd.DataFrame, name: str, title: str, note: str, shown: Sequence[Column], *,
-    folded: bool = False,
-) -> Group:  # fmt: skip
+    results: Results, name: str, title: str, note: str, shown: Sequence[Column], *, folded: bool = False
+) -> Group:
     titles = [column.title for column in shown]
     wanted = len(shown) > ABREAST and all(column.finding != "mean" for column in shown)
-    found = [row for row in rows(results, shown, table) if any(cell.text != "–" for cell in row.cells)]
+    found = [row for row in rows(results, shown) if any(cell.text != "–" for cell in row.cells)]
     sections = [(head, [row for row in found if row.kind == kind]) for kind, head in SECTIONS.items()]
     heads = short(titles, LETTERS) if wanted else titles
     return Group(name, title, note, shown, heads, [(head, own) for head, own in sections if own], folded)

@@ -64,7 +64,7 @@ def tables(report: Report) -> str:
     """Every table as bare tabulars, with a comment before each that says what it is."""
     lines = [r"% needs \usepackage{array,booktabs}; each tabular fits the width of a page of A4"]
     for title, tabular in _all(report):
-        lines += [f"% {_comment(title)}", tabular, ""]
+        lines += [f"% {tex(title)}", tabular, ""]
     return "\n".join(lines)
 
 
@@ -96,7 +96,7 @@ def _float(title: str, content: str) -> str:
 def _figure(figure: FigureFile) -> str:
     path = f"figures/{figure.name}"
     shown = rf"\includegraphics[width=\textwidth,height=.8\textheight,keepaspectratio]{{{path}}}"
-    content = rf"\IfFileExists{{{path}}}{{{shown}}}{{}}\\[2pt]\raggedright\footnotesize {tex(figure.caption)}"
+    content = rf"\IfFileExists{{{path}}}{{{shown}\\[2pt]}}{{}}\raggedright\footnotesize {tex(figure.caption)}"
     return _float(figure.title, content)
 
 
@@ -179,7 +179,3 @@ def _cell(cell: Cell) -> str:
 
 def _minus(text: str) -> str:
     return re.sub(r"-(?=[\d.])", "$-$", text)
-
-
-def _comment(text: str) -> str:
-    return visible(" ".join(text.split()))

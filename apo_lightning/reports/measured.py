@@ -40,15 +40,15 @@ def nothing(index: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns), index=pd.MultiIndex.from_tuples([], names=index), dtype=float)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """What a run folder says.
+    """What a run folder says. Equal only to itself, so that what is made of it can be remembered.
 
     Attributes:
         values: results.csv.
         intervals: the columns BOUNDS by PLACE; empty where the folder has none.
         differences: the same by PAIR, every pair of arms once.
-        tests: the columns FOUND, and ``smallest_p`` where the file has it, by TESTED.
+        tests: the columns FOUND by TESTED.
         agreement: the columns KAPPA by AGREED, Cohen's kappa of the answers between seeds.
         runs: arm to the run that it is of, where the tables of several are laid together.
     """
@@ -80,12 +80,12 @@ def load(run_folder: Path, folder: Path | None = None) -> Results:
         _checked(_read(path, FIELDS, run_folder), path, run_folder),
         _bounds(folder / "intervals.csv", PLACE, BOUNDS, run_folder),
         _bounds(folder / "differences.csv", PAIR, BOUNDS, run_folder),
-        _bounds(folder / "tests.csv", TESTED, FOUND, run_folder, optional=("smallest_p",)),
+        _bounds(folder / "tests.csv", TESTED, FOUND, run_folder),
         _bounds(folder / "agreement.csv", AGREED, KAPPA, run_folder),
     )
 
 
-def _read(path: Path, columns: Sequence[str], run_folder: Path, optional: Sequence[str] = ()) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
     require_whole(own(path, run_folder), run_folder)
     names = dict.fromkeys(("arm", "against", "label", "metric", "finding", "test"), str)
     try:
@@ -100,21 +100,18 @@ def _read(path: Path, columns: Sequence[str], run_folder: Path, optional: Sequen
             f"{path} lacks the columns {', '.join(missing)}; it needs {', '.join(columns)}. {advice(path, run_folder)}"
         )
     text = [name for name in names if name in columns]
-    columns = [*columns, *(name for name in optional if name in frame.columns)]
-    return frame[columns].assign(**frame[text].map(unquoted).map(_shown))
+    return frame[list(columns)].assign(**frame[text].map(unquoted).map(_shown))
 
 
 def _shown(name: Any) -> Any:
     return visible(name) if isinstance(name, str) else name
 
 
-def _bounds(
-    path: Path, index: Sequence[str], columns: Sequence[str], run_folder: Path, optional: Sequence[str] = ()
-) -> pd.DataFrame:
+def _bounds(path: Path, index: Sequence[str], columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
     """Numbers by names, of a file that not every run has."""
     if not is_there(path, run_folder):
         return nothing(index, columns)
-    frame = _read(path, [*index, *columns], run_folder, optional)
+    frame = _read(path, [*index, *columns], run_folder)
     columns = [name for name in frame.columns if name not in index]
     numbers = frame[columns].apply(pd.to_numeric, errors="coerce")
     checks = {"a value that is not a number": (numbers.isna() & frame[columns].notna()).any(axis=1)}

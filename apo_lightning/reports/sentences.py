@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from apo_lightning.reports import significance as marks
+from apo_lightning.reports import significance
 from apo_lightning.reports import table as results
 from apo_lightning.reports.columns import BOTH_CLASSES, SUMMARY, measure
 from apo_lightning.reports.measured import Results
@@ -57,14 +57,16 @@ def counting(found: Results, resamples: int, seed: int) -> list[str]:
     """How values came about and what marks mean."""
     tested = len(found.tests) > 0
     bold = ACROSS if found.runs else BOLD.format(tested=TESTED if tested else UNTESTED)
-    small = tested and "smallest_p" in found.tests and (found.tests["smallest_p"] >= marks.ALPHA).any()
-    stars = [marks.MARKS] if tested else []
+    small = tested and significance.comparisons(found).any_small
+    labels = results.arm_labels(found.values)
+    against = " or, in its run, ".join(labels[arm] for arm in dict.fromkeys(results.references(found).values()))
+    stars = [significance.MARKS.format(against=against)] if tested else []
     return [
         REFUSALS,
         MEANS.format(resamples=resamples, seed=seed),
         bold,
         *stars,
-        *([marks.TOO_SMALL] if small else []),
+        *([significance.TOO_SMALL] if small else []),
         BEFORE,
     ]
 
@@ -103,7 +105,11 @@ def cut_off(frame: pd.DataFrame, limit: float | None) -> list[str]:
 
 def differences(found: Results) -> list[Differences]:
     """A table a run: every other arm beside the reference arm."""
-    labels, references, tests = results.arm_labels(found.values), results.references(found), marks.Tests(found)
+    labels, references, tests = (
+        results.arm_labels(found.values),
+        results.references(found),
+        significance.comparisons(found),
+    )
     made = []
     for against in dict.fromkeys(references.values()):
         table = results.differences(found, against=against)
@@ -116,14 +122,14 @@ def differences(found: Results) -> list[Differences]:
     return made
 
 
-def _difference(found: Results, tests: marks.Tests, arm: str, against: str, row: pd.Series) -> Difference:
+def _difference(found: Results, tests: significance.Comparisons, arm: str, against: str, row: pd.Series) -> Difference:
     metric = measure(found.values)
     column = next(column for column in SUMMARY if column.metric == metric)
     known = tests.known.get((arm, against, metric, "mean"))
     small = tests.too_small(arm, against, metric, "mean")
     cell = signed(row["mean"], row["low"], row["high"], tests.mark(arm, against, column), small=small)
     p = "" if known is None else "–" if math.isnan(known.p) else f"{known.p:.3f}" if known.p >= 0.001 else "< .001"
-    return Difference(arm, str(row["label"]), int(row["n"]), cell, marks.SMALL if small else p)
+    return Difference(arm, str(row["label"]), int(row["n"]), cell, significance.SMALL if small else p)
 
 
 def signed(mean: float, low: float, high: float, mark: str = "", *, small: bool = False) -> results.Cell:

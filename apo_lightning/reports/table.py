@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
 from apo_lightning.reports.columns import BOTH_CLASSES, KAPPA, Column, columns, findings, measure
 from apo_lightning.reports.measured import KINDS, Results
-from apo_lightning.reports.significance import Tests
+from apo_lightning.reports.significance import Comparisons, comparisons
 
 REFERENCES = ("sft", "spd_mt")
 """What arms are compared with: plain fine-tuning on t+ (the control), else SPD with all teachers."""
@@ -68,25 +69,25 @@ def arm_labels(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(arms["arm"], arms["label"], strict=True))
 
 
+@lru_cache(maxsize=32)
 def wide(results: Results) -> pd.DataFrame:
     """The table as numbers. Index (kind, arm), arms first, each kind in order of appearance; columns ``label``,
     ``seeds`` (how many), and for each metric/finding its mean over seeds and, with ``low`` and ``high`` after the name,
-    the ends of its interval (NaN where there is none)."""
+    the ends of its interval (NaN where there is none). It is remembered, so nobody may write into it."""
     frame, rows = results.values, []
     bounds = results.intervals[["low", "high"]].to_dict("index")
+    means = frame.groupby(["kind", "arm", "metric", "finding"], sort=False)["value"].mean()
+    cells: dict[tuple[str, str], dict[str, object]] = {}
+    for (kind, arm, metric, finding), value in means.items():
+        found = bounds.get((kind, arm, metric, finding), {})
+        row = cells.setdefault((kind, arm), {})
+        row[f"{metric}/{finding}"] = value
+        row |= {f"{metric}/{finding} {end}": found.get(end, math.nan) for end in ("low", "high")}
     for kind in KINDS:
         for arm, own in frame[frame["kind"] == kind].groupby("arm", sort=False):
-            row: dict[str, object] = {
-                "kind": kind,
-                "arm": arm,
-                "label": own["label"].iat[0],
-                "seeds": own["seed"].nunique(),
-            }
-            for (metric, finding), cell in own.groupby(["metric", "finding"], sort=False):
-                found = bounds.get((kind, arm, metric, finding), {})
-                row[f"{metric}/{finding}"] = cell["value"].mean()
-                row |= {f"{metric}/{finding} {end}": found.get(end, math.nan) for end in ("low", "high")}
-            rows.append(row | (_agreement(results, str(arm)) if kind == "arm" else {}))
+            names = {"kind": kind, "arm": arm, "label": own["label"].iat[0], "seeds": own["seed"].nunique()}
+            more = _agreement(results, str(arm)) if kind == "arm" else {}
+            rows.append(names | cells.get((kind, str(arm)), {}) | more)
     return pd.DataFrame(rows).set_index(["kind", "arm"])
 
 
@@ -102,40 +103,33 @@ def _agreement(results: Results, arm: str) -> dict[str, float]:
     return found
 
 
-def rows(results: Results, shown: Sequence[Column] | None = None, table: pd.DataFrame | None = None) -> list[Row]:
-    """The table as printed cells; see `separated` for what is bold.
-
-    Args:
-        shown: the columns, by default all.
-        table: `wide`, where it was made already.
-    """
-    table = wide(results) if table is None else table
-    shown, tests = columns(results.values) if shown is None else shown, Tests(results)
-    best = {column.key: separated(results, table, column, tests) for column in shown}
+def rows(results: Results, shown: Sequence[Column] | None = None) -> list[Row]:
+    """The table as printed cells, of the columns ``shown`` or of all; see `separated` for what is bold."""
+    shown, tests = columns(results.values) if shown is None else shown, comparisons(results)
+    best = {column.key: separated(results, column) for column in shown}
     against = references(results)
     return [
         Row(kind, arm, str(values["label"]), [
             _cell(values, column, tests, kind, arm, best[column.key], against.get(arm)) for column in shown
         ])
-        for (kind, arm), values in table.iterrows()
+        for (kind, arm), values in wide(results).iterrows()
     ]  # fmt: skip
 
 
-def separated(results: Results, table: pd.DataFrame, column: Column, tests: Tests | None = None) -> str | None:
+def separated(results: Results, column: Column) -> str | None:
     """The best arm of a column if it is apart from every other arm: the interval of the difference excludes 0, and so
     does the test where there is one. None else, and where the arms are of several runs."""
+    table, tests = wide(results), comparisons(results)
     arms = "arm" in table.index.get_level_values("kind") and column.key in table
     if column.best is None or not arms or results.runs:
         return None
-    values, tests = table.loc["arm", column.key].dropna(), tests or Tests(results)
+    values = table.loc["arm", column.key].dropna()
     if len(values) < 2:
         return None
     best = str(values.idxmax() if column.best == "max" else values.idxmin())
     others = [str(arm) for arm in values.index if arm != best]
-    if not all(tests.apart(best, arm, column) for arm in others):
-        return None
-    apart = [difference(results, best, arm, column.metric, column.finding) for arm in others]
-    return best if all(low > 0 or high < 0 for _, low, high, _ in apart) else None
+    apart = all(tests.excludes_zero(best, arm, column) and tests.apart(best, arm, column) for arm in others)
+    return best if apart else None
 
 
 def difference(results: Results, arm: str, against: str, metric: str, finding: str) -> tuple[float, float, float, int]:
@@ -157,7 +151,7 @@ def difference(results: Results, arm: str, against: str, metric: str, finding: s
 
 
 def _cell(
-    values: pd.Series, column: Column, tests: Tests, kind: str, arm: str, best: str | None, against: str | None
+    values: pd.Series, column: Column, tests: Comparisons, kind: str, arm: str, best: str | None, against: str | None
 ) -> Cell:
     value, digits = values.get(column.key, math.nan), column.digits
     if pd.isna(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.markup import escape
@@ -14,6 +15,7 @@ from apo_lightning.reports.groups import Group, groups
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.render import narrow
 from apo_lightning.reports.sentences import differences
+from apo_lightning.reports.significance import TOO_SMALL, comparisons
 
 READING = (
     "[low, high]: 95 % interval of a bootstrap over patients and seeds. Green: best, with a difference from every "
@@ -39,7 +41,8 @@ def tables(found: Results, name: str) -> list[Table]:
 
 def reading(found: Results) -> list[str]:
     """What brackets, colours and stars mean."""
-    return [READING, *([STARS] if len(found.tests) else [])]
+    small = [TOO_SMALL] if comparisons(found).any_small else []
+    return [READING, *([STARS, *small] if len(found.tests) else [])]
 
 
 def _group(group: Group, found: Results, name: str) -> list[Table]:
@@ -97,7 +100,9 @@ def _bare(said: str, heads: Sequence[str]) -> Table:
 
 
 def _cell(cell: results.Cell, column: Column) -> str:
-    """Only the mean accuracy keeps its interval: a terminal is narrow, and the written report has them all."""
-    text = f"[bold green]{cell.value}[/]" if cell.bold else cell.value
+    """Only the mean accuracy keeps its interval, and says that it is too small: a terminal is narrow, and the written
+    report has them all."""
+    value = (cell if column.finding == "mean" else replace(cell, small=False)).value
+    text = f"[bold green]{value}[/]" if cell.bold else value
     measured = column.metric in MEASURES and column.finding == "mean"
     return f"{text} [dim]{escape(narrow(cell.spread))}[/]" if cell.spread and measured else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Set:
         ]
         return ", ".join(parts)
 
-    @property
+    @cached_property
     def tables(self) -> list[Group]:
         """Its own tables, for details."""
         return groups(self.results) if self.results else []
@@ -67,7 +68,7 @@ class ZeroShot:
     def left_out(self) -> list[tuple[str, str]]:
         return [(own.title, own.left_out or "it has no results.") for own in self.sets if not own.results]
 
-    @property
+    @cached_property
     def heats(self) -> list[Heat]:
         """The measure, and what else every set may have; metrics that no set has are left out."""
         tables = [("test split of the experiment", self.home), *((own.title, own.results) for own in self.measured)]
@@ -107,7 +108,8 @@ def _count(entry: Mapping[str, Any], key: str) -> int | None:
 def _heat(metric: str | None, tables: Sequence[tuple[str, Results]]) -> Heat | None:
     labels = {arm: label for _, own in tables for arm, label in arm_labels(own.values).items()}
     columns = [(title, own, _column(metric, own)) for title, own in tables]
-    known = [(title, _cells(own, column)) for title, own, column in columns if column and _cells(own, column)]
+    found = [(title, _cells(own, column)) for title, own, column in columns if column]
+    known = [(title, cells) for title, cells in found if cells]
     if not known or (metric and len(known) < 2 and known[0][0] == tables[0][0]):
         return None
     shown = [(label, [_shaded(cells.get(arm)) for _, cells in known]) for arm, label in labels.items()]

@@ -41,8 +41,10 @@ def make(root: Path, arms: Sequence[str] = ARMS, findings: Sequence[str] = FINDI
     _sets(folder, arms)
     for arm in arms:
         _statements(folder / arm / "seed0" / "evaluate", findings, rng)
-    warned = {"signature": "bias_amplification", "step": 40, "value": 0.41, "threshold": 0.3,
-              "warning": "Its errors follow one teacher's more than before.", "advice": "Raise the NLL weight."}  # fmt: skip
+    warned = {
+        "signature": "bias_amplification", "step": 40, "value": 0.41, "threshold": 0.3,
+        "warning": "Its errors follow one teacher's more than before.", "advice": "Raise the NLL weight.",
+    }  # fmt: skip
     (folder / "sft" / "seed0" / "apo" / "failures.json").write_text(json.dumps([warned]))
     return folder
 
@@ -67,14 +69,15 @@ def _more(arm: str, findings: Sequence[str], rng: np.random.Generator) -> list[l
 
 
 def _tests(folder: Path, arms: Sequence[str]) -> None:
-    """The later arm minus the earlier: sft is apart from base at .001, and from the others not."""
+    """The later arm minus the earlier: sft is apart from base at .001, and from the others not; on the pair of sft and
+    dpo only two patients differ, which can show nothing."""
     rows = []
     for i, arm in enumerate(arms):
         for against in arms[:i]:
             p = 0.001 if {arm, against} == {"base", "sft"} else 0.4
-            least = 0.2 if {arm, against} == {"dpo", "sft"} else 0.001
-            rows.append([arm, against, "accuracy", "mean", "permutation", 300, 0.1, p, p, least])
-    head = ["arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm", "smallest_p"]
+            n = 2 if {arm, against} == {"dpo", "sft"} else 200
+            rows.append([arm, against, "accuracy", "mean", "permutation", n, 0.1, p, p])
+    head = ["arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm"]
     write(folder / "tests.csv", head, rows)
 
 
@@ -104,8 +107,12 @@ def _sets(folder: Path, arms: Sequence[str]) -> None:
     entries = []
     for name, names in (("open_i", ("edema", "pneumonia")), ("chestxray14", FINDINGS[:6])):
         (folder / "sets" / name).mkdir(parents=True)
-        rows = [[arm, fake_run.ARMS[arm][0], "arm", 0, metric, finding, 0.6 + 0.05 * i] for i, arm in enumerate(arms)
-                for metric in ("accuracy", "balanced_accuracy", "likelihood_auroc") for finding in (*names, "mean")]  # fmt: skip
+        rows = [
+            [arm, fake_run.ARMS[arm][0], "arm", 0, metric, finding, 0.6 + 0.05 * i]
+            for i, arm in enumerate(arms)
+            for metric in ("accuracy", "balanced_accuracy", "likelihood_auroc")
+            for finding in (*names, "mean")
+        ]
         write(folder / "sets" / name / "results.csv", HEAD, rows)
         entries.append({"name": name, "title": name.replace("_", "-"), "studies": 120, "patients": 80,
                         "findings": list(names), "left_out": ""})  # fmt: skip

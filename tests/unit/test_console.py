@@ -136,7 +136,7 @@ def test_written_reports_hold_no_command(tmp_path: Path) -> None:
     frame = pd.read_csv(path).replace({"label": {"Base": "[x] \x1b*\u202e\n$"}, "finding": {"edema": "a\u202e|<b>"}})
     frame.to_csv(path, index=False)
     reports.write(folder)
-    for name in ("report.html", "report.md", "table.tex"):
+    for name in ("report.html", "report.md", "report.tex", "table.tex", "report.csv"):
         text = (folder / name).read_text("utf-8")
         assert not COMMANDS.search(text) and "\\u202e" in text.replace("\\textbackslash{}", "\\"), name
     markdown = (folder / "report.md").read_text("utf-8")
