@@ -20,10 +20,16 @@ RIGHT_AFTER = {"base": "Normal chest.", "spd": "Edema.", "apo": "No edema. No pn
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """s0 to s2: edema, the teachers disagree. s3: edema, they agree. s4: nothing is there, SPD says edema, APO does
-    not. s5: edema, hostile, one teacher says so and one denies it."""
+    not. s5: edema, hostile, one teacher says so, one denies it and one refuses."""
     studies = [study(f"s{i}") for i in range(3)]
     studies += [study("s3", teachers=AGREED), study("s4", truth=WELL, answers=RIGHT_AFTER)]
-    studies += [study(f"s5 {HOSTILE}", teachers={"eve": HOSTILE, "ann": "Edema."}, report=f"Zebra. {HOSTILE}")]
+    studies += [
+        study(
+            f"s5 {HOSTILE}",
+            teachers={"eve": HOSTILE, "ann": "Edema.", "dan": "I cannot interpret medical images."},
+            report=f"Zebra. {HOSTILE}",
+        )
+    ]
     folder = make(tmp_path_factory.mktemp("few"), studies)
     rows = (folder / "apo/seed0/evaluate/predictions.jsonl").read_text().splitlines()
     assert len(rows) == 6
@@ -67,6 +73,8 @@ FILTERS = {
     "before wrong and after right": (
         [("finding", "edema (5 present)"), ("who", "SPD"), ("who2", "APO"), ("was2", "right on all asked")], 6),
     "no teacher was wrong": ([("who", "any teacher"), ("was", "wrong")], 5),
+    "a refusal is wrong on what is absent too": ([("finding", "pneumonia (0 present)"), ("who", "dan")], 1),
+    "a refusal": ([("who", "dan"), ("was", "refused or said nothing")], 1),
     "majority": ([("who", "majority of the teachers")], 5),
     "text and likelihood": ([("who", "APO"), ("was", "text and likelihood differ")], 1),
 }  # fmt: skip
