@@ -156,6 +156,15 @@ def test_keyboard(few: Path, opened: Callable[..., Any]) -> None:
     assert name(page).startswith("s5")
 
 
+def test_a_search_that_comes_late_takes_no_focus_away(few: Path, opened: Callable[..., Any]) -> None:
+    """The list is made anew a moment after the last letter."""
+    page = opened(few)
+    page.locator("#xp-q").press("s")
+    page.locator("#xp-list [aria-current]").focus()
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
+
+
 def test_every_control_is_one_and_has_a_name(few: Path, opened: Callable[..., Any]) -> None:
     page = opened(few)
     unnamed = page.evaluate(

@@ -244,7 +244,9 @@ function current() { return shown.findIndex((study) => study.i === state.study);
 function list() {
   page = Math.max(0, Math.floor(current() / PAGE));
   const first = page * PAGE, last = Math.min(first + PAGE, shown.length);
+  const held = at("list").contains(document.activeElement);
   at("list").replaceChildren(...shown.slice(first, last).map(entry));
+  if (held) (at("list").querySelector("[aria-current]") || at("q")).focus({preventScroll: true});
   at("list").start = first + 1;
   at("page").textContent = shown.length ? `${first + 1} to ${last}` : "none";
   at("less").disabled = page === 0;
@@ -487,7 +489,7 @@ function pressed(event) {
   const key = event.key, target = event.target, inList = at("list").contains(target);
   const moves = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -shown.length, End: shown.length};
   if (inList && key in moves) { event.preventDefault(); step(moves[key], true); return; }
-  if (target === at("q") && key === "Escape") { at("q").value = ""; filter(); keep(); return; }
+  if (target === at("q") && key === "Escape") { clearTimeout(typing); at("q").value = ""; filter(); keep(); return; }
   if (!at("keys").checked || target.closest?.("select, textarea, input:not([type=checkbox]), [contenteditable]")) return;
   if (key === "j") step(1, inList);
   else if (key === "k") step(-1, inList);
