@@ -156,7 +156,7 @@ def _changed(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: 
         return []  # whoever gives the label says what it is
     before, after = _before_and_after(plain, layers, name, arm, words)
     telling = [word for word in words if _concerns(word, arm) and (_is_method(word) or _collide(word, arm))]
-    itself = [word for word in words if word.path[:2] == ("arms", name)]
+    itself = [word for word in words if word.path[:2] == ("arms", name) and word.path[2:3] != ("curve",)]
     return [word for word in telling + itself if get(before.tree, word.path) != get(after.tree, word.path)]
 
 

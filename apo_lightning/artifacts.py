@@ -238,7 +238,8 @@ class RunFolder:
 
     def _read_by_reports(self) -> list[Path]:
         tables = [self.path / f"{name}.csv" for name in ("results", "intervals", "differences")]
-        return [*tables, *sorted((self.path / "samples").glob("*"))]
+        further = [self.path / "sets" / "sets.json", *sorted((self.path / "sets").glob("*/*.csv"))]
+        return [*tables, *further, *sorted((self.path / "samples").glob("*"))]
 
 
 def _held(path: Path) -> dict[str, Any]:
@@ -271,4 +272,5 @@ def differences(before: Any, now: Any, key: str = "") -> list[tuple[str, Any, An
         names = [name for name in {**before, **now} if key or name not in UNIMPORTANT]
         below = [differences(before.get(n), now.get(n), f"{key}.{n}" if key else str(n)) for n in names]
         return [row for rows in below for row in rows]
-    return [] if before == now else [(key, before, now)]
+    nothing = not any(value not in (None, {}) for value in (before, now))  # a setting that an earlier version had not
+    return [] if before == now or nothing else [(key, before, now)]

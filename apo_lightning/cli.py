@@ -177,10 +177,11 @@ def _print_checked(what: str | Path, said: str, notes: Sequence[str]) -> None:
 def list_(options: argparse.Namespace) -> None:
     """``apo list [NAME]``: one line a member, or all that one says of itself."""
     from apo_lightning import config
-    from apo_lightning.sections import EVALUATION, SECTIONS
+    from apo_lightning.metrics.report_text import TEXT_METRICS
+    from apo_lightning.sections import ANSWERED, SECTIONS
 
     if options.name:
-        registries = [section.registry() for section in SECTIONS if section is not EVALUATION]
+        registries = [section.registry() for section in SECTIONS if section not in ANSWERED] + [TEXT_METRICS]
         known = [name for registry in registries for name in registry]
         if options.name not in known:
             raise ConfigError(f"Nothing is named '{options.name}'. {did_you_mean(options.name, known)}")
@@ -189,11 +190,12 @@ def list_(options: argparse.Namespace) -> None:
         return
 
     for section in SECTIONS:
-        if section is EVALUATION:  # the same data sets
+        if section in ANSWERED:  # the same data sets
             continue
         registry = section.registry()
         title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
         _print_group(title, {name: _first(item) for name, item in registry.items()})
+    _print_group("text_metrics (evaluate.report_text)", {name: _first(item) for name, item in TEXT_METRICS.items()})
     _print_group("experiments", dict(config.list_experiments()))
 
 

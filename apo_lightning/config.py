@@ -174,7 +174,7 @@ def _assign(cfg: ExperimentSettings, place: tuple[str, ...], value: Any) -> None
     """Set the registered section ``place`` of ``cfg`` (attributes down to a mapping of sections)."""
     at: Any = cfg
     for key in place[:-1]:
-        at = getattr(at, key, None)
+        at = at.get(key) if isinstance(at, dict) else getattr(at, key, None)
     if isinstance(at, dict):
         at[place[-1]] = value
     elif hasattr(at, place[-1]):

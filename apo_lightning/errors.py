@@ -23,6 +23,11 @@ class DataError(ApoError):
     """A file of a data set or of teacher trajectories is missing, malformed or contradicts itself."""
 
 
+class AbsentError(DataError):
+    """A data set is not on disk: its folder is not there, or holds no index of it. One that is there and broken is any
+    other DataError."""
+
+
 class ArtifactError(ApoError):
     """Something in a run folder is missing, corrupt, or was made by another configuration."""
 

@@ -16,7 +16,7 @@ from apo_lightning.metrics.findings import FindingOutcomes, majority_vote, of_fi
 from apo_lightning.metrics.labeler import kind, parse, read
 from apo_lightning.metrics.likelihood import SUFFIXES, of_likelihoods
 from apo_lightning.metrics.outcomes import MEAN, Measure, Outcomes, Row
-from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses
+from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.metrics.progression import (
     CLASSES,
     CourseOutcomes,
@@ -24,6 +24,7 @@ from apo_lightning.metrics.progression import (
     of_progression,
     read_progression,
 )
+from apo_lightning.metrics.scored import ScoredOutcomes
 from apo_lightning.probes import Asked, of_probe, probe
 from apo_lightning.settings import EvaluateSettings
 from apo_lightning.student import Student
@@ -145,6 +146,15 @@ def prevalence_outcomes(train: Sequence[Study], studies: Sequence[Study], findin
         return None
     labels, nobody = labels_of(studies, findings), np.zeros(len(studies), bool)
     return of_findings(labels, np.tile(answer, (len(studies), 1)), nobody, findings, patients_of(studies))
+
+
+def prevalence_score_outcomes(
+    train: Sequence[Study], studies: Sequence[Study], findings: Sequence[str]
+) -> ScoredOutcomes:
+    """The same as scores: each finding's share of positives in training, whatever the study."""
+    shares = prevalence_scores(labels_of(train, findings))
+    scores = np.tile(shares, (len(studies), 1))
+    return ScoredOutcomes(patients_of(studies), labels_of(studies, findings), scores, findings, "likelihood")
 
 
 def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],

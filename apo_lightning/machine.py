@@ -103,7 +103,8 @@ def _devices(trainer: TrainerSettings, on_cpu: bool, count: int) -> Iterator[str
 def _workers(cfg: ExperimentSettings) -> Iterator[str]:
     """Loaders that are far more than the cores; each is a process of its own, beside each device's."""
     cores = os.cpu_count() or 1
-    for key, section in (("data", cfg.data), ("evaluate.data", cfg.evaluate.data or {})):
+    further = ((f"evaluate.sets.{name}.data", own.data) for name, own in cfg.evaluate.sets.items())
+    for key, section in (("data", cfg.data), ("evaluate.data", cfg.evaluate.data or {}), *further):
         workers, most = section.get("num_workers", 0), max(16, 4 * cores)
         if workers * cfg.trainer.devices > most:
             yield (

@@ -16,6 +16,8 @@ from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.sections import Path, get, section_at
 
 COMMAND_LINE = "command line"
+NAMED = (("teachers",), ("arms",), ("evaluate", "sets"))
+"""Mappings whose keys are names that the experiment gives."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Layers:
         """Set the dotted key ``path``; a mapping merges, or with ``whole`` replaces what was there.
 
         Returns:
-            What is wrong with the key, or None. Teachers and arms cannot be added by a dotted key.
+            What is wrong with the key, or None. Teachers, arms and sets cannot be added by a dotted key.
         """
-        if len(path) > 1 and path[0] in ("teachers", "arms") and path[1] not in (get(self.tree, path[:1]) or {}):
-            return unknown(path[:2], source, get(self.tree, path[:1]) or {})
+        named = next((len(above) for above in NAMED if path[: len(above)] == above and len(path) > len(above)), None)
+        if named and path[named] not in (known := get(self.tree, path[:named]) or {}):
+            return unknown(path[: named + 1], source, known)
         under = get(self.tree, path)
         both = isinstance(value, Mapping) and isinstance(under, Mapping)
         if both and not whole and not _replaces(path, under, value):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,15 @@ class Pipeline:
         data: checked data module, shared by arms.
         folder: where the arm's stages are linked.
         networks: where the run keeps its pre-trained network; None: every stage reads it from disk.
+        sets: checked data modules of the further sets that are answered, by name.
     """
 
-    def __init__(self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder,
-                 networks: Networks | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder,
+        networks: Networks | None = None, sets: Mapping[str, CXRDataModule] | None = None,
+    ) -> None:  # fmt: skip
         self.cfg, self.arm, self.seed, self.data, self.folder = cfg, arm, seed, data, folder
+        self.sets, self.trained = dict(sets or {}), data
         self.networks, self.thinking = networks, ThinkingPolicy(**asdict(cfg.thinking))
         self.done: dict[str, StageFolder] = {}
 
@@ -58,7 +62,9 @@ class Pipeline:
             "collect": self.collect, "spd": lambda: self._fit("spd"), "self_distill": self._self_distill,
             "apo": lambda: self._fit("apo"), "evaluate": self._evaluate,
         }  # fmt: skip
-        for name in ("collect", *self.cfg.arms[self.arm].stages, "evaluate"):
+        steps |= {f"evaluate_{name}": partial(self._answer, name) for name in self.sets}
+        further = [name for name in steps if name.startswith("evaluate_")]
+        for name in ("collect", *self.cfg.arms[self.arm].stages, "evaluate", *further):
             with explain.where(self, name):
                 self.done[name] = steps[name]()
             if training.is_leader():
@@ -145,9 +151,9 @@ class Pipeline:
     def _fit(self, name: str) -> StageFolder:
         plan: FitSettings = getattr(self.cfg.stages, name)
         made_by = self._student("spd") if name == "apo" else None
-        own = {"preferred": self.done["self_distill"].key} if name == "apo" else {}
+        own = {"preferred": stage_inputs.of_judged(self)} if name == "apo" else {}
         own |= dict(stage=asdict(plan), teachers=self.teachers, prompt=template(self.cfg.prompt))
-        inputs = stage_inputs.of_student(self, made_by, **own) | stage_inputs.of_fit(self, plan)
+        inputs = stage_inputs.of_student(self, made_by, ["train"], **own) | stage_inputs.of_fit(self, plan)
         folder = self.folder.stage(name, inputs)
         stored = folder.done
         self._once(folder, lambda: self._train(name, plan, made_by, folder))
@@ -174,7 +180,8 @@ class Pipeline:
             accumulate=plan.accumulate,
         )  # fmt: skip
         loggers = training.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
-        callbacks = observing.build(self.cfg.callbacks, folder)
+        shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
+        callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
         training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = training.whole_state(student)
         if training.is_leader():
@@ -234,6 +241,21 @@ class Pipeline:
         if not stored or training.in_wandb_sweep():  # a trial is told its metric also where the store has it
             self._tell_wandb(folder)
         return folder
+
+    def _answer(self, name: str) -> StageFolder:
+        own, made_by = self.for_set(name), self._student("apo", "spd")
+        folder = self.folder.stage(f"evaluate_{name}", stage_inputs.of_set(own, made_by))
+        return self._once(folder, lambda: evaluate(own, made_by, None, folder, own.data))
+
+    def for_set(self, name: str) -> Pipeline:
+        """The same arm and seed where a further set is answered: its studies, its question, its own list of findings.
+        Teachers were asked about none of it; ``trained`` is still the set that was trained on."""
+        plan, own = self.cfg.evaluate, self.cfg.evaluate.sets[name]
+        asked = replace(plan, data=None, sets={}, prompt=own.prompt or plan.prompt, split="test", findings=[])
+        cfg = replace(self.cfg, evaluate=asked)
+        other = Pipeline(cfg, self.arm, self.seed, self.sets[name], self.folder, self.networks)
+        other.done, other.trained, other.trajectories = {"collect": self.done["collect"]}, self.data, []
+        return other
 
     def _tell_wandb(self, folder: StageFolder) -> None:
         if training.is_leader():

@@ -21,8 +21,9 @@ class LikelihoodSettings:
     """``sum``: log-probs of statements as they are, so that what is compared are the probabilities of beginning an
     answer so, and wordings that the student hardly uses have no say. ``token_mean``: divided by the number of tokens,
     so that all wordings have one, and long ones no malus."""
-    wordings: int = 3
-    """Pairs of statements a finding, the first ones of `probes.wordings`."""
+    wordings: int = 2
+    """Pairs of statements a finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
+    better and costs as much as all its answers."""
 
     def __post_init__(self) -> None:
         choice("form", self.form, ("statements", "yes_no", "off"))

@@ -45,7 +45,8 @@ def depends_on(cfg: ExperimentSettings) -> list[Any]:
     lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
     heard = [list(cfg.teachers), cfg.pool.select, writes(cfg)]
     asked = [cfg.stages.self_distill.splits, cfg.evaluate.split]
-    return [asdict(cfg.student), prompts, lengths, heard, asked, cfg.data, cfg.evaluate.data]
+    sets = {name: asdict(own) for name, own in cfg.evaluate.sets.items()}
+    return [asdict(cfg.student), prompts, lengths, heard, asked, cfg.data, cfg.evaluate.data, sets]
 
 
 def rehearse(cfg: ExperimentSettings, findings: Sequence[str]) -> BranchBatch:
@@ -89,6 +90,24 @@ def rehearse_on(cfg: ExperimentSettings, data: CXRDataModule) -> None:
             collate = _collator(cfg, processor, name, listed)
             for study, images in (each for split in splits[key] for each in _roomiest(data, split)):
                 collate([(Example(study, (), _said(cfg, study.id)), images)])
+
+
+def rehearse_set(cfg: ExperimentSettings, name: str, data: CXRDataModule) -> None:
+    """The question that a further set is asked, with those of its own studies that need most room.
+
+    Raises:
+        ConfigError: it cannot be made of a study, or is too long.
+    """
+    processor, prompt = _processor(cfg), question(cfg, name)
+    with _refusing(cfg, f"evaluate.sets.{name}.prompt", prompt, processor):
+        collate = _collator(cfg, processor, prompt, data.counted)
+        for study, images in _roomiest(data, "test"):
+            collate([(Example(study), images)])
+
+
+def question(cfg: ExperimentSettings, name: str) -> str:
+    """The prompt that a further set is asked."""
+    return cfg.evaluate.sets[name].prompt or cfg.evaluate.prompt or cfg.prompt
 
 
 def _prompts(cfg: ExperimentSettings, findings: Sequence[str],

@@ -15,8 +15,10 @@ from apo_lightning.errors import ArtifactError
 from apo_lightning.evaluation import (
     answered,
     baseline_outcomes,
+    judges_progression,
     measured,
     prevalence_outcomes,
+    prevalence_score_outcomes,
     text_outcomes,
 )
 from apo_lightning.files import removal
@@ -64,19 +66,31 @@ class Measured:
             yield from part.rows()
 
 
-def write(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Path:
+OWN = "evaluate"
+"""The stage in which an arm answers its own evaluation set; those of further sets bear their names too."""
+
+
+def write(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str = OWN, into: Path | None = None) -> Path:
     """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines.
 
     Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
+
+    Args:
+        cfg: the experiment.
+        folder: its run folder.
+        last: a pipeline of it, with the data that the stage answers (`Pipeline.for_set`).
+        stage: whose answers.
+        into: where the tables are written; None: the run folder.
     """
-    found = [*_arms(cfg, folder, last), *_consensus(cfg, folder, last), *_teachers(cfg, last), *_baselines(last)]
-    tables = list(_resampled(found))
-    _write(folder / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
-    _write(folder / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
-    _write(folder / "tests.csv", TESTS, (astuple(one) for table in tables for one in compare(_seeds_of_arms(table))))
-    _write(folder / "agreement.csv", AGREEMENT, (line for table in tables for line in _agreement(table)))
+    consensus = _consensus(cfg, folder, last) if stage == OWN else ()
+    found = [*_arms(cfg, folder, last, stage), *consensus, *_teachers(cfg, last), *_baselines(last)]
+    tables, place = list(_resampled(found)), into or folder
+    _write(place / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
+    _write(place / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    _write(place / "tests.csv", TESTS, (astuple(one) for table in tables for one in compare(_seeds_of_arms(table))))
+    _write(place / "agreement.csv", AGREEMENT, (line for table in tables for line in _agreement(table)))
     rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
-    return _write(folder / "results.csv", COLUMNS, rows)
+    return _write(place / "results.csv", COLUMNS, rows)
 
 
 def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
@@ -149,9 +163,9 @@ def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
     return cfg.seeds if arm in (cfg.only or cfg.arms) else ()
 
 
-def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
+def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
-        for seed, path in _stored(folder, arm, "evaluate", "scores.json", _now(cfg, arm)):
+        for seed, path in _stored(folder, arm, stage, "scores.json", _now(cfg, arm)):
             yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, last))
 
 
@@ -246,5 +260,8 @@ def _baselines(last: Pipeline) -> Iterator[Measured]:
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])
-    if guess := prevalence_outcomes(last.data.studies("train"), studies, last.counted):
-        yield Measured("baseline", "prevalence", LABELS["prevalence"], 0, [guess])
+    train = last.trained.studies("train")
+    if guess := prevalence_outcomes(train, studies, last.counted):
+        scored = last.cfg.evaluate.likelihood.form != "off" and not judges_progression(studies)
+        known = [prevalence_score_outcomes(train, studies, last.counted)] if scored else []
+        yield Measured("baseline", "prevalence", LABELS["prevalence"], 0, [guess, *known])

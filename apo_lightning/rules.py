@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
+from apo_lightning.plain_settings import CurvePoint, EvaluationSet
 from apo_lightning.report_settings import BACKENDS
 from apo_lightning.sections import Path
 from apo_lightning.settings import ExperimentSettings
@@ -28,7 +29,7 @@ FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 LARGEST = 1e30
 """A weight that float32 holds, with room for sums and products."""
-STORE, OWN_FOLDERS = "store", ("figures", "samples")
+STORE, OWN_FOLDERS = "store", ("figures", "samples", "sets")
 """Folders that every run makes."""
 
 Finding = tuple[Path, str] | tuple[Path, str, str]
@@ -41,6 +42,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _seeds(cfg.seeds)
     yield from _teachers(cfg)
     yield from _arms(cfg)
+    yield from _curves(cfg)
     yield from _precision(cfg)
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
@@ -48,7 +50,8 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
 
 
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
-    used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data) if isinstance(s, Mapping)]
+    further = [own.data for own in _sets(cfg).values()]
+    used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data, *further) if isinstance(s, Mapping)]
     for name in cfg.acknowledge:
         if name not in used:
             text = f"acknowledge must name data sets of the experiment, got '{name}'"
@@ -82,17 +85,36 @@ def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
         yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
     if cfg.name.lower().split("/")[0] == STORE:
         yield ("name",), f"name must not be '{cfg.name}', where all runs keep their stages"
-    seen: dict[str, str] = {}
-    for arm in _mapping(cfg.arms):
-        if not FOLDER_NAME.fullmatch(arm):
-            yield ("arms", arm), f"arms.{arm} must be usable as a folder (letters, digits, '.', '_', '-')"
-        elif arm.lower() in OWN_FOLDERS:
-            yield ("arms", arm), f"arms.{arm} must have another name: a run folder has its {arm.lower()} there"
-        elif (other := seen.setdefault(arm.lower(), arm)) != arm:
-            yield ("arms", arm), f"arms.{arm} and arms.{other} are one folder where upper and lower case are the same"
+    yield from _folders(("arms",), cfg.arms, OWN_FOLDERS)
+    yield from _folders(("evaluate", "sets"), cfg.evaluate.sets)
     for arm in cfg.only:
         if arm not in _mapping(cfg.arms):
             yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))
+
+
+def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Finding]:
+    """Names in the mapping at ``place`` that cannot each be a folder beside the others."""
+    seen: dict[str, str] = {}
+    for name in _mapping(names):
+        key = ".".join((*place, name))
+        if not FOLDER_NAME.fullmatch(name):
+            yield (*place, name), f"{key} must be usable as a folder (letters, digits, '.', '_', '-')"
+        elif name.lower() in taken:
+            yield (*place, name), f"{key} must have another name: a run folder has its {name.lower()} there"
+        elif (other := seen.setdefault(name.lower(), name)) != name:
+            both = f"{key} and {'.'.join((*place, other))}"
+            yield (*place, name), f"{both} are one folder where upper and lower case are the same"
+
+
+def _curves(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """A line of a curve has one arm at each place of its axis."""
+    seen: dict[tuple[str, str, float], str] = {}
+    for name, arm in _mapping(cfg.arms).items():
+        if not isinstance(at := arm.curve, CurvePoint):
+            continue
+        if (other := seen.setdefault((at.axis, at.line, at.x), name)) != name:
+            text = f"arms.{name}.curve.x is {at.x:g} on the line '{at.line}' of '{at.axis}', and so is that of {other}"
+            yield ("arms", name, "curve", "x"), text, "Give each its own, or another line."
 
 
 def _seeds(seeds: list[int]) -> Iterator[Finding]:
@@ -133,8 +155,12 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
             yield key, text, "Add 'self_distill' before it."
         for setting, value in arm.set.items():
             below = [f"{setting}.{key}" for key in value] if isinstance(value, Mapping) else []
-            if held := next((key for key in (setting, *below) if _is_shared(key)), ""):
-                yield ("arms", name, "set"), f"arms.{name}.set must not hold '{held}', which all arms share"
+            held = next((key for key in (setting, *below) if _is_shared(key)), "")
+            if held or _names_sets(setting, value):
+                yield (
+                    ("arms", name, "set"),
+                    f"arms.{name}.set must not hold '{held or setting}', which all arms share",
+                )
 
 
 def _is_shared(setting: str) -> bool:
@@ -160,6 +186,15 @@ def _splits(cfg: ExperimentSettings) -> Iterator[Finding]:
             yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
     if runs_stage(cfg, "apo") and "train" not in chosen:
         yield key, f"{'.'.join(key)} must hold train, since apo learns from its texts, got {chosen}"
+
+
+def _names_sets(setting: str, value: Any) -> bool:
+    """Whether an arm's setting says which further sets are answered: they are the columns of one table."""
+    return setting.split(".")[:2] == ["evaluate", "sets"] or (setting == "evaluate" and "sets" in _mapping(value))
+
+
+def _sets(cfg: ExperimentSettings) -> Mapping[str, EvaluationSet]:
+    return {name: own for name, own in _mapping(cfg.evaluate.sets).items() if isinstance(own, EvaluationSet)}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -15,7 +15,9 @@ from apo_lightning import (
     config,
     csv_cells,
     failure_files,
+    further_sets,
     machine,
+    observing,
     preferred,
     prompts,
     rehearsal,
@@ -28,6 +30,7 @@ from apo_lightning.artifacts import RunFolder, digest, file_digest
 from apo_lightning.characters import visible
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.evaluation import scored_findings
+from apo_lightning.further_sets import FurtherSet
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
 from apo_lightning.metrics.report_text.measured import require_reports, words
@@ -67,52 +70,55 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     training.from_leader(lambda: folder.require(settled))
     head = f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds"
     training.say(f"{head} -> {escape(visible(str(folder.path)))}")
-    data = _data(arms, folder)
+    sets = further_sets.look(cfg, folder.path)
+    data = _data(arms, folder, sets)
     _rehearse_on(arms, data)
     networks = Networks(keep=not training.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
-        training.from_leader(lambda: claimed.enter_context(_claim(cfg, arms, data, folder, settled)))
+        guarded = _guarded(cfg, arms, data, sets)
+        training.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
+        answered = {own.name: own.data for own in further_sets.present(sets)}
         for seed in cfg.seeds:
             for arm, own in arms.items():
-                last = Pipeline(own, arm, seed, data[arm], folder, networks)
+                last = Pipeline(own, arm, seed, data[arm], folder, networks, answered)
                 last.run()
         if training.is_leader():
             with folder.alone(training.say_plainly):
-                _conclude(cfg, arms, data, folder, last)
+                _conclude(cfg, guarded, data[next(iter(arms))], sets, folder, last)
         training.barrier()
     return folder.path
 
 
 @contextmanager
-def _claim(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
-           folder: RunFolder, settled: Mapping[str, Any]) -> Iterator[None]:  # fmt: skip
+def _claim(cfg: ExperimentSettings, guarded: set[str], folder: RunFolder, settled: Mapping[str, Any]) -> Iterator[None]:
     """The folder is this run's; what it may not show goes before anything is trained, since that may fail."""
     with folder.claim(settled, config.dump(cfg), training.say_plainly):
-        if unsaid := _guarded(arms, data) - set(cfg.acknowledge):
+        if unsaid := guarded - set(cfg.acknowledge):
             with folder.alone(training.say_plainly):
                 sample_files.withdraw(folder.path, unsaid)
         yield
 
 
-def _guarded(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> set[str]:
+def _guarded(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
+             sets: Sequence[FurtherSet]) -> set[str]:  # fmt: skip
     """Names of the sets that are shown only with ``acknowledge``."""
-    return {
-        section["name"]
-        for arm, each in arms.items()
-        for section, part in zip([each.data, each.evaluate.data], data[arm].parts, strict=False)
-        if part.credentialed
-    }
+    own = {name for arm, each in arms.items() for name in observing.guarded(each, data[arm])}
+    present = further_sets.present(sets)
+    return own | {cfg.evaluate.sets[one.name].data["name"] for one in present if one.data.credentialed}
 
 
-def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder) -> dict[str, CXRDataModule]:
-    """One checked data module for all arms with the same data sections."""
+def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder,
+          sets: Sequence[FurtherSet] = ()) -> dict[str, CXRDataModule]:  # fmt: skip
+    """One checked data module for all arms with the same data sections, without the patients of further sets."""
     made: dict[str, CXRDataModule] = {}
+    further = {own.key: own.data for own in further_sets.present(sets)}
     for arm, own in arms.items():
         key = digest([own.data, own.evaluate.data])
         if key not in made:
             suffix = f"_{arm}" if made else ""
-            made[key] = build_data(own)
+            made[key] = build_data(own, further)
             made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if training.is_leader() else None)
+            made[key] = made[key].settled() if isinstance(made[key], Transfer) else made[key]
             if training.is_leader():
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
@@ -142,13 +148,13 @@ def _of_arm(arm: str, cfg: ExperimentSettings) -> Iterator[None]:
         raise ConfigError(f"{error} (Arm '{arm}' sets {changed}.)" if changed else str(error)) from error
 
 
-def build_data(cfg: ExperimentSettings) -> CXRDataModule:
-    """The set that is trained on, or, with ``evaluate.data``, that set with the test split of the other. No file is
-    looked at yet."""
-    source = config.build(DATA, cfg.data, "data")
-    if cfg.evaluate.data is None:
+def build_data(cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | None = None) -> CXRDataModule:
+    """The set that is trained on, or, with ``evaluate.data``, that set with the test split of the other; without the
+    patients of ``further`` sets. No file is looked at yet."""
+    source, other = config.build(DATA, cfg.data, "data"), cfg.evaluate.data
+    if other is None and not further:
         return source
-    return Transfer(source, config.build(DATA, cfg.evaluate.data, "evaluate.data"))
+    return Transfer(source, config.build(DATA, other, "evaluate.data") if other is not None else None, further)
 
 
 def _introduce(data: CXRDataModule, cfg: ExperimentSettings) -> None:
@@ -165,16 +171,16 @@ def write_splits(data: CXRDataModule, path: Path) -> None:
     csv_cells.write(path, ("study", "patient", "split"), rows)
 
 
-def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
+def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, sets: Sequence[FurtherSet],
               folder: RunFolder, last: Pipeline) -> None:  # fmt: skip
-    """Table, samples, report."""
+    """Tables, samples, report."""
     results.write(cfg, folder.path, last)
     failure_files.write(cfg, folder.path, last)
     measured = words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt))
     if measured:
         training.say(f"  report texts: {escape(measured)}")
-    own = data[next(iter(arms))]
-    guarded = _guarded(arms, data)
+    answered = further_sets.write(cfg, sets, folder.path, last)
+    cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
     acknowledged = all(name in cfg.acknowledge for name in guarded)
     if acknowledged:
         sample_files.keep(own, cfg.evaluate.split, folder.path)
@@ -182,8 +188,8 @@ def _conclude(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], d
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
-        citation=own.citation, split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
-        report_text=measured,
+        citation="; ".join(dict.fromkeys(cited)), split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
+        report_text=measured, sets=answered,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
@@ -219,6 +225,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     training.quiet()
     machine.check_names(cfg.trainer, cfg.student)
     data = build_data(cfg)
+    further_sets.build(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
     preferred.strategy(cfg)
@@ -238,6 +245,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
 def _check_prompts(cfg: ExperimentSettings) -> None:
     """Templates that can be filled, and that ask for what their stage has: only self-distillation reads reports."""
     asked = {"prompt": cfg.prompt, "evaluate.prompt": cfg.evaluate.prompt or cfg.prompt}
+    asked |= {f"evaluate.sets.{name}.prompt": rehearsal.question(cfg, name) for name in cfg.evaluate.sets}
     for key, name in asked.items():
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")

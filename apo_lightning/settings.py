@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from apo_lightning.plain_settings import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
 from apo_lightning.report_settings import ReportTextSettings
 from apo_lightning.setting_checks import REQUIRED
@@ -184,6 +185,8 @@ class EvaluateSettings(DecodingSettings):
 
     data: dict[str, Any] | None = None
     """Another set to answer, whose test split takes the place of the training set's; None: the training set's own."""
+    sets: dict[str, EvaluationSet] = field(default_factory=dict)
+    """Further sets that are answered beside that one, by the name of their folder; those not on disk are left out."""
     prompt: str | None = None
     """What is asked; None: the prompt of the experiment."""
     split: str = "test"
@@ -219,6 +222,8 @@ class ArmSettings:
     label: str = REQUIRED
     stages: list[str] = field(default_factory=list)
     set: dict[str, Any] = field(default_factory=dict)
+    curve: CurvePoint | None = None
+    """Where the arm is a point of a curve."""
 
 
 @dataclass
@@ -236,26 +241,6 @@ class TrainerSettings:
         kept = ("32-true", "bf16-mixed", "16-mixed")
         _choice("precision", self.precision, kept, "what is trained stays float32")
         _positive(devices=self.devices, nodes=self.nodes, log_every=self.log_every)
-
-
-@dataclass
-class CacheSettings:
-    """What is kept on disk, beside the stages of the store, and shared by arms, seeds and sweep trials."""
-
-    reference: bool = True
-    """Log-probs under the reference: they depend on neither beta, teacher weights nor loss."""
-    features: bool = False
-    """Image features. Pays where the tower is slow; 9 MB an image for a 7B student at a megapixel."""
-
-
-@dataclass
-class ThinkingSettings:
-    """What is done with the thinking that a text shows before its answer (``<think>...</think>`` and the like)."""
-
-    taught: bool = False
-    """The student learns from, and reads, teachers' texts with their thinking; else their answers alone."""
-    judged: bool = False
-    """What is thought is read like the answer: in refusals, conflicts and accuracy; else the answer alone."""
 
 
 @dataclass

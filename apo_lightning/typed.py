@@ -109,8 +109,9 @@ class Checker:
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
         """One value in the type ``hint``. Nested settings and mappings of them are walked, so that each is named."""
-        if type(value) is hint:
-            return value
+        if _is_already(hint, value):
+            return copy.deepcopy(value)
+        hint = _section(hint, value)
         below = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
         if is_dataclass(hint) and isinstance(value, Mapping):
             return self.read(hint, value, path)
@@ -181,6 +182,23 @@ def in_words(hint: Any) -> str:
     if origin is dict or is_dataclass(hint):
         return "a mapping (key: value)"
     return WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _is_already(hint: Any, value: Any) -> bool:
+    """Whether nothing of a value has to be converted; asking OmegaConf takes a hundred times as long."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list:
+        return type(value) is list and all(type(item) is args[0] for item in value)
+    if origin is dict and args[1] is Any:
+        return type(value) is dict and all(type(key) is args[0] for key in value)
+    return type(value) is hint
+
+
+def _section(hint: Any, value: Any) -> Any:
+    """The settings that an optional section holds, where it is given; every other ``hint`` as it is."""
+    inside = [arg for arg in typing.get_args(hint) if is_dataclass(arg)]
+    optional = typing.get_origin(hint) in (typing.Union, UnionType)
+    return inside[0] if optional and inside and isinstance(value, Mapping) else hint
 
 
 def _concrete(hint: Any) -> Any:

@@ -33,6 +33,7 @@ DEFAULT = TrainingLimits()
 class FailureSignatures(Callback):
     """Logs ``train/failure/<signature>`` (0 or 1) of every step that can be judged, says each sign once when it is
     first seen, and writes those that hold at the end as ``failures.json``: an empty list where the stage is healthy.
+    ``train/margin_explained`` is the share of the reward margin that goes with conflicts in findings.
 
     A stage that compares t+ with the teachers is judged for all four signs, another one for collapse alone.
 
@@ -58,6 +59,7 @@ class FailureSignatures(Callback):
         self.means = StepMeans()
         self.step = 0
         self.steps: list[dict[str, float]] = []
+        self.late: dict[str, list[float]] = {}
         self.best = math.inf
         self.separable = math.nan
         self.now: dict[str, Failure] = {}
@@ -80,9 +82,10 @@ class FailureSignatures(Callback):
         if len(self.steps) < self.limits.window:
             return
         judged = self._judge(trainer)
-        pl_module.log_dict(
-            {f"train/failure/{name}": float(bool(found)) for name, found in judged.items()}, batch_size=1
-        )
+        told = {f"train/failure/{name}": float(bool(found)) for name, found in judged.items()}
+        if not math.isnan(share := training_failures.explained(self.steps)):
+            told["train/margin_explained"] = share
+        pl_module.log_dict(told, batch_size=1)
         self._tell(trainer, {name: found for name, found in judged.items() if found})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -126,11 +129,21 @@ class FailureSignatures(Callback):
         if trainer.max_steps > 0 and step < limits.after * trainer.max_steps:
             return found | dict.fromkeys((NO_CONVERGENCE, BIAS, STYLE_ALONE))
         weak = training_failures.no_convergence(steps, limits, step)
-        styled = None
-        if not weak and training_failures.explained(steps) < limits.explained:
-            styled = training_failures.style_alone(steps, limits, step, self._probe(trainer))
+        styled, late = None, [self._remember()]
+        enough = step == trainer.max_steps or any(count >= limits.window for _, count in self.late.values())
+        if not weak and enough and training_failures.explained(late) < limits.explained:
+            styled = training_failures.style_alone(late, limits, step, self._probe(trainer))
         leaning = training_failures.bias(steps, limits, step)
         return found | {NO_CONVERGENCE: weak, BIAS: leaning, STYLE_ALONE: styled}
+
+    def _remember(self) -> dict[str, float]:
+        """Means of all steps from ``after`` on of what style is read from: a window's say too little of so small a
+        share."""
+        for name, value in self.steps[-1].items():
+            if name.startswith(training_failures.CONTRASTS):
+                total = self.late.setdefault(name, [0.0, 0])
+                total[0], total[1] = total[0] + value, total[1] + 1
+        return {name: total / count for name, (total, count) in self.late.items()}
 
     def _probe(self, trainer: Trainer) -> float:
         """The separability of the teacher that is least so, asked once and by the leader: others see other studies."""
@@ -164,13 +177,15 @@ class FailureSignatures(Callback):
             files.write_text(self.path, json.dumps(jsonlines.plain(rows), indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
+        now = [[f.signature, f.step, f.value, f.threshold, f.warning] for f in self.now.values()]
         return {
-            "steps": self.steps, "best": self.best, "separable": self.separable, "said": sorted(self.said),
-            "now": [[f.signature, f.step, f.value, f.threshold, f.warning] for f in self.now.values()],
+            "steps": self.steps, "late": self.late, "best": self.best, "separable": self.separable,
+            "said": sorted(self.said), "now": now,
         }  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.steps, self.best = list(state_dict["steps"]), state_dict["best"]
+        self.late = {name: list(total) for name, total in state_dict["late"].items()}
         self.separable, self.said = state_dict["separable"], set(state_dict["said"])
         self.now = {row[0]: Failure(*row) for row in state_dict["now"]}
 

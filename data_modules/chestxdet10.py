@@ -68,6 +68,7 @@ class ChestXDet10(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in the order of the files, one an image."""
+        find(self.folder, [f"{part}.json" for part in PARTS], index=True)  # without either it is not there at all
         studies = {part: list(self._part(part)) for part in PARTS}
         tested = {study.patient for study in studies["test"]}
         kept = [study for study in studies["train"] if study.patient not in tested]

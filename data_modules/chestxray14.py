@@ -20,7 +20,7 @@ from data_modules.identifiers import normal
 from data_modules.image_folders import choose_images
 from data_modules.table_files import scan
 from data_modules.table_headers import clean
-from data_modules.tables import UNREADABLE, as_numbers, find, look_for, read_table
+from data_modules.tables import UNREADABLE, as_numbers, find, look_for, read_table, require_index
 from data_modules.vocabulary import NIH, canonical
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -65,7 +65,8 @@ class ChestXray14(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in table order, one an image."""
-        table = self.folder / self.labels_file if self.labels_file else find(self.folder, TABLES)
+        chosen = self.labels_file
+        table = require_index(self.folder / chosen) if chosen else find(self.folder, TABLES, index=True)
         rows = self._rows(table)
         splits = self._splits(rows, table)
         told = rows["image"].str.extract(r"^0*([0-9]+)_[0-9]{3}\.", expand=False).fillna(rows["patient"])

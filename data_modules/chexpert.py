@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import AbsentError, DataError
 from apo_lightning.identifiers import CHEXPERT_PATH
 from apo_lightning.types import Study
 from data_modules import DATA
@@ -107,7 +107,7 @@ class CheXpert(FolderDataModule):
         inner = sorted(path for path in self.folder.iterdir() if path.is_dir())
         held = [folder for folder in (self.folder, *inner) if look_for(folder, (TRAIN, VALID))]
         if not held:
-            raise DataError(
+            raise AbsentError(
                 f"{self.folder} has no {TRAIN} or {VALID}, nor has a folder in it. Set data.root to the unpacked "
                 "archive (CheXpert-v1.0 or CheXpert-v1.0-small) or to the folder above it."
             )

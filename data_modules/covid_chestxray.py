@@ -114,7 +114,7 @@ class CovidChestXray(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in table order."""
-        rows = self._rows(find(self.folder, (TABLE,)))
+        rows = self._rows(find(self.folder, (TABLE,), index=True))
         rows, laterals = self._of_views(rows)
         priors = _priors(rows) if self.prior else {}
         used = self._labelled(rows)

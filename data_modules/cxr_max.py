@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning import trajectory_files
-from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.errors import AbsentError, DataError, did_you_mean
 from apo_lightning.identifiers import MIMIC_SUBJECT, TEXT
 from apo_lightning.matching import may_be_one
 from apo_lightning.types import Study
 from data_modules import DATA
-from data_modules.folder import FolderDataModule
+from data_modules.folder import FolderDataModule, require_folder
 from data_modules.identifiers import UNSURE
 from data_modules.labels import NOT_A_DISEASE, UNMENTIONED, settle
 from data_modules.splits import NAMES, SPLITS
@@ -135,16 +135,16 @@ class CxrMax(FolderDataModule):
         if not path.is_file():
             others = sorted(p.name for p in self.folder.glob("*.jsonl"))
             hint = f"The folder has {', '.join(others)}: set data.file." if others else "Make it by 'apo data import'."
-            raise DataError(f"data.file: {path} is not there. {hint}")
+            raise (DataError if others else AbsentError)(f"data.file: {path} is not there. {hint}")
         return path
 
     def _base(self) -> str:
         """The folder below which the images lie."""
-        folder = Path(self.images_root).expanduser() if self.images_root else self.folder
+        which = "the one below which the images lie"
+        folder = require_folder(self.images_root, "data.images_root", which) if self.images_root else self.folder
         folder = folder / (self.images_dir or "")
         if not folder.is_dir():
-            key = "images_dir" if self.images_dir else "images_root"
-            raise DataError(f"data.{key}: {folder} is no folder. Give the one below which the images lie.")
+            raise DataError(f"data.images_dir: {folder} is no folder. Give {which}.")
         return os.path.normpath(folder)
 
     def _say_what_was_found(self, path: Path, rows: list[_Row], texts: Counter[str], empty: Counter[str]) -> None:

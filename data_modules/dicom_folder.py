@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import AbsentError, DataError
 from data_modules.dicom import DicomHeader, header, refuse_header
 from data_modules.progress import watch
 from data_modules.tables import Faults
@@ -51,7 +51,7 @@ def read_folder(
             faults.append((name, why))
             refused += 1
     if not rows and not refused:
-        raise DataError(
+        raise (DataError if paths else AbsentError)(
             f"{folder}: none of {len(paths)} files is DICOM. Set data.table to the table of your images, or data.root "
             "to the folder with the DICOM files."
         )

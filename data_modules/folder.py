@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import AbsentError, DataError
 from apo_lightning.limits import MAX_PIXELS, PILLOW_PIXELS
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
@@ -85,12 +85,10 @@ class FolderDataModule(CXRDataModule):
         """``root`` as a folder.
 
         Raises:
-            DataError: there is none.
+            AbsentError: nothing is there.
+            DataError: something else is, as a file or a link that leads nowhere.
         """
-        folder = Path(self.root).expanduser()
-        if not folder.is_dir():
-            raise DataError(f"data.root: {folder} is no folder. Give the folder into which the archive was unpacked.")
-        return folder
+        return require_folder(self.root, "data.root", "the folder into which the archive was unpacked")
 
     @cached_property
     def index(self) -> list[Study]:
@@ -176,6 +174,23 @@ class FolderDataModule(CXRDataModule):
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "missing_images": dict(self.missing)}
+
+
+def require_folder(path: str, setting: str, which: str) -> Path:
+    """The folder that a setting names.
+
+    Raises:
+        AbsentError: nothing is there.
+        DataError: something else is, as a file or a link that leads nowhere.
+    """
+    folder = Path(path).expanduser()
+    try:
+        if folder.is_dir():
+            return folder
+        there = os.path.lexists(folder)
+    except OSError as error:
+        raise DataError(f"{setting}: {folder} cannot be looked at ({error.strerror}). Give {which}.") from error
+    raise (DataError if there else AbsentError)(f"{setting}: {folder} is no folder. Give {which}.")
 
 
 @contextmanager

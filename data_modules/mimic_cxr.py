@@ -157,7 +157,7 @@ class MIMICCXR(FolderDataModule):
         return rows.assign(when=as_numbers(rows["date"]) * 1e6 + as_numbers(rows["time"]))
 
     def _table(self, name: str) -> Path:
-        return find(self.folder, (TABLE.format(name),))
+        return find(self.folder, (TABLE.format(name),), index=name == "metadata")
 
     def _images_by_study(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The images that are used, those of a study together and in order of their views, with their paths."""

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 import pandas as pd
 
-from apo_lightning.errors import DataError
 from apo_lightning.identifiers import MIMIC_STUDY, MIMIC_SUBJECT, MIMIC_TREE
 from apo_lightning.metrics.progression import CLASSES
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
-from data_modules.folder import FolderDataModule
+from data_modules.folder import FolderDataModule, require_folder
 from data_modules.identifiers import normal
 from data_modules.labels import check_policies
 from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
@@ -127,7 +126,7 @@ class MSCXRT(FolderDataModule):
         qualities = {f"{name}_label_quality": f"{name}_quality" for name in FINDINGS}
         optional = () if self._picks_quality else tuple(qualities)
         rows = read_table(
-            find(self.folder, (IMAGES,)), columns | qualities, self.faults,
+            find(self.folder, (IMAGES,), index=True), columns | qualities, self.faults,
             optional=optional, ids=tuple(IDS.values()),
         )  # fmt: skip
         rows = normal(rows, FORMS, self.faults, unique=("image", "before"))
@@ -210,7 +209,4 @@ def unique_ids(rows: pd.DataFrame) -> list[str]:
 
 
 def _folder(path: str, setting: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"{setting}: {folder} is no folder. Give the folder of MIMIC-CXR-JPG.")
-    return folder
+    return require_folder(path, setting, "the folder of MIMIC-CXR-JPG")

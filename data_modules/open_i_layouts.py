@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import AbsentError, DataError
 from apo_lightning.identifiers import OPEN_I_NUMBER, OPEN_I_UID, cleaned
 from data_modules.bounded import read_json
 from data_modules.folder import FolderDataModule
@@ -58,7 +58,7 @@ def find_reports(folder: Path, chosen: str | None) -> Path:
     names = (chosen,) if chosen else SOURCES
     path = next((folder / name for name in names if (folder / name).exists()), None)
     if path is None:
-        raise DataError(
+        raise AbsentError(
             f"{folder} has none of {', '.join(names)}. Fetch the reports where the images come from, "
             "or correct data.root or data.reports_file."
         )

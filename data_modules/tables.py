@@ -5,6 +5,7 @@ mark or Western letters, CSV or Parquet. Everything is read as text; rows that c
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.errors import AbsentError, DataError, did_you_mean
 from apo_lightning.limits import MAX_CELL, MAX_COLUMNS
 from data_modules.bounded import long_line
 from data_modules.faults import Faults
@@ -102,19 +103,33 @@ def column_names(path: Path) -> list[str]:
     return list(dict.fromkeys(_header(path, scan(path).encoding)[0]))
 
 
-def find(folder: Path, names: Sequence[str], *, what: str = "") -> Path:
+def find(folder: Path, names: Sequence[str], *, what: str = "", index: bool = False) -> Path:
     """The first of the names in the folder, plain or gzipped.
 
+    Args:
+        index: without it the set is not there at all.
+
     Raises:
-        DataError: none is there; the message lists what was looked for.
+        DataError: none is there; the message lists what was looked for. For an ``index`` it is an AbsentError.
     """
     found = look_for(folder, names)
     if found is None:
-        raise DataError(
+        raise (AbsentError if index else DataError)(
             f"{folder} has none of {', '.join(names)} (nor gzipped). "
             f"{what or 'Fetch it where the images come from, or correct data.root.'}"
         )
     return found
+
+
+def require_index(path: Path) -> Path:
+    """An index that a setting names.
+
+    Raises:
+        AbsentError: nothing is there.
+    """
+    if not os.path.lexists(path):
+        raise AbsentError(str(unreadable(path, os.strerror(errno.ENOENT))))
+    return path
 
 
 def look_for(folder: Path, names: Sequence[str]) -> Path | None:

@@ -21,7 +21,7 @@ from data_modules.image_rows import agreeing, parted, refuse_other_patients, spl
 from data_modules.label_columns import by_column, by_list, finding_columns, merge, shared
 from data_modules.labels import check_policies
 from data_modules.splits import SPLITS
-from data_modules.tables import column_names, read_table
+from data_modules.tables import column_names, read_table, require_index
 from data_modules.vocabulary import canonical
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
@@ -134,7 +134,7 @@ class Tabular(FolderDataModule):
             rows = self._folder_rows()
             labels = pd.DataFrame(index=rows.index)
         else:
-            rows, labels = self._table_rows(self.folder / self._table)
+            rows, labels = self._table_rows(require_index(self.folder / self._table))
         self._know(list(labels.columns))
         rows = with_patients(self._with_paths(rows), self.faults, self.say,
                              alone=self.study_is_patient, headers=self._table is not None)  # fmt: skip
@@ -156,7 +156,7 @@ class Tabular(FolderDataModule):
         try:
             rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
         except DataError as error:
-            raise DataError(f"{error} There is {beside}." if beside else str(error)) from error
+            raise DataError(f"{error} There is {beside}.") if beside else error from error
         if beside:
             self.say(f"not read: {beside}")
         silent = (rows["modality"] == "").sum()

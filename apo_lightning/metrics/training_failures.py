@@ -15,6 +15,9 @@ from apo_lightning.metrics.rewards import Means
 Step = Mapping[str, float]
 """Means of one optimiser step by name: those of `rewards.of_batch` and of `contrasts`."""
 
+CONTRASTS = ("m/", "c/", "mc/", "cc/")
+"""How the names of `contrasts` begin that `explained` reads."""
+
 
 @dataclass(frozen=True)
 class TrainingLimits:
@@ -27,7 +30,8 @@ class TrainingLimits:
         distinct: rank-1 accuracy above chance below which t+ is not told from the teachers (.9 of a possible .9).
         margin: mean reward margin below which the preference is too weak to matter: at .1 the odds of t+ against a
             teacher are 1.1 to 1 (10 to 50).
-        explained: share of the mean margin that goes with conflicts in findings, below which it is style (.09 to .13).
+        explained: share of the mean margin that goes with conflicts in findings, below which it is style; over all
+            steps from ``after`` on, since it varies by .05 from window to window (.08 to .13).
         probe: area under the ROC curve of the style probe, against every teacher, from which on t+ counts as told
             apart by style (1.0: alone it says nothing, since a student has its own words).
         lost: share of a teacher's conflicting texts that get a higher reward than t+ (0).
@@ -40,7 +44,7 @@ class TrainingLimits:
     window: int = 20
     distinct: float = 0.2
     margin: float = 0.1
-    explained: float = 0.05
+    explained: float = 0.02
     probe: float = 0.95
     lost: float = 0.5
     fall: float = 0.1

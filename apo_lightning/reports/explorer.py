@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from apo_lightning.reports.marks import Said, Task
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAGE_BYTES, IMAGE_BYTES, TEXT_BYTES = 11_000_000, 2_000_000, 40_000_000
+PAGE_BYTES, IMAGE_BYTES, TEXT_BYTES = 11_000_000, 1_000_000, 40_000_000
 """Images fill the page up to the first and have the second at least. Studies beyond the third, in characters of texts,
 are left out."""
 SLOW = 2_000
@@ -120,13 +120,16 @@ class Texts:
         return KINDS.index(kind)
 
     def _spans(self, text: str, said: Said) -> list[list[int]]:
-        """Start and end as JavaScript counts in the visible text, then finding and value of each statement."""
-        place = {name: number for number, name in enumerate(self.task.findings)}
-        return [
-            [_units(text, span.start), _units(text, span.end)]
-            + [number for name, (value, _) in span.stated.items() for number in (place[name], value)]
-            for span in said.spans
-        ]
+        """Of each sentence how far behind the last it begins and how long it is, as JavaScript counts in the visible
+        text; then a number for each of its statements."""
+        place = {name: number * len(self.task.values) for number, name in enumerate(self.task.findings)}
+        packed, end = [], 0
+        for span in said.spans:
+            begin, before = _units(text, span.start), end
+            end = _units(text, span.end)
+            codes = [place[name] + value for name, (value, _) in span.stated.items()]
+            packed.append([begin - before, end - begin, *codes])
+        return packed
 
 
 def _units(text: str, end: int) -> int:

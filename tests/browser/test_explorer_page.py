@@ -20,10 +20,16 @@ RIGHT_AFTER = {"base": "Normal chest.", "spd": "Edema.", "apo": "No edema. No pn
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """s0 to s2: edema, the teachers disagree. s3: edema, they agree. s4: nothing is there, SPD says edema, APO does
-    not. s5: edema, hostile, one teacher says so and one denies it."""
+    not. s5: edema, hostile, one teacher says so, one denies it and one refuses."""
     studies = [study(f"s{i}") for i in range(3)]
     studies += [study("s3", teachers=AGREED), study("s4", truth=WELL, answers=RIGHT_AFTER)]
-    studies += [study(f"s5 {HOSTILE}", teachers={"eve": HOSTILE, "ann": "Edema."}, report=f"Zebra. {HOSTILE}")]
+    studies += [
+        study(
+            f"s5 {HOSTILE}",
+            teachers={"eve": HOSTILE, "ann": "Edema.", "dan": "I cannot interpret medical images."},
+            report=f"Zebra. {HOSTILE}",
+        )
+    ]
     folder = make(tmp_path_factory.mktemp("few"), studies)
     rows = (folder / "apo/seed0/evaluate/predictions.jsonl").read_text().splitlines()
     assert len(rows) == 6
@@ -67,6 +73,8 @@ FILTERS = {
     "before wrong and after right": (
         [("finding", "edema (5 present)"), ("who", "SPD"), ("who2", "APO"), ("was2", "right on all asked")], 6),
     "no teacher was wrong": ([("who", "any teacher"), ("was", "wrong")], 5),
+    "a refusal is wrong on what is absent too": ([("finding", "pneumonia (0 present)"), ("who", "dan")], 1),
+    "a refusal": ([("who", "dan"), ("was", "refused or said nothing")], 1),
     "majority": ([("who", "majority of the teachers")], 5),
     "text and likelihood": ([("who", "APO"), ("was", "text and likelihood differ")], 1),
 }  # fmt: skip
@@ -146,6 +154,15 @@ def test_keyboard(few: Path, opened: Callable[..., Any]) -> None:
     page.locator("#xp-keys").uncheck()
     page.keyboard.press("k")
     assert name(page).startswith("s5")
+
+
+def test_a_search_that_comes_late_takes_no_focus_away(few: Path, opened: Callable[..., Any]) -> None:
+    """The list is made anew a moment after the last letter."""
+    page = opened(few)
+    page.locator("#xp-q").press("s")
+    page.locator("#xp-list [aria-current]").focus()
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
 
 
 def test_every_control_is_one_and_has_a_name(few: Path, opened: Callable[..., Any]) -> None:

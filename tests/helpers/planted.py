@@ -18,6 +18,7 @@ from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.world import cases
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
+from apo_lightning.student import Student
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example
 from callbacks.failure_signatures import FailureSignatures
 from callbacks.metrics_jsonl import MetricsJsonl
@@ -55,6 +56,16 @@ def styled(seed: int) -> list[dict[str, str]]:
     return rows
 
 
+def outvoted(seed: int) -> list[dict[str, str]]:
+    """A teacher that denies everything, as t+ does of most studies; where t+ has seen something, it is contradicted."""
+    own, rows = random.Random(seed), []
+    nothing = wording(OWN, [False] * 3)
+    for study in range(STUDIES):
+        seen = [True, own.random() < 0.5, own.random() < 0.5]
+        rows.append({PREFERRED: nothing if study % 4 else wording(OTHER, seen), "t0": nothing, "t1": nothing})
+    return rows
+
+
 @cache
 def _drawn() -> list[Any]:
     return [(case, draw(case, parts.SIDE)) for case in cases(3, STUDIES)]
@@ -69,17 +80,20 @@ def batches(rows: Sequence[dict[str, str]]) -> list[BranchBatch]:
 
 
 def train(folder: Path, rows: Sequence[dict[str, str]], loss: str = "apo_listwise", lr: float = 5e-3, seed: int = 0,
-          steps: int = STEPS, watch: FailureSignatures | None = None, **settings: Any) -> list[dict[str, Any]]:  # fmt: skip
-    """What ``failures.json`` holds after a training of a random nano student on ``rows``; metrics lie beside it."""
+          watch: FailureSignatures | None = None, embedded: bool = False,
+          **settings: Any) -> list[dict[str, Any]]:  # fmt: skip
+    """What ``failures.json`` holds after a training of a nano student on ``rows``, with random weights or the embedded
+    ones; metrics lie beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     made = LOSSES[loss](**({"beta": 0.5, "nll_weight": 0.0, "reduction": "sum"} | settings)
                         if loss != "sft" else settings)  # fmt: skip
-    stage = APO(tiny.student().make_trainable(seed=seed), made, OptimSettings(lr=lr), steps=steps, seed=seed)
+    student = Student.load(tiny.settings()) if embedded else tiny.student()
+    stage = APO(student.make_trainable(seed=seed), made, OptimSettings(lr=lr), steps=STEPS, seed=seed)
     given = batches(rows)
-    order = [given[i % len(given)] for i in range(steps)]
+    order = [given[i % len(given)] for i in range(STEPS)]
     watch = watch or FailureSignatures(str(folder), window=WINDOW)
     Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, callbacks=[watch, MetricsJsonl(str(folder))],
+        accelerator="cpu", max_steps=STEPS, logger=False, callbacks=[watch, MetricsJsonl(str(folder))],
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     ).fit(stage, DataLoader(order, batch_size=None))  # fmt: skip
     return json.loads((folder / "failures.json").read_text())

@@ -47,6 +47,16 @@ def test_likelihoods_before_and_after_belong_to_the_trained_arm(folder: Path) ->
     assert change > against  # training moved t+ up against the teachers
 
 
+def test_every_arm_says_what_it_knows_and_nobody_else_does(folder: Path) -> None:
+    frame = pd.read_csv(folder / "results.csv")
+    known = frame[frame.metric == "likelihood_auroc"]
+    assert list(known[known.finding == "mean"].arm) == ["base", "spd_mt", "apo_listwise"]
+    lines = (stage(folder, "base", "evaluate") / "statements.jsonl").read_text().splitlines()
+    assert len(lines) == 6 and set(json.loads(lines[0])) == {"study", "patient", "truth", "p"}
+    manifest = json.loads((stage(folder, "base", "evaluate") / "manifest.json").read_text())
+    assert manifest["probes"]["statements"]["left_out"] == {} and manifest["probes"]["statements"]["statements"] == 28
+
+
 def test_step_zero_of_apo_has_reward_zero_and_loss_log_of_one_plus_n(folder: Path) -> None:
     first = json.loads((stage(folder, "apo_listwise", "apo") / "metrics.jsonl").read_text().splitlines()[0])
     assert first["step"] == 1

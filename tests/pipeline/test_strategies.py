@@ -8,30 +8,30 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from apo_lightning import cli, config, positives, sources
+from apo_lightning import cli, config, positives, preferred, sources
 from apo_lightning.artifacts import RunFolder, StageFolder, read_jsonl
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.positives import POSITIVES
+from apo_lightning.positives.base import Picked
 from apo_lightning.registry import discover
 from apo_lightning.run import run
 from apo_lightning.teachers.recorded import read_jsonl as read_texts
 from data_modules.phantom import Phantom
+from tests.helpers.evidence import evidence
 from tests.pipeline.conftest import ROOT
 
 ARMS = """
 extends: [{root}/experiments/smoke.yaml]
 name: positives
-seeds: [0, 1]
+only: [student, router, majority]
 arms:
-  base: {{label: Base, stages: []}}
   student: {{label: By student, stages: [self_distill]}}
   router:
     label: By router
-    stages: [spd, self_distill, apo]
+    stages: [self_distill, apo]
     set:
       stages.apo.loss: {{name: sft, reduction: token_mean}}
       stages.self_distill.positive: {{name: router}}
-  again: {{label: By router too, stages: [self_distill], set: {{stages.self_distill.positive: {{name: router}}}}}}
   majority: {{label: By vote, stages: [self_distill], set: {{stages.self_distill.positive: {{name: majority}}}}}}
 """
 
@@ -40,12 +40,12 @@ arms:
 def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("positives")
     (home / "positives.yaml").write_text(ARMS.format(root=ROOT))
-    given = [*words, f"runs_dir={home / 'runs'}", "wandb.mode=disabled", "stages.spd.steps=2", "stages.apo.steps=2"]
+    given = [*words, f"runs_dir={home / 'runs'}", "wandb.mode=disabled", "stages.apo.steps=2"]
     return run(config.load(home / "positives.yaml", given), given)
 
 
-def stage(folder: Path, arm: str, name: str = "self_distill", seed: int = 0) -> Path:
-    return folder / arm / f"seed{seed}" / name
+def stage(folder: Path, arm: str, name: str = "self_distill") -> Path:
+    return folder / arm / "seed0" / name
 
 
 def test_a_routed_text_is_a_teachers_and_says_whose(folder: Path) -> None:
@@ -56,12 +56,6 @@ def test_a_routed_text_is_a_teachers_and_says_whose(folder: Path) -> None:
     made = json.loads((stage(folder, "router") / "manifest.json").read_text())
     assert made["positive"] == {"name": "router", "smoothing": 1.0} and sum(made["from"].values()) == 18
     assert "from" not in read_jsonl(stage(folder, "student") / "preferred.jsonl")[0]
-
-
-def test_what_the_student_did_not_write_is_shared_by_seeds_and_arms(folder: Path) -> None:
-    where = {stage(folder, arm, seed=seed).resolve() for arm in ("router", "again") for seed in (0, 1)}
-    assert len(where) == 1
-    assert stage(folder, "student").resolve() != stage(folder, "student", seed=1).resolve()
 
 
 def test_copies_of_the_routed_text_are_no_negatives(folder: Path) -> None:
@@ -77,8 +71,7 @@ def test_the_table_has_a_row_for_each_strategy(folder: Path) -> None:
     assert labels["preferred"] == "t+ (reads the teachers)"
     assert labels["preferred_router"] == "t+ by router (reads the teachers)"
     assert list(labels)[:3] == ["preferred", "preferred_router", "preferred_majority"]
-    assert rows.groupby("arm").seed.apply(list)[["preferred", "preferred_router"]].tolist() == [[0, 1], [0]]
-    value = rows[rows.seed == 0].set_index("arm").value
+    value = rows.set_index("arm").value
     assert value["preferred_majority"] == value["majority_vote"]
 
 
@@ -128,8 +121,8 @@ def test_an_edited_strategy_is_made_anew(monkeypatch: pytest.MonkeyPatch, name: 
     sources._read.cache_clear()
 
 
-def test_a_strategy_in_one_new_file_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The very code that docs/adding.md shows."""
+def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The very code that docs/adding.md shows; named on the command line, it is in the label of its row."""
     text = (ROOT / "docs/adding.md").read_text()
     code = text[text.index('"""The longest text') :]
     (tmp_path / "extra").mkdir()
@@ -137,14 +130,13 @@ def test_a_strategy_in_one_new_file_runs(words: list[str], tmp_path: Path, monke
     monkeypatch.setattr(positives, "__path__", [*positives.__path__, str(tmp_path / "extra")])
     discover(positives)
     try:
-        given = [*words, "runs_dir=runs", "wandb.mode=disabled", "only=[apo_listwise]", "stages.spd.steps=1"]
-        given += ["stages.apo.steps=1", "stages.self_distill.positive.name=longest"]
-        done = run(config.load(ROOT / "experiments/smoke.yaml", given), given)
+        given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
+        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise", given)
+        seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
+        assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
     finally:
         del POSITIVES["longest"]
-    assert "from" in read_jsonl(stage(done, "apo_listwise") / "preferred.jsonl")[0]
-    label = pd.read_csv(done / "results.csv").query("arm == 'apo_listwise'").label.iloc[0]
-    assert label.endswith("[self_distill.positive.name=longest]")
+    assert cfg.arms["apo_listwise"].label.endswith("[self_distill.positive.name=longest]")
 
 
 def test_what_cannot_be_is_said_before_training(capsys: pytest.CaptureFixture) -> None:

@@ -57,7 +57,7 @@ def test_a_text_is_kept_once_with_its_sentences(tmp_path: Path) -> None:
     assert made["findings"] == list(FINDINGS) and made["values"] == ["absent", "present"]
     texts = [row[0] for row in made["texts"]]
     assert len(texts) == len(set(texts)) == 6  # three teachers, t+, and two of the arms: the third repeats Ann
-    assert made["texts"][2] == ["Edema and pneumonia. No effusion.", 3, "110", [[0, 20, 0, 1, 1, 1], [21, 33, 2, 0]]]
+    assert made["texts"][2] == ["Edema and pneumonia. No effusion.", 3, "110", [[0, 20, 1, 3], [1, 12, 4]]]
     assert [one["t"] for one in made["studies"]] == ["10-", "10-"]
     assert made["studies"][0]["m"] == "110" and made["studies"][1]["r"] == texts.index("Edema. No pneumonia.")
 
@@ -88,7 +88,9 @@ def test_places_are_counted_as_the_page_counts_them(tmp_path: Path) -> None:
     made = payload(make(tmp_path, [study("s1", teachers={"eve": HOSTILE})]))
     text, _, told, sentences = made["texts"][0]
     units = text.encode("utf-16-le")
-    said = [units[2 * start : 2 * end].decode("utf-16-le") for start, end, *_ in sentences]
+    (first, length, *_), (gap, second, *_) = sentences
+    spans = [(first, first + length), (first + length + gap, first + length + gap + second)]
+    said = [units[2 * start : 2 * end].decode("utf-16-le") for start, end in spans]
     assert told == "01-" and "\u202e" not in text and "\\u202e" in text
     assert [part.rstrip()[-len("No edema.") :] for part in said] == ["No edema.", "neumonia."]
 

@@ -29,6 +29,7 @@ def test_names_are_those_of_the_vocabulary() -> None:
         ("Normal chest. Small left effusion.", {"pleural_effusion"}),
         ("No edema. Right picc line.", {"no_finding", "support_devices"}),
         ("Possible pneumonia, no pneumothorax.", {"pneumonia"}),
+        ("No finding: yes. Edema: yes.", {"edema"}),
         ("Edema and rib fracture.", {"edema", "fracture"}),
         ("I cannot interpret medical images.", set()),
         ("The image shows a chest.", set()),

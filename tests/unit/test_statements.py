@@ -65,7 +65,7 @@ def collate_of(prompt: str, findings: Any) -> Any:
 def asked(
     student: Any, findings: tuple[str, ...] = FINDINGS, **how: Any
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
-    settings = LikelihoodSettings(**how)
+    settings = LikelihoodSettings(**{"wordings": 3, **how})
     rounds, facts = plan(findings, settings, collate_of, "describe", findings)
     return probabilities(student, Shown(), STUDIES, rounds, settings.normalize, torch.device("cpu")), facts
 
@@ -147,19 +147,19 @@ def unknowing(*words: str) -> Any:
 
 def test_wordings_that_a_tokenizer_does_not_know_are_no_evidence() -> None:
     """The pair goes with its half: three statements against two would weigh one side."""
-    rounds, facts = plan(("edema",), LikelihoodSettings(), lambda *_: unknowing("absent"), "describe", ())
+    rounds, facts = plan(("edema",), LikelihoodSettings(wordings=3), lambda *_: unknowing("absent"), "describe", ())
     assert [branch.text for branch in rounds[0].branches] == [
         "Edema: yes", "There is edema", "Edema: no", "There is no edema",
     ]  # fmt: skip
     assert facts["left_out"] == {"unknown_tokens": 1}
-    _, facts = plan(FINDINGS, LikelihoodSettings(), lambda *_: unknowing("effusion"), "describe", ())
+    _, facts = plan(FINDINGS, LikelihoodSettings(wordings=3), lambda *_: unknowing("effusion"), "describe", ())
     assert facts["findings_without"] == ["pleural_effusion"] and facts["left_out"] == {"unknown_tokens": 3}
 
 
 def test_statements_that_do_not_fit_are_left_out() -> None:
     """Cut to four tokens, "There is no edema" would be "There is no"."""
     rounds, facts = plan(
-        ("edema",), LikelihoodSettings(), lambda *_: tiny.collator(max_branch_tokens=4), "describe", ()
+        ("edema",), LikelihoodSettings(wordings=3), lambda *_: tiny.collator(max_branch_tokens=4), "describe", ()
     )
     lengths = [len(tiny.collator().answer(branch.text).ids) for branch in rounds[0].branches]
     assert max(lengths) <= 4 and facts["left_out"]["too_long"] >= 1

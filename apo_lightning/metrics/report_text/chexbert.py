@@ -26,7 +26,7 @@ ORDER = (
 
 @TEXT_METRICS.register("chexbert")
 class CheXbert(TextMetric):
-    """A BERT labeler; a second a report on a CPU."""
+    """F1 of what CheXbert reads in both texts; needs f1chexbert and its weights."""
 
     def lacking(self) -> str:
         needed = {

@@ -30,7 +30,7 @@ UTF8 = "-Dfile.encoding=UTF-8"
 
 @TEXT_METRICS.register("coco")
 class Coco(TextMetric):
-    """pycocoevalcap over reports that ``tokenizer`` has cut into words."""
+    """BLEU, ROUGE-L, METEOR and CIDEr of pycocoevalcap, as R2Gen has them; needs Java."""
 
     def lacking(self) -> str:
         """Also looks for the two archives that the package brings along."""

@@ -31,7 +31,7 @@ DEVICES = "support_devices"
 
 @TEXT_METRICS.register("findings")
 class FindingF1(TextMetric):
-    """Our reader on both texts."""
+    """F1 of what our reader reads in both texts; always measured."""
 
     def words(self) -> str:
         return "Finding F1: texts and references read by our rules, no labels."

@@ -25,7 +25,7 @@ NO_WORDNET = (
 
 @TEXT_METRICS.register("python")
 class PurePython(TextMetric):
-    """sacrebleu, rouge-score and, where WordNet is on disk, nltk."""
+    """BLEU of sacrebleu, ROUGE-L of rouge-score, METEOR of nltk where WordNet is on disk."""
 
     def words(self) -> str:
         told = "BLEU by sacrebleu (lower case, 13a, exp), ROUGE-L (F1) by rouge-score"

@@ -15,7 +15,7 @@ MODELS = ("Angelakeke/RaTE-NER-Deberta", "FremyCompany/BioLORD-2023-C")
 
 @TEXT_METRICS.register("radeval")
 class RadEvalMetric(TextMetric):
-    """Whatever RadEval gives for each report when it is asked for RaTEScore."""
+    """RaTEScore of each report; needs RadEval and its weights."""
 
     def lacking(self) -> str:
         return lacking("radeval", "RadEval", {name: cached(name, "config.json") for name in MODELS})

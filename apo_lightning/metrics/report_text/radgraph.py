@@ -16,7 +16,7 @@ LEVELS = ("simple", "partial", "complete")
 
 @TEXT_METRICS.register("radgraph")
 class RadGraph(TextMetric):
-    """Entities and relations of both texts, compared."""
+    """Entities and relations of both texts, compared; needs radgraph and its weights."""
 
     def lacking(self) -> str:
         file = f"{MODEL}.tar.gz"

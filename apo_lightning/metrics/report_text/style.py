@@ -31,7 +31,7 @@ OTHER = "other"
 
 @TEXT_METRICS.register("style")
 class Style(TextMetric):
-    """Needs no package beyond ours."""
+    """Length, repetition, hedging and distance of style; always measured."""
 
     def measure(self, pairs: Pairs) -> list[Part]:
         lengths = [(len(words(c)), len(words(r))) for c, r in zip(pairs.candidates, pairs.references, strict=True)]

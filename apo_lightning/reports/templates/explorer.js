@@ -4,7 +4,7 @@
    findings: names; values: words of the values 0, 1, ..; course: values are courses; kinds: kinds of texts;
    authors: {key, kind: teacher | preferred | arm, label, seed, before, best: places of authors, p: has likelihoods};
    texts: [text, kind, told, sentences]; told has one character a finding (a value, or "-" where it is not stated);
-     a sentence is [start, end, finding, value, finding, value, ..];
+     a sentence is [characters since the sentence before, its own, finding * number of values + value, ..];
    studies: {i: id, p: patient, t: truth as told, m: the majority as told, r: place of the report, g: place of the image,
      s: for each author 0 or [place of the text, marks, {said, refused, p, from, cut}]};
    a mark is 0 right, 1 wrong, 2 without a label, plus 4 against t+, plus 8 against most teachers, plus 16 for each one.
@@ -244,7 +244,9 @@ function current() { return shown.findIndex((study) => study.i === state.study);
 function list() {
   page = Math.max(0, Math.floor(current() / PAGE));
   const first = page * PAGE, last = Math.min(first + PAGE, shown.length);
+  const held = at("list").contains(document.activeElement);
   at("list").replaceChildren(...shown.slice(first, last).map(entry));
+  if (held) (at("list").querySelector("[aria-current]") || at("q")).focus({preventScroll: true});
   at("list").start = first + 1;
   at("page").textContent = shown.length ? `${first + 1} to ${last}` : "none";
   at("less").disabled = page === 0;
@@ -386,11 +388,11 @@ function group(title, study, list, note) {
 }
 
 function said(study, who) {
-  const [place, marks, more] = study.s[who], [text, , , sentences] = texts[place];
+  const [place, marks, more] = study.s[who], [text] = texts[place];
   const inside = [], notes = [];
   let end = 0, next = 0;
-  for (const [from, to, ...stated] of sentences) {
-    const own = marks.slice(next, next + stated.length / 2);
+  for (const [from, to, stated] of sentencesOf(texts[place])) {
+    const own = marks.slice(next, next + stated.length);
     next += own.length;
     if (from < end) continue;
     inside.push(text.slice(end, from), sentence(text.slice(from, to), stated, own));
@@ -403,6 +405,16 @@ function said(study, who) {
   return make("dd", parts);
 }
 
+/* [start, end, [[finding, value], ..]] of each sentence. */
+function sentencesOf([, , , packed]) {
+  let end = 0;
+  return packed.map(([gap, length, ...codes]) => {
+    const start = end + gap;
+    end = start + length;
+    return [start, end, codes.map((code) => [Math.floor(code / values.length), code % values.length])];
+  });
+}
+
 function stateOf(marks) {
   const right = marks.some((mark) => mark % 4 === 0), bad = marks.some((mark) => mark % 4 === 1);
   return right && bad ? "mixed" : bad ? "wrong" : right ? "right" : "open";
@@ -410,7 +422,7 @@ function stateOf(marks) {
 
 function sentence(text, stated, marks) {
   const kind = stateOf(marks), clash = marks.some((mark) => mark & 12), f = value("finding");
-  const about = f !== "" && stated.some((name, i) => i % 2 === 0 && name === Number(f));
+  const about = f !== "" && stated.some(([name]) => name === Number(f));
   const aloud = `${SAYS[kind]}${clash ? ", contradicted" : ""}`;
   const inside = [text, make("span", SIGNS[kind], {class: "xp-sign", "aria-hidden": "true"})];
   if (clash) inside.push(make("span", "\u2260", {class: "xp-sign clash", "aria-hidden": "true"}));
@@ -420,11 +432,11 @@ function sentence(text, stated, marks) {
 
 function explain(study, who, stated, marks) {
   return marks.map((mark, i) => {
-    const f = stated[2 * i], against = mark >> 4;
+    const [f, v] = stated[i], against = mark >> 4;
     const others = teachers.filter((each) => each !== who && study.s[each] && texts[study.s[each][0]][2][f] !== "-").length;
     const is = mark % 4 === 2 ? "not labelled" : mark % 4 ? `wrong, truth ${nameOf(study.t[f])}` : "right";
     const versus = against ? `; ${against} of ${others} ${authors[who].kind === "teacher" ? "other " : ""}teachers contradict` : "";
-    return `${words[f]} ${values[stated[2 * i + 1]]}: ${is}${mark & 4 ? "; contradicts t+" : ""}${versus}`;
+    return `${words[f]} ${values[v]}: ${is}${mark & 4 ? "; contradicts t+" : ""}${versus}`;
   }).join(". ");
 }
 
@@ -477,8 +489,8 @@ function pressed(event) {
   const key = event.key, target = event.target, inList = at("list").contains(target);
   const moves = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -shown.length, End: shown.length};
   if (inList && key in moves) { event.preventDefault(); step(moves[key], true); return; }
-  if (target === at("q") && key === "Escape") { at("q").value = ""; filter(); keep(); return; }
-  if (!at("keys").checked || target.closest("select, textarea, input:not([type=checkbox]), [contenteditable]")) return;
+  if (target === at("q") && key === "Escape") { clearTimeout(typing); at("q").value = ""; filter(); keep(); return; }
+  if (!at("keys").checked || target.closest?.("select, textarea, input:not([type=checkbox]), [contenteditable]")) return;
   if (key === "j") step(1, inList);
   else if (key === "k") step(-1, inList);
   else if (key === "/") { event.preventDefault(); at("q").focus(); at("q").select(); }
