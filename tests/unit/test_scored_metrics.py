@@ -154,6 +154,23 @@ def test_the_bootstrap_of_auroc_is_that_of_a_loop(monkeypatch):
     assert (found.studies, found.patients) == (30, 11)
 
 
+def test_each_finding_is_resampled_over_the_studies_that_have_its_label():
+    """Two findings with unknown labels in other places, beside each alone; their mean is of those with a value."""
+    labels, scores = (
+        np.stack(pair, axis=1) for pair in zip(*(drawn_scores(40, seed, 6) for seed in (3, 4)), strict=True)
+    )
+    labels[:7, 0], labels[25:, 1], scores[3:9, 1] = np.nan, np.nan, np.nan
+    together = Resampled({"x": {0: outcomes(labels, scores, findings=("a", "b"))}}, resamples=60).drawn["x"][0]
+    for f, name in enumerate("ab"):
+        alone = Resampled({"x": {0: outcomes(labels[:, f], scores[:, f], findings=(name,))}}, resamples=60).drawn["x"][
+            0
+        ]
+        for metric in ("accuracy", "auroc", "average_precision", "ece"):
+            np.testing.assert_allclose(together[f"likelihood_{metric}", name], alone[f"likelihood_{metric}", name])
+    both = [together["likelihood_auroc", name] for name in "ab"]
+    np.testing.assert_allclose(together["likelihood_auroc", "mean"], np.nanmean(both, axis=0))
+
+
 def test_a_difference_of_scores_is_paired_by_study():
     labels, scores = drawn_scores(80, 2, None)
     better = np.clip(scores + 0.1 * (labels - 0.5), 0, 1)
