@@ -102,7 +102,7 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
     for warning in sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
         console.print(warning, style="yellow", markup=False)
     for failure in failures.read(run_folder, arm_labels(found.values)):
-        said = f"{failure.signature} ({failure.where}, step {failure.step}): {failure.warning} {failure.advice}"
+        said = f"{failure.signature} ({failure.place}): {failure.warning} {failure.advice}"
         console.print(said, style="yellow", markup=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +86,20 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def together(runs: Sequence[Run]) -> Results:
-    """One set of tables, arms prefixed by their run. A teacher or baseline of equal values in two runs is one row."""
+    """One set of tables, arms prefixed by their run. A teacher or baseline of equal values in two runs is one row, and
+    bears no run's name where it is the same in all."""
+    parts = [
+        (run, kind, own, (kind, arm, digest(own.drop(columns="label").to_csv(index=False))))
+        for run in runs
+        for (kind, arm), own in run.results.values.groupby(["kind", "arm"], sort=False)
+    ]
+    times = Counter(key for *_, key in parts)
     values, same = [], set()
-    for run in runs:
-        frame = run.results.values
-        for (kind, arm), own in frame.groupby(["kind", "arm"], sort=False):
-            key = (kind, arm, digest(own.drop(columns="label").to_csv(index=False)))
-            if kind == "arm" or key not in same:
-                values.append(_prefixed(own, run.name))
-            same.add(key)
+    for run, kind, own, key in parts:
+        if kind == "arm" or key not in same:
+            laid = _prefixed(own, run.name)
+            values.append(laid.assign(label=own["label"]) if kind != "arm" and times[key] == len(runs) else laid)
+        same.add(key)
     tables = [_laid([getattr(run.results, name) for run in runs], runs) for name in
               ("intervals", "differences", "tests", "agreement")]  # fmt: skip
     arms = {f"{run.name}/{arm}": run.name for run in runs for arm in _arms(run)}

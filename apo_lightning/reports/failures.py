@@ -1,4 +1,4 @@
-"""What the callback failure_signatures warned of while stages trained."""
+"""What stages were warned of while they trained (callback failure_signatures), and what answers showed at the end."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Failure:
     warning: str
     advice: str
 
+    @property
+    def place(self) -> str:
+        """Where and when."""
+        return f"{self.where}, step {self.step}" if self.step else self.where
+
 
 def read(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:
     """In the order of the arms; a stage that arms share warns once.
@@ -37,10 +42,22 @@ def read(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:
             if is_there(folder.path / NAME, run_folder):
                 where = f"{labels[folder.arm]}, seed {folder.seed}: {stage}"
                 found.setdefault(folder.path.resolve(), [str(folder.path)]).append(where)
-    return [
+    trained = [
         _failure("; ".join(where), entry)
         for first, *where in found.values()
         for entry in read_json_list(Path(first) / NAME, run_folder)
+    ]
+    return [*trained, *_of_answers(run_folder, labels)]
+
+
+def _of_answers(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:
+    """What the run found between the answers of its arms; each entry names its arm, seed and stage."""
+    path = run_folder / NAME
+    entries = read_json_list(path, run_folder) if is_there(path, run_folder) else []
+    return [
+        _failure(f"{labels[str(own.get('arm'))]}, seed {own.get('seed')}: {own.get('stage')}", own)
+        for own in entries
+        if str(own.get("arm")) in labels
     ]
 
 

@@ -77,7 +77,7 @@ def document(report: Report) -> str:
         parts += [rf"\textit{{{tex(title)}:}} {tex(text)}\par" for title, text in told.facts]
     parts += [rf"\textbf{{Note.}} {tex(note)}\par" for note in report.notes]
     parts += [
-        rf"\textbf{{Warning: {tex(own.signature)}}} ({tex(own.where)}): {tex(own.warning)} {tex(own.advice)}\par"
+        rf"\textbf{{Warning: {tex(own.signature)}}} ({tex(own.place)}): {tex(own.warning)} {tex(own.advice)}\par"
         for own in report.failures
     ]
     parts += [rf"{tex(sentence)}\par" for sentence in report.counting]

@@ -32,7 +32,7 @@ def _parts(report: Report) -> Iterator[str]:
     if report.failures:
         yield "## Warnings"
         yield "\n".join(
-            f"- **{md(own.signature)}** ({md(own.where)}, step {md(own.step)}): {md(own.warning)} {md(own.advice)}"
+            f"- **{md(own.signature)}** ({md(own.place)}): {md(own.warning)} {md(own.advice)}"
             for own in report.failures
         )
     yield "## Results"

@@ -40,7 +40,8 @@ def test_rows_are_prefixed_by_their_run_and_equal_teachers_stand_once(two: list[
     assert found.runs["two/sft"] == "two"
     assert table.references(found) == {"one/base": "one/sft", "two/spd_mt": "two/sft", "two/dpo": "two/sft"}
     shared = compare.together(compare.read([two[0], two[0]]))
-    assert len(shared.values[shared.values["kind"] == "teacher"]["arm"].unique()) == len(fake_run.TEACHERS)
+    teachers = shared.values[shared.values["kind"] == "teacher"]
+    assert list(teachers["label"].unique()) == list(fake_run.TEACHERS) and teachers["arm"].nunique() == 7
 
 
 def test_differences_and_stars_are_those_within_a_run(tmp_path: Path) -> None:

@@ -248,7 +248,13 @@ def test_warnings_of_shared_stages_are_given_once(tmp_path: Path) -> None:
     (found,) = failures.read(run, table.arm_labels(measured.load(run).values))
     assert found.where == "SPD+MT, seed 0: spd; SPD+MT, SFT on t+, seed 0: spd"
     assert (found.signature, found.step, found.advice) == ("no convergence", "3", "")
-    assert found.warning == "Flat. (0.123, threshold 1)"
+    assert found.warning == "Flat. (0.123, threshold 1)" and found.place.endswith(": spd, step 3")
+    answers = [{"arm": arm, "seed": 0, "stage": "evaluate", **entry, "step": None} for arm in ("sft", "gone")]
+    (run / "failures.json").write_text(json.dumps(answers))
+    *_, last = failures.read(run, table.arm_labels(measured.load(run).values))
+    assert last.place == "SPD+MT, SFT on t+, seed 0: evaluate"
+    reports.write(run)
+    assert "Flat." in (run / "report.html").read_text() and "step None" not in (run / "report.md").read_text()
 
 
 def test_arms_of_a_curve_are_points_of_lines(rich: Path) -> None:
