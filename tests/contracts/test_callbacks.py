@@ -54,9 +54,10 @@ def fit(folder: Path, *watching: Callback) -> tuple[APO, list[dict[str, Any]], T
     student = tiny.student(dropout=0.2).make_trainable(seed=0)
     loss = LOSSES["apo_listwise"](beta=0.5, nll_weight=0.1, reduction="sum")
     stage = APO(student, loss, OptimSettings(lr=1e-3), steps=STEPS, seed=0)
+    writing = [] if any(isinstance(each, MetricsJsonl) for each in watching) else [MetricsJsonl(str(folder))]
     Trainer(
-        accelerator="cpu", max_steps=STEPS, logger=False, callbacks=[*watching, MetricsJsonl(str(folder))],
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        accelerator="cpu", max_steps=STEPS, logger=False, callbacks=[*watching, *writing], enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False,
     ).fit(stage, datamodule=Data())  # fmt: skip
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return stage, rows, torch.get_rng_state()

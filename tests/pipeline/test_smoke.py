@@ -64,6 +64,13 @@ def test_step_zero_of_apo_has_reward_zero_and_loss_log_of_one_plus_n(folder: Pat
     assert 1.9 < first["train/loss"] <= 2.0795  # log 8, or log 7 where a study lost a refusal
 
 
+def test_signs_of_failure_are_looked_for_in_training_and_in_answers(folder: Path) -> None:
+    assert json.loads((stage(folder, "apo_listwise", "apo") / "failures.json").read_text()) == []  # too short to judge
+    found = json.loads((folder / "failures.json").read_text())
+    assert all({"arm", "seed", "stage", "signature", "warning", "advice"} <= set(row) for row in found)
+    assert {row["signature"] for row in found} <= {"performance_collapse"}  # six studies are too few for bias
+
+
 def test_arms_share_spd_and_every_stage_says_what_it_was_made_of(folder: Path) -> None:
     assert stage(folder, "spd_mt", "spd").resolve() == stage(folder, "apo_listwise", "spd").resolve()
     manifest = json.loads((stage(folder, "apo_listwise", "apo") / "manifest.json").read_text())
