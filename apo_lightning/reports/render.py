@@ -34,9 +34,9 @@ COUNTING = (
     "normal, and states no finding as present, denies all. In an otherwise readable answer a finding that is not "
     "stated counts as absent. Studies without a label for a finding do not count for it.",
     "Values are means over seeds. In brackets: the 95 % interval of a bootstrap over patients, with all their studies, "
-    f"and over seeds where there are several ({RESAMPLES:,} resamples, percentiles; seed {SEED}). It is left out where "
-    "all resamples agree, as for a share of 0 or 1. Few units tell little of how they vary: with two or three seeds, "
-    "or with some ten patients, an interval is too narrow.",
+    f"stretched by how far the seeds lie apart ({RESAMPLES:,} resamples, percentiles; seed {SEED}). It is left out "
+    "where nothing differs, as for a share of 0 or 1. One seed's interval is that of the student it gave, not of the "
+    "next; two seeds that lie far apart, or some ten patients, tell little of how they vary, and it is too narrow.",
     "Bold: the best arm of a column, and only if the interval of its difference from every other arm, paired by study "
     "and seed, excludes 0; not corrected for the number of columns. Log-probabilities have no best.",
     "a → b: before and after the arm's preference stage; a single number where the arm has none.",
