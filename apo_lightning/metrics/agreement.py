@@ -15,7 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
-from apo_lightning.metrics.bootstrap import RESAMPLES, SEED, bounds, draws
+from apo_lightning.metrics.bootstrap import RESAMPLES, SEED, draws, limits
 from apo_lightning.metrics.outcomes import MEAN, Measure, mean_defined, ratio
 
 
@@ -54,7 +54,9 @@ def agreement(seeds: Mapping[int, Measure], resamples: int = RESAMPLES, seed: in
     each = mean_defined(np.stack([_kappas(a.said, b.said, kinds, who, times) for a, b in combinations(rows, 2)], -1))
     both = np.concatenate([each, mean_defined(each)[:, None]], axis=1)
     return [
-        Agreed(name, float(both[0, f]), *bounds(both[1:, f]), len(rows), len(who))
+        Agreed(
+            name, float(both[0, f]), *limits(both[:1, f], both[1:, f][None], times.shape[1], -1), len(rows), len(who)
+        )
         for f, name in enumerate((*asked[0].findings, MEAN))
     ]
 

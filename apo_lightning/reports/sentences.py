@@ -20,9 +20,9 @@ REFUSALS = (
 )
 MEANS = (
     "Values are means over seeds. In brackets: the 95 % interval of a bootstrap over patients, with all their studies, "
-    "and over seeds where there are several ({resamples:,} resamples, percentiles; seed {seed}). It is left out where "
-    "all resamples agree, as for a share of 0 or 1. Few units tell little of how they vary: with two or three seeds, "
-    "or with some ten patients, an interval is too narrow."
+    "stretched by how far the seeds lie apart ({resamples:,} resamples, percentiles; seed {seed}). It is left out "
+    "where nothing differs, as for a share of 0 or 1. One seed's interval is that of the student it gave, not of the "
+    "next; two seeds that lie far apart, or some ten patients, tell little of how they vary, and it is too narrow."
 )
 BOLD = (
     "Bold: the best arm of a column, and only if the interval of its difference from every other arm, paired by study "
