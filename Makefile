@@ -17,7 +17,7 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all experiment sweep report summary bench gpu-proof nano lint clean
+.PHONY: help setup check list test test-all browser experiment sweep report summary bench gpu-proof nano lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,14 @@ test: lint ## lint, then every test that is not slow and needs no GPU and no pub
 test-all: lint ## the slow tests too
 	@$(PYTEST) -m "not gpu and not hf"
 
+# The tests of reports in a browser are skipped where there is none; root of a machine with apt gets one.
+browser: $(STAMP) ## see that a Chromium is there for the tests of reports, and install one where we may
+	@for name in chromium chromium-browser google-chrome chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } || \
+			echo "no Chromium could be installed: the browser tests will be skipped" >&2; \
+	else echo "no Chromium here: the browser tests will be skipped; install one with your package manager" >&2; fi
+
 experiment: $(STAMP) ## run one: EXP=name [SET="a.b=c d.e=f"]; without EXP, print their names
 ifeq ($(EXP),)
 	@echo 'usage: make experiment EXP=name [SET="key=value ..."]'
@@ -62,7 +70,7 @@ else
 	@set -f; $(PY) -m apo_lightning sweep '$(SWEEP)' $(SET)
 endif
 
-report: $(STAMP) ## write a report again: EXP=name or RUN=folder; without either, of the newest run
+report: $(STAMP) ## write a report again: EXP=name or RUN=folder, of the newest run without; RUN="a b": side by side
 	@$(PY) -m apo_lightning report $(RUN)
 
 summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; trains nothing

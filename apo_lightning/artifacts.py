@@ -153,6 +153,8 @@ class StageFolder:
         return inventory.read(self.path)
 
 
+MEASURED_ANEW = "evaluate.report_text"
+"""Settings under which stored answers are only measured in another way: the table is written anew."""
 RUNNING = ".run-*.lock"
 """In a run folder, one file a process that works in it."""
 
@@ -176,8 +178,9 @@ class RunFolder:
         changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in differences(before, config)]
         if not changed:
             return
+        anew = all(key.startswith(MEASURED_ANEW) for key, *_ in differences(before, config))
         running = next((locks.owner(path) for path in sorted(self.path.glob(RUNNING)) if locks.alive(path)), None)
-        if running or self._has_results():
+        if running or (self._has_results() and not anew):
             raise ArtifactError(
                 f"{self.path} was made by another configuration: {'; '.join(changed[:8])}. "
                 + (f"It is in use by {running}. " if running else "")

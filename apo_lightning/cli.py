@@ -77,8 +77,10 @@ def parser() -> argparse.ArgumentParser:
     grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
     grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
     _add_overrides(grid)
-    again = _command(commands, "report", report, "write the report of a run again")
-    again.add_argument("folder", nargs="?", type=Path, help="a run folder (default: the newest under runs/)")
+    again = _command(commands, "report", report, "write the report of a run again, or of several side by side")
+    again.add_argument("folders", nargs="*", type=Path, metavar="RUN", help=(
+        "run folders (default: the newest under runs/); several make one page, beside the first"
+    ))  # fmt: skip
     data_cli.add(commands, _command)
     audit_cli.add(commands, _command)
     return top
@@ -175,10 +177,11 @@ def _print_checked(what: str | Path, said: str, notes: Sequence[str]) -> None:
 def list_(options: argparse.Namespace) -> None:
     """``apo list [NAME]``: one line a member, or all that one says of itself."""
     from apo_lightning import config
+    from apo_lightning.metrics.report_text import TEXT_METRICS
     from apo_lightning.sections import ANSWERED, SECTIONS
 
     if options.name:
-        registries = [section.registry() for section in SECTIONS if section not in ANSWERED]
+        registries = [section.registry() for section in SECTIONS if section not in ANSWERED] + [TEXT_METRICS]
         known = [name for registry in registries for name in registry]
         if options.name not in known:
             raise ConfigError(f"Nothing is named '{options.name}'. {did_you_mean(options.name, known)}")
@@ -192,6 +195,7 @@ def list_(options: argparse.Namespace) -> None:
         registry = section.registry()
         title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
         _print_group(title, {name: _first(item) for name, item in registry.items()})
+    _print_group("text_metrics (evaluate.report_text)", {name: _first(item) for name, item in TEXT_METRICS.items()})
     _print_group("experiments", dict(config.list_experiments()))
 
 
@@ -204,10 +208,11 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """``apo report [RUN_FOLDER]``."""
+    """``apo report [RUN ...]``: the newest run, one, or several side by side."""
     from apo_lightning import reports
 
-    written = reports.write(options.folder or newest_run(Path("runs")))
+    folders = list({path.resolve(): path for path in options.folders or [newest_run(Path("runs"))]}.values())
+    written = reports.write(folders[0]) if len(folders) == 1 else reports.write_several(folders)
     Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
 
 

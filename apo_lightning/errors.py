@@ -36,6 +36,10 @@ class DivergedError(ApoError):
     """Training came to values that are no finite numbers."""
 
 
+class StoppedError(ApoError):
+    """A callback that was asked to end a stage which fails has done so."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Sentence that offers the nearest known name and lists all of them, or so many that a message stays readable.
 

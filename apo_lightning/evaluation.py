@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from apo_lightning import examples, training
+from apo_lightning import training
 from apo_lightning.artifacts import StageFolder, write_json, write_jsonl
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.metrics.findings import FindingOutcomes, majority_vote, of_findings
 from apo_lightning.metrics.labeler import kind, parse, read
 from apo_lightning.metrics.likelihood import SUFFIXES, of_likelihoods
-from apo_lightning.metrics.outcomes import MEAN, Outcomes, Row
+from apo_lightning.metrics.outcomes import MEAN, Measure, Outcomes, Row
+from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.metrics.progression import (
     CLASSES,
     CourseOutcomes,
@@ -23,8 +24,9 @@ from apo_lightning.metrics.progression import (
     of_progression,
     read_progression,
 )
+from apo_lightning.metrics.scored import ScoredOutcomes
+from apo_lightning.probes import Asked, of_probe, probe
 from apo_lightning.settings import EvaluateSettings
-from apo_lightning.stages.self_distill import Writer
 from apo_lightning.student import Student
 from apo_lightning.types import Study, Trajectory
 from data_modules.base import CXRDataModule
@@ -47,9 +49,17 @@ def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, .
     return tuple(plan.findings) or known
 
 
+def judging_findings(plan: EvaluateSettings, data: CXRDataModule) -> Sequence[str]:
+    """Findings that teachers are judged by on the validation split: the scored ones that are the training set's, which
+    another evaluation set does not replace; all of them where it has none of these."""
+    known = data.findings
+    return [name for name in plan.findings if name in known] or known
+
+
 def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
     """``[S, F]`` 1, 0, NaN."""
-    return np.array([[study.findings.get(name, np.nan) for name in findings] for study in studies], float)
+    each = [[study.findings.get(name, np.nan) for name in findings] for study in studies]
+    return np.array(each, float).reshape(len(studies), len(findings))
 
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
@@ -87,9 +97,16 @@ def patients_of(studies: Sequence[Study]) -> list[str]:
 def best_teacher(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
                  findings: Sequence[str]) -> str:  # fmt: skip
     """The teacher with the highest mean accuracy on ``studies`` (the validation split); the first of equals."""
+    reached = mean_accuracies(trajectories, studies, names, findings)
+    return max(names, key=reached.__getitem__)
+
+
+def mean_accuracies(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
+                    findings: Sequence[str]) -> dict[str, float]:  # fmt: skip
+    """Teacher to its mean accuracy over ``findings``; of courses, where ``studies`` are labelled with these."""
     metric = "progression_accuracy" if judges_progression(studies) else "accuracy"
     reached = {name: dict_of(teacher_outcomes(trajectories, studies, name, findings).rows()) for name in names}
-    return max(names, key=lambda name: reached[name][metric, MEAN])
+    return {name: values[metric, MEAN] for name, values in reached.items()}
 
 
 def teacher_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], name: str,
@@ -116,6 +133,30 @@ def baseline_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Stud
     return {name: of_findings(labels, answer, nobody, findings, who) for name, answer in answers.items()}
 
 
+def prevalence_outcomes(train: Sequence[Study], studies: Sequence[Study], findings: Sequence[str]) -> Outcomes | None:
+    """The more frequent answer of the training split, finding by finding, to every study; what reading no image gets.
+    None where the training split has no label of what is asked: another set may count findings of its own."""
+    if judges_progression(studies):
+        labelled = [study for study in studies if study.progression]
+        course = most_frequent_courses([study.progression for study in train], findings)
+        truth, answers = [study.progression for study in labelled], [course] * len(labelled)
+        return of_progression(truth, answers, findings, patients_of(labelled)) if course else None
+    answer = most_frequent(labels_of(train, findings))
+    if np.isnan(answer).all():
+        return None
+    labels, nobody = labels_of(studies, findings), np.zeros(len(studies), bool)
+    return of_findings(labels, np.tile(answer, (len(studies), 1)), nobody, findings, patients_of(studies))
+
+
+def prevalence_score_outcomes(
+    train: Sequence[Study], studies: Sequence[Study], findings: Sequence[str]
+) -> ScoredOutcomes:
+    """The same as scores: each finding's share of positives in training, whatever the study."""
+    shares = prevalence_scores(labels_of(train, findings))
+    scores = np.tile(shares, (len(studies), 1))
+    return ScoredOutcomes(patients_of(studies), labels_of(studies, findings), scores, findings, "likelihood")
+
+
 def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],
                       findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
     said = [[read_progression(texts.get((s.id, name), ""), findings) for name in names] for s in studies]
@@ -127,31 +168,51 @@ def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[St
 
 def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolder | None, folder: StageFolder,
              data: CXRDataModule | None = None) -> dict[str, Any]:  # fmt: skip
-    """Answer the evaluation split, read the answers, score them; then the likelihoods where there is a t+.
+    """Answer the evaluation split, read the answers, score them; then what the student knows beside them, and the
+    likelihoods where there is a t+.
 
     Args:
-        data: a further set that is answered (see `Pipeline.for_set`): nobody wrote a t+ for it.
+        pipeline: of the arm and seed.
+        made_by: stage that wrote the student, None for the base model.
+        before: stage that wrote the student before APO.
+        folder: where the results go.
+        data: the set that is answered; None: the pipeline's, on which alone t+ is looked at.
     """
-    plan, findings = pipeline.cfg.evaluate, pipeline.counted
-    answered_set = pipeline.data if data is None else data
-    studies, student = answered_set.studies(plan.split), pipeline.load(made_by)
-    writer = Writer(student, plan, seed=pipeline.seed)
-    asked = answered_set.counted if plan.split == "test" else ()
-    collate = pipeline.collator(student, plan.prompt or pipeline.cfg.prompt, asked)
-    answers = pipeline.answers(writer, examples.plain(studies), collate, plan.batch_studies, folder)
+    of = pipeline.data if data is None else data
+    plan, studies = pipeline.cfg.evaluate, of.studies(pipeline.cfg.evaluate.split)
+    findings = scored_findings(plan, of)
+    asked = Asked(pipeline, pipeline.load(made_by), of, folder, findings)
+    answers = asked.answers(studies)
     texts = {study: written[0].text for study, written in answers.items()}
-    read_as = {study: pipeline.thinking.as_read(text) for study, text in texts.items()}
     cut = sum(answers[study.id][0].cut for study in studies)
-    likely = _likelihoods(pipeline, student, before) if data is None else []
+    known, facts = probe(asked, texts)
+    likely = _likelihoods(pipeline, asked.student, before) if data is None else []
     if training.is_leader():
-        rows = [_prediction(s, texts.get(s.id, ""), findings, pipeline.thinking.as_read) for s in studies]
+        as_read = pipeline.thinking.as_read
+        rows = [_prediction(s, texts.get(s.id, ""), findings, as_read) for s in studies]
         write_jsonl(folder.path / "predictions.jsonl", rows)
+        read_as = {study: as_read(text) for study, text in texts.items()}
         rows = [*text_outcomes(read_as, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
-        if likely:
-            write_jsonl(folder.path / "likelihoods.jsonl", likely)
-            rows += of_likelihoods(likely).rows()
+        for name, lines in {**known, "likelihoods": likely}.items():
+            if lines:
+                write_jsonl(folder.path / f"{name}.jsonl", lines)
+                rows += measured(name, lines, as_read).rows()
         write_json(folder.path / "scores.json", [list(row) for row in rows])
-    return {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": plan.decoding()}
+    own = {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": plan.decoding()}
+    return {**own, **facts}
+
+
+def measured(name: str, rows: Sequence[Mapping[str, Any]], as_read: Callable[[str], str]) -> Measure:
+    """What is counted of the lines of one file of an evaluation.
+
+    Args:
+        name: ``statements``, ``samples``, ``flips`` or ``likelihoods``.
+        rows: its lines, at least one.
+        as_read: makes of a text what is read of it.
+    """
+    if name == "likelihoods":
+        return of_likelihoods(rows)
+    return of_probe(name, rows, as_read)
 
 
 def _prediction(study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str]) -> dict[str, Any]:

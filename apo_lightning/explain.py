@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from apo_lightning.errors import DataError, DivergedError
 from apo_lightning.files import removal
+from apo_lightning.preferred import KEY, writes
 from apo_lightning.types import Example
 
 if TYPE_CHECKING:
@@ -71,8 +72,18 @@ def _no_teacher(own: Pipeline, counts: Counter[str]) -> str:
     )
 
 
+def _unpicked(own: Pipeline) -> str:
+    name = own.cfg.stages.self_distill.positive["name"]
+    return (
+        f"{KEY} '{name}' picks among the texts of {', '.join(own.teachers)}, and none that it could take states one of "
+        f"the findings ({', '.join(own.data.findings)}). Look at the teachers' files, or take 'student'."
+    )
+
+
 def _no_preferred(own: Pipeline, studies: list[str]) -> str:
     file, here = own.done["self_distill"].path / "preferred.jsonl", [s for s in studies if s in own.preferred]
+    if not writes(own.cfg):
+        return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own)}"
     empty = sum(not own.preferred[study].text.strip() for study in here)
     return (
         f"{file} has {len(own.preferred)} preferred texts, {len(here)} of them for training studies, {empty} of those "

@@ -32,8 +32,11 @@ STORED = re.compile(r".+-([0-9a-f]{12})")
 """Name of a stage's folder, with the beginning of the hash of its inputs."""
 UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge"})
 """Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
+ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl")
+"""What callbacks write beside the result of a stage: nothing is trained again where it is gone or was edited."""
 OUTPUTS = (
     "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
+    "statements.jsonl", "samples.jsonl", "flips.jsonl",
 )  # fmt: skip
 """What stages read of each other: where one of these lies there and is not listed, somebody put it there."""
 
@@ -100,7 +103,7 @@ def check(folder: Path, record: Mapping[str, Any] | None = None) -> None:
         if gone(path):
             log.warning("%s %s: its curve is left out of reports.", path, _absence(path))
     found = ((folder / name, _difference(folder / name, facts, folder))
-             for name, facts in listed.items() if name not in LOOSE)  # fmt: skip
+             for name, facts in listed.items() if name not in ASIDE)  # fmt: skip
     added = ((path, "was not written by this stage") for path in _added(folder, listed))
     for path, what in (*found, *added):
         if what:

@@ -18,6 +18,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from apo_lightning import training
 from apo_lightning.errors import ConfigError, did_you_mean, first_line
+from apo_lightning.metrics.report_text.measured import lacking
 from apo_lightning.settings import ExperimentSettings, StudentSettings, TrainerSettings
 
 ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps", "tpu")
@@ -40,7 +41,8 @@ def check_here(cfg: ExperimentSettings) -> None:
     Raises:
         ConfigError: all of them.
     """
-    found = [*_absent(cfg.trainer, cfg.student), *_workers(cfg)]
+    texts = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
+    found = [*_absent(cfg.trainer, cfg.student), *_workers(cfg), *lacking(texts)]
     if not found:
         try:
             training.trainer(cfg.trainer, fit=True, callbacks=[], max_steps=1)

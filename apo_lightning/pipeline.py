@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
-from apo_lightning import caching, config, examples, explain, observing, stage_inputs, training
-from apo_lightning.artifacts import RunFolder, StageFolder, digest, write_jsonl
+from apo_lightning import caching, config, examples, explain, observing, preferred, probes, stage_inputs, training
+from apo_lightning.artifacts import RunFolder, StageFolder, digest
 from apo_lightning.collate import Collator
-from apo_lightning.evaluation import best_teacher, evaluate, scored_findings
+from apo_lightning.evaluation import best_teacher, evaluate, judging_findings, scored_findings
 from apo_lightning.files import replacing
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
-from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.metrics.thinking import ThinkingPolicy, is_tag
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
+from apo_lightning.sources import code_of
 from apo_lightning.stage_files import read_means, read_preferred
 from apo_lightning.stage_inputs import template
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.self_distill import SelfDistill
 from apo_lightning.stages.spd import LOGITS
 from apo_lightning.student import Student
 from apo_lightning.teachers import TEACHERS, recorded
@@ -95,12 +95,15 @@ class Pipeline:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            known = self.data.findings  # of the validation split, which another evaluation set does not replace
-            findings = [name for name in self.cfg.evaluate.findings if name in known] or known
-            named = list(self.cfg.teachers)
-            chosen = [best_teacher(self.thinking.read(self.trajectories), self.data.studies("val"), named, findings)]
+            read, named = self.thinking.read(self.trajectories), list(self.cfg.teachers)
+            chosen = [best_teacher(read, self.data.studies("val"), named, self.judged_by)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
+
+    @property
+    def judged_by(self) -> Sequence[str]:
+        """Findings that teachers are judged by on the validation split."""
+        return judging_findings(self.cfg.evaluate, self.data)
 
     @cached_property
     def trajectories(self) -> list[Any]:
@@ -148,7 +151,7 @@ class Pipeline:
     def _fit(self, name: str) -> StageFolder:
         plan: FitSettings = getattr(self.cfg.stages, name)
         made_by = self._student("spd") if name == "apo" else None
-        own = {"preferred": stage_inputs.of_preferred(self)} if name == "apo" else {}
+        own = {"preferred": stage_inputs.of_judged(self)} if name == "apo" else {}
         own |= dict(stage=asdict(plan), teachers=self.teachers, prompt=template(self.cfg.prompt))
         inputs = stage_inputs.of_student(self, made_by, ["train"], **own) | stage_inputs.of_fit(self, plan)
         folder = self.folder.stage(name, inputs)
@@ -177,7 +180,8 @@ class Pipeline:
             accumulate=plan.accumulate,
         )  # fmt: skip
         loggers = training.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
-        callbacks = observing.build(self.cfg.callbacks, folder)
+        shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
+        callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
         training.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = training.whole_state(student)
         if training.is_leader():
@@ -205,50 +209,28 @@ class Pipeline:
         )  # fmt: skip
 
     def _self_distill(self) -> StageFolder:
-        made_by, plan = self._student("spd"), self.cfg.stages.self_distill
-        own = dict(stage=asdict(plan), teachers=self.teachers, prompt=template(plan.prompt))
-        folder = self.folder.stage("self_distill", stage_inputs.of_student(self, made_by, plan.splits, **own))
-        return self._once(folder, lambda: self._write_preferred(made_by, folder))
+        made_by = self._student("spd")
+        folder = self.folder.stage("self_distill", stage_inputs.of_preferred(self, made_by))
+        return self._once(folder, lambda: preferred.write(self, made_by, folder))
 
-    def _write_preferred(self, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
-        plan, student = self.cfg.stages.self_distill, self.load(made_by)
-        split = {study.id: name for name in plan.splits for study in self.data.studies(name)}
-        asked = examples.informed([s for name in plan.splits for s in self.data.studies(name)], self.heard)
-        writer = SelfDistill(student, plan, seed=self.seed, samples=plan.samples)
-        collate = self.collator(student, plan.prompt)
-        asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
-        written = self.answers(writer, asked, collate, plan.batch_studies, folder)
-        rows = [self._preferred_row(e.study.id, written[e.study.id], split[e.study.id]) for e in asked]
-        if training.is_leader():
-            write_jsonl(folder.path / "preferred.jsonl", rows)
-        cut = {**collate.cut, "answers": sum(row["cut"] for row in rows)}
-        return {"studies": len(rows), "cut": cut, "control": collate.control_texts(asked), "decoding": plan.decoding()}
-
-    def _preferred_row(self, study: str, answers: Sequence[Answer], split: str) -> dict[str, Any]:
-        texts = [written.text for written in answers]
-        best = answers[texts.index(most_agreed(texts, self.data.findings, self.thinking.as_read))]
-        samples = {"samples": texts} if len(texts) > 1 else {}
-        return {"study": study, "text": best.text, "cut": best.cut, "split": split, **samples}
-
-    def answers(
-        self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: StageFolder
-    ) -> dict[str, list[Answer]]:
-        """Answers by study; batches that an interrupted call has filed are not asked again."""
-        filed = TrajectoryWriter(str(folder.path))
+    def answers(self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: Path,
+                data: CXRDataModule | None = None) -> dict[str, list[Answer]]:  # fmt: skip
+        """Answers by study; batches that an interrupted call has filed in ``folder`` are not asked again."""
+        data, filed = self.data if data is None else data, TrajectoryWriter(str(folder))
         total = filed.expect([example.study.id for example in asked], size)
         done = training.from_leader(filed.done)
         if len(done) < total:
-            self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
-            training.predict(writer, self.data, self.cfg.trainer, [filed])
+            data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
+            training.predict(writer, data, self.cfg.trainer, [filed])
         training.barrier()
         return training.from_leader(filed.answers)
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
         preferred = self.done["self_distill"].key if "self_distill" in self.done else None
-        plan = {key: value for key, value in asdict(self.cfg.evaluate).items() if key != "sets"}
         own = dict(
-            evaluate=plan, preferred=preferred, teachers=self.teachers,
+            evaluate=stage_inputs.of_answers(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
+            probes=code_of(probes, rooms=["apo_lightning.probes"]),
             prompt=template(self.cfg.evaluate.prompt or self.cfg.prompt),
         )  # fmt: skip
         before = self._student("spd")

@@ -13,8 +13,9 @@ from PIL import Image
 
 from apo_lightning.collate import Collator
 from apo_lightning.errors import ConfigError, DataError, first_line
+from apo_lightning.preferred import writes
+from apo_lightning.probes.wordings import QUESTION, spoken
 from apo_lightning.processor import load_config, load_processor
-from apo_lightning.rules import runs_stage
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example, Study, Trajectory
 from data_modules.base import CXRDataModule
@@ -25,6 +26,7 @@ TEXT = "No pneumothorax. Small left pleural effusion."
 SAMPLE = 16
 """Studies whose images are opened to find the ones that need most room."""
 DISTIL = "stages.self_distill.prompt"
+LIKELIHOOD = "evaluate.likelihood.form"
 
 
 def on_disk(model: str) -> bool:
@@ -39,8 +41,9 @@ def on_disk(model: str) -> bool:
 def depends_on(cfg: ExperimentSettings) -> list[Any]:
     """What `rehearse` looks at, so that arms that share it are looked at once."""
     prompts = [cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt, cfg.evaluate.findings]
+    prompts.append(cfg.evaluate.likelihood.form)
     lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
-    heard = [list(cfg.teachers), cfg.pool.select, runs_stage(cfg, "self_distill")]
+    heard = [list(cfg.teachers), cfg.pool.select, writes(cfg)]
     asked = [cfg.stages.self_distill.splits, cfg.evaluate.split]
     sets = {name: asdict(own) for name, own in cfg.evaluate.sets.items()}
     return [asdict(cfg.student), prompts, lengths, heard, asked, cfg.data, cfg.evaluate.data, sets]
@@ -81,6 +84,7 @@ def rehearse_on(cfg: ExperimentSettings, data: CXRDataModule) -> None:
     """
     processor, counted = _processor(cfg), data.counted if cfg.evaluate.split == "test" else ()
     splits = {"prompt": ["train"], DISTIL: cfg.stages.self_distill.splits, "evaluate.prompt": [cfg.evaluate.split]}
+    splits[LIKELIHOOD] = [cfg.evaluate.split]
     for key, (name, listed) in _prompts(cfg, data.findings, counted or data.findings).items():
         with _refusing(cfg, key, name, processor):
             collate = _collator(cfg, processor, name, listed)
@@ -110,7 +114,9 @@ def _prompts(cfg: ExperimentSettings, findings: Sequence[str],
              counted: Sequence[str]) -> dict[str, tuple[str, Sequence[str]]]:  # fmt: skip
     """Key to name and listed findings of each prompt that some arm asks."""
     asked = {"prompt": (cfg.prompt, findings), "evaluate.prompt": (cfg.evaluate.prompt or cfg.prompt, counted)}
-    if runs_stage(cfg, "self_distill"):
+    if cfg.evaluate.likelihood.form == QUESTION:
+        asked[LIKELIHOOD] = (QUESTION, [max(map(spoken, counted), key=len)])
+    if writes(cfg):
         asked[DISTIL] = (cfg.stages.self_distill.prompt, findings)
     return asked
 
@@ -198,7 +204,7 @@ def _check_positions(cfg: ExperimentSettings) -> None:
             cfg.student.max_prompt_tokens + cfg.evaluate.max_new_tokens
         ),
     }
-    if runs_stage(cfg, "self_distill"):
+    if writes(cfg):
         lengths["student.max_context_tokens + stages.self_distill.max_new_tokens"] = (
             cfg.student.max_context_tokens + distill.max_new_tokens
         )

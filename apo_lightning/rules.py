@@ -7,12 +7,18 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from apo_lightning.errors import did_you_mean
+from apo_lightning.metrics.report_text import TEXT_METRICS
+from apo_lightning.metrics.report_text.measured import ALWAYS
 from apo_lightning.plain_settings import CurvePoint, EvaluationSet
+from apo_lightning.report_settings import BACKENDS
 from apo_lightning.sections import Path
 from apo_lightning.settings import ExperimentSettings
 
 STAGES = ("spd", "self_distill", "apo")
 """In the order in which they may follow each other."""
+
+MEASURED = "evaluate.report_text"
+"""How all texts of a table are measured."""
 
 SPLITS = ("train", "val", "test")
 
@@ -40,6 +46,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _precision(cfg)
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
+    yield from _text_metrics(cfg)
 
 
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
@@ -49,6 +56,14 @@ def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
         if name not in used:
             text = f"acknowledge must name data sets of the experiment, got '{name}'"
             yield ("acknowledge",), text, did_you_mean(name, used)
+
+
+def _text_metrics(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """Names under ``also``; the two backends are chosen by ``backend``, and what is always measured needs no name."""
+    known = [name for name in TEXT_METRICS if name not in (*BACKENDS, *ALWAYS)]
+    for name in cfg.evaluate.report_text.also:
+        if name not in known:
+            yield (*MEASURED.split("."), "also"), f"{MEASURED}.also names no metric '{name}'", did_you_mean(name, known)
 
 
 def weight_problem(weight: Any) -> str | None:
@@ -139,8 +154,17 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
             text = f"{'.'.join(key)}: 'apo' reads preferred.jsonl, which no stage before it writes"
             yield key, text, "Add 'self_distill' before it."
         for setting, value in arm.set.items():
-            if setting.split(".")[0] in SHARED or _names_sets(setting, value):
-                yield ("arms", name, "set"), f"arms.{name}.set must not hold '{setting}', which all arms share"
+            below = [f"{setting}.{key}" for key in value] if isinstance(value, Mapping) else []
+            held = next((key for key in (setting, *below) if _is_shared(key)), "")
+            if held or _names_sets(setting, value):
+                yield (
+                    ("arms", name, "set"),
+                    f"arms.{name}.set must not hold '{held or setting}', which all arms share",
+                )
+
+
+def _is_shared(setting: str) -> bool:
+    return setting.split(".")[0] in SHARED or setting.startswith(MEASURED)
 
 
 def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:

@@ -14,8 +14,11 @@ from rich.markup import escape
 from apo_lightning import (
     config,
     csv_cells,
+    failure_files,
     further_sets,
     machine,
+    observing,
+    preferred,
     prompts,
     rehearsal,
     reports,
@@ -30,6 +33,7 @@ from apo_lightning.evaluation import scored_findings
 from apo_lightning.further_sets import FurtherSet
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind, needs
+from apo_lightning.metrics.report_text.measured import require_reports, words
 from apo_lightning.models.network import Networks
 from apo_lightning.pipeline import Pipeline
 from apo_lightning.rules import runs_stage
@@ -98,9 +102,9 @@ def _claim(cfg: ExperimentSettings, guarded: set[str], folder: RunFolder, settle
 def _guarded(cfg: ExperimentSettings, arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule],
              sets: Sequence[FurtherSet]) -> set[str]:  # fmt: skip
     """Names of the sets that are shown only with ``acknowledge``."""
-    own = [pair for a, e in arms.items() for pair in zip([e.data, e.evaluate.data], data[a].parts, strict=False)]
-    further = [(cfg.evaluate.sets[one.name].data, one.data) for one in further_sets.present(sets)]
-    return {section["name"] for section, part in (*own, *further) if part.credentialed}
+    own = {name for arm, each in arms.items() for name in observing.guarded(each, data[arm])}
+    present = further_sets.present(sets)
+    return own | {cfg.evaluate.sets[one.name].data["name"] for one in present if one.data.credentialed}
 
 
 def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder,
@@ -119,11 +123,16 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder,
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
         scored_findings(own.evaluate, made[key])
+        require_reports(own.evaluate.report_text, made[key].studies(own.evaluate.split), own.evaluate.split)
     return {arm: made[digest([own.data, own.evaluate.data])] for arm, own in arms.items()}
 
 
 def _rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> None:
-    """Prompts that no study of the data could be asked stop a run here, see `rehearsal.rehearse_on`."""
+    """Prompts that no study of the data could be asked, and strategies for t+ that its labels do not serve, stop a run
+    here: see `rehearsal.rehearse_on` and `preferred.require`."""
+    for arm, own in arms.items():
+        with _of_arm(arm, own):
+            preferred.require(own, arm, data[arm])
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
             rehearsal.rehearse_on(arms[arm], data[arm])
@@ -166,6 +175,10 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
               folder: RunFolder, last: Pipeline) -> None:  # fmt: skip
     """Tables, samples, report."""
     results.write(cfg, folder.path, last)
+    failure_files.write(cfg, folder.path, last)
+    measured = words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt))
+    if measured:
+        training.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, last)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
     acknowledged = all(name in cfg.acknowledge for name in guarded)
@@ -176,7 +189,8 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     folder.finish(
         config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
         citation="; ".join(dict.fromkeys(cited)), split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
-        sets=answered, data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
+        report_text=measured, sets=answered,
+        data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
@@ -214,6 +228,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     further_sets.build(cfg)
     for name, section in cfg.teachers.items():
         config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+    preferred.strategy(cfg)
     _check_prompts(cfg)
     for stage in ("spd", "apo"):
         if any(stage in arm.stages for arm in cfg.arms.values()):
@@ -235,8 +250,7 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
-    distils = any("self_distill" in arm.stages for arm in cfg.arms.values())
-    if "reports" not in prompts.load(name).get_identifiers() and distils:
+    if "reports" not in prompts.load(name).get_identifiers() and preferred.writes(cfg):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
             "line with $reports, or take reconcile."

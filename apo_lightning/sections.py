@@ -58,10 +58,11 @@ EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
 FURTHER = Section(("evaluate", "sets", "*", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
-CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder",))
+POSITIVES = Section(("stages", "self_distill", "positive"), "apo_lightning.positives", "POSITIVES")
+CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=("folder", "upload"))
 ANSWERED = (EVALUATION, FURTHER)
 """Those that name a data set beside the one that is trained on."""
-SECTIONS = (DATA, *ANSWERED, TEACHERS, LOSSES, CALLBACKS)
+SECTIONS = (DATA, *ANSWERED, TEACHERS, LOSSES, POSITIVES, CALLBACKS)
 
 
 def section_at(path: Path) -> Section | None:

@@ -10,20 +10,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from apo_lightning.plain_settings import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
-
-REQUIRED: Any = "???"
-"""OmegaConf's marker for a value that must be given."""
-
-
-def _choice(key: str, value: str, allowed: tuple[str, ...], why: str = "") -> None:
-    if value != REQUIRED and value not in allowed:
-        raise ValueError(f"{key} must be one of {', '.join(allowed)}{why and f' ({why})'}, got '{value}'")
-
-
-def _positive(**values: float | int | None) -> None:
-    for key, value in values.items():
-        if value is not None and value != REQUIRED and not 0 < value < math.inf:
-            raise ValueError(f"{key} must be > 0, got {value}")
+from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
+from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.setting_checks import REQUIRED
+from apo_lightning.setting_checks import choice as _choice
+from apo_lightning.setting_checks import positive as _positive
 
 
 @dataclass
@@ -78,10 +69,8 @@ class StudentSettings:
     def __post_init__(self) -> None:
         _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
         _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
-        _positive(
-            max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens,
-            max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels,
-        )  # fmt: skip
+        _positive(max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens)
+        _positive(max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels must be at most max_pixels ({self.max_pixels}), got {self.min_pixels}")
 
@@ -132,10 +121,8 @@ class FitSettings:
     """Leave out studies whose t+ ran into ``max_new_tokens``; otherwise it is taught without an end-of-turn token."""
 
     def __post_init__(self) -> None:
-        _positive(
-            steps=self.steps, batch_studies=self.batch_studies, accumulate=self.accumulate,
-            checkpoint_every=self.checkpoint_every,
-        )  # fmt: skip
+        _positive(steps=self.steps, batch_studies=self.batch_studies)
+        _positive(accumulate=self.accumulate, checkpoint_every=self.checkpoint_every)
 
 
 @dataclass
@@ -167,8 +154,9 @@ class DecodingSettings:
 
 @dataclass
 class SelfDistillSettings(DecodingSettings):
-    """The student reads every teacher and writes t+."""
+    """How t+ is found: by a strategy (``apo_lightning/positives``); ``student`` reads every teacher and writes."""
 
+    positive: dict[str, Any] = field(default_factory=lambda: {"name": "student"})
     prompt: str = "reconcile"
     batch_studies: int = REQUIRED
     samples: int = 1
@@ -205,15 +193,24 @@ class EvaluateSettings(DecodingSettings):
     batch_studies: int = REQUIRED
     findings: list[str] = field(default_factory=list)
     """Findings that are counted; empty means all of the data set."""
+    likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
+    samples: int = 0
+    """Answers a study that are drawn for a vote, beside the one that is read; 0: none."""
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    flip: bool = True
+    """Ask once more with the earlier and the current image swapped, where a study has both and its course is told."""
     likelihood_studies: int = 64
     """Validation studies on which log p(t+) and log p(teachers) are reported."""
     warn_cut: float = 0.05
     """Share of texts that ran into ``max_new_tokens`` above which the table warns."""
+    report_text: ReportTextSettings = field(default_factory=ReportTextSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _choice("split", self.split, ("val", "test"))
         _positive(batch_studies=self.batch_studies)
+        if self.samples != 0 and self.samples < 2:
+            raise ValueError(f"samples must be 0 (no vote) or at least 2, got {self.samples}")
         if self.likelihood_studies < 0:
             raise ValueError(f"likelihood_studies must be >= 0, got {self.likelihood_studies}")
 

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import __version__, caching, jsonlines, observing, prompts, trajectory_files
+from apo_lightning import __version__, caching, jsonlines, observing, probes, prompts, trajectory_files
 from apo_lightning.artifacts import StageFolder, digest, file_digest
 from apo_lightning.digests import remembered_digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.metrics import conflict, labeler
-from apo_lightning.settings import FitSettings
+from apo_lightning.positives import DEFAULT, POSITIVES
+from apo_lightning.settings import EvaluateSettings, FitSettings
 from apo_lightning.sources import code_of
 from apo_lightning.teachers import TEACHERS, pool
 from callbacks import CALLBACKS
@@ -92,6 +93,27 @@ def _basis(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_preferred(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
+    """What t+ depends on: the student and its seed only where the strategy lets it write, and then how it writes; the
+    strategy, but for the default one, which the library's version stands for."""
+    plan = own.cfg.stages.self_distill
+    strategy, name = POSITIVES.lookup(plan.positive["name"]), plan.positive["name"]
+    if strategy.writes:
+        stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
+        more = {"stage": stage, "teachers": own.teachers, "prompt": template(plan.prompt)}
+        inputs = of_student(own, made_by, plan.splits, **more)
+    else:
+        inputs = {
+            "code": __version__, **_seen(own, [*plan.splits, "val"]),
+            "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+        }  # fmt: skip
+    if name != DEFAULT:
+        rooms = ["apo_lightning.positives", "apo_lightning.metrics"]
+        code = code_of(strategy, labeler, conflict, rooms=rooms)
+        inputs |= {"positive": plan.positive, "positive_code": code, "scored": list(own.judged_by)}
+    return inputs
+
+
 def _seen(own: Pipeline, splits: Sequence[str] | None) -> dict[str, Any]:
     """Studies and texts that a stage is shown. What is trained here and answered elsewhere does not depend on where:
     another evaluation set trains nothing again, unless its patients have to leave training. A set that answers for
@@ -109,7 +131,7 @@ def _seen(own: Pipeline, splits: Sequence[str] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def of_preferred(own: Pipeline) -> str:
+def of_judged(own: Pipeline) -> str:
     """The texts that APO learns from: their stage, or, where that writes for another set too, those of training."""
     if not isinstance(own.data, Transfer):
         return own.done["self_distill"].key
@@ -119,11 +141,12 @@ def of_preferred(own: Pipeline) -> str:
 
 def of_set(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     """What the answers to a further set depend on: the student, the question, how it is decoded, and the set."""
-    elsewhere = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut")
+    elsewhere = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut", "report_text")
     plan = {key: value for key, value in asdict(own.cfg.evaluate).items() if key not in elsewhere}
     asked = template(own.cfg.evaluate.prompt or own.cfg.prompt)
     seen = {"data": own.fingerprint, "data_code": data_code(own)}
-    return {**_basis(own, made_by), **seen, "evaluate": plan, "prompt": asked}
+    code = code_of(probes, rooms=["apo_lightning.probes"])
+    return {**_basis(own, made_by), **seen, "evaluate": plan, "probes": code, "prompt": asked}
 
 
 def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
@@ -137,6 +160,11 @@ def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
         "callbacks_code": {name: code_of(CALLBACKS.lookup(name), rooms=["callbacks"]) for name in sorted(active)},
         "loss_code": code_of(loss, rooms=["apo_lightning.losses"]), **reader,
     }  # fmt: skip
+
+
+def of_answers(plan: EvaluateSettings) -> dict[str, Any]:
+    """What answers depend on: neither how their texts are measured afterwards, nor what else is answered."""
+    return {name: value for name, value in asdict(plan).items() if name not in ("report_text", "sets")}
 
 
 def data_code(own: Pipeline, parts: Collection[CXRDataModule] | None = None) -> str:

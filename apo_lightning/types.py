@@ -221,12 +221,15 @@ class LossOutput:
 
     ``counts`` says over how many studies ``loss`` and each metric are means, where these are not all studies of the
     batch; what is logged of a step that is spread over micro-batches and processes is weighted by it.
+
+    ``rewards`` ``[B, 1+N]``, detached, of a loss that has some: what it compares, NaN where an answer does not count.
     """
 
     loss: Tensor
     per_study: Tensor
     metrics: dict[str, Tensor] = field(default_factory=dict)
     counts: dict[str, Tensor] = field(default_factory=dict)
+    rewards: Tensor | None = None
 
 
 def detached(**values: Tensor) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Lightning callbacks, one file each: they observe and write, and never change weights or losses.
 
 A class that declares ``observes = True`` may be added to an experiment without training anything again. One that does
-not is taken to change what is trained: with it, or with other settings of it, a stage is another stage.
+not is taken to change what is trained: with it, or with other settings of it, a stage is another stage. The same holds
+where one of the settings that it names in ``interferes_with`` is on.
 """
 
 from __future__ import annotations

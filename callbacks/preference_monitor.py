@@ -1,4 +1,5 @@
-"""Watches the absolute log-probability of t+ and of each teacher's text: margins alone hide that both may fall."""
+"""Watches t+ and each teacher's text by themselves: a mean margin hides that the log-probability of both may fall, and
+which teacher is not told apart."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from apo_lightning.metrics import rewards
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
@@ -14,8 +16,15 @@ from callbacks import CALLBACKS
 
 @CALLBACKS.register("preference_monitor")
 class PreferenceMonitor(Callback):
-    """Logs ``train/logp_rejected/<teacher>``, the mean log-probability of each teacher's texts in the step; NaN where a
-    teacher that was heard before gave none."""
+    """Logs of every optimiser step, as means over its studies:
+
+    - ``train/logp_chosen`` and ``train/logp_rejected/<teacher>``: absolute log-probabilities (nats);
+    - ``train/reward_chosen``, ``train/reward/<teacher>``, ``train/margin/<teacher>``: as the loss takes them;
+    - ``train/rank1_accuracy`` and beside it ``train/rank1_chance``, see `metrics.rewards.of_batch`.
+
+    A loss without rewards (plain fine-tuning on t+) has log-probabilities alone. What the loss logs under the same name
+    stays the loss's. NaN where a teacher that was heard before gave nothing.
+    """
 
     observes: ClassVar[bool] = True
 
@@ -32,9 +41,11 @@ class PreferenceMonitor(Callback):
         logps = outputs.get("policy_logps") if isinstance(outputs, dict) else None
         if logps is None:
             return
-        for row, names in zip(logps, batch.sources, strict=True):
-            known = {f"train/logp_rejected/{name}": value for value, name in zip(row[1:], names[1:], strict=False)}
-            self.means.add(known, dict.fromkeys(known, 1))
+        values, counts = rewards.of_batch(logps, outputs.get("rewards"), batch.sources)
+        taken = outputs.get("metrics", {})
+        self.means.add(
+            {f"train/{k}": v for k, v in values.items() if k not in taken}, {f"train/{k}": n for k, n in counts.items()}
+        )
         if trainer.global_step != self.step:  # else more micro-batches of this step follow
             self.step = trainer.global_step
             values = self.means.take(trainer.world_size)

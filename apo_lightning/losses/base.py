@@ -205,4 +205,6 @@ class PreferenceLoss:
         metrics["preference"] = masked_mean(preference, seen.preferred)
         counts = dict.fromkeys(metrics, compared.sum())
         counts |= dict.fromkeys(("loss", "logp_chosen", "nll", "preference"), seen.preferred.sum())
-        return LossOutput(masked_mean(per_study, seen.preferred), per_study, detached(**metrics), counts)
+        counted = torch.cat([seen.preferred[:, None], seen.counted], dim=-1)
+        rewards = seen.rewards.detach().masked_fill(~counted, torch.nan)
+        return LossOutput(masked_mean(per_study, seen.preferred), per_study, detached(**metrics), counts, rewards)

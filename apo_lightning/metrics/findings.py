@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from apo_lightning.metrics.correct import Correct
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, ratio
 
 __all__ = ["MEAN", "METRICS", "FindingOutcomes", "Row", "majority_vote", "of_findings", "scores"]
@@ -83,6 +84,11 @@ class FindingOutcomes(Outcomes):
             found[name, MEAN] = ratio(counted, out_of)
         return found
 
+    def correct(self) -> Correct:
+        tables = self.counts[:, : 4 * len(self.findings)].reshape(len(self.counts), len(self.findings), 4)
+        right = tables[..., 0] + tables[..., 3]
+        return Correct("accuracy", self.findings, self.patients, right, tables.sum(axis=-1))
+
 
 def of_findings(
     labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
@@ -113,7 +119,9 @@ def of_findings(
     }
     pairs = [np.asarray(column, float)[:, None] for pair in shares.values() for column in pair]
     who = [str(i) for i in range(len(refused))] if patients is None else patients
-    return FindingOutcomes(who, np.concatenate([tables, *pairs], axis=1), findings=findings, shares=tuple(shares))
+    said = np.where(unread[:, None], 2, answers == 1)
+    counts = np.concatenate([tables, *pairs], axis=1)
+    return FindingOutcomes(who, counts, said=said, findings=findings, shares=tuple(shares))
 
 
 def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from apo_lightning.metrics.correct import Correct
 from apo_lightning.metrics.labeler import mentioned, plain_answer
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
 from apo_lightning.metrics.plain_text import sentences_of
@@ -82,6 +83,10 @@ class CourseOutcomes(Outcomes):
         macro = each_and_mean("progression_macro_accuracy", self.findings, np.where(several, recall, np.nan))
         return {**top1, **macro, ("progression_unstated", MEAN): ratio(sums[..., -2], sums[..., -1])}
 
+    def correct(self) -> Correct:
+        pairs = self.counts[:, :-2].reshape(len(self.counts), len(self.findings), len(CLASSES), 2).sum(axis=2)
+        return Correct("progression_accuracy", self.findings, self.patients, pairs[..., 1], pairs[..., 0])
+
 
 def of_progression(
     labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str],
@@ -113,7 +118,9 @@ def of_progression(
         asked = [name for name in named if name in truth]
         row[-2:] = sum(name not in said for name in asked), len(asked)
     who = [str(i) for i in range(len(labels))] if patients is None else patients
-    return CourseOutcomes(who, counts, findings=named)
+    codes = {course: code for code, course in enumerate(CLASSES)}
+    told = np.array([[codes.get(said.get(name, ""), len(CLASSES)) for name in named] for said in answers], int)
+    return CourseOutcomes(who, counts, said=told.reshape(len(labels), len(named)), findings=named)
 
 
 def progression_scores(

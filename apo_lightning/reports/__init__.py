@@ -1,48 +1,49 @@
-"""Reports: from a run folder to a table in the terminal, report.md, report.html, table.tex and figures.
+"""Reports: from a run folder, or several, to tables in the terminal, one HTML page, Markdown, LaTeX, CSV and figures.
 
-Only files are read; no other room is asked. Writing again over the same run folder replaces the report.
+Only files are read; no other room is asked but for how a text is read. Writing again over the same run folder replaces
+the report.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from apo_lightning.console import Console
-from apo_lightning.reports import checked, figures, render, samples, terminal
-from apo_lightning.reports.folder import gone, own, read_manifest, read_metrics, write_atomic
+from apo_lightning.reports import (
+    checked,
+    compare,
+    cost,
+    drawing,
+    explorer,
+    facts,
+    failures,
+    latex,
+    markdown,
+    published,
+    render,
+    samples,
+    sentences,
+    spreadsheet,
+    terminal,
+    zero_shot,
+)
+from apo_lightning.reports.folder import gone, own, read_manifest, read_settings, write_atomic
 from apo_lightning.reports.measured import Results, load
-from apo_lightning.reports.table import arm_labels, findings
+from apo_lightning.reports.page import FigureFile, Report, Told
+from apo_lightning.reports.table import arm_labels
 
 log = logging.getLogger(__name__)
 
-FIGURES = {
-    "accuracy.png": (
-        "Accuracy a finding",
-        "Bars: arms, with the 95 % interval over patients and seeds. Black line: the majority vote of the "
-        "teachers. Dashed: the teacher with the best mean accuracy on this split.",
-    ),
-    "radar.png": (
-        "Profile of every arm",
-        "Accuracy on every finding, from 0 in the centre to 1, rings every .25. Black outline: the majority vote.",
-    ),
-    "rewards.png": (
-        "Reward curves",
-        "Left: reward, beta times the log-ratio to the reference. Right: log-probability under the student. Bold: mean "
-        "over seeds; pale: single seeds; thin orange on the right: single teachers. All arms share their scales.",
-    ),
-    "spd_loss.png": ("SPD loss", "Loss of the first stage. Arms that share the stored stage share a line."),
-}
-"""File name to title and caption, in the order of the report."""
-
 
 def write(run_folder: Path) -> Path:
-    """Write report.md, report.html, table.tex and figures/*.png into a run folder, each atomically.
+    """Write report.html, report.md, report.csv, report.tex, table.tex and figures/*.png into a run folder, each
+    atomically.
 
     Everything is made before the first file is written, so an error leaves the previous report as it was.
 
@@ -54,21 +55,35 @@ def write(run_folder: Path) -> Path:
     """
     run_folder = Path(run_folder)
     own(run_folder / "figures", run_folder)
-    report = _gather(run_folder)
-    files = {
-        "report.md": render.markdown(report),
-        "table.tex": render.latex(report),
-        "report.html": render.html(report),
-    }
-    drawn = {figure.name: figure.data for figure in report.figures}
-    for name in FIGURES:
-        if name in drawn:
-            write_atomic(run_folder / "figures" / name, drawn[name])
-        else:
-            (run_folder / "figures" / name).unlink(missing_ok=True)
-    for name, content in files.items():
-        write_atomic(run_folder / name, content)
-    return run_folder / "report.html"
+    return _write(_gather(run_folder), run_folder)
+
+
+def write_several(run_folders: Sequence[Path]) -> Path:
+    """One page over several runs, beside the first of them.
+
+    Returns:
+        The path of its report.html.
+
+    Raises:
+        ArtifactError: a run has no results, a file is corrupt, or nothing of two runs can stand in one table.
+    """
+    runs = compare.read([Path(folder) for folder in run_folders])
+    together, drawn = compare.together(runs), []
+    for number, run in enumerate(runs, 1):
+        for figure in drawing.draw(run.folder, run.results, run.settings):
+            name = f"run{number}_{figure.name}"
+            drawn.append(replace(figure, name=name, title=f"{figure.title}: {run.name}"))
+    order = list(drawing.FIGURES)
+    drawn.sort(key=lambda figure: [*order, figure.name.split("_", 1)[1]].index(figure.name.split("_", 1)[1]))
+    report = Report(
+        name=" beside ".join(run.name for run in runs),
+        told=[_told(run.folder, run.name, run.manifest, run.settings) for run in runs],
+        notes=[*compare.warnings(runs), *_notes_of(runs)],
+        results=together,
+        figures=drawn,
+        failures=[each for run in runs for each in failures.read(run.folder, arm_labels(run.results.values))],
+    )
+    return _write(report, compare.place(runs))
 
 
 def print_table(run_folder: Path, console: Console | None = None) -> None:
@@ -78,34 +93,83 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
     found = load(run_folder)
     for table in terminal.tables(found, run_folder.name):
         console.print(table)
-    for sentence in (*render.left_out(found.values), terminal.READING, *_without_intervals(found, run_folder)):
+    for sentence in (
+        *sentences.left_out(found.values),
+        *terminal.reading(found),
+        *_without_intervals(found, run_folder),
+    ):
         console.print(sentence, style="dim", markup=False)
-    for warning in render.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
+    for warning in sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
         console.print(warning, style="yellow", markup=False)
+    for failure in failures.read(run_folder, arm_labels(found.values)):
+        said = f"{failure.signature} ({failure.place}): {failure.warning} {failure.advice}"
+        console.print(said, style="yellow", markup=False)
 
 
-def _gather(run_folder: Path) -> render.Report:
-    found, manifest = load(run_folder), read_manifest(run_folder)
+def _write(report: Report, folder: Path) -> Path:
+    files = {
+        "report.md": markdown.markdown(report),
+        "table.tex": latex.tables(report),
+        "report.tex": latex.document(report),
+        "report.html": render.html(report),
+    }
+    drawn = {figure.name: figure.data for figure in report.figures}
+    for name in sorted({*drawing.names(folder / "figures"), *drawn}):
+        if name in drawn:
+            write_atomic(folder / "figures" / name, drawn[name])
+        else:
+            (folder / "figures" / name).unlink(missing_ok=True)
+    spreadsheet.write(folder / "report.csv", report.results, report.groups)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return folder / "report.html"
+
+
+def _gather(run_folder: Path) -> Report:
+    found, manifest, settings = load(run_folder), read_manifest(run_folder), read_settings(run_folder) or {}
     labels = arm_labels(found.values)
     examples, note = samples.collect(run_folder, manifest, labels)
+    studies = explorer.section(run_folder, manifest, labels)
+    notes = _notes(run_folder, found, manifest)
+    name = str(manifest.get("experiment") or run_folder.name)
+    return Report(
+        name=name,
+        told=[_told(run_folder, name, manifest, settings)],
+        notes=notes,
+        results=found,
+        figures=drawing.draw(run_folder, found, settings),
+        samples=examples,
+        samples_note=note,
+        failures=failures.read(run_folder, labels),
+        published=published.beside(found, settings),
+        zero_shot=zero_shot.read(run_folder, found),
+        explorer=studies,
+        csp=explorer.policy(studies),
+    )
+
+
+def _told(run_folder: Path, name: str, manifest: dict[str, Any], settings: dict[str, Any]) -> Told:
+    """What was set comes first, then what it cost, then how it was made."""
+    said = facts.told(manifest, settings)
+    made = len(said) - len(facts.FACTS)
+    return Told(name, facts.banner(settings), [*said[:made], *cost.told(run_folder), *said[made:]])
+
+
+def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[str]:
     unchecked = checked.notes(run_folder, manifest)
     for sentence in unchecked:
         log.warning("%s", sentence)
-    return render.Report(
-        name=str(manifest.get("experiment") or run_folder.name),
-        facts=render.facts(manifest),
-        notes=[
-            *unchecked,
-            *_unfinished(found.values, manifest),
-            *render.cut_off(found.values, manifest.get("warn_cut")),
-            *_without_intervals(found, run_folder),
-            *_gone(run_folder),
-        ],
-        results=found,
-        figures=_draw(run_folder, found, labels),
-        samples=examples,
-        samples_note=note,
-    )
+    return [
+        *unchecked,
+        *_unfinished(found.values, manifest),
+        *sentences.cut_off(found.values, manifest.get("warn_cut")),
+        *_without_intervals(found, run_folder),
+        *_gone(run_folder),
+    ]
+
+
+def _notes_of(runs: Sequence[compare.Run]) -> list[str]:
+    return [f"{run.name}: {note}" for run in runs for note in _notes(run.folder, run.results, run.manifest)]
 
 
 def _unfinished(frame: pd.DataFrame, manifest: dict[str, Any]) -> list[str]:
@@ -142,27 +206,4 @@ def _gone(run_folder: Path) -> list[str]:
     return [f"{len(names)} stages are {where}: {'; '.join(names)}."] if names else []
 
 
-def _draw(run_folder: Path, found: Results, labels: dict[str, str]) -> list[render.FigureFile]:
-    frame = found.values
-    apo, spd = (read_metrics(run_folder, stage, labels) for stage in ("apo", "spd"))
-    styles = figures.arm_styles(frame)
-    drawings: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "accuracy.png": (bool(labels) and bool(findings(frame)), lambda: figures.accuracy_bars(found)),
-        "radar.png": (bool(labels) and len(findings(frame)) >= 3, lambda: figures.radar(found)),
-        "rewards.png": (bool(figures.preference_arms(apo)), lambda: figures.reward_curves(apo)),
-        "spd_loss.png": (
-            "train/loss" in spd and spd["train/loss"].notna().any(),
-            lambda: figures.spd_curve(spd, styles),
-        ),
-    }
-    made = []
-    for name, (possible, draw) in drawings.items():
-        if possible:
-            title, caption = FIGURES[name]
-            alt = (
-                f"{title}: the numbers are in the table."
-                if name in ("accuracy.png", "radar.png")
-                else f"{title} over training steps."
-            )
-            made.append(render.FigureFile(name, title, caption, alt, figures.png(draw())))
-    return made
+__all__ = ["FigureFile", "Report", "Told", "print_table", "write", "write_several"]

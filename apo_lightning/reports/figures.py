@@ -12,7 +12,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from apo_lightning.reports.columns import findings, measure
 from apo_lightning.reports.measured import Results
-from apo_lightning.reports.table import arm_labels, findings, measure, wide
+from apo_lightning.reports.table import arm_labels, wide
 
 PALETTE = ("#7F7F7F", "#56B4E9", "#0072B2", "#F0E442", "#E69F00", "#CC79A7", "#009E73", "#D55E00")
 HATCHES = ("", "///", "...", "xxx")
@@ -31,7 +31,7 @@ DPI = 150
 STYLE = {
     "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#E3E3E3", "grid.linewidth": 0.7, "legend.frameon": False,
-    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5,
+    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5, "text.parse_math": False,
 }  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 
@@ -58,7 +58,7 @@ def _ink(colour: str) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
-def _wrapped(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text.replace("_", " "), width, break_long_words=False)) or text
 
 
@@ -73,7 +73,7 @@ def accuracy_bars(results: Results) -> Figure:
     across = max(1, min(len(groups), 36 // (len(styles) + 1)))
     lines = math.ceil(len(groups) / across)
     with matplotlib.rc_context(STYLE):
-        figure = _figure(11, 2.4 * lines + 0.9)
+        figure = figure_of(11, 2.4 * lines + 0.9)
         panels = figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]
         for number, axes in enumerate(panels):
             _bar_row(axes, table, styles, groups[number * across : (number + 1) * across], across, metric)
@@ -146,118 +146,3 @@ def _tick_handles(table: pd.DataFrame, metric: str) -> list[Line2D]:
         )
         for row, look, name in names
     ]
-
-
-def radar(results: Results) -> Figure:
-    """One radar an arm: accuracy on every finding, with the majority vote as a black outline. Needs three findings."""
-    frame = results.values
-    table, styles, axes_names, metric = wide(results), arm_styles(frame), findings(frame), measure(frame)
-    if len(axes_names) < 3:
-        raise ValueError(f"a radar needs at least three findings, got {len(axes_names)}")
-    across = min(4, max(1, len(styles)))
-    lines = math.ceil(len(styles) / across)
-    with matplotlib.rc_context(STYLE | {"axes.grid.axis": "both"}):
-        figure = _figure(3.0 * across, 2.5 * lines + 0.3)
-        panels = figure.subplots(lines, across, squeeze=False, subplot_kw={"projection": "polar"}).ravel()
-        for axes, (arm, (colour, _)) in zip(panels, styles.items(), strict=False):
-            _radar_panel(axes, table, arm, colour, axes_names, metric)
-        for axes in panels[len(styles) :]:
-            axes.set_visible(False)
-        handles = [h for h in _tick_handles(table, metric) if not h.get_label().startswith("Best teacher")]
-        if handles:
-            figure.legend(handles=handles, loc="outside upper center")
-    return figure
-
-
-def _radar_panel(axes: Axes, table: pd.DataFrame, arm: str, colour: str, names: Sequence[str], metric: str) -> None:
-    angles = np.linspace(0, 2 * np.pi, len(names), endpoint=False)
-    closed = np.append(angles, angles[0])
-    values = [_value(table, ("arm", arm), f"{metric}/{name}") for name in names]
-    axes.fill(angles, np.nan_to_num(values), color=colour, alpha=0.45)
-    axes.plot(closed, [*values, values[0]], color=colour, linewidth=1.6)
-    vote = [_value(table, ("baseline", "majority_vote"), f"{metric}/{name}") for name in names]
-    axes.plot(closed, [*vote, vote[0]], color="black", linewidth=0.9)
-    axes.set_theta_offset(np.pi / 2)
-    axes.set_theta_direction(-1)
-    axes.set_ylim(0, 1)
-    axes.set_yticks([0.25, 0.5, 0.75, 1], [])
-    axes.set_xticks(angles, [_wrapped(name, 10) for name in names], fontsize=7.5)
-    for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
-        label.set_horizontalalignment(
-            "center" if abs(math.sin(angle)) < 0.1 else "left" if math.sin(angle) > 0 else "right"
-        )
-    axes.tick_params(axis="x", pad=-2)
-    axes.spines["polar"].set_color("#BBBBBB")
-    axes.set_title(_wrapped(str(table.at[("arm", arm), "label"]), 30), fontsize=9.5, fontweight="bold", pad=8)
-
-
-def preference_arms(metrics: pd.DataFrame) -> list[str]:
-    """Arms whose metrics hold rewards."""
-    if "train/reward_chosen" not in metrics:
-        return []
-    return [str(arm) for arm in metrics.loc[metrics["train/reward_chosen"].notna(), "arm"].unique()]
-
-
-def reward_curves(metrics: pd.DataFrame) -> Figure:
-    """One row a preference arm: rewards on the left, log-probabilities on the right, both over optimiser steps.
-
-    ``metrics`` is the table of `read_metrics` for the stage ``apo``. Lines are means over seeds, pale lines single
-    seeds; on the right the thin lines are single teachers. The arms share their scales: a collapse shows as one.
-    """
-    arms = preference_arms(metrics)
-    if not arms:
-        raise ValueError("no arm has the metric train/reward_chosen")
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(10, 2.1 * len(arms) + 0.5)
-        panels = figure.subplots(len(arms), 2, sharex="col", sharey="col", squeeze=False)
-        for (left, right), arm in zip(panels, arms, strict=True):
-            own = metrics[metrics["arm"] == arm]
-            left.set_title(own["label"].iat[0], loc="left", fontweight="bold")
-            _pair(left, own, "train/reward_chosen", "train/reward_rejected", "reward")
-            left.axhline(0, color="#666666", linewidth=0.8)
-            for name in (name for name in own if name.startswith("train/logp_rejected/")):
-                _curve(right, own, name, REJECTED, width=0.6, seeds=False)
-            _pair(right, own, "train/logp_chosen", "train/logp_rejected", "log p (nats)")
-        for axes in panels[-1]:
-            axes.set_xlabel("optimiser step")
-        handles = [
-            Line2D([], [], color=c, linewidth=2, label=n) for c, n in ((CHOSEN, "preferred t+"), (REJECTED, "teachers"))
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    return figure
-
-
-def _pair(axes: Axes, own: pd.DataFrame, chosen: str, rejected: str, ylabel: str) -> None:
-    for name, colour in ((chosen, CHOSEN), (rejected, REJECTED)):
-        _curve(axes, own, name, colour)
-    axes.set_ylabel(ylabel)
-
-
-def _curve(axes: Axes, own: pd.DataFrame, name: str, colour: str, *, width: float = 1.8, seeds: bool = True) -> None:
-    if name not in own or own[name].isna().all():
-        return
-    by_step = own.dropna(subset=[name]).pivot_table(index="step", columns="seed", values=name)
-    if seeds and by_step.shape[1] > 1:
-        axes.plot(by_step.index, by_step.to_numpy(), color=colour, alpha=0.25, linewidth=0.7)
-    axes.plot(by_step.index, by_step.mean(axis=1), color=colour, linewidth=width)
-
-
-def spd_curve(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]]) -> Figure:
-    """Loss of the SPD stage over optimiser steps. Arms that share a stored stage share one line."""
-    if "train/loss" not in metrics or metrics["train/loss"].isna().all():
-        raise ValueError("no arm has the metric train/loss in its stage spd")
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for arm, own in metrics.groupby("arm", sort=False):
-        groups.setdefault(tuple(own["run"].unique()), []).append(str(arm))
-    with matplotlib.rc_context(STYLE):
-        figure = _figure(8, 3.2)
-        axes = figure.subplots()
-        for arms in groups.values():
-            own = metrics[metrics["arm"] == arms[0]]
-            _curve(axes, own, "train/loss", styles[arms[0]][0])
-            shared = f", shared by {len(arms)} arms" if len(arms) > 1 else ""
-            axes.plot([], [], color=styles[arms[0]][0], linewidth=1.8, label=own["label"].iat[0] + shared)
-        axes.set_xlabel("optimiser step")
-        axes.set_ylabel("SPD loss")
-        axes.legend(loc="upper right")
-    return figure

@@ -17,6 +17,8 @@ from apo_lightning.errors import ArtifactError
 from apo_lightning.files import removal, write_bytes, write_text
 from apo_lightning.jsonlines import loads, read_grown
 
+SETS = "sets"
+"""In a run folder, the tables of the further evaluation sets, a folder each."""
 SEED = re.compile(r"seed(0|[1-9][0-9]*)")
 """A seed's folder; what else lies beside it is not ours."""
 
@@ -33,11 +35,16 @@ class StageFolder:
 def advice(path: Path, run_folder: Path) -> str:
     """What to do about a broken file: it can be made again, in a stage only with the whole stage."""
     stored, own = path.parent.resolve() / path.name, run_folder.resolve()
-    broken = stored if stored.parent in (own, own / "samples") else stored.parent
+    broken = stored if _of_run(stored, own) else stored.parent
     return (
         f"Delete {broken}, then run the experiment '{run_folder.name}' again: finished stages are not repeated "
         f"({removal(broken)})."
     )
+
+
+def _of_run(path: Path, run_folder: Path) -> bool:
+    """Whether the run wrote it beside its stages."""
+    return path.parent in (run_folder, run_folder / "samples") or run_folder / SETS in path.parents
 
 
 def own(path: Path, run_folder: Path) -> Path:
@@ -66,7 +73,7 @@ def require_whole(path: Path, run_folder: Path) -> None:
     Raises:
         ArtifactError: the file is not what the run, or its stage, wrote.
     """
-    home = run_folder if path.parent in (run_folder, run_folder / "samples") else path.parent
+    home = run_folder if _of_run(path, run_folder) else path.parent
     if what := inventory.difference(path, home):
         raise ArtifactError(f"{path} {what}. {advice(path, run_folder)}")
 

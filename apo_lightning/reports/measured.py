@@ -1,10 +1,10 @@
-"""What a run folder says in results.csv, intervals.csv and differences.csv, checked."""
+"""What a run folder, or one evaluation set of it, says in its five tables, checked."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +18,57 @@ from apo_lightning.reports.folder import advice, is_there, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
+_OF_CLASSES = ("accuracy", "balanced_accuracy", "positive_f1")
+_OF_SCORES = (*_OF_CLASSES, "auroc", "average_precision", "ece")
 SHARES = (
-    "accuracy", "balanced_accuracy", "positive_f1", "f1", "refusals", "unstated", "progression_accuracy",
-    "progression_macro_accuracy", "progression_unstated",
+    *_OF_CLASSES, "f1", "refusals", "unstated", "progression_accuracy", "progression_macro_accuracy",
+    "progression_unstated", "flip_consistency",
+    *(f"{how}_{name}" for how in ("likelihood", "vote") for name in _OF_SCORES),
 )  # fmt: skip
 """Metrics that lie in [0, 1]."""
 PLACE = ["kind", "arm", "metric", "finding"]
 PAIR = ["arm", "against", "metric", "finding"]
 BOUNDS = ["value", "low", "high", "seeds", "studies", "patients"]
+TESTED = ["arm", "against", "metric", "finding", "test"]
+FOUND = ["n", "statistic", "p", "p_holm"]
+AGREED = ["arm", "finding"]
+KAPPA = ["kappa", "low", "high", "seeds", "studies"]
 
 
-@dataclass(frozen=True)
+def nothing(index: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """The table of a file that is not there."""
+    return pd.DataFrame(columns=list(columns), index=pd.MultiIndex.from_tuples([], names=index), dtype=float)
+
+
+@dataclass(frozen=True, eq=False)
 class Results:
-    """What a run folder says.
+    """What a run folder says. Equal only to itself, so that what is made of it can be remembered.
 
     Attributes:
         values: results.csv.
         intervals: the columns BOUNDS by PLACE; empty where the folder has none.
         differences: the same by PAIR, every pair of arms once.
+        tests: the columns FOUND by TESTED.
+        agreement: the columns KAPPA by AGREED, Cohen's kappa of the answers between seeds.
+        runs: arm to the run that it is of, where the tables of several are laid together.
     """
 
     values: pd.DataFrame
     intervals: pd.DataFrame
     differences: pd.DataFrame
+    tests: pd.DataFrame = field(default_factory=lambda: nothing(TESTED, FOUND))
+    agreement: pd.DataFrame = field(default_factory=lambda: nothing(AGREED, KAPPA))
+    runs: Mapping[str, str] = field(default_factory=dict)
 
 
-def load(run_folder: Path) -> Results:
-    """results.csv, intervals.csv and differences.csv, checked.
+def load(run_folder: Path, folder: Path | None = None) -> Results:
+    """The tables of a run, or of the folder of one further set in it, checked.
 
     Raises:
         ArtifactError: names the file, the row where there is one, and what to do.
     """
-    path = run_folder / "results.csv"
+    folder = folder or run_folder
+    path = folder / "results.csv"
     if os.path.lexists(path) and not own(path, run_folder).is_file():
         what = "a folder" if path.is_dir() else "no file"
         raise ArtifactError(f"{path} is {what}, so there is no table. {advice(path, run_folder)}")
@@ -57,13 +76,18 @@ def load(run_folder: Path) -> Results:
         raise ArtifactError(
             f"{path} does not exist. Finish the experiment '{run_folder.name}' first, or name another run folder."
         )
-    values = _checked(_read(path, FIELDS, run_folder), path, run_folder)
-    return Results(values, _bounds("intervals.csv", PLACE, run_folder), _bounds("differences.csv", PAIR, run_folder))
+    return Results(
+        _checked(_read(path, FIELDS, run_folder), path, run_folder),
+        _bounds(folder / "intervals.csv", PLACE, BOUNDS, run_folder),
+        _bounds(folder / "differences.csv", PAIR, BOUNDS, run_folder),
+        _bounds(folder / "tests.csv", TESTED, FOUND, run_folder),
+        _bounds(folder / "agreement.csv", AGREED, KAPPA, run_folder),
+    )
 
 
 def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
     require_whole(own(path, run_folder), run_folder)
-    names = dict.fromkeys(("arm", "against", "label", "finding"), str)
+    names = dict.fromkeys(("arm", "against", "label", "metric", "finding", "test"), str)
     try:
         frame = pd.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser and empty-file errors are ValueErrors
@@ -83,17 +107,20 @@ def _shown(name: Any) -> Any:
     return visible(name) if isinstance(name, str) else name
 
 
-def _bounds(name: str, index: Sequence[str], run_folder: Path) -> pd.DataFrame:
-    path = run_folder / name
+def _bounds(path: Path, index: Sequence[str], columns: Sequence[str], run_folder: Path) -> pd.DataFrame:
+    """Numbers by names, of a file that not every run has."""
     if not is_there(path, run_folder):
-        return pd.DataFrame(columns=BOUNDS, index=pd.MultiIndex.from_tuples([], names=index), dtype=float)
-    frame = _read(path, [*index, *BOUNDS], run_folder)
-    numbers = frame[BOUNDS].apply(pd.to_numeric, errors="coerce")
-    checks = {
-        "a value that is not a number": (numbers.isna() & frame[BOUNDS].notna()).any(axis=1),
-        "a lower bound above the upper one": numbers["low"] > numbers["high"],
-        "the names of an earlier row": frame.duplicated(index),
-    }
+        return nothing(index, columns)
+    frame = _read(path, [*index, *columns], run_folder)
+    columns = [name for name in frame.columns if name not in index]
+    numbers = frame[columns].apply(pd.to_numeric, errors="coerce")
+    checks = {"a value that is not a number": (numbers.isna() & frame[columns].notna()).any(axis=1)}
+    if "low" in numbers:
+        checks["a lower bound above the upper one"] = numbers["low"] > numbers["high"]
+    for name in ("p", "p_holm"):
+        if name in numbers:
+            checks[f"a {name} outside [0, 1]"] = (numbers[name] < 0) | (numbers[name] > 1)
+    checks["the names of an earlier row"] = frame.duplicated(index)
     _refuse(checks, path, run_folder)
     return pd.concat([frame[index], numbers], axis=1).set_index(index).sort_index()
 

@@ -68,18 +68,26 @@ def collect(
         ArtifactError: a file is corrupt.
     """
     path = run_folder / "samples" / "samples.json"
-    if manifest.get("credentialed", False) and not _acknowledged(run_folder, manifest):
-        return [], WITHHELD
+    note = withheld(run_folder, manifest)
+    if note == WITHHELD:
+        return [], note
     if not is_there(path, run_folder):
         return [], ABSENT
-    if not manifest:
-        return [], UNKNOWN
+    if note:
+        return [], note
     entries = {str(_get(item, "study", path, run_folder)): item for item in read_json_list(path, run_folder)}
     answers = _by_arm(run_folder, "evaluate", "predictions.jsonl", labels)
     chosen = _choose(list(entries), answers, count)
     samples = [_sample(run_folder, study, entries[study]) for study in chosen]
     _add_texts(run_folder, samples, labels, answers)
     return samples, "" if samples else ABSENT
+
+
+def withheld(run_folder: Path, manifest: Mapping[str, Any]) -> str:
+    """A sentence that says why no study may be shown; empty where they may."""
+    if manifest.get("credentialed", False) and not _acknowledged(run_folder, manifest):
+        return WITHHELD
+    return "" if manifest else UNKNOWN
 
 
 def _acknowledged(run_folder: Path, manifest: Mapping[str, Any]) -> bool:
@@ -135,12 +143,20 @@ def _sample(run_folder: Path, study: str, entry: Mapping[str, Any]) -> Sample:
     unknown = [name.replace("_", " ") for name, value in findings.items() if value is None]
     truth = ", ".join(present) or "none of the findings"
     truth += f" (not labelled: {', '.join(unknown)})" if unknown else ""
+    path = image_of(run_folder, entry)
+    image = path and f"data:{MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return Sample(study, truth, findings, entry.get("report"), image, f"samples/{path.name}" if path else None)
+
+
+def image_of(run_folder: Path, entry: Mapping[str, Any]) -> Path | None:
+    """The image that an entry of samples.json names, None where there is none.
+
+    Raises:
+        ArtifactError: it is not what the run wrote.
+    """
     name = Path(str(entry.get("image") or "")).name  # the name only: an entry must not reach outside the folder
-    name = "" if "\0" in name else name
-    path = run_folder / "samples" / name
-    shown = bool(name) and is_there(path, run_folder) and path.suffix.lower() in MIME
-    image = f"data:{MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}" if shown else None
-    return Sample(study, truth, findings, entry.get("report"), image, f"samples/{name}" if shown else None)
+    path = run_folder / "samples" / ("" if "\0" in name else name)
+    return path if path.suffix.lower() in MIME and is_there(path, run_folder) else None
 
 
 def _add_texts(

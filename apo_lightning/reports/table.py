@@ -7,46 +7,36 @@ without bold figures.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
+from apo_lightning.reports.columns import BOTH_CLASSES, KAPPA, Column, columns, findings, measure
 from apo_lightning.reports.measured import KINDS, Results
+from apo_lightning.reports.significance import Comparisons, comparisons
 
-MEASURES = ("accuracy", "progression_accuracy")
-"""What a table has a column for each finding of: the first that it has values for."""
-BOTH_CLASSES = ("balanced_accuracy", "positive_f1", "progression_macro_accuracy")
-"""Metrics that a finding with labels of one class only has no value in."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table. ``best`` is which end is bold among arms; None where no end is better."""
-
-    metric: str
-    finding: str
-    title: str
-    meaning: str
-    digits: int = 3
-    best: str | None = "max"
-
-    @property
-    def key(self) -> str:
-        return f"{self.metric}/{self.finding}"
+REFERENCES = ("sft", "spd_mt")
+"""What arms are compared with: plain fine-tuning on t+ (the control), else SPD with all teachers."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed: the value, its interval (empty where there is none), the value before, and whether bold."""
+    """What is printed: the value, its interval (empty where there is none), the value before, whether bold, stars
+    where it is apart from the reference arm, and whether it is too small to compare with that."""
 
     text: str
     spread: str = ""
     before: str = ""
     bold: bool = False
+    mark: str = ""
+    small: bool = False
 
     @property
     def value(self) -> str:
-        return f"{self.before} → {self.text}" if self.before else self.text
+        text = f"{self.text}{self.mark}{' n/c' if self.small else ''}"
+        return f"{self.before} → {text}" if self.before else text
 
 
 @dataclass(frozen=True)
@@ -57,39 +47,6 @@ class Row:
     arm: str
     label: str
     cells: list[Cell]
-
-
-SUMMARY = (
-    Column("accuracy", "mean", "mean accuracy", "Top-1 accuracy, averaged over the findings"),
-    Column("balanced_accuracy", "mean", "balanced accuracy", "mean of sensitivity and specificity, over the findings"),
-    Column("positive_f1", "mean", "macro-F1", "F1 of the class present, averaged over the findings"),
-    Column("f1", "mean", "F1, both classes", "mean of the F1 of present and of absent (an earlier version)"),
-    Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
-    Column("progression_macro_accuracy", "mean", "progression, macro", "mean recall of the classes, over the findings"),
-    Column("progression_unstated", "mean", "course not told", "labelled courses left out; fewer is better", best="min"),
-    Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
-    Column("states_nothing", "mean", "states nothing", "answers that state no finding and refuse nothing", best="min"),
-    Column("normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None),
-    Column("cut", "mean", "cut off", "answers that ran into the limit of new tokens; fewer is better", best="min"),
-    Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
-    Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1, None),
-)
-
-
-def measure(frame: pd.DataFrame) -> str:
-    """The metric that every finding has a column of."""
-    return next((name for name in MEASURES if (frame["metric"] == name).any()), MEASURES[0])
-
-
-def title(frame: pd.DataFrame) -> str:
-    """How the mean of the measure is called."""
-    return next(column.title for column in SUMMARY if column.metric == measure(frame))
-
-
-def findings(frame: pd.DataFrame) -> list[str]:
-    """Names of the findings that are measured, in order of appearance."""
-    names = frame.loc[frame["metric"] == measure(frame), "finding"].unique()
-    return [str(name) for name in names if name != "mean"]
 
 
 def one_class(frame: pd.DataFrame) -> list[str]:
@@ -106,64 +63,73 @@ def cut_off(frame: pd.DataFrame, limit: float) -> list[tuple[str, float]]:
     return [(str(label), float(share)) for (_, label), share in shares.items() if share > limit]
 
 
-def columns(frame: pd.DataFrame) -> list[Column]:
-    """The measure of each finding, then the summary columns that the frame has values for."""
-    word = "accuracy" if measure(frame) == "accuracy" else "progression"
-    each = [Column(measure(frame), name, name.replace("_", " "), f"{word} on that finding") for name in findings(frame)]
-    present = set(zip(frame["metric"], frame["finding"], strict=True))
-    return each + [column for column in SUMMARY if (column.metric, column.finding) in present]
-
-
 def arm_labels(frame: pd.DataFrame) -> dict[str, str]:
     """Arm to label, in experiment order."""
     arms = frame[frame["kind"] == "arm"].drop_duplicates("arm")
     return dict(zip(arms["arm"], arms["label"], strict=True))
 
 
+@lru_cache(maxsize=32)
 def wide(results: Results) -> pd.DataFrame:
     """The table as numbers. Index (kind, arm), arms first, each kind in order of appearance; columns ``label``,
     ``seeds`` (how many), and for each metric/finding its mean over seeds and, with ``low`` and ``high`` after the name,
-    the ends of its interval (NaN where there is none)."""
+    the ends of its interval (NaN where there is none). It is remembered, so nobody may write into it."""
     frame, rows = results.values, []
     bounds = results.intervals[["low", "high"]].to_dict("index")
+    means = frame.groupby(["kind", "arm", "metric", "finding"], sort=False)["value"].mean()
+    cells: dict[tuple[str, str], dict[str, object]] = {}
+    for (kind, arm, metric, finding), value in means.items():
+        found = bounds.get((kind, arm, metric, finding), {})
+        row = cells.setdefault((kind, arm), {})
+        row[f"{metric}/{finding}"] = value
+        row |= {f"{metric}/{finding} {end}": found.get(end, math.nan) for end in ("low", "high")}
     for kind in KINDS:
         for arm, own in frame[frame["kind"] == kind].groupby("arm", sort=False):
-            row: dict[str, object] = {
-                "kind": kind,
-                "arm": arm,
-                "label": own["label"].iat[0],
-                "seeds": own["seed"].nunique(),
-            }
-            for (metric, finding), cell in own.groupby(["metric", "finding"], sort=False):
-                found = bounds.get((kind, arm, metric, finding), {})
-                row[f"{metric}/{finding}"] = cell["value"].mean()
-                row |= {f"{metric}/{finding} {end}": found.get(end, math.nan) for end in ("low", "high")}
-            rows.append(row)
+            names = {"kind": kind, "arm": arm, "label": own["label"].iat[0], "seeds": own["seed"].nunique()}
+            more = _agreement(results, str(arm)) if kind == "arm" else {}
+            rows.append(names | cells.get((kind, str(arm)), {}) | more)
     return pd.DataFrame(rows).set_index(["kind", "arm"])
 
 
-def rows(results: Results) -> list[Row]:
-    """The table as printed cells; see `separated` for what is bold."""
-    table, shown = wide(results), columns(results.values)
-    best = {column.key: separated(results, table, column) for column in shown}
+def _agreement(results: Results, arm: str) -> dict[str, float]:
+    """Kappa between the seeds of an arm, as columns of `wide`."""
+    table = results.agreement
+    if arm not in table.index.get_level_values("arm"):
+        return {}
+    found: dict[str, float] = {}
+    for finding, own in table.loc[arm].iterrows():
+        found |= {f"{KAPPA}/{finding}": own["kappa"]}
+        found |= {f"{KAPPA}/{finding} {end}": own[end] for end in ("low", "high")}
+    return found
+
+
+def rows(results: Results, shown: Sequence[Column] | None = None) -> list[Row]:
+    """The table as printed cells, of the columns ``shown`` or of all; see `separated` for what is bold."""
+    shown, tests = columns(results.values) if shown is None else shown, comparisons(results)
+    best = {column.key: separated(results, column) for column in shown}
+    against = references(results)
     return [
         Row(kind, arm, str(values["label"]), [
-            _cell(values, column, bold=kind == "arm" and arm == best[column.key]) for column in shown
+            _cell(values, column, tests, kind, arm, best[column.key], against.get(arm)) for column in shown
         ])
-        for (kind, arm), values in table.iterrows()
+        for (kind, arm), values in wide(results).iterrows()
     ]  # fmt: skip
 
 
-def separated(results: Results, table: pd.DataFrame, column: Column) -> str | None:
-    """The best arm of a column if the interval of its difference from every other arm excludes 0, else None."""
-    if column.best is None or "arm" not in table.index.get_level_values("kind"):
+def separated(results: Results, column: Column) -> str | None:
+    """The best arm of a column if it is apart from every other arm: the interval of the difference excludes 0, and so
+    does the test where there is one. None else, and where the arms are of several runs."""
+    table, tests = wide(results), comparisons(results)
+    arms = "arm" in table.index.get_level_values("kind") and column.key in table
+    if column.best is None or not arms or results.runs:
         return None
     values = table.loc["arm", column.key].dropna()
     if len(values) < 2:
         return None
     best = str(values.idxmax() if column.best == "max" else values.idxmin())
-    apart = [difference(results, best, str(arm), column.metric, column.finding) for arm in values.index if arm != best]
-    return best if all(low > 0 or high < 0 for _, low, high, _ in apart) else None
+    others = [str(arm) for arm in values.index if arm != best]
+    apart = all(tests.excludes_zero(best, arm, column) and tests.apart(best, arm, column) for arm in others)
+    return best if apart else None
 
 
 def difference(results: Results, arm: str, against: str, metric: str, finding: str) -> tuple[float, float, float, int]:
@@ -184,22 +150,32 @@ def difference(results: Results, arm: str, against: str, metric: str, finding: s
     return float(paired.mean()), math.nan, math.nan, len(paired)
 
 
-def _cell(values: pd.Series, column: Column, *, bold: bool) -> Cell:
-    value, digits = values[column.key], column.digits
+def _cell(
+    values: pd.Series, column: Column, tests: Comparisons, kind: str, arm: str, best: str | None, against: str | None
+) -> Cell:
+    value, digits = values.get(column.key, math.nan), column.digits
     if pd.isna(value):
         return Cell("–")
-    spread = bracket(values[f"{column.key} low"], values[f"{column.key} high"], digits)
+    spread = bracket(values.get(f"{column.key} low"), values.get(f"{column.key} high"), digits)
     before = values.get(f"{column.metric}_before/{column.finding}", math.nan)
-    return Cell(_number(value, digits), spread, "" if pd.isna(before) else _number(before, digits), bold)
+    own = kind == "arm"
+    return Cell(
+        _number(value, digits),
+        spread,
+        "" if pd.isna(before) else _number(before, digits),
+        bold=own and arm == best,
+        mark=tests.mark(arm, against, column) if own else "",
+        small=own and tests.too_small(arm, against, column.metric, column.finding),
+    )
 
 
-def bracket(low: float, high: float, digits: int) -> str:
+def bracket(low: float | None, high: float | None, digits: int) -> str:
     """An interval as it is printed, empty where there is none.
 
     >>> bracket(0.5, 1.0, 2)
     '[0.50, 1.00]'
     """
-    return "" if pd.isna(low) else f"[{_number(low, digits)}, {_number(high, digits)}]"
+    return "" if pd.isna(low) or pd.isna(high) else f"[{_number(low, digits)}, {_number(high, digits)}]"
 
 
 def _number(value: float, digits: int) -> str:
@@ -210,16 +186,27 @@ def _number(value: float, digits: int) -> str:
 def reference_arm(frame: pd.DataFrame) -> str | None:
     """The arm that others are compared with: ``sft`` (the control), else ``spd_mt``, else the first arm."""
     arms = list(arm_labels(frame))
-    return next((name for name in ("sft", "spd_mt") if name in arms), arms[0] if arms else None)
+    return next((name for name in REFERENCES if name in arms), arms[0] if arms else None)
 
 
-def differences(results: Results, against: str = "sft") -> pd.DataFrame:
-    """Mean of the measure of each arm minus that of the arm ``against``, paired by study and seed.
+def references(results: Results) -> dict[str, str]:
+    """Arm to the arm that it is compared with, which is of the same run; the reference arms themselves are left out."""
+    frame, found = results.values, {}
+    for run in dict.fromkeys(results.runs.get(arm, "") for arm in arm_labels(frame)):
+        own = [arm for arm in arm_labels(frame) if results.runs.get(arm, "") == run]
+        plain = {arm.removeprefix(f"{run}/") if run else arm: arm for arm in own}
+        against = plain[next((name for name in REFERENCES if name in plain), next(iter(plain)))]
+        found |= {arm: against for arm in own if arm != against}
+    return found
+
+
+def differences(results: Results, against: str = "sft", metric: str | None = None) -> pd.DataFrame:
+    """Mean of the measure (or of ``metric``) of each arm minus that of the arm ``against``, paired by study and seed.
 
     Returns one row an arm other than ``against``: ``label``, ``n`` (shared seeds), ``mean``, ``low``, ``high`` (95 %
     interval, NaN where there is none). Empty where there is no such arm or no other arm.
     """
-    labels, metric = arm_labels(results.values), measure(results.values)
+    labels, metric = arm_labels(results.values), metric or measure(results.values)
     scored = set(results.values.loc[results.values["metric"] == metric, "arm"])
     found = []
     for arm in [arm for arm in labels if arm != against and {arm, against} <= scored & set(labels)]:

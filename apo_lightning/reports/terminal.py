@@ -2,102 +2,107 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from apo_lightning.reports import render
 from apo_lightning.reports import table as results
+from apo_lightning.reports.columns import MEASURES, Column, short, title
+from apo_lightning.reports.groups import Group, groups
 from apo_lightning.reports.measured import Results
+from apo_lightning.reports.render import narrow
+from apo_lightning.reports.sentences import differences
+from apo_lightning.reports.significance import TOO_SMALL, comparisons
 
 READING = (
     "[low, high]: 95 % interval of a bootstrap over patients and seeds. Green: best, with a difference from every "
     "other arm whose interval excludes 0."
 )
+STARS = "*, **: apart from the reference arm at p < .05, .01 (paired test, corrected by Holm)."
 ABREAST = 7
-"""Findings of one table; more would not fit 80 columns."""
+"""Columns of one table; more would not fit 80 columns."""
+SHORTER = {
+    "balanced accuracy": "balanced", "agreement of seeds": "kappa", "flip consistency": "flips",
+    "progression, macro": "macro", "course not told": "not told",
+}  # fmt: skip
 
 
 def tables(found: Results, name: str) -> list[Table]:
-    """The summary, accuracy a finding, and the arms beside their reference."""
-    shown = results.columns(found.values)
-    title = results.title(found.values).removeprefix("mean ")
-    nats = [i for i, column in enumerate(shown) if column.metric.startswith("logp")]
-    finding = [i for i, column in enumerate(shown) if column.finding != "mean"]
-    summary = [i for i in range(len(shown)) if i not in finding + nats]
-    made = [_rows_table(found, f"{name}: summary", summary, [shown[i].title for i in summary])] if summary else []
-    for start in range(0, len(finding), ABREAST):
-        part = finding[start : start + ABREAST]
-        heads = short([shown[i].title for i in part])
-        made.append(_rows_table(found, f"{name}: {title} a finding", part, heads))
-    against, lines = render.differences(found)
-    if lines or nats:
-        made.append(_arms_table(found, against, nats))
-    return made
+    """The summaries, the measure a finding, and the arms beside their reference."""
+    shown = [group for group in groups(found) if not group.folded]
+    logp = next((group for group in shown if group.name == "logp"), None)
+    made = [table for group in shown if group is not logp for table in _group(group, found, name)]
+    lines = [line for own in differences(found) for line in own.lines]
+    return [*made, _arms(found, logp)] if lines or logp else made
 
 
-def _rows_table(found: Results, title: str, which: Sequence[int], heads: Sequence[str]) -> Table:
-    table = _bare(title, heads)
-    columns = results.columns(found.values)
-    for _, rows in render.sections(found):
+def reading(found: Results) -> list[str]:
+    """What brackets, colours and stars mean."""
+    small = [TOO_SMALL] if comparisons(found).any_small else []
+    return [READING, *([STARS, *small] if len(found.tests) else [])]
+
+
+def _group(group: Group, found: Results, name: str) -> list[Table]:
+    """As many tables as its columns need; the first of a group with a wide first column takes one column fewer."""
+    each = any(column.finding != "mean" for column in group.columns)
+    word = title(found.values).removeprefix("mean ")
+    said = (
+        f"{word} a finding"
+        if each
+        else "summary"
+        if group.name == "text"
+        else group.title[:1].lower() + group.title[1:]
+    )
+    return [
+        _rows(group, f"{name}: {said}", which, each=each)
+        for start in range(0, len(group.columns), ABREAST)
+        if (which := list(range(start, min(start + ABREAST, len(group.columns)))))
+    ]
+
+
+def _rows(group: Group, said: str, which: Sequence[int], *, each: bool) -> Table:
+    titles = [group.columns[i].title for i in which]
+    table = _bare(said, short(titles) if each else [SHORTER.get(own, own) for own in titles])
+    for _, rows in group.sections:
         for row in rows:
-            table.add_row(escape(row.label), *(_cell(row.cells[i], columns[i]) for i in which))
+            table.add_row(escape(row.label), *(_cell(row.cells[i], group.columns[i]) for i in which))
         table.add_section()
     return table
 
 
-def _arms_table(found: Results, against: str, nats: Sequence[int]) -> Table:
-    """Arms alone: mean accuracy minus the reference arm, and log-probabilities before and after."""
-    titles = [results.columns(found.values)[i].title for i in nats]
-    title = f"{results.title(found.values)} minus {against}, paired{'; log p in nats' if nats else ''}"
-    table = _bare(title, ["difference", *titles])
-    apart = results.differences(found, against=results.reference_arm(found.values) or "")
-    for row in results.rows(found):
-        if row.kind == "arm":
-            known = row.arm in apart.index and apart.at[row.arm, "n"] > 0
-            cell = render.signed(*apart.loc[row.arm, ["mean", "low", "high"]]) if known else results.Cell("–")
-            text = escape(f"{cell.text} {narrow(cell.spread)}".strip())
-            table.add_row(escape(row.label), text, *(row.cells[i].value for i in nats))
+def _arms(found: Results, logp: Group | None) -> Table:
+    """Arms alone: the measure minus that of the reference arm, and log-probabilities before and after."""
+    apart = {line.arm: line.cell for own in differences(found) for line in own.lines}
+    against = next((own.against for own in differences(found)), "")
+    columns = list(logp.columns) if logp else []
+    known = {row.arm: row for _, rows in (logp.sections if logp else []) for row in rows if row.kind == "arm"}
+    said = f"{title(found.values)} minus {against}, paired" if apart else "log p"
+    table = _bare(f"{said}{'; log p in nats' if columns else ''}", [
+        *(["difference"] if apart else []), *(column.title for column in columns)
+    ])  # fmt: skip
+    for arm, label in results.arm_labels(found.values).items():
+        cell = apart.get(arm, results.Cell("–"))
+        text = escape(f"{cell.value} {narrow(cell.spread)}".strip())
+        values = [own.value for own in known[arm].cells] if arm in known else ["–"] * len(columns)
+        table.add_row(escape(label), *([text] if apart else []), *values)
     return table
 
 
-def _bare(title: str, heads: Sequence[str]) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+def _bare(said: str, heads: Sequence[str]) -> Table:
+    table = Table(title=escape(said), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", max_width=30)
     for head in heads:
         table.add_column(escape(head), justify="right", no_wrap=head in ("mean accuracy", "progression", "difference"))
     return table
 
 
-def _cell(cell: results.Cell, column: results.Column) -> str:
-    """Only the mean accuracy keeps its interval: a terminal is narrow, and the written report has them all."""
-    text = f"[bold green]{cell.value}[/]" if cell.bold else cell.value
-    measured = column.metric in results.MEASURES and column.finding == "mean"
+def _cell(cell: results.Cell, column: Column) -> str:
+    """Only the mean accuracy keeps its interval, and says that it is too small: a terminal is narrow, and the written
+    report has them all."""
+    value = (cell if column.finding == "mean" else replace(cell, small=False)).value
+    text = f"[bold green]{value}[/]" if cell.bold else value
+    measured = column.metric in MEASURES and column.finding == "mean"
     return f"{text} [dim]{escape(narrow(cell.spread))}[/]" if cell.spread and measured else text
-
-
-def narrow(spread: str) -> str:
-    """An interval without its leading zeros.
-
-    >>> narrow("[-0.250, 0.300]")
-    '[-.250, .300]'
-    """
-    return re.sub(r"\b0\.", ".", spread)
-
-
-def short(names: Sequence[str], least: int = 5) -> list[str]:
-    """The shortest beginnings, of at least five letters, that still tell the names apart.
-
-    >>> short(["edema", "pneumonia", "pneumothorax"])
-    ['edema', 'pneumon.', 'pneumot.']
-    """
-    beginnings = []
-    for name in names:
-        size = least
-        while size < len(name) and any(other != name and other.startswith(name[:size]) for other in names):
-            size += 1
-        beginnings.append(name if len(name) <= size + 1 else f"{name[:size].strip()}.")
-    return beginnings

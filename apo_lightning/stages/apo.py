@@ -44,7 +44,10 @@ class APO(Stage):
         if REFERENCE & self.wanted:
             given["reference_token_logps"] = self._reference(batch)
             given["reference_logps"] = given["reference_token_logps"].sum(-1)
-        return self.finish(self.ask(given), batch, policy_logps=policy.logps.detach())
+        seen = {"reference_logps": given["reference_logps"]} if "reference_logps" in given else {}
+        return self.finish(
+            self.ask(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen,
+        )  # fmt: skip
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
         return dict(

@@ -104,7 +104,9 @@ class Stage(Staying):
         values = {"loss": output.loss.detach(), **output.metrics}
         counts = {f"train/{key}": output.counts.get(key, len(batch)) for key in values}
         self.means.add({f"train/{key}": value for key, value in values.items()}, counts)
-        return {"loss": output.loss, "per_study": output.per_study.detach(), **extra}
+        if output.rewards is not None:
+            extra["rewards"] = output.rewards
+        return {"loss": output.loss, "per_study": output.per_study.detach(), "metrics": values, **extra}
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log what one batch of all the step's studies in one process would have logged.

@@ -130,3 +130,21 @@ def test_a_stored_student_that_cannot_write_is_named_with_how_to_train_it_anew(
     folder = store(tmp_path)
     assert "error: Stage evaluate of arm 'spd_mt', seed 0: The student cannot write: its logits are NaN." in said
     assert f"It was read from {folder / 'student'}." in said and f"rm -r {folder}" in said
+
+
+def test_a_stage_that_fails_is_stopped_where_that_is_asked_for(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """A learning rate of nothing: t+ and the teachers are not told apart. The other arms' stages are not asked."""
+    watch = ("callbacks.failure_signatures.stop=true", "callbacks.failure_signatures.window=3")
+    plain = [word for word in command(words, tmp_path) if not word.startswith("only=")]
+    given = [*plain, "only=[apo_listwise]", "stages.apo.optim.lr=1e-12", *watch]
+    assert main(given) == 2
+    said = capfd.readouterr().err
+    assert "Stopped at step 3, no_convergence: " in said and "stop=false" in said
+    folder = next((tmp_path / "store").glob("apo-*[0-9a-f]"))
+    assert not (folder / "manifest.json").exists()
+    assert [row["signature"] for row in json.loads((folder / "failures.json").read_text())] == ["no_convergence"]
+    assert main(given) == 2  # the same command comes to the same step
+    assert main([*given, "callbacks.failure_signatures.stop=false"]) == 0  # another stage, trained from its start
+    assert json.loads((tmp_path / "smoke/apo_listwise/seed0/apo/failures.json").read_text())

@@ -90,8 +90,9 @@ def test_progression_is_scored_and_teachers_that_never_saw_the_set_have_no_row(f
     arm = frame[frame.arm == "spd_mt"].set_index(["metric", "finding"]).value
     assert 0 <= arm["progression_accuracy", "edema"] <= 1
     assert set(arm.index.get_level_values(0)) == {
-        "progression_accuracy", "progression_macro_accuracy", "progression_unstated", "cut",
+        "progression_accuracy", "progression_macro_accuracy", "progression_unstated", "cut", "flip_consistency",
     }  # fmt: skip
+    assert len((folder / "spd_mt/seed0/evaluate/flips.jsonl").read_text().splitlines()) == 6
     assert not {"one", "two", "majority_vote", "preferred"} & set(frame.arm)
     assert set(frame.arm) == {"spd_mt", "always_improving", "always_stable", "always_worsening"}
 

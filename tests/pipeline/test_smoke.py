@@ -32,7 +32,7 @@ def test_every_arm_teacher_and_baseline_has_its_row(folder: Path) -> None:
     kinds = {kind: list(group["arm"].unique()) for kind, group in frame.groupby("kind")}
     assert kinds["arm"] == ["base", "spd_mt", "apo_listwise"]
     assert kinds["teacher"] == ["eager", "cautious", "verbose", "terse", "sided", "hedger", "refuser"]
-    assert kinds["baseline"] == ["preferred", "majority_vote", "always_yes", "always_no"]
+    assert kinds["baseline"] == ["preferred", "majority_vote", "always_yes", "always_no", "prevalence"]
     yes = frame[(frame.arm == "always_yes") & (frame.metric == "accuracy") & (frame.finding != "mean")].value
     no = frame[(frame.arm == "always_no") & (frame.metric == "accuracy") & (frame.finding != "mean")].value
     assert (yes.to_numpy() + no.to_numpy()).tolist() == pytest.approx([1.0] * 7)
@@ -47,11 +47,28 @@ def test_likelihoods_before_and_after_belong_to_the_trained_arm(folder: Path) ->
     assert change > against  # training moved t+ up against the teachers
 
 
+def test_every_arm_says_what_it_knows_and_nobody_else_does(folder: Path) -> None:
+    frame = pd.read_csv(folder / "results.csv")
+    known = frame[frame.metric == "likelihood_auroc"]
+    assert list(known[known.finding == "mean"].arm) == ["base", "spd_mt", "apo_listwise"]
+    lines = (stage(folder, "base", "evaluate") / "statements.jsonl").read_text().splitlines()
+    assert len(lines) == 6 and set(json.loads(lines[0])) == {"study", "patient", "truth", "p"}
+    manifest = json.loads((stage(folder, "base", "evaluate") / "manifest.json").read_text())
+    assert manifest["probes"]["statements"]["left_out"] == {} and manifest["probes"]["statements"]["statements"] == 28
+
+
 def test_step_zero_of_apo_has_reward_zero_and_loss_log_of_one_plus_n(folder: Path) -> None:
     first = json.loads((stage(folder, "apo_listwise", "apo") / "metrics.jsonl").read_text().splitlines()[0])
     assert first["step"] == 1
     assert first["train/reward_chosen"] == first["train/reward_rejected"] == 0.0
     assert 1.9 < first["train/loss"] <= 2.0795  # log 8, or log 7 where a study lost a refusal
+
+
+def test_signs_of_failure_are_looked_for_in_training_and_in_answers(folder: Path) -> None:
+    assert json.loads((stage(folder, "apo_listwise", "apo") / "failures.json").read_text()) == []  # too short to judge
+    found = json.loads((folder / "failures.json").read_text())
+    assert all({"arm", "seed", "stage", "signature", "warning", "advice"} <= set(row) for row in found)
+    assert {row["signature"] for row in found} <= {"performance_collapse"}  # six studies are too few for bias
 
 
 def test_arms_share_spd_and_every_stage_says_what_it_was_made_of(folder: Path) -> None:

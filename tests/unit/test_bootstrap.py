@@ -36,18 +36,19 @@ def test_bounds_by_hand():
 
 
 def test_equal_seeds_carry_the_uncertainty_of_the_studies():
-    """23 of 32 right in both seeds. Of independent studies the deviation is sqrt(.719 * .281 / 32) = .0795."""
+    """23 of 32 right in both seeds. Of independent studies the deviation is sqrt(.719 * .281 / 31) = .0807; Student's t
+    of 31 degrees is 2.04."""
     one = right([1] * 23 + [0] * 9)
     table = Resampled({"both": {0: one, 1: one}, "single": {0: one}}, resamples=3000)
     both, single = (table.intervals(key)[ACCURACY] for key in ("both", "single"))
     assert both.value == single.value == 23 / 32
-    assert width(both) == pytest.approx(2 * 1.96 * 0.0795, rel=0.06)
+    assert width(both) == pytest.approx(2 * 2.04 * 0.0807, rel=0.06)
     assert (both.low, both.high) == (single.low, single.high)
     assert (both.seeds, both.studies, both.patients, single.seeds) == (2, 32, 32, 1)
 
 
-def test_seeds_are_drawn_too():
-    """Everything right in one seed, nothing in the other: means of two drawn seeds are 0, 1/2 or 1."""
+def test_seeds_count_too():
+    """Everything right in one seed, nothing in the other: nothing is known, and no share lies outside [0, 1]."""
     table = Resampled({"arm": {0: right([1] * 4), 5: right([0] * 4)}})
     found = table.intervals("arm")[ACCURACY]
     assert (found.value, found.low, found.high) == (0.5, 0, 1)
@@ -59,7 +60,8 @@ def test_studies_of_a_patient_are_drawn_together():
     apart = Resampled({"x": {0: right(values)}}).intervals("x")[ACCURACY]
     together = Resampled({"x": {0: right(values, [str(i // 10) for i in range(100)])}}).intervals("x")[ACCURACY]
     assert (together.patients, apart.patients) == (10, 100)
-    assert width(together) == pytest.approx(width(apart) * np.sqrt(10), rel=0.15)
+    few = np.sqrt(10 / 9) * 2.262 / 1.984  # Student's t of 9 and of 99 degrees
+    assert width(together) == pytest.approx(width(apart) * np.sqrt(10) * few, rel=0.15)
 
 
 def test_every_resample_is_what_sklearn_says_of_the_drawn_studies():

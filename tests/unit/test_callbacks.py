@@ -152,13 +152,38 @@ def test_log_probs_are_averaged_a_teacher() -> None:
     outputs = {"policy_logps": torch.tensor([[-1.0, -2.0, -6.0], [-1.0, -4.0, 0.0]])}
     monitor, run = PreferenceMonitor(), SimpleNamespace(global_step=1, world_size=1)
     monitor.on_train_batch_end(run, module, outputs, batch, 0)
-    assert logged == {"train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
+    assert logged == {"train/logp_chosen": -1.0, "train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
     again = PreferenceMonitor()
     again.load_state_dict(monitor.state_dict())
     run.global_step = 2
     again.on_train_batch_end(run, module, {"policy_logps": torch.tensor([[-1.0, -8.0]])}, _Sized([["p", "a"]]), 1)
     assert logged["train/logp_rejected/a"] == -8.0
     assert math.isnan(logged["train/logp_rejected/b"])  # as in a run that was not interrupted
+
+
+def test_rewards_and_margins_are_averaged_a_teacher_with_the_chance_of_coming_first() -> None:
+    """t+ comes first in study 0 (2 > 1 > -1), ties with both in study 1, and has nobody to beat in study 2; teacher b
+    does not count in study 3, where a comes first. Accuracy (1 + 1/3 + 0) / 3, chance (1/3 + 1/3 + 1/2) / 3."""
+    nan, logged = math.nan, {}
+    module = SimpleNamespace(log_dict=lambda values, batch_size: logged.update(values))
+    rewards = torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, 0.0], [5.0, nan, nan], [1.0, 4.0, nan]])
+    outputs = {"policy_logps": torch.zeros(4, 3), "rewards": rewards, "metrics": {"reward_chosen": torch.tensor(1.0)}}
+    run, batch = SimpleNamespace(global_step=1, world_size=1), _Sized([["preferred", "a", "b"]] * 4)
+    PreferenceMonitor().on_train_batch_end(run, module, outputs, batch, 0)
+    assert logged["train/rank1_accuracy"] == pytest.approx((1 + 1 / 3) / 3)
+    assert logged["train/rank1_chance"] == pytest.approx((1 / 3 + 1 / 3 + 1 / 2) / 3)
+    assert logged["train/reward/a"] == pytest.approx(5 / 3) and logged["train/reward/b"] == -0.5
+    assert logged["train/margin/a"] == pytest.approx(-2 / 3) and logged["train/margin/b"] == 1.5
+    assert "train/reward_chosen" not in logged  # that is the loss's own
+
+
+def test_a_study_without_a_preferred_answer_has_no_margin() -> None:
+    logged: dict[str, float] = {}
+    module = SimpleNamespace(log_dict=lambda values, batch_size: logged.update(values))
+    outputs = {"policy_logps": torch.zeros(1, 2), "rewards": torch.tensor([[math.nan, 1.0]])}
+    run = SimpleNamespace(global_step=1, world_size=1)
+    PreferenceMonitor().on_train_batch_end(run, module, outputs, _Sized([["preferred", "a"]]), 0)
+    assert set(logged) == {"train/logp_chosen", "train/logp_rejected/a"}
 
 
 class _Sized:

@@ -19,7 +19,7 @@ from apo_lightning.artifacts import StageFolder
 from apo_lightning.characters import COMMANDS, visible
 from apo_lightning.errors import DataError
 from apo_lightning.processes import Outcome
-from apo_lightning.reports import data_summary, render
+from apo_lightning.reports import data_summary, latex
 from data_modules.summary import Summary
 from tests.helpers import fake_run
 
@@ -136,7 +136,7 @@ def test_written_reports_hold_no_command(tmp_path: Path) -> None:
     frame = pd.read_csv(path).replace({"label": {"Base": "[x] \x1b*\u202e\n$"}, "finding": {"edema": "a\u202e|<b>"}})
     frame.to_csv(path, index=False)
     reports.write(folder)
-    for name in ("report.html", "report.md", "table.tex"):
+    for name in ("report.html", "report.md", "report.tex", "table.tex", "report.csv"):
         text = (folder / name).read_text("utf-8")
         assert not COMMANDS.search(text) and "\\u202e" in text.replace("\\textbackslash{}", "\\"), name
     markdown = (folder / "report.md").read_text("utf-8")
@@ -144,4 +144,4 @@ def test_written_reports_hold_no_command(tmp_path: Path) -> None:
 
 
 def test_a_label_ends_no_row_of_latex() -> None:
-    assert render._tex_label("[2ex] a_b\n\n*") == r"{[}2ex] a\_b *"
+    assert latex._label("[2ex] a_b\n\n*") == r"{[}2ex] a\_b *"

@@ -147,6 +147,10 @@ def test_settings_that_do_not_fit_together(words: list[str], said: str) -> None:
             r"prompt 'describe' cannot be asked of a study: .*than 20: .*max_prompt_tok",
         ),
         (
+            ["evaluate.likelihood.form=yes_no", "student.max_prompt_tokens=48"],
+            r"evaluate\.likelihood\.form 'yes_no' cannot be asked of a study: .*than 48: .*max_prompt_tok",
+        ),
+        (
             ["student.max_context_tokens=50"],
             r"self_distill\.prompt 'reconcile' .*more than 50: .*max_context_tokens",
         ),

@@ -16,7 +16,8 @@ from apo_lightning import config, digests, sources, stage_inputs, training
 from apo_lightning.artifacts import RunFolder, StageFolder, write_jsonl
 from apo_lightning.errors import DataError
 from apo_lightning.pipeline import Pipeline
-from apo_lightning.settings import WandbSettings
+from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
+from apo_lightning.settings import EvaluateSettings, WandbSettings
 from apo_lightning.teachers import TEACHERS
 from callbacks import CALLBACKS
 from data_modules.phantom import Phantom
@@ -43,6 +44,13 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 def test_the_same_settings_hash_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed(keys(monkeypatch), keys(monkeypatch)) == set()
+
+
+def test_how_an_evaluation_asks_trains_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(monkeypatch)
+    likely = LikelihoodSettings("yes_no", "token_mean", 2)
+    plan = EvaluateSettings(likelihood=likely, samples=4, sampling=SamplingSettings(0.7, 0.9), flip=False)
+    assert changed(before, keys(monkeypatch, evaluate=plan)) == {"evaluate"}
 
 
 def test_a_prompt_is_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +82,9 @@ EDITED = {
     "apo_lightning/phantom/drawing.py": ALL,
     "apo_lightning/metrics/labeler.py": ALL - {"collect"},
     "apo_lightning/metrics/mentions.py": ALL - {"collect"},
+    "apo_lightning/probes/wordings.py": {"evaluate"},
+    "apo_lightning/probes/statements.py": {"evaluate"},
+    "apo_lightning/metrics/scored.py": set(),
     "apo_lightning/reports/render.py": set(),
     "apo_lightning/metrics/bootstrap.py": set(),
     "callbacks/metrics_jsonl.py": set(),

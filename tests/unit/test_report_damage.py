@@ -130,8 +130,7 @@ BESIDE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_spoils_no_number_is_said_in_the_report_and_on_the_terminal(
     tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for drawing in ("accuracy_bars", "radar", "reward_curves", "spd_curve", "png"):
-        monkeypatch.setattr(reports.figures, drawing, lambda *_: b"")
+    monkeypatch.setattr(reports.drawing, "draw", lambda *_: [])
     folder = settled_run(tmp_path)
     change(folder / "config.yaml", "acknowledge: []", "acknowledge: [x]")  # as a later run may
     report = reports._gather(folder)

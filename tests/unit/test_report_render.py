@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from apo_lightning import reports
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import figures, folder, measured, render, samples
+from apo_lightning.reports import facts, figures, figures_training, folder, latex, measured, samples
 from tests.helpers import fake_run
 
 SMALL = {"arms": ("base", "spd_mt", "sft", "apo_listwise"), "seeds": (0, 1), "steps": 4}
@@ -47,8 +48,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_teacher_text_comes_out_escaped(written: Path) -> None:
     html, markdown = ((written / name).read_text() for name in ("report.html", "report.md"))
-    assert "<script" not in html.lower()
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert html.lower().count("<script") == 3  # the explorer's data, its images and its code
+    assert r"\u003cscript\u003ealert(1)\u003c/script\u003e" in html
     assert "<script" not in markdown.lower()
     assert r"&lt;script&gt;alert(1)&lt;/script&gt; \| \*\*x\*\*" in markdown
 
@@ -58,9 +59,11 @@ def test_html_asks_for_nothing_outside_itself(written: Path) -> None:
     addresses = [
         v for _, a in page.tags for k, v in a.items() if k in ("src", "href", "srcset", "data", "action", "poster")
     ]
-    assert len(addresses) == 4 + 3  # figures and images of the example studies
+    assert (
+        len([a for a in addresses if a.startswith("data:")]) == 4
+    )  # figures; the images of studies lie in the explorer's data
     assert all(address.startswith(("data:", "#")) for address in addresses)
-    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
     style = (written / "report.html").read_text().split("<style>")[1].split("</style>")[0]
     assert "url(" not in style and "@import" not in style
@@ -78,13 +81,13 @@ def test_html_says_what_was_run_and_how_it_counts(written: Path) -> None:
 
 def test_markdown_links_figures_that_exist(written: Path) -> None:
     markdown = (written / "report.md").read_text()
-    for name in reports.FIGURES:
+    for name in ("accuracy.png", "forest.png", "rewards.png", "spd_loss.png"):
         assert f"](figures/{name})" in markdown
         with Image.open(written / "figures" / name) as image:
             assert image.format == "PNG" and min(image.size) > 300
     assert f"]({samples_path(written)})" in markdown
     widths = {line.count("|") for line in markdown.splitlines() if line.startswith("| ") and "difference" not in line}
-    assert 15 in widths  # 13 columns and the label
+    assert {6, 9, 4} <= widths  # the label, and 4 columns from the text, 7 findings, 2 of log p
 
 
 def samples_path(run: Path) -> str:
@@ -92,11 +95,14 @@ def samples_path(run: Path) -> str:
 
 
 def test_latex_table_has_as_many_cells_as_columns(written: Path) -> None:
-    lines = (written / "table.tex").read_text().splitlines()
-    rows = [line for line in lines if line.endswith(r"\\") and "multicolumn" not in line]
-    assert len(rows) == 1 + 4 + 7 + 3
-    assert {line.count(" & ") for line in rows} == {13}
-    assert render.tex("a_b & 5% ± \\") == r"a\_b \& 5\% $\pm$ \textbackslash{}"
+    parts = (written / "table.tex").read_text().split(r"\begin{tabular}")[1:]
+    assert len(parts) == 6  # text, findings of 7 in two, log p, differences, published
+    for part in parts:
+        columns = part.split("{3.8cm}")[1].split("}")[0].count("r")
+        rows = [line for line in part.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+        assert 1 <= columns <= 6 and {line.count(" & ") for line in rows} == {columns}
+    assert [len(re.findall(r"^[^ \\].* & ", part, re.M)) for part in parts[:2]] == [4 + 7 + 3] * 2
+    assert latex.tex("a_b & 5% ± \\") == r"a\_b \& 5\% $\pm$ \textbackslash{}"
 
 
 def test_terminal_tables_fit_eighty_columns(written: Path) -> None:
@@ -124,17 +130,18 @@ def test_missing_stages_and_metrics_are_tolerated(tmp_path: Path) -> None:
     for path in (run.parent / "store").glob("*/metrics.jsonl"):
         path.unlink()
     reports.write(run)
-    assert sorted(path.name for path in (run / "figures").iterdir()) == ["accuracy.png", "radar.png"]
+    assert sorted(path.name for path in (run / "figures").iterdir()) == ["accuracy.png", "forest.png"]
     assert "Reward curves" not in (run / "report.html").read_text()
 
 
 def test_a_figure_that_is_no_longer_drawn_is_removed(tmp_path: Path) -> None:
     run = fake_run.make(tmp_path, findings=("edema", "pneumonia"), **SMALL)
     (run / "figures").mkdir()
-    (run / "figures" / "radar.png").write_bytes(b"old")
+    for name in ("radar.png", "curve_beta.png", "knows.png", "mine.png"):
+        (run / "figures" / name).write_bytes(b"old")
     reports.write(run)
-    assert not (run / "figures" / "radar.png").exists()
-    assert (run / "figures" / "accuracy.png").exists()
+    left = {path.name for path in (run / "figures").iterdir()}
+    assert left == {"accuracy.png", "forest.png", "rewards.png", "spd_loss.png", "mine.png"}
 
 
 def test_results_alone_make_a_report(tmp_path: Path) -> None:
@@ -188,8 +195,7 @@ REPORT_READS = (
 def test_whatever_is_damaged_a_report_is_written_or_the_file_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
 ) -> None:
-    for drawing in ("accuracy_bars", "radar", "reward_curves", "spd_curve", "png"):
-        monkeypatch.setattr(reports.figures, drawing, lambda *_: b"")
+    monkeypatch.setattr(reports.drawing.figures, "png", lambda *_: b"")
     run = fake_run.make(tmp_path, arms=("sft",), seeds=(0,), steps=3, studies=2)
     path = run / name
     whole = path.read_bytes() if path.is_file() else b"x" * 20
@@ -309,13 +315,11 @@ def bare(frame: pd.DataFrame) -> measured.Results:
 
 
 def test_figures_refuse_what_they_cannot_draw() -> None:
-    with pytest.raises(ValueError, match="at least three findings, got 0"):
-        figures.radar(bare(fake_frame(["a"])))
     empty = fake_frame([])
     with pytest.raises(ValueError, match="train/reward_chosen"):
-        figures.reward_curves(empty)
+        figures_training.reward_curves(empty)
     with pytest.raises(ValueError, match="train/loss"):
-        figures.spd_curve(empty, {})
+        figures_training.spd_curve(empty, {})
 
 
 def test_bars_show_the_mean_over_seeds(tmp_path: Path) -> None:
@@ -372,7 +376,7 @@ def test_the_header_says_what_was_trained_on_and_whom_to_cite():
         "citation": "A. Author, 2020", "data": {"studies": {"train": 1200, "test": 30}, "removed": 4, "unusable": 0,
                                                 "left_out": {"no image": 104}},
     }  # fmt: skip
-    said = dict(render.facts(manifest))
+    said = dict(facts.told(manifest, {}))
     assert said["Studies"] == "train 1,200, test 30; left out: 4 of tested patients, 104 no image"
-    assert said["Data"] == "A. Author, 2020"
-    assert not {"Studies", "Data"} & dict(render.facts({})).keys()
+    assert said["Source"] == "A. Author, 2020"
+    assert not {"Studies", "Source"} & dict(facts.told({}, {})).keys()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.reports import measured, render, table
+from apo_lightning.reports import columns, measured, sentences, table
 from tests.helpers import fake_run
 
 SIZES = (2, 32, 11)
@@ -80,7 +80,7 @@ def test_fewer_refusals_are_better_and_log_probabilities_have_no_best() -> None:
         differences=(("b", "a", "refusals", "mean", 0.5, 0.4, 0.6), ("b", "a", "logp_teachers", "mean", 29, 28, 30)),
     )  # fmt: skip
     first, second = table.rows(results)
-    assert [column.metric for column in table.columns(results.values)] == ["refusals", "logp_teachers"]
+    assert [column.metric for column in columns.columns(results.values)] == ["refusals", "logp_teachers"]
     assert (first.cells[0].bold, second.cells[0].bold) == (True, False)
     assert (first.cells[1].value, second.cells[1].value) == ("-31.0 → -60.0", "-31.0")
     assert not (first.cells[1].bold or second.cells[1].bold)
@@ -93,12 +93,12 @@ def test_a_cell_shows_its_interval_and_a_missing_value_a_dash() -> None:
             ("arm", "a", "accuracy", "mean", 0.5, 0.4, 0.61), ("arm", "b", "accuracy", "edema", 1, math.nan, math.nan),
         ),
     ))  # fmt: skip
-    assert [(cell.value, cell.spread) for cell in first.cells] == [("–", ""), ("0.500", "[0.400, 0.610]")]
-    assert [(cell.value, cell.spread) for cell in second.cells] == [("1.000", ""), ("0.500", "")]
+    assert [(cell.value, cell.spread) for cell in first.cells] == [("0.500", "[0.400, 0.610]"), ("–", "")]
+    assert [(cell.value, cell.spread) for cell in second.cells] == [("0.500", ""), ("1.000", "")]
 
 
 def test_macro_f1_is_named_and_so_is_what_an_earlier_version_called_so() -> None:
-    titles = {c.metric: c.title for c in table.columns(tidy(
+    titles = {c.metric: c.title for c in columns.columns(tidy(
         ("a", "A", "arm", 0, "positive_f1", "mean", 0.5), ("a", "A", "arm", 0, "f1", "mean", 0.5),
     ))}  # fmt: skip
     assert titles == {"positive_f1": "macro-F1", "f1": "F1, both classes"}
@@ -118,7 +118,7 @@ def test_findings_of_one_class_are_known() -> None:
 def test_courses_have_a_column_each_where_presence_is_not_measured() -> None:
     metric = "progression_accuracy"
     frame = tidy(("a", "A", "arm", 0, metric, "edema", 0.5), ("a", "A", "arm", 0, metric, "mean", 0.5))
-    assert [column.title for column in table.columns(frame)] == ["edema", "progression"]
+    assert [column.title for column in columns.columns(frame)] == ["progression", "edema"]
     assert list(table.differences(found(*map(tuple, frame.to_numpy())), against="a").index) == []
 
 
@@ -161,10 +161,10 @@ def test_load_reads_what_an_experiment_wrote(tmp_path: Path) -> None:
     results = measured.load(fake_run.make(tmp_path, seeds=(0, 1)))
     frame = results.values
     assert list(table.arm_labels(frame)) == list(fake_run.ARMS)
-    assert table.findings(frame) == list(fake_run.FINDINGS)
+    assert columns.findings(frame) == list(fake_run.FINDINGS)
     rows = table.rows(results)
     assert len(rows) == 8 + 7 + 3
-    assert len(table.columns(frame)) == 7 + 6
+    assert len(columns.columns(frame)) == 7 + 6
     assert all(cell.spread for row in rows for cell in row.cells if cell.text != "–")
 
 
@@ -244,6 +244,6 @@ def test_rows_with_many_texts_cut_off_are_known() -> None:
     lines = [(arm, arm.upper(), kind, seed, "cut", "mean", share) for arm, kind, seed, share in (
         ("a", "arm", 0, 0.2), ("a", "arm", 1, 0.0), ("b", "arm", 0, 0.05), ("t", "baseline", 0, 1.0))]  # fmt: skip
     assert table.cut_off(tidy(*lines), 0.05) == [("A", pytest.approx(0.1)), ("T", 1.0)]
-    said = render.cut_off(tidy(*lines), 0.05)[0]
+    said = sentences.cut_off(tidy(*lines), 0.05)[0]
     assert "more than 5% of the texts ran into max_new_tokens" in said and "A 10%, T 100%" in said
-    assert render.cut_off(tidy(*lines), 1.0) == render.cut_off(tidy(*lines), None) == []
+    assert sentences.cut_off(tidy(*lines), 1.0) == sentences.cut_off(tidy(*lines), None) == []

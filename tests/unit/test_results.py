@@ -1,4 +1,4 @@
-"""From stored answers to results.csv, intervals.csv and differences.csv: what is measured anew, and what cannot be."""
+"""From stored answers to results.csv and the tables beside it: what is measured anew, and what cannot be."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def stored(folder: Path, arm: str, texts: dict[str, str], *, old: bool = False, 
 
 def written(folder: Path, pipeline: SimpleNamespace) -> dict[str, pd.DataFrame]:
     results.write(pipeline.cfg, folder, pipeline)
-    return {name: pd.read_csv(folder / f"{name}.csv") for name in ("results", "intervals", "differences")}
+    names = ("results", "intervals", "differences", "tests", "agreement")
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in names}
 
 
 def value(frame: pd.DataFrame, **where: str) -> pd.Series:
@@ -100,3 +101,56 @@ def test_seeds_are_rows_of_results_and_one_of_intervals(tmp_path: Path) -> None:
     tables = written(tmp_path, last())
     assert list(tables["results"].query("arm == 'base' and metric == 'refusals'").seed) == [0, 1]
     assert value(tables["intervals"], arm="base", metric="accuracy", finding="mean").seeds == 2
+
+
+def test_arms_are_tested_against_each_other(tmp_path: Path) -> None:
+    """Edema is present in studies 0, 3, 6 and 9, of patients 0, 1, 3 and 4. spd_mt is right on all, base on none of
+    these: four patients, all one way, p = 2/16. Mass is right everywhere."""
+    for arm, texts in (("base", NEVER), ("spd_mt", RIGHT)):
+        stored(tmp_path, arm, texts)
+    frame = written(tmp_path, last())["tests"]
+    assert list(frame.columns) == ["arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm"]
+    assert len(frame) == 3 and set(frame.arm) == {"spd_mt"} and set(frame.against) == {"base"}
+    mean, edema, mass = (value(frame, metric="accuracy", finding=name) for name in ("mean", "edema", "mass"))
+    assert (mean.test, mean.n, mean.statistic, mean.p, mean.p_holm) == (
+        "permutation",
+        4,
+        pytest.approx(1 / 6),
+        *[1 / 8] * 2,
+    )
+    assert (edema.test, edema.n, edema.statistic, edema.p, edema.p_holm) == ("mcnemar", 4, 4, 1 / 8, 1 / 4)
+    assert (mass.n, mass.p, mass.p_holm) == (0, 1, 1)
+
+
+def test_seeds_are_compared_in_what_they_answer(tmp_path: Path) -> None:
+    """Two seeds that say the same of edema and "no mass" always (0 / 0); an arm of one seed has no row."""
+    for seed in (0, 1):
+        stored(tmp_path, "spd_mt", RIGHT, seed=seed)
+    stored(tmp_path, "base", NEVER)
+    frame = written(tmp_path, last())["agreement"]
+    assert list(frame.columns) == ["arm", "finding", "kappa", "low", "high", "seeds", "studies"]
+    assert list(frame.arm) == ["spd_mt"] * 3
+    assert value(frame, finding="edema").kappa == value(frame, finding="mean").kappa == 1
+    assert pd.isna(value(frame, finding="mass").kappa) and value(frame, finding="edema").studies == 12
+
+
+def test_the_most_frequent_answer_of_the_training_split_is_a_row(tmp_path: Path) -> None:
+    """In training edema is present in two of three, mass is not labelled: its answer is not stated, so absent."""
+    train = [Study(f"t{i}", f"t{i}", "train", (), {"edema": float(i > 0)}) for i in range(3)]
+    stored(tmp_path, "base", NEVER)
+    pipeline = last()
+    pipeline.data = SimpleNamespace(studies=lambda split: train if split == "train" else list(STUDIES))
+    frame = written(tmp_path, pipeline)["results"]
+    found = frame[(frame.arm == "prevalence")].set_index(["metric", "finding"]).value
+    assert found["accuracy", "edema"] == pytest.approx(4 / 12) and found["accuracy", "mass"] == 1
+    assert found["unstated", "mean"] == 0.5
+    assert set(frame[frame.arm == "prevalence"].label) == {"Prevalence (most frequent answer of the training split)"}
+
+
+def test_a_training_split_without_labels_of_what_is_asked_has_no_most_frequent_answer(tmp_path: Path) -> None:
+    train = [Study("t", "t", "train", (), {"fracture": 1.0, "edema": float("nan")})]
+    stored(tmp_path, "base", NEVER)
+    pipeline = last()
+    pipeline.data = SimpleNamespace(studies=lambda split: train if split == "train" else list(STUDIES))
+    frame = written(tmp_path, pipeline)["results"]
+    assert "prevalence" not in set(frame.arm) and "always_no" in set(frame.arm)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from apo_lightning import csv_cells, reports, run, sample_files
 from apo_lightning.csv_cells import quoted, unquoted
-from apo_lightning.errors import ArtifactError
+from apo_lightning.errors import ArtifactError, DataError
 from apo_lightning.files import file_name, remove
 from apo_lightning.reports import measured, samples
 from apo_lightning.types import Study
@@ -65,6 +65,33 @@ def test_images_of_an_earlier_run_go(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "samples").glob("*.png")] == [f"{file_name('s2')}.png"]
 
 
+def test_images_are_made_small_and_no_more_than_count_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_files, "COUNT", 2)
+    own = data(("s1", "s2", "s3"))
+    own.images = lambda study: [Image.new("L", (1000, 500), 7)]
+    sample_files.keep(own, "test", tmp_path)
+    rows = json.loads((tmp_path / "samples" / "samples.json").read_text())
+    assert [row["study"] for row in rows] == ["s1", "s2"]
+    with Image.open(tmp_path / "samples" / rows[0]["image"]) as image:
+        assert image.size == (sample_files.SIDE, sample_files.SIDE // 2) and image.getpixel((9, 9)) == 7
+
+
+def test_an_image_that_is_gone_by_now_costs_its_image_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The table is written by then: the run must not end here."""
+    own, whole = data(("s1", "s2")), Image.new("L", (2, 2))
+
+    def images(study: Study) -> list[Image.Image]:
+        if study.id == "s1":
+            raise DataError("s1.png: no such file.")
+        return [whole]
+
+    own.images = images
+    sample_files.keep(own, "test", tmp_path)
+    rows = json.loads((tmp_path / "samples" / "samples.json").read_text())
+    assert [row["image"] is None for row in rows] == [True, False]
+    assert "s1.png: no such file." in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_link_in_the_place_of_samples_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "holiday.png").write_text("mine")
@@ -81,7 +108,7 @@ def test_a_link_in_the_place_of_samples_is_not_written_through(tmp_path: Path) -
 def test_what_may_not_be_shown_any_more_is_removed_and_said(tmp_path: Path, capsys) -> None:
     folder = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2)
     reports.write(folder)
-    assert "data:image/png" in (folder / "report.html").read_text().split("Example studies")[1]
+    assert "data:image/webp" in (folder / "report.html").read_text()
     sample_files.withdraw(folder, {"mimic_cxr"})
     said = " ".join(capsys.readouterr().out.split())
     assert "4 images and reports of mimic_cxr was removed" in said
@@ -165,7 +192,9 @@ def test_what_a_withdrawal_left_goes_with_the_next(tmp_path: Path, capsys) -> No
         (folder / name).write_text("SECRET")
     remove(folder / "samples")
     sample_files.withdraw(folder, {"mimic_cxr"})
-    assert not [path.name for path in folder.iterdir() if "report" in path.name]
+    left = [path.name for path in folder.iterdir() if "report" in path.name]
+    assert sorted(left) == ["report.csv", "report.tex"]  # which show no study
+    assert not any("SECRET" in (folder / name).read_text() for name in left)
     assert "report.html" in capsys.readouterr().out.replace("\n", "")
     (folder / "report.html").write_text(samples.WITHHELD)
     sample_files.withdraw(folder, {"mimic_cxr"})

@@ -46,6 +46,16 @@ def test_step_zero_every_reward_is_exactly_zero_for_one_to_seven_negatives(adapt
     torch.testing.assert_close(output.per_study.detach(), want, atol=1e-6, rtol=0)
 
 
+def test_a_loss_hands_over_the_rewards_of_the_answers_that_count() -> None:
+    """All 0 at step 0; NaN where a teacher is absent or weighs nothing, as the first one of every study here."""
+    batch = mixed()
+    batch.weight[:, 1] = 0
+    rewards = apo("apo_listwise").training_step(batch, 0)["output"].rewards
+    counted = batch.present & torch.tensor([True, False, *[True] * 6])
+    counted[0] = torch.tensor([True, *[False] * 7])
+    assert torch.equal(rewards.isfinite(), counted) and not rewards[counted].any() and not rewards.requires_grad
+
+
 @pytest.mark.parametrize("loss", ["dpo", "apo_pairwise"])
 def test_step_zero_of_the_pairwise_losses_is_log_two(loss: str) -> None:
     output = apo(loss).training_step(mixed(), 0)["output"]

@@ -83,5 +83,9 @@ def test_one_batch_of_four_and_four_of_one_log_the_same(tmp_path: Path) -> None:
         for key in one:
             assert other[key] == (one[key] if one[key] is None else pytest.approx(one[key], rel=1e-3, abs=1e-4)), key
     assert {"train/loss", "train/margin", "train/logp_rejected", "train/logp_rejected/t2"} <= set(whole[0])
+    assert {"train/reward/t0", "train/margin/t1", "train/rank1_accuracy", "train/rank1_chance"} <= set(whole[0])
+    assert whole[0]["train/rank1_chance"] == pytest.approx(
+        (1 / 2 + 1 / 4 + 1 / 3) / 3
+    )  # 1, 3 and 2 teachers; 0 has none
     assert whole[0]["train/margin"] != 0
     assert whole[1]["train/logp_rejected/t2"] is None  # not that of the step before

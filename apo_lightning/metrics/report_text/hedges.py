@@ -1,0 +1,35 @@
+"""Sentences that hedge: words by which a report leaves open whether a finding is there.
+
+The reader takes them for present (`metrics.labeler`), and "unlikely" or "low suspicion" for absent, so that these are
+no hedges here either; a test holds the two together. After the uncertainty phrases of CheXpert's labeler (Irvin et al.
+2019, arXiv 1901.07031).
+"""
+
+from __future__ import annotations
+
+import re
+
+from apo_lightning.metrics.labeler import plain_answer
+from apo_lightning.metrics.plain_text import sentences_of
+
+_NOT = r"(?<!\bnot )(?<!\bnot a )(?<!\bnot very )(?<!\bno )(?<!\blow )(?<!\bless )(?<!\bwithout )"
+HEDGE = re.compile(
+    rf"{_NOT}\b(?:possibl[ey]|possibility|probabl[ey]|probability|likely|perhaps|maybe|presum(?:ed|ably)"
+    r"|question(?:ed|able)?(?! mark)|uncertain|equivocal|indeterminate|borderline|suspect(?:ed)?|suspicion|suspicious"
+    r"|concern(?:ing)?(?= for)|worrisome|suggest(?:s|ed|ing|ive|ion)?|(?:may|might|could)(?! not)"
+    r"|appears? to|seems? to)\b"
+    r"|\b(?:can ?not|can't|could not|couldn't|may not|difficult to|hard to|not)(?: be)?(?: \w+ly)?"
+    r" (?:exclud(?:e[ds]?|ing)|rul(?:e|ed|ing) out)\b"
+)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def hedged(text: str) -> tuple[int, int]:
+    """How many sentences of a text hedge, and how many there are.
+
+    >>> hedged("Possible edema. No effusion. Pneumonia cannot be excluded.")
+    (2, 3)
+    """
+    words, _ = plain_answer(text, ())
+    spoken = [part for part, _, _ in sentences_of(words) if _WORD.search(part)]
+    return sum(bool(HEDGE.search(part)) for part in spoken), len(spoken)

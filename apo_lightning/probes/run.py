@@ -1,0 +1,109 @@
+"""Every probe of an evaluation: what it writes, and what is counted of that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from apo_lightning import training
+from apo_lightning.metrics.outcomes import Measure
+from apo_lightning.probes.asked import Asked
+from apo_lightning.probes.flips import can_flip, of_flip_rows
+from apo_lightning.probes.statements import of_statements, plan, probabilities
+from apo_lightning.probes.votes import of_votes, sampling, unread
+from apo_lightning.types import Study
+
+FILES = ("statements", "samples", "flips")
+"""Names of the files of an evaluation that probes write, one line a study."""
+Lines = list[dict[str, Any]]
+
+
+def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dict[str, Any]]:
+    """Ask what the evaluation's settings want beside its answers. Every process must call it.
+
+    Args:
+        asked: the evaluation.
+        texts: study to the answer that was read.
+
+    Returns:
+        lines by file, none where there is nothing to ask, and what a manifest says of them.
+    """
+    lines: dict[str, Lines] = {}
+    facts: dict[str, Any] = {}
+    for name, ask in (("statements", _statements), ("samples", _samples), ("flips", _flips)):
+        lines[name], facts[name] = ask(asked, texts)
+    return lines, {"probes": {name: said for name, said in facts.items() if said}}
+
+
+def of_probe(name: str, rows: Sequence[Mapping[str, Any]], as_read: Callable[[str], str]) -> Measure:
+    """What is counted of the lines of one of `FILES`, at least one."""
+    if name == "statements":
+        return of_statements(rows)
+    if name == "samples":
+        return of_votes(rows, as_read)
+    findings = dict.fromkeys(finding for row in rows for finding in row["progression"])
+    return of_flip_rows(rows, list(findings), as_read)
+
+
+def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
+    """One line a study, computed by the leader alone."""
+    how, began = asked.plan.likelihood, time.monotonic()
+    if how.form == "off" or asked.courses:
+        return [], {}
+    rounds, facts = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
+    if facts["findings_without"]:
+        training.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
+    if not rounds:
+        return [], facts
+    device = training.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
+
+    def ask() -> list[dict[str, float]]:
+        return probabilities(asked.student, asked.data, asked.studies, rounds, how.normalize, device)
+
+    found = training.from_leader(ask)
+    lines = [
+        {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
+        for study, p in zip(asked.studies, found, strict=True)
+    ]
+    return lines, {**facts, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _samples(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
+    count = asked.plan.samples
+    if not count:
+        return [], {}
+    if asked.courses:
+        training.warn("    evaluate.samples draws no votes here: these studies are asked for the course of findings.")
+        return [], {}
+    how = sampling(asked.plan)
+    drawn = asked.answers(asked.studies, how=how, samples=count, beside="samples")
+    lines = [
+        {**_of(study, asked.findings), "texts": [answer.text for answer in drawn[study.id]]} for study in asked.studies
+    ]
+    silent = sum(unread(line["texts"], asked.findings, asked.pipeline.thinking.as_read) for line in lines)
+    cut = sum(answer.cut for answers in drawn.values() for answer in answers)
+    return lines, {"each": count, "decoding": how.decoding(), "cut": cut, "studies_without_readable": silent}
+
+
+def _flips(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
+    studies = [study for study in asked.studies if can_flip(study)]
+    if not asked.plan.flip or not studies:
+        return [], {}
+    other = asked.answers(studies, beside="flips", swapped=True)
+    return [
+        {
+            "study": study.id, "patient": study.patient, "progression": dict(study.progression),
+            "text": texts.get(study.id, ""), "swapped": other[study.id][0].text,
+        }
+        for study in studies
+    ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}  # fmt: skip
+
+
+def _of(study: Study, findings: Sequence[str]) -> dict[str, Any]:
+    """A study with its labels, as a line begins."""
+    truth = {name: study.findings.get(name, np.nan) for name in findings}
+    known = {name: None if np.isnan(value) else int(value) for name, value in truth.items()}
+    return {"study": study.id, "patient": study.patient, "truth": known}
