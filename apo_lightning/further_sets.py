@@ -101,7 +101,7 @@ def write(cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path, las
     for own in present(sets):
         view = last.for_set(own.name)
         view.trajectories = last.trajectories if _spoken_of(last, own.data) else []
-        results.write(cfg, folder, view, f"{results.OWN}_{own.name}", folder / "sets" / own.name)
+        results.write(cfg.of_set(own.name), folder, view, f"{results.OWN}_{own.name}", folder / "sets" / own.name)
     facts = [own.facts() for own in sets]
     if facts:
         write_json(folder / "sets" / "sets.json", facts)

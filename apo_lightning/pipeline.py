@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -250,10 +250,8 @@ class Pipeline:
     def for_set(self, name: str) -> Pipeline:
         """The same arm and seed where a further set is answered: its studies, its question, its own list of findings.
         Teachers were asked about none of it; ``trained`` is still the set that was trained on."""
-        plan, own = self.cfg.evaluate, self.cfg.evaluate.sets[name]
-        asked = replace(plan, data=None, sets={}, prompt=own.prompt or plan.prompt, split="test", findings=[])
-        cfg = replace(self.cfg, evaluate=asked)
-        other = Pipeline(cfg, self.arm, self.seed, self.sets[name], self.folder, self.networks)
+        cfg, data = self.cfg.of_set(name), self.sets[name]
+        other = Pipeline(cfg, self.arm, self.seed, data, self.folder, self.networks)
         other.done, other.trained, other.trajectories = {"collect": self.done["collect"]}, self.data, []
         return other
 

@@ -107,7 +107,7 @@ def rehearse_set(cfg: ExperimentSettings, name: str, data: CXRDataModule) -> Non
 
 def question(cfg: ExperimentSettings, name: str) -> str:
     """The prompt that a further set is asked."""
-    return cfg.evaluate.sets[name].prompt or cfg.evaluate.prompt or cfg.prompt
+    return cfg.of_set(name).evaluate.prompt or cfg.prompt
 
 
 def _prompts(cfg: ExperimentSettings, findings: Sequence[str],

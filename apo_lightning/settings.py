@@ -6,7 +6,7 @@ mappings; `config.py` checks them against the settings of what they name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from apo_lightning.plain_settings import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
@@ -280,3 +280,9 @@ class ExperimentSettings:
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     cache: CacheSettings = field(default_factory=CacheSettings)
     wandb: WandbSettings = field(default_factory=WandbSettings)
+
+    def of_set(self, name: str) -> ExperimentSettings:
+        """The same experiment where a further set is answered: its question, its test split, all of its findings."""
+        own, asked = self.evaluate.sets[name], self.evaluate
+        prompt = own.prompt or asked.prompt
+        return replace(self, evaluate=replace(asked, data=None, sets={}, prompt=prompt, split="test", findings=[]))

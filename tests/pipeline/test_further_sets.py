@@ -154,7 +154,7 @@ def test_every_set_has_tables_of_its_own(folder: Path) -> None:
 def test_teachers_were_asked_about_the_runs_own_data_alone(folder: Path) -> None:
     """Studies of the shifted set bear the ids of home's, and nobody has spoken of them; baselines are always there."""
     kinds = pd.read_csv(folder / "sets/scanner/results.csv").groupby("kind").arm.unique()
-    assert "teacher" not in kinds and set(kinds["baseline"]) == {"always_yes", "always_no"}
+    assert "teacher" not in kinds and set(kinds["baseline"]) == {"always_yes", "always_no", "prevalence"}
     assert "majority_vote" in set(pd.read_csv(folder / "results.csv").arm)
     asked = [json.loads(line)["study"] for line in (folder / "apo/seed0/collect/trajectories.jsonl").open()]
     assert len(set(asked)) == 18 and not any(name.startswith("q") for name in asked)
@@ -251,3 +251,12 @@ def test_a_broken_set_stops_the_run_before_anything_is_trained(go, tmp_path: Pat
     no_work(monkeypatch)
     with pytest.raises(DataError, match=r"Data_Entry_2017_v2020\.csv has no column"):
         go("broken", {"nih": {"title": "NIH", "data": {"name": "chestxray14", "root": str(tmp_path)}}})
+
+
+def test_a_set_is_asked_and_measured_in_its_own_way_and_on_its_test_split(go) -> None:
+    """Asked for a report, it is measured beside its reports, whatever the run's own set is asked and evaluated on."""
+    written = go("reports", {"written": SCANNER | {"prompt": "report"}}, "only=[base]", "evaluate.split=val")
+    metrics = set(pd.read_csv(written / "sets/written/results.csv").metric)
+    assert "python:rouge_l" in metrics and "python:rouge_l" not in set(pd.read_csv(written / "results.csv").metric)
+    answers = (written / "base/seed0/evaluate_written/predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["study"] for line in answers] == [s.id for s in Phantom(test=5).studies("test")]
