@@ -187,5 +187,7 @@ def _ratio(sums: np.ndarray, counts: np.ndarray, patients: Sequence[str]) -> tup
     """Mean of values that were summed by study, and its standard error, clustered by patient."""
     mean = sums.sum() / counts.sum()
     who = np.unique(patients, return_inverse=True)[1]
+    if who.max() == 0:
+        return float(mean), math.inf  # one patient says nothing of how others vary
     residual = np.bincount(who, sums - mean * counts)
     return float(mean), float(np.sqrt((residual**2).sum()) / counts.sum())

@@ -72,6 +72,22 @@ def test_one_that_learns_while_it_keeps_what_it_shared_is_not_blamed() -> None:
     assert failures(np.where(wrong(0.4, 9) != TRUTH, ~TRUTH, shared), shared) == []
 
 
+def test_one_that_errs_more_by_itself_shares_errors_by_chance_alone() -> None:
+    """Wrong on every other finding, whatever the teachers say: on some 15 % it is wrong together with each of them."""
+    assert failures(TRUTH, wrong(0.5, 21)) == []
+
+
+def test_a_rise_that_two_patients_make_is_no_sign() -> None:
+    """Wrong as a on all findings of 4 studies of 40: a share of .1, and of two patients out of 20."""
+    off = np.where(np.arange(COUNT)[:, None] < 4, ~TRUTH, TRUTH)
+    assert evaluation_failures(said(TRUTH), said(off), {"a": said(off)}, STUDIES[:40], FINDINGS) == []
+    spread = np.where(np.arange(COUNT)[:, None] % 10 == 0, ~TRUTH, TRUTH)  # the same share, of all patients
+    many = [Study(s.id, s.id, s.split, (), s.findings) for s in STUDIES]
+    assert evaluation_failures(said(TRUTH), said(spread), {"a": said(spread)}, many, FINDINGS)
+    one = [Study(s.id, "p", s.split, (), s.findings) for s in STUDIES]
+    assert evaluation_failures(said(TRUTH), said(spread), {"a": said(spread)}, one, FINDINGS) == []
+
+
 def test_the_common_error_is_that_of_the_vote() -> None:
     """On every study two teachers of three err together, and the student as they do: with nobody so much as with the
     vote."""

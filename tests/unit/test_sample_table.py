@@ -15,7 +15,7 @@ from apo_lightning import config, observing
 from apo_lightning.errors import ConfigError
 from callbacks import CALLBACKS
 from callbacks.sample_table import SampleTable, undisturbed
-from tests.contracts.test_callbacks import STEPS, _one_thread, fit  # noqa: F401
+from tests.contracts.test_observing import STEPS, _one_thread, fit  # noqa: F401
 from tests.helpers import tiny
 
 
