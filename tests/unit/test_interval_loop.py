@@ -120,3 +120,15 @@ def test_seeds_that_lie_apart_widen_the_interval_and_equal_ones_do_not() -> None
     assert limits(np.array([0.7, 0.7]), np.repeat(drawn, 2, axis=0), 60) == one
     apart = limits(np.array([0.67, 0.73, 0.7]), np.concatenate([drawn - 0.03, drawn + 0.03, drawn]), 60)
     assert apart[1] - apart[0] == pytest.approx(1.32 * 2.22 / 2.0 * (one[1] - one[0]), rel=0.02)
+
+
+def test_a_difference_may_be_below_nothing_where_no_resample_is() -> None:
+    """b is ahead by .1 in one seed and alike in the other: the seeds' deviation of .05 is most of all there is, and
+    less than 0 is well within reach, though nothing drawn is."""
+    rows = [
+        of_findings(np.ones((20, 1)), answers[:, None], np.zeros(20, bool), ["x"])
+        for answers in (np.repeat([1.0, 0.0], [10, 10]), np.repeat([1.0, 0.0], [12, 8]))
+    ]
+    table = Resampled({"a": {0: rows[0], 1: rows[0]}, "b": {0: rows[0], 1: rows[1]}})
+    found = table.differences("b", "a")["accuracy", "mean"]
+    assert found.value == pytest.approx(0.05) and -0.25 < found.low < -0.05
