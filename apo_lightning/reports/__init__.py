@@ -101,9 +101,11 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
         console.print(sentence, style="dim", markup=False)
     for warning in sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
         console.print(warning, style="yellow", markup=False)
-    for failure in failures.read(run_folder, arm_labels(found.values)):
-        said = f"{failure.signature} ({failure.place}): {failure.warning} {failure.advice}"
-        console.print(said, style="yellow", markup=False)
+    for kind in failures.grouped(failures.read(run_folder, arm_labels(found.values))):
+        console.print(
+            f"{kind.title}: {kind.failures[0].place}: {kind.failures[0].warning}", style="yellow", markup=False
+        )
+        console.print(f"  {kind.advice}", style="dim", markup=False)
 
 
 def _write(report: Report, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,29 @@ class Failure:
     def place(self) -> str:
         """Where and when."""
         return f"{self.where}, step {self.step}" if self.step else self.where
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Warnings with one signature and one advice."""
+
+    signature: str
+    advice: str
+    failures: Sequence[Failure]
+
+    @property
+    def title(self) -> str:
+        """With how often it was given, where that was more than once."""
+        times = len(self.failures)
+        return f"{self.signature} ({times} times)" if times > 1 else self.signature
+
+
+def grouped(failures: Sequence[Failure]) -> list[Kind]:
+    """In order of their first appearance: what to change is said once, however many stages were warned."""
+    kinds: dict[tuple[str, str], list[Failure]] = {}
+    for failure in failures:
+        kinds.setdefault((failure.signature, failure.advice), []).append(failure)
+    return [Kind(*key, own) for key, own in kinds.items()]
 
 
 def read(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:

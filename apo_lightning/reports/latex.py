@@ -76,10 +76,9 @@ def document(report: Report) -> str:
         parts.append(rf"\textbf{{{tex(told.banner)}}}")
         parts += [rf"\textit{{{tex(title)}:}} {tex(text)}\par" for title, text in told.facts]
     parts += [rf"\textbf{{Note.}} {tex(note)}\par" for note in report.notes]
-    parts += [
-        rf"\textbf{{Warning: {tex(own.signature)}}} ({tex(own.place)}): {tex(own.warning)} {tex(own.advice)}\par"
-        for own in report.failures
-    ]
+    for kind in report.warnings:
+        parts.append(rf"\textbf{{Warning: {tex(kind.title)}.}} {tex(kind.advice)}\par")
+        parts += [rf"{tex(own.place)}: {tex(own.warning)}\par" for own in kind.failures]
     parts += [rf"{tex(sentence)}\par" for sentence in report.counting]
     for title, tabular in _all(report):
         parts.append(_float(title, rf"\footnotesize\setlength{{\tabcolsep}}{{3pt}}{tabular}"))

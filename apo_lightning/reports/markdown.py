@@ -31,10 +31,9 @@ def _parts(report: Report) -> Iterator[str]:
     yield from (f"> {md(note)}" for note in report.notes)
     if report.failures:
         yield "## Warnings"
-        yield "\n".join(
-            f"- **{md(own.signature)}** ({md(own.place)}): {md(own.warning)} {md(own.advice)}"
-            for own in report.failures
-        )
+        for kind in report.warnings:
+            yield f"**{md(kind.title)}**: {md(kind.advice)}" if kind.advice else f"**{md(kind.title)}**"
+            yield "\n".join(f"- {md(own.place)}: {md(own.warning)}" for own in kind.failures)
     yield "## Results"
     for group in report.main:
         yield from _group(group)

@@ -11,7 +11,7 @@ from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
 from apo_lightning.reports import groups as tables
 from apo_lightning.reports import sentences
 from apo_lightning.reports.columns import title
-from apo_lightning.reports.failures import Failure
+from apo_lightning.reports.failures import Failure, Kind, grouped
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.published import Published
 from apo_lightning.reports.samples import Sample
@@ -84,6 +84,10 @@ class Report:
     @property
     def folded(self) -> list[tables.Group]:
         return [group for group in self.groups if group.folded]
+
+    @cached_property
+    def warnings(self) -> list[Kind]:
+        return grouped(self.failures)
 
     @property
     def several(self) -> bool:

@@ -382,3 +382,13 @@ def test_short_heads_are_told(rich: Path) -> None:
     group = next(group for group in groups.groups(measured.load(rich)) if group.name == "findings")
     assert dict(group.legend)["pneumon."] == "pneumonia" and len(set(group.heads)) == 14
     assert columns.short(["a", "ab"]) == ["a", "ab"]
+
+
+def test_what_to_change_is_said_once_for_all_that_are_warned_alike() -> None:
+    said = [failures.Failure(where, "style alone", "", "w", "lower it") for where in ("a", "b")]
+    other = failures.Failure("c", "collapse", "", "w", "")
+    first, second = failures.grouped([said[0], other, said[1]])
+    assert (first.title, first.advice, [own.place for own in first.failures]) == (
+        "style alone (2 times)", "lower it", ["a", "b"],
+    )  # fmt: skip
+    assert (second.title, second.failures) == ("collapse", [other])
