@@ -76,7 +76,7 @@ def look(cfg: ExperimentSettings, folder: Path) -> list[FurtherSet]:
 def _looked_at(own: FurtherSet, cfg: ExperimentSettings, folder: Path) -> FurtherSet:
     try:
         with naming(own.key):
-            own.data.check(report_path=folder / f"unusable_{own.name}.tsv" if training.is_leader() else None)
+            own.data.check(report_path=folder / f"unusable_set_{own.name}.tsv" if training.is_leader() else None)
     except AbsentError as error:
         training.warn(f"  set {own.name} is left out: {error}")
         return FurtherSet(own.name, own.title, own.data, f"{own.title} is not on disk. {error}")
