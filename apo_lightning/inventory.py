@@ -36,7 +36,7 @@ ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl")
 """What callbacks write beside the result of a stage: nothing is trained again where it is gone or was edited."""
 OUTPUTS = (
     "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
-    "statements.jsonl", "samples.jsonl", "flips.jsonl",
+    "statements.jsonl", "in_place.jsonl", "samples.jsonl", "flips.jsonl",
 )  # fmt: skip
 """What stages read of each other: where one of these lies there and is not listed, somebody put it there."""
 

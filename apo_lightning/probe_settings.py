@@ -25,10 +25,16 @@ class LikelihoodSettings:
     """Pairs of statements a finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
     better and costs as much as all its answers."""
 
+    in_place: int = 3
+    """Sentences of its own a side, between which the student decides where its answer does (`probes.in_place`); 0:
+    not asked."""
+
     def __post_init__(self) -> None:
         choice("form", self.form, ("statements", "yes_no", "off"))
         choice("normalize", self.normalize, ("sum", "token_mean"))
         positive(wordings=self.wordings)
+        if self.in_place < 0:
+            raise ValueError(f"in_place must be >= 0 (0 switches it off), got {self.in_place}")
 
 
 @dataclass

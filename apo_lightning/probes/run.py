@@ -12,12 +12,15 @@ from apo_lightning import training
 from apo_lightning.metrics.outcomes import Measure
 from apo_lightning.probes.asked import Asked
 from apo_lightning.probes.flips import can_flip, of_flip_rows
+from apo_lightning.probes.in_place import decisions, facts, own_words
 from apo_lightning.probes.statements import of_statements, plan, probabilities
 from apo_lightning.probes.votes import of_votes, sampling, unread
 from apo_lightning.types import Study
 
-FILES = ("statements", "samples", "flips")
+FILES = ("statements", "in_place", "samples", "flips")
 """Names of the files of an evaluation that probes write, one line a study."""
+SCORED = {"statements": "likelihood", "in_place": "in_place"}
+"""Files of probabilities, and what their metrics begin with."""
 Lines = list[dict[str, Any]]
 
 
@@ -32,16 +35,16 @@ def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dic
         lines by file, none where there is nothing to ask, and what a manifest says of them.
     """
     lines: dict[str, Lines] = {}
-    facts: dict[str, Any] = {}
-    for name, ask in (("statements", _statements), ("samples", _samples), ("flips", _flips)):
-        lines[name], facts[name] = ask(asked, texts)
-    return lines, {"probes": {name: said for name, said in facts.items() if said}}
+    told: dict[str, Any] = {}
+    for name, ask in ASKING.items():
+        lines[name], told[name] = ask(asked, texts)
+    return lines, {"probes": {name: said for name, said in told.items() if said}}
 
 
 def of_probe(name: str, rows: Sequence[Mapping[str, Any]], as_read: Callable[[str], str]) -> Measure:
     """What is counted of the lines of one of `FILES`, at least one."""
-    if name == "statements":
-        return of_statements(rows)
+    if name in SCORED:
+        return of_statements(rows, SCORED[name])
     if name == "samples":
         return of_votes(rows, as_read)
     findings = dict.fromkeys(finding for row in rows for finding in row["progression"])
@@ -53,11 +56,11 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or asked.courses:
         return [], {}
-    rounds, facts = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
-    if facts["findings_without"]:
+    rounds, known = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
+    if known["findings_without"]:
         training.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
     if not rounds:
-        return [], facts
+        return [], known
     device = training.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
 
     def ask() -> list[dict[str, float]]:
@@ -68,7 +71,26 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
         {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
         for study, p in zip(asked.studies, found, strict=True)
     ]
-    return lines, {**facts, "seconds": round(time.monotonic() - began, 1)}
+    return lines, {**known, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
+    """One line a study, computed by the leader alone."""
+    how, began = asked.plan.likelihood, time.monotonic()
+    if how.form == "off" or not how.in_place or asked.courses:
+        return [], {}
+    words = own_words(texts, asked.findings, how.in_place, asked.pipeline.thinking.as_read)
+    collate, device = asked.collator(asked.prompt, asked.listed), training.device(asked.pipeline.cfg.trainer)
+
+    def ask() -> list[dict[str, float]]:
+        return decisions(asked.student, asked.data, asked.studies, texts, words, collate, device)
+
+    found = training.from_leader(ask)
+    lines = [
+        {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
+        for study, p in zip(asked.studies, found, strict=True)
+    ]
+    return lines, {**facts(words, asked.findings, found), "seconds": round(time.monotonic() - began, 1)}
 
 
 def _samples(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
@@ -100,6 +122,9 @@ def _flips(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any
         }
         for study in studies
     ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}  # fmt: skip
+
+
+ASKING = {"statements": _statements, "in_place": _in_place, "samples": _samples, "flips": _flips}
 
 
 def _of(study: Study, findings: Sequence[str]) -> dict[str, Any]:

@@ -139,12 +139,13 @@ def probabilities(
     return found
 
 
-def of_statements(rows: Sequence[Mapping[str, Any]]) -> ScoredOutcomes:
-    """From lines of ``statements.jsonl``: ``patient``, ``truth`` and ``p`` by finding, null where there is none."""
+def of_statements(rows: Sequence[Mapping[str, Any]], kind: str = "likelihood") -> ScoredOutcomes:
+    """From lines of ``statements.jsonl`` or ``in_place.jsonl``: ``patient``, ``truth`` and ``p`` by finding, null where
+    there is none. Names of metrics begin with ``kind``."""
     findings = list(rows[0]["truth"]) if rows else []
     labels, scores = (np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float)
                       .reshape(len(rows), len(findings)) for key in ("truth", "p"))  # fmt: skip
-    return ScoredOutcomes([row["patient"] for row in rows], labels, scores, findings, "likelihood")
+    return ScoredOutcomes([row["patient"] for row in rows], labels, scores, findings, kind)
 
 
 def _number(value: float | None) -> float:

@@ -12,7 +12,7 @@ from apo_lightning.reports.columns import measure
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.table import arm_labels
 
-MEASURES = ("balanced_accuracy", "likelihood_balanced_accuracy", "likelihood_auroc")
+MEASURES = ("balanced_accuracy", "likelihood_auroc", "in_place_auroc")
 """Panels beside the measure's; at most three in all."""
 
 

@@ -18,21 +18,23 @@ from apo_lightning.reports.measured import Results
 from apo_lightning.reports.significance import SMALL, comparisons
 from apo_lightning.reports.table import arm_labels, differences, reference_arm, wide
 
-FOREST = ("balanced_accuracy", "likelihood_auroc")
+FOREST = ("balanced_accuracy", "in_place_auroc")
 """Panels beside the measure's."""
 SAYS = {
     "balanced_accuracy": ("text: what it says", "o", REJECTED),
     "vote_balanced_accuracy": ("vote of sampled answers", "D", "#009E73"),
-    "likelihood_balanced_accuracy": ("likelihood: what it knows", "s", CHOSEN),
-    "likelihood_auroc": ("likelihood, AUROC (no threshold)", "^", "#56B4E9"),
+    "likelihood_auroc": ("AUROC by likelihood, before it writes", "^", "#56B4E9"),
+    "in_place_balanced_accuracy": ("likelihood in place", "s", CHOSEN),
+    "in_place_auroc": ("AUROC by likelihood in place", "v", "#0072B2"),
 }
+HOW = {"likelihood": " by likelihood", "in_place": " by likelihood in place", "vote": " by vote"}
 
 
 def title_of(metric: str) -> str:
     """How a summary column is called in a figure."""
     column = next((column for column in SUMMARY if column.metric == metric), None)
-    how = next((word for word in ("likelihood", "vote") if metric.startswith(f"{word}_")), "")
-    return f"{column.title if column else metric}{f' by {how}' if how else ''}"
+    how = next((said for word, said in HOW.items() if metric.startswith(f"{word}_")), "")
+    return f"{column.title if column else metric}{how}"
 
 
 def forest_panels(results: Results) -> dict[str, pd.DataFrame]:

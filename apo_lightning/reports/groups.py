@@ -27,6 +27,9 @@ PER_FINDING = {
     "likelihood_auroc": "AUROC of each finding, by likelihood",
     "likelihood_average_precision": "Average precision of each finding, by likelihood",
     "likelihood_ece": "Calibration error of each finding, by likelihood",
+    "in_place_accuracy": "Accuracy on each finding, by likelihood in place",
+    "in_place_balanced_accuracy": "Balanced accuracy on each finding, by likelihood in place",
+    "in_place_auroc": "AUROC of each finding, by likelihood in place",
     "vote_accuracy": "Accuracy on each finding, by vote",
     "vote_balanced_accuracy": "Balanced accuracy on each finding, by vote",
     "vote_auroc": "AUROC of each finding, by vote",
@@ -34,7 +37,7 @@ PER_FINDING = {
     KAPPA: "Agreement of seeds on each finding (Cohen's kappa)",
 }
 """Tables with a column a finding; all but the measure's are folded."""
-LEAST = ("likelihood_ece",)
+LEAST = ("likelihood_ece", "in_place_ece")
 WITHOUT_BEST = (KAPPA,)
 
 

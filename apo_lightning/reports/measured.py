@@ -23,7 +23,7 @@ _OF_SCORES = (*_OF_CLASSES, "auroc", "average_precision", "ece")
 SHARES = (
     *_OF_CLASSES, "f1", "refusals", "unstated", "progression_accuracy", "progression_macro_accuracy",
     "progression_unstated", "flip_consistency",
-    *(f"{how}_{name}" for how in ("likelihood", "vote") for name in _OF_SCORES),
+    *(f"{how}_{name}" for how in ("likelihood", "in_place", "vote") for name in _OF_SCORES),
 )  # fmt: skip
 """Metrics that lie in [0, 1]."""
 PLACE = ["kind", "arm", "metric", "finding"]

@@ -15,7 +15,7 @@ from apo_lightning.reports.groups import Group, groups
 from apo_lightning.reports.measured import Results, load
 from apo_lightning.reports.table import Cell, arm_labels, rows
 
-SHOWN = ("balanced_accuracy", "likelihood_auroc")
+SHOWN = ("balanced_accuracy", "likelihood_auroc", "in_place_auroc")
 """What is shown of every set beside its measure."""
 
 
@@ -120,7 +120,9 @@ def _heat(metric: str | None, tables: Sequence[tuple[str, Results]]) -> Heat | N
 
 def _title(metric: str) -> str:
     column = next(column for column in SUMMARY if column.metric == metric)
-    return f"{column.title}, by likelihood" if metric.startswith("likelihood") else column.title.capitalize()
+    how = {"likelihood": ", by likelihood", "in_place": ", by likelihood in place"}
+    said = next((words for word, words in how.items() if metric.startswith(word)), "")
+    return f"{column.title}{said}" if said else column.title.capitalize()
 
 
 def _column(metric: str | None, results: Results) -> Column | None:
