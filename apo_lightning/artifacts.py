@@ -237,7 +237,8 @@ class RunFolder:
         write_json(self.path / "manifest.json", inventory.sealed(record))
 
     def _read_by_reports(self) -> list[Path]:
-        tables = [self.path / f"{name}.csv" for name in ("results", "intervals", "differences")]
+        named = ("results", "intervals", "differences", "tests", "agreement")
+        tables = [*(self.path / f"{name}.csv" for name in named), self.path / "failures.json"]
         further = [self.path / "sets" / "sets.json", *sorted((self.path / "sets").glob("*/*.csv"))]
         return [*tables, *further, *sorted((self.path / "samples").glob("*"))]
 

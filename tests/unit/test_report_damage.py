@@ -197,3 +197,17 @@ def test_an_audit_of_damaged_texts_is_refused(tmp_path: Path, capsys) -> None:
     change(path, "Most", "Some")
     assert cli.main(["audit", str(path)]) == 2
     assert "its content is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tests.csv", "agreement.csv", "failures.json"])
+def test_tests_agreement_and_warnings_are_held_to_what_the_run_wrote(name: str, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, "x")
+    run.path.mkdir(parents=True)
+    head = "arm,against,metric,finding,test,n,statistic,p,p_holm\n"
+    content = {"tests.csv": head, "agreement.csv": "arm,finding,kappa,low,high,seeds,studies\n", "failures.json": "[]"}
+    for each, text in content.items():
+        (run.path / each).write_text(text)
+    run.finish({})
+    assert name in json.loads((run.path / "manifest.json").read_text())["files"]
+    flip(run.path / name)
+    assert inventory.difference(run.path / name)
