@@ -207,7 +207,7 @@ def test_tests_agreement_and_warnings_are_held_to_what_the_run_wrote(name: str, 
     content = {"tests.csv": head, "agreement.csv": "arm,finding,kappa,low,high,seeds,studies\n", "failures.json": "[]"}
     for each, text in content.items():
         (run.path / each).write_text(text)
-    run.finish({})
+    run.finish({"name": "x", "seeds": [0]})
     assert name in json.loads((run.path / "manifest.json").read_text())["files"]
     flip(run.path / name)
     assert inventory.difference(run.path / name)
