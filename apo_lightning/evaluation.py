@@ -151,8 +151,10 @@ def prevalence_outcomes(train: Sequence[Study], studies: Sequence[Study], findin
 def prevalence_score_outcomes(
     train: Sequence[Study], studies: Sequence[Study], findings: Sequence[str]
 ) -> ScoredOutcomes:
-    """The same as scores: each finding's share of positives in training, whatever the study."""
+    """The same as scores: each finding's share of positives in training, whatever the study. A share of one half stands
+    just below it, so that both readings answer absent."""
     shares = prevalence_scores(labels_of(train, findings))
+    shares = np.where(shares == 0.5, np.nextafter(0.5, 0), shares)
     scores = np.tile(shares, (len(studies), 1))
     return ScoredOutcomes(patients_of(studies), labels_of(studies, findings), scores, findings, "likelihood")
 

@@ -171,7 +171,10 @@ def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[s
 
 
 def _notes_of(runs: Sequence[compare.Run]) -> list[str]:
-    return [f"{run.name}: {note}" for run in runs for note in _notes(run.folder, run.results, run.manifest)]
+    own = [f"{run.name}: {note}" for run in runs for note in _notes(run.folder, run.results, run.manifest)]
+    further = [run.name for run in runs if (run.folder / "sets").is_dir()]
+    sets = f" So are the further sets of {', '.join(further)}." if further else ""
+    return [*own, f"Studies, one by one, are in each run's own report.{sets}"]
 
 
 def _unfinished(frame: pd.DataFrame, manifest: dict[str, Any]) -> list[str]:

@@ -120,7 +120,7 @@ def backends(frame: pd.DataFrame) -> list[Kind]:
     for backend in dict.fromkeys(name.split(":")[0] for name in metrics if ":" in name):
         own = [name for name in metrics if name.startswith(f"{backend}:")]
         title = f"Report texts, computed by {BACKENDS.get(backend, backend)}"
-        note = "Another backend computes these otherwise: never compare across the two tables."
+        note = "The other backend computes these otherwise: its values are on another scale."
         columns = tuple(Column(name, "mean", _name(name), "") for name in own)
         kinds.append(Kind(f"report-texts-{backend}", title, note, columns))
     return [kind for kind in kinds if kind.columns]

@@ -22,7 +22,8 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     Raises:
         ArtifactError: a stage's manifest or its texts are damaged.
     """
-    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in STAGES}
+    names = [*STAGES, *(f"evaluate_{place.name}" for place in sorted((run_folder / "sets").glob("*/")))]
+    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in names}
     records = {stage: [_record(path) for path in paths] for stage, paths in stages.items()}
     return [
         ("Time", _time(records) or "not recorded"),

@@ -35,6 +35,8 @@ def _parts(report: Report) -> Iterator[str]:
             yield f"**{md(kind.title)}**: {md(kind.advice)}" if kind.advice else f"**{md(kind.title)}**"
             yield "\n".join(f"- {md(own.place)}: {md(own.warning)}" for own in kind.failures)
     yield "## Results"
+    if report.verdict:
+        yield f"**{md(report.verdict)}**"
     for group in report.main:
         yield from _group(group)
     yield from (md(sentence) for sentence in report.counting)

@@ -86,6 +86,12 @@ class Report:
         return [group for group in self.groups if group.folded]
 
     @cached_property
+    def verdict(self) -> str:
+        """What a reader wants to know first."""
+        size = "" if self.several else " ".join(sentences.measured_on(self.results))
+        return f"{sentences.verdict(self.results)} {size}".strip()
+
+    @cached_property
     def warnings(self) -> list[Kind]:
         return grouped(self.failures)
 

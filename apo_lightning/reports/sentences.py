@@ -31,6 +31,10 @@ BOLD = (
 UNTESTED = "; not corrected for the number of columns"
 TESTED = ", and where the difference was tested, the corrected p is below .05 as well"
 ACROSS = "Nothing is bold: differences are known between the arms of one run only."
+WITHIN = (
+    "Tests are corrected in each run by itself: equal arms may bear different marks in runs of different size, and "
+    "arms of two runs were not tested against each other."
+)
 BEFORE = "a → b: before and after the arm's preference stage; a single number where the arm has none."
 
 
@@ -66,9 +70,31 @@ def counting(found: Results, resamples: int, seed: int) -> list[str]:
         MEANS.format(resamples=resamples, seed=seed),
         bold,
         *stars,
+        *([WITHIN] if tested and found.runs else []),
         *([significance.TOO_SMALL] if small else []),
         BEFORE,
     ]
+
+
+def verdict(found: Results) -> str:
+    """Which arm is best in the measure, and whether that is certain; empty where there is nothing to compare."""
+    table, labels = results.wide(found), results.arm_labels(found.values)
+    column = next(column for column in SUMMARY if column.metric == measure(found.values))
+    if found.runs or len(labels) < 2 or column.key not in table:
+        return ""
+    values = table.loc["arm", column.key].dropna()
+    if len(values) < 2:
+        return ""
+    best = str(values.idxmax())
+    told = f"{column.title.capitalize()}: {labels[best]} is highest ({values[best]:.3f})"
+    if results.separated(found, column) == best:
+        return f"{told}, and apart from every other arm."
+    tests = significance.comparisons(found)
+    near = [labels[arm] for arm in map(str, values.index) if arm != best
+            and not (tests.excludes_zero(best, arm, column) and tests.apart(best, arm, column))]  # fmt: skip
+    if len(near) == len(values) - 1:
+        return f"{told}, but not told apart from any other arm."
+    return f"{told}; not told apart from {', '.join(near)}."
 
 
 def measured_on(found: Results) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from apo_lightning.evaluation import prevalence_outcomes
+from apo_lightning.evaluation import prevalence_outcomes, prevalence_score_outcomes
 from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.types import Study
 
@@ -53,3 +53,13 @@ def test_courses_are_answered_where_the_training_split_has_them() -> None:
 
 def test_no_training_studies_have_no_answer() -> None:
     assert prevalence_outcomes([], [study("a", None, edema=1.0)], ["edema"]) is None
+
+
+def test_a_half_answers_absent_in_both_readings() -> None:
+    train = [Study(str(i), str(i), "", (), {"edema": float(i % 2)}) for i in range(4)]
+    text = prevalence_outcomes(train, train, ("edema",))
+    scored = prevalence_score_outcomes(train, train, ("edema",))
+    assert text is not None
+    assert text.whole()["accuracy", "edema"] == scored.whole()["likelihood_accuracy", "edema"] == 0.5
+    three = train[1:]  # two of three are present
+    assert prevalence_score_outcomes(train, three, ("edema",)).whole()["likelihood_accuracy", "edema"] == 1 / 3

@@ -25,6 +25,7 @@ from apo_lightning.reports import (
     latex,
     measured,
     published,
+    sentences,
     significance,
     table,
     teacher_drift,
@@ -262,7 +263,7 @@ def test_arms_of_a_curve_are_points_of_lines(rich: Path) -> None:
     (axis, points), *more = curves.points(rich_run.settings(rich_run.ARMS), found).items()
     assert axis == "teachers heard" and not more
     assert [(point.x, point.line) for point in points][:2] == [(1.0, "SFT on t+"), (2.0, "SPD")]
-    assert curves.metrics(found) == ["accuracy", "balanced_accuracy", "likelihood_balanced_accuracy"]
+    assert curves.metrics(found) == ["accuracy", "balanced_accuracy", "likelihood_auroc"]
     drawn = figures_arms.curve(found, points, ["accuracy"])
     assert sorted(len(line.get_xdata()) for line in drawn.axes[0].lines if line.get_marker() != "None") == [2, 3]
     for odd in ({"arms": 3}, {"arms": {"sft": {"curve": {"x": "many"}}}}, {"arms": {"sft": {"curve": {"x": 1}}}}):
@@ -392,3 +393,28 @@ def test_what_to_change_is_said_once_for_all_that_are_warned_alike() -> None:
         "style alone (2 times)", "lower it", ["a", "b"],
     )  # fmt: skip
     assert (second.title, second.failures) == ("collapse", [other])
+
+
+def test_the_first_sentence_says_who_is_highest_and_whether_that_is_certain(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, arms=("spd_mt", "sft", "apo_listwise"))
+    sure = sentences.verdict(measured.load(run))
+    assert sure.startswith("Mean accuracy: SPD+MT, SFT on t+ is highest (0.9")
+    for name in ("intervals.csv", "differences.csv"):
+        (run / name).unlink(missing_ok=True)
+    unsure = sentences.verdict(measured.load(run))
+    assert unsure.endswith("but not told apart from any other arm.")
+    reports.write(run)
+    assert unsure in (run / "report.html").read_text()
+    alone = fake_run.make(tmp_path / "alone", arms=("sft",))
+    assert sentences.verdict(measured.load(alone)) == ""
+
+
+def test_time_counts_the_answers_to_further_sets(tmp_path: Path) -> None:
+    run = fake_run.make(tmp_path, arms=("sft",), seeds=(0,))
+    (run / "sets" / "scanner").mkdir(parents=True)
+    stage = tmp_path / "runs" / "store" / "evaluate_scanner-1"
+    stage.mkdir(parents=True)
+    (stage / "manifest.json").write_text(json.dumps({"seconds": 61}))
+    (run / "sft" / "seed0" / "evaluate_scanner").symlink_to(stage)
+    time = dict(cost.told(run))["Time"]
+    assert "evaluate_scanner 1 min 1 s (1×)" in time

@@ -322,7 +322,7 @@ function show() {
   const place = current(), study = shown[place];
   at("previous").disabled = place <= 0;
   at("next").disabled = place < 0 || place === shown.length - 1;
-  at("name").textContent = study ? study.i : "No study fits";
+  at("name").textContent = study ? study.i : "No study fits: change a filter, or choose a finding (else right and wrong are meant of all)";
   at("place").textContent = study ? `${place + 1} of ${shown.length}` : "";
   at("said").textContent = study ? `Study ${study.i}, ${place + 1} of ${shown.length}` : "No study fits these filters";
   at("body").replaceChildren(...(study ? bodyOf(study) : [make("p", "Change a filter, or show all.")]));
@@ -462,7 +462,7 @@ function legend() {
     row("wrong", false, "wavy line: what it states is wrong"),
     row("mixed", false, "double line: right on one finding, wrong on another"),
     row("open", false, "dotted line: states a finding that has no label here"),
-    row("", true, `dashed line above: contradicted by ${other}most of the ${best.length ? "" : "other "}teachers who speak of the finding`),
+    row("", true, `dashed line above: contradicted by ${other}most of the ${best.length ? "" : "other "}teachers who speak of the finding, in whether it is there or on which side; a right sentence may be`),
     make("li", data.course ? "Unmarked sentences tell no course of a finding. What is not said counts as wrong." :
       "Unmarked sentences state no finding of the table. A finding that is not said counts as absent; a refusal counts as wrong."));
 }
@@ -489,7 +489,7 @@ function pressed(event) {
   const key = event.key, target = event.target, inList = at("list").contains(target);
   const moves = {ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -shown.length, End: shown.length};
   if (inList && key in moves) { event.preventDefault(); step(moves[key], true); return; }
-  if (target === at("q") && key === "Escape") { clearTimeout(typing); at("q").value = ""; filter(); keep(); return; }
+  if (target === at("q") && key === "Escape") { clearTimeout(typing); at("q").value = ""; target.blur(); filter(); keep(); return; }
   if (!at("keys").checked || target.closest?.("select, textarea, input:not([type=checkbox]), [contenteditable]")) return;
   if (key === "j") step(1, inList);
   else if (key === "k") step(-1, inList);
