@@ -50,7 +50,7 @@ def test_likelihoods_before_and_after_belong_to_the_trained_arm(folder: Path) ->
 def test_every_arm_says_what_it_knows_and_nobody_else_does(folder: Path) -> None:
     frame = pd.read_csv(folder / "results.csv")
     known = frame[frame.metric == "likelihood_auroc"]
-    assert list(known[known.finding == "mean"].arm) == ["base", "spd_mt", "apo_listwise"]
+    assert list(known[known.finding == "mean"].arm) == ["base", "spd_mt", "apo_listwise", "prevalence"]
     lines = (stage(folder, "base", "evaluate") / "statements.jsonl").read_text().splitlines()
     assert len(lines) == 6 and set(json.loads(lines[0])) == {"study", "patient", "truth", "p"}
     manifest = json.loads((stage(folder, "base", "evaluate") / "manifest.json").read_text())

@@ -127,9 +127,22 @@ def texts(name: str) -> dict[str, F | None]:
     return dict(zip(("refusals/mean", "states_nothing/mean", "normal/mean"), shares, strict=True))
 
 
+def likelihood(name: str) -> dict[str, F | None]:
+    """Only the shares of training are a score here: 2/3, 1/4, 1/2, the same for every study. So AUROC is a half,
+    average precision the share of positives among the tested (3/8, 1/6, 4/5), and ECE how far the two shares lie apart."""
+    names = ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece")
+    if name != "prevalence":
+        return dict.fromkeys((f"likelihood_{metric}/mean" for metric in names), None)
+    decided = [presence("prevalence")[f"{metric}/mean"] for metric in names[:3]]
+    precision = (F(3, 8) + F(1, 6) + F(4, 5)) / 3
+    apart = (F(2, 3) - F(3, 8) + F(1, 4) - F(1, 6) + F(4, 5) - F(1, 2)) / 3
+    values = (*decided, F(1, 2), precision, apart)
+    return {f"likelihood_{metric}/mean": value for metric, value in zip(names, values, strict=True)}
+
+
 def expected(name: str) -> dict[str, F | None]:
     """Column to its value, None where the cell is empty. Further parts of the table are laid over this."""
-    return presence(name) | texts(name)
+    return presence(name) | texts(name) | likelihood(name)
 
 
 def studies(labels: dict[str, tuple[float, ...]], split: str) -> list[Study]:
@@ -156,7 +169,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split = {"train": studies(TRAIN, "train"), "test": tested}
     spoken = [Trajectory(study, name, words(study)) for name, words in TEACHERS.items() for study in LABELS]
     data = SimpleNamespace(studies=lambda name: split[name])
-    last = SimpleNamespace(cfg=cfg, data=data, trajectories=spoken, counted=FINDINGS, thinking=ThinkingPolicy())
+    own = {"counted": FINDINGS, "thinking": ThinkingPolicy()}
+    last = SimpleNamespace(cfg=cfg, data=data, trained=data, trajectories=spoken, **own)
     results.write(cfg, folder, last)
     return folder
 

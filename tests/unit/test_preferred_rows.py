@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from apo_lightning.metrics.thinking import ThinkingPolicy
+from apo_lightning.report_settings import ReportTextSettings
 from apo_lightning.results import _consensus
-from apo_lightning.settings import ArmSettings
+from apo_lightning.settings import ArmSettings, EvaluateSettings
 from tests.helpers.evidence import study
 
 STUDIES = [study("s", 1, 0), study("t", 0, 0)]
@@ -29,7 +30,8 @@ def rows(folder: Path, *arms: str, split: str = "test") -> list[tuple]:
     distil = SimpleNamespace(splits=["train", "test"])
     cfg = SimpleNamespace(
         arms={name: ArmSettings(name, ["self_distill"]) for name in arms} | {"base": ArmSettings("base", [])},
-        evaluate=SimpleNamespace(split=split), stages=SimpleNamespace(self_distill=distil), only=[], seeds=[0, 1],
+        evaluate=EvaluateSettings(split=split, report_text=ReportTextSettings(backend="off")),
+        stages=SimpleNamespace(self_distill=distil), only=[], seeds=[0, 1],
     )  # fmt: skip
     data = SimpleNamespace(studies=lambda split: STUDIES)
     last = SimpleNamespace(data=data, thinking=ThinkingPolicy(), counted=("edema",))

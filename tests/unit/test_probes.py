@@ -224,14 +224,15 @@ def test_a_table_has_what_arms_know_with_intervals_and_paired_differences(tmp_pa
     assert (apart.against, apart.value) == ("base", 1)
     within = value(tables["intervals"], arm="base", metric="vote_accuracy", finding="edema")
     assert within.low < within.value < within.high and within.patients == 6
-    assert set(frame[frame.metric.str.startswith(("likelihood", "vote"))].kind) == {"arm"}
+    known_of = frame[frame.metric.str.startswith(("likelihood", "vote"))]
+    assert set(known_of[known_of.kind != "arm"].arm) == {"prevalence"}  # whose score is the share in training
 
 
 def test_an_older_evaluation_beside_a_newer_one(tmp_path: Path) -> None:
     stored(tmp_path, "base", NEVER)
     known(tmp_path, "spd_mt", 0.6)
     frame = written(tmp_path, last())["results"]
-    assert set(frame[frame.metric == "likelihood_auroc"].arm) == {"spd_mt"}
+    assert set(frame[frame.metric == "likelihood_auroc"].arm) == {"spd_mt", "prevalence"}
     assert {"base", "spd_mt"} <= set(frame[frame.metric == "accuracy"].arm)
 
 

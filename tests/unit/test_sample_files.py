@@ -123,16 +123,18 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     called = []
     monkeypatch.setattr(run.sample_files, "keep", lambda *a: called.append("keep"))
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
-    for name in ("results.write", "reports.write", "reports.print_table", "file_digest", "training.say"):
+    quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "training.say")
+    for name in (*quiet, "failure_files.write", "further_sets.write", "words", "training.wandb_report"):
         monkeypatch.setattr(f"apo_lightning.run.{name}", lambda *a, **k: None)
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
     sets = SimpleNamespace(parts=(part, part), citation="", facts=dict)
     for acknowledge in (["a", "b"], ["a"], []):
-        plan = SimpleNamespace(data={"name": "b"}, split="test", warn_cut=0.1)
-        cfg = SimpleNamespace(data={"name": "a"}, evaluate=plan, acknowledge=acknowledge)
+        words = SimpleNamespace(resolved=lambda prompt: None)
+        plan = SimpleNamespace(data={"name": "b"}, split="test", warn_cut=0.1, prompt="describe", report_text=words)
+        cfg = SimpleNamespace(name="x", wandb=None, data={"name": "a"}, evaluate=plan, acknowledge=acknowledge)
         folder = SimpleNamespace(path=tmp_path, finish=lambda *a, **k: None)
-        run._conclude(cfg, {"arm": cfg}, {"arm": sets}, folder, None)
+        run._conclude(cfg, {"a", "b"}, sets, [], folder, None)
     assert called == ["keep", ["b"], ["a", "b"]]
 
 
@@ -169,17 +171,14 @@ def test_settings_that_cannot_be_read_acknowledge_nothing(tmp_path: Path, conten
 
 def test_a_run_that_may_not_show_withdraws_before_it_trains(tmp_path: Path) -> None:
     """It may fail or be killed later; one that may keeps what is there."""
-    part = SimpleNamespace(credentialed=True)
-    sets = {"arm": SimpleNamespace(parts=(part,))}
     made = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2)
     reports.write(made)
     for acknowledge, left in ((["a"], True), ([], False)):
-        arm = SimpleNamespace(data={"name": "a"}, evaluate=SimpleNamespace(data=None))
         cfg = SimpleNamespace(acknowledge=acknowledge)
         folder = run.RunFolder(made.parent, made.name)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(run.config, "dump", lambda cfg: yaml.safe_dump({"acknowledge": cfg.acknowledge}))
-            with run._claim(cfg, {"arm": arm}, sets, folder, {"acknowledge": acknowledge}):
+            with run._claim(cfg, {"a"}, folder, {"acknowledge": acknowledge}):
                 raise KeyboardInterrupt
         assert all((made / name).exists() is left for name in ("samples", "report.html", "report.md"))
 
