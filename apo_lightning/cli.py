@@ -79,8 +79,13 @@ def parser() -> argparse.ArgumentParser:
     _add_overrides(grid)
     again = _command(commands, "report", report, "write the report of a run again, or of several side by side")
     again.add_argument("folders", nargs="*", type=Path, metavar="RUN", help=(
-        "run folders (default: the newest under runs/); several make one page, beside the first"
+        "run folders (default: the newest under runs/); several make one page, under <runs>/comparisons/"
     ))  # fmt: skip
+    view = _command(commands, "dashboard", dashboard, "save a view of a W&B project that explains itself")
+    view.add_argument("entity", help="your W&B user or team")
+    view.add_argument(
+        "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
+    )
     data_cli.add(commands, _command)
     audit_cli.add(commands, _command)
     return top
@@ -214,6 +219,14 @@ def report(options: argparse.Namespace) -> None:
     folders = list({path.resolve(): path for path in options.folders or [newest_run(Path("runs"))]}.values())
     written = reports.write(folders[0]) if len(folders) == 1 else reports.write_several(folders)
     Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    """``apo dashboard ENTITY [PROJECT]``."""
+    from apo_lightning.reports import dashboard as view
+
+    address = view.save(options.entity, options.project)
+    Console().print(f"dashboard: {visible(address)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def newest_run(runs: Path) -> Path:

@@ -176,8 +176,7 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     """Tables, samples, report."""
     results.write(cfg, folder.path, last)
     failure_files.write(cfg, folder.path, last)
-    measured = words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt))
-    if measured:
+    if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):
         training.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, last)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
@@ -194,6 +193,7 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
+    training.wandb_report(cfg.wandb, folder.path, group=cfg.name)
     training.say(f"report: {escape(visible(str(report)))}")
 
 

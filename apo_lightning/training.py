@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from apo_lightning.checkpoints import WholeFiles, WholeFolders, newest
 from apo_lightning.console import Console
+from apo_lightning.digests import digest
 from apo_lightning.errors import ConfigError
 from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
 from data_modules.base import CXRDataModule
@@ -145,6 +146,22 @@ def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float
         project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where
     ) as run:
         run.log(values)
+
+
+def wandb_report(settings: WandbSettings, folder: Path, *, group: str) -> None:
+    """Tables, figures and, where they may be shown, example studies of a finished run as one W&B run, which the next
+    report of the same run folder goes on with. A trial of a sweep has none: its own run says what it reached."""
+    if settings.mode == "disabled" or in_wandb_sweep() or not is_leader():
+        return
+    from apo_lightning.reports import uploads  # slow to import, and only the end of a run needs it
+
+    _choose_mode(settings)
+    with wandb.init(
+        project=settings.project, entity=settings.entity, dir=str(folder), job_type="report", group=group,
+        name=f"{group}/report", id=f"report-{digest([group, str(folder.resolve())])[:16]}", resume="allow",
+        mode=settings.mode,
+    ) as run:  # fmt: skip
+        run.log(uploads.gather(folder))
 
 
 def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),

@@ -129,7 +129,7 @@ def texts(name: str) -> dict[str, F | None]:
 
 def likelihood(name: str) -> dict[str, F | None]:
     """Only the shares of training are a score here: 2/3, 1/4, 1/2, the same for every study. So AUROC is a half,
-    average precision the share of positives among the tested (3/8, 1/6, 4/5), and ECE how far the two shares lie apart."""
+    average precision the share of positives among the tested (3/8, 1/6, 4/5), and ECE how far these lie apart."""
     names = ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece")
     if name != "prevalence":
         return dict.fromkeys((f"likelihood_{metric}/mean" for metric in names), None)

@@ -29,6 +29,7 @@ def filed(stage: Path, texts: dict[str, str], strategy: str | None) -> Path:
 def rows(folder: Path, *arms: str, split: str = "test") -> list[tuple]:
     distil = SimpleNamespace(splits=["train", "test"])
     cfg = SimpleNamespace(
+        prompt="describe",
         arms={name: ArmSettings(name, ["self_distill"]) for name in arms} | {"base": ArmSettings("base", [])},
         evaluate=EvaluateSettings(split=split, report_text=ReportTextSettings(backend="off")),
         stages=SimpleNamespace(self_distill=distil), only=[], seeds=[0, 1],
