@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from apo_lightning import training
 from apo_lightning.artifacts import write_json
 from apo_lightning.evaluation import answered
 from apo_lightning.metrics.answer_failures import evaluation_failures
@@ -43,7 +42,8 @@ class Evaluated:
 
 
 def write(cfg: ExperimentSettings, run_folder: Path, last: Pipeline) -> Path:
-    """Judge every arm and seed of the folder, say what is found, and write it: an empty list where all is well."""
+    """Judge every arm and seed of the folder and write what is found, which the printed table says: an empty list where
+    all is well."""
     found = list(_evaluated(cfg, run_folder))
     said: dict[str, dict[str, str]] = {name: {} for name in cfg.teachers}
     for text in last.thinking.read(last.trajectories):
@@ -51,7 +51,6 @@ def write(cfg: ExperimentSettings, run_folder: Path, last: Pipeline) -> Path:
     rows = []
     for own in found:
         for failure in _judge(own, found, said, last):
-            training.warn(f"{own.arm} seed {own.seed}, {failure.signature}: {failure.warning} {failure.advice}")
             rows.append({"arm": own.arm, "seed": own.seed, "stage": "evaluate", **failure.row()})
     return write_json(run_folder / NAME, rows)
 
