@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -92,9 +91,14 @@ def test_a_signal_that_got_lost_can_be_sent_again(monkeypatch: pytest.MonkeyPatc
         signal.signal(signal.SIGTERM, before)
 
 
-def test_what_is_started_unheard_ignores_ctrl_c(tmp_path: Path) -> None:
-    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN, signal.getsignal(signal.SIGTERM))"
-    with signals.unheard():
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.split()[0] == "True"
-    assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+def test_what_is_started_unheard_ignores_ctrl_c() -> None:
+    """Under a shell's ``&`` the signal is ignored from the start, which is no answer to what is asked here."""
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with signals.unheard():
+            said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert said.split() == ["True"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
