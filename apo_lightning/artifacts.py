@@ -11,7 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -28,6 +28,7 @@ from apo_lightning.inventory import UNIMPORTANT
 from apo_lightning.jsonlines import again, plain
 from apo_lightning.jsonlines import read as read_jsonl
 from apo_lightning.jsonlines import write as write_jsonl
+from apo_lightning.sources import changed
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ __all__ = [
     "write_json", "write_jsonl", "write_text",
 ]  # fmt: skip
 
-PACKAGES = ("torch", "lightning", "transformers", "peft", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
+NUMERIC = ("torch", "transformers", "peft", "tokenizers")
+"""Libraries with whose major or minor version the numbers of a student may change."""
+PACKAGES = (*NUMERIC, "lightning", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
 PRUNABLE = ("checkpoints", "parts")
 """What only an interrupted stage needs."""
 
@@ -77,10 +80,25 @@ def provenance() -> dict[str, Any]:
 
 
 class StageFolder:
-    """Where one stage writes. Its name carries the hash of everything that its result depends on."""
+    """Where one stage writes. Its name carries the hash of everything that its result depends on.
+
+    Args:
+        root: the store.
+        stage: its name.
+        inputs: what the result depends on; ``sources`` is the source behind it (`sources.sources_of`), and a stage that
+            it was made from stands there as its folder.
+
+    Attributes:
+        key: hash of all inputs, with those of the stages before.
+        settings_key: the same without any source: it finds results of other versions of the code.
+    """
 
     def __init__(self, root: Path, stage: str, inputs: Mapping[str, Any]) -> None:
-        self.stage, self.inputs, self.key = stage, dict(inputs), digest(inputs)
+        self.stage, self.root = stage, root
+        self.inputs = {name: own.key if isinstance(own, StageFolder) else own for name, own in inputs.items()}
+        self.key = digest(self.inputs)
+        settings = {name: own.settings_key if isinstance(own, StageFolder) else own for name, own in inputs.items()}
+        self.settings_key = digest({name: own for name, own in settings.items() if name != "sources"})
         self.path = root / f"{stage}-{self.key[:12]}"
 
     @property
@@ -138,12 +156,37 @@ class StageFolder:
     def finish(self, **facts: Any) -> StageFolder:
         """Mark as complete and drop what only a restart would have needed."""
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        record = {"stage": self.stage, "inputs_sha256": self.key, "finished": stamp, **provenance(), **facts}
+        keys = {"inputs_sha256": self.key, "settings_sha256": self.settings_key}
+        record = {"stage": self.stage, **keys, "sources": self.inputs.get("sources", {}), "finished": stamp}
+        record |= {**provenance(), **facts}
         record["files"] = inventory.take(self.path, leave_out=PRUNABLE)
         write_json(self.path / "manifest.json", inventory.sealed(record))
         for name in PRUNABLE:
             shutil.rmtree(self.path / name, ignore_errors=True)
         return self
+
+    def edited(self) -> list[str]:
+        """Files whose source has changed since the newest stored result with these settings; none where there is no
+        such result."""
+        alike = []
+        for path in self.root.glob(f"{self.stage}-*/{inventory.MANIFEST}"):
+            with suppress(ArtifactError):  # a damaged one explains nothing
+                record = inventory.read(path.parent)
+                if record.get("settings_sha256") == self.settings_key and isinstance(record.get("sources"), dict):
+                    alike.append(record)
+        if not alike:
+            return []
+        newest = max(alike, key=lambda record: str(record.get("finished", "")))
+        return changed(newest["sources"], self.inputs.get("sources", {}))
+
+    def other_versions(self) -> list[str]:
+        """Libraries of `NUMERIC` of which another major or minor version made the stored result."""
+        before, now = self.manifest().get("versions", {}), provenance()["versions"]
+        return [
+            f"{name} {before[name]} (here {now[name]})"
+            for name in NUMERIC
+            if name in before and before[name].split(".")[:2] != now[name].split(".")[:2]
+        ]
 
     def manifest(self) -> dict[str, Any]:
         """

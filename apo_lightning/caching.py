@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from apo_lightning import __version__
 from apo_lightning.artifacts import StageFolder, digest, file_digest
 from apo_lightning.digests import remembered_digest
 from apo_lightning.processor import locate
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.sources import sources_of
 from apo_lightning.stores.features import FeatureCache
 from apo_lightning.stores.reference import ReferenceCache
 from apo_lightning.stores.tensor_store import TensorStore
@@ -45,7 +45,7 @@ def reference_cache(cfg: ExperimentSettings, student: Student, made_by: StageFol
 def _tower(cfg: ExperimentSettings, student: Student, store: Path) -> dict[str, str]:
     own, commit = cfg.student, getattr(student.model.config, "_commit_hash", None)
     return {
-        "code": __version__,
+        "sources": digest(sources_of(Student)),
         "weights": base_digest(own.model, store) + (f"@{commit}" if commit else ""),
         "processor": f"{own.model}, pixels {own.min_pixels} to {own.max_pixels}",
         "precision": f"{own.dtype}, {cfg.trainer.precision}, {'4 bits' if own.adapter.kind == 'qlora' else 'whole'}",

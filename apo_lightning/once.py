@@ -9,6 +9,7 @@ from typing import Any
 
 from apo_lightning import training
 from apo_lightning.artifacts import StageFolder
+from apo_lightning.files import removal
 
 
 def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> StageFolder:
@@ -23,6 +24,9 @@ def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> 
     with ExitStack() as turn:
         if training.from_leader(lambda: turn.enter_context(folder.turn(name, training.say_plainly))):
             training.say(f"  {name} [dim]in the store[/dim]")
+            if other := training.from_leader(folder.other_versions):
+                how = removal(folder.path)
+                training.warn(f"    {folder.stage} was made with {', '.join(other)}; to make it anew: {how}")
         else:
             _make(folder, name, work)
     training.barrier()
@@ -33,6 +37,8 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     began = time.monotonic()
     training.say(f"  {name} ...")
     if training.is_leader():
+        if edited := folder.edited():
+            training.say_plainly(f"  {folder.stage}: source of {_listed(edited)} changed")
         folder.begin()
     facts = work()
     training.barrier()  # finishing removes what another process may still read
@@ -43,3 +49,8 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
     computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
     training.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import caching, config, examples, explain, observing, preferred, probes, stage_inputs, training
+from apo_lightning import caching, config, examples, explain, observing, preferred, stage_inputs, training
 from apo_lightning.artifacts import RunFolder, StageFolder, digest
 from apo_lightning.collate import Collator
 from apo_lightning.evaluation import best_teacher, evaluate, judging_findings, scored_findings
@@ -20,7 +20,6 @@ from apo_lightning.metrics.thinking import ThinkingPolicy, is_tag
 from apo_lightning.models.network import Networks
 from apo_lightning.once import once
 from apo_lightning.settings import ExperimentSettings, FitSettings
-from apo_lightning.sources import code_of
 from apo_lightning.stage_files import read_means, read_preferred
 from apo_lightning.stage_inputs import template
 from apo_lightning.stages import STAGES
@@ -151,10 +150,7 @@ class Pipeline:
     def _fit(self, name: str) -> StageFolder:
         plan: FitSettings = getattr(self.cfg.stages, name)
         made_by = self._student("spd") if name == "apo" else None
-        own = {"preferred": stage_inputs.of_judged(self)} if name == "apo" else {}
-        own |= dict(stage=asdict(plan), teachers=self.teachers, prompt=template(self.cfg.prompt))
-        inputs = stage_inputs.of_student(self, made_by, ["train"], **own) | stage_inputs.of_fit(self, plan)
-        folder = self.folder.stage(name, inputs)
+        folder = self.folder.stage(name, stage_inputs.of_fit(self, name, made_by))
         stored = folder.done
         self._once(folder, lambda: self._train(name, plan, made_by, folder))
         if stored:
@@ -227,14 +223,8 @@ class Pipeline:
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
-        preferred = self.done["self_distill"].key if "self_distill" in self.done else None
-        own = dict(
-            evaluate=stage_inputs.of_answers(self.cfg.evaluate), preferred=preferred, teachers=self.teachers,
-            probes=code_of(probes, rooms=["apo_lightning.probes"]),
-            prompt=template(self.cfg.evaluate.prompt or self.cfg.prompt),
-        )  # fmt: skip
         before = self._student("spd")
-        inputs = stage_inputs.of_student(self, made_by, **own, before=before.key if before else None)
+        inputs = stage_inputs.of_evaluate(self, made_by, before)
         folder = self.folder.stage("evaluate", inputs)
         stored = training.from_leader(lambda: folder.done)
         self._once(folder, lambda: evaluate(self, made_by, before, folder))

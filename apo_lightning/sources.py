@@ -1,43 +1,64 @@
-"""Which source a result is made by, so that an edited file of an extension makes it anew.
+"""Which source a result is made by, so that an edited equation makes it anew.
 
-The library as a whole is known by its version. What a user adds to it or edits in it (a teacher, a data set, a loss, a
-callback) keeps that version, and is known by its content: the file of the class, those of the classes that it extends,
-and what these import from their own room or from outside the library.
+The rule: a result depends on the files in which its classes are written, and on all that these import, of this library
+and of a user's own modules. Left out are installed packages, whose versions are recorded beside a result, and the rooms
+that decide no number (`SILENT`). Of a file counts what Python makes of it: neither comments nor docstrings nor layout.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-from apo_lightning.digests import content_digest, digest
 
 LIBRARY = ("apo_lightning", "data_modules", "callbacks")
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+COUNTING = ("correct", "findings", "flips", "likelihood", "outcomes", "report_text", "scored")
+SILENT = tuple(
+    f"apo_lightning.{room}"
+    for room in (
+        "arms", "artifacts", "config", "console", "errors", "evaluation", "pipeline", "registry", "reports", "settings",
+        *(f"metrics.{name}" for name in COUNTING),
+    )
+)  # fmt: skip
+"""Rooms that speak, file, or count what is stored; settings stand in a key by their values."""
 
 
-def code_of(*things: type | ModuleType, rooms: Sequence[str] = ()) -> str:
-    """Hash of the files behind classes and modules.
+def sources_of(*things: type | ModuleType) -> dict[str, str]:
+    """Short name of each file that is part of what ``things`` do, to the hash of what it does.
 
     Args:
-        things: classes, with all they extend, or modules.
-        rooms: packages of the library whose modules are followed too, where one is imported.
+        things: classes, with all that they extend, or modules.
     """
     todo = [item for thing in things for item in _files(thing)]
     seen: dict[str, str] = {}
     while todo:
-        name, file = todo.pop()
+        module, file = todo.pop()
+        name = short(module)
         if name not in seen:
-            seen[name], imported = _read(file, name, *_mark(file))
-            todo += [(word, path) for word in imported if _is_followed(word, rooms) and (path := _file(word))]
-    return digest(sorted(seen.items()))
+            seen[name], imported = _read(file, module, *_mark(file))
+            todo += [(word, path) for word in imported if _is_followed(word) and (path := _file(word))]
+    return dict(sorted(seen.items()))
+
+
+def changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Names of files that were edited, came or went.
+
+    >>> changed({"a.py": "1", "b.py": "2"}, {"a.py": "3", "c.py": "4"})
+    ['a.py', 'b.py', 'c.py']
+    """
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+def short(module: str) -> str:
+    """How a file is named to people: ``apo_lightning.losses.dpo`` is ``losses/dpo.py``."""
+    return f"{module.removeprefix('apo_lightning.').replace('.', '/')}.py"
 
 
 def _files(thing: type | ModuleType) -> Iterator[tuple[str, str]]:
@@ -58,9 +79,9 @@ def _is_ours(module: str, file: str) -> bool:
     return module.split(".")[0] in LIBRARY or not file.startswith(INSTALLED)
 
 
-def _is_followed(module: str, rooms: Sequence[str]) -> bool:
+def _is_followed(module: str) -> bool:
     if module.split(".")[0] in LIBRARY:
-        return any(module == room or module.startswith(f"{room}.") for room in rooms)
+        return "." in module and not any(module == room or module.startswith(f"{room}.") for room in SILENT)
     top = _file(module.split(".")[0])
     return top is not None and not top.startswith(INSTALLED)
 
@@ -84,11 +105,29 @@ def _mark(file: str) -> tuple[int, ...]:
 def _read(file: str, module: str, *mark: int) -> tuple[str, tuple[str, ...]]:
     """Hash of a file, and the modules that it imports; read again when it has changed."""
     package = module if Path(file).name == "__init__.py" else module.rpartition(".")[0]
+    content = source(Path(file))
     try:
-        tree: Any = ast.parse(Path(file).read_bytes())
+        tree = ast.parse(content)
     except SyntaxError:
-        tree = ast.Module([], [])
-    return content_digest(Path(file)), tuple(dict.fromkeys(_imported(tree, package)))
+        return hashlib.sha256(content).hexdigest(), ()
+    tree = _Done().visit(tree)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(dict.fromkeys(_imported(tree, package)))
+
+
+def source(file: Path) -> bytes:
+    """What is written in a file."""
+    return file.read_bytes()
+
+
+class _Done(ast.NodeTransformer):
+    """What a file does: without docstrings and other strings that stand alone, and what only a type checker reads."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_word = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_word else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

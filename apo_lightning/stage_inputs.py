@@ -1,4 +1,4 @@
-"""What each stage depends on, which its folder is named for: settings, data, files, and the code of extensions."""
+"""What each stage depends on, which its folder is named for: settings, data, files, and the source behind them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import __version__, caching, jsonlines, observing, probes, prompts, trajectory_files
+from apo_lightning import caching, collate, examples, observing, probes, prompts, training, trajectory_files
 from apo_lightning.artifacts import StageFolder, digest, file_digest
 from apo_lightning.digests import remembered_digest
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import needs
-from apo_lightning.metrics import conflict, labeler
 from apo_lightning.positives import DEFAULT, POSITIVES
-from apo_lightning.settings import EvaluateSettings, FitSettings
-from apo_lightning.sources import code_of
+from apo_lightning.settings import EvaluateSettings, FitSettings, TrainerSettings
+from apo_lightning.sources import sources_of
+from apo_lightning.stages import STAGES
 from apo_lightning.teachers import TEACHERS, pool
 from callbacks import CALLBACKS
 from data_modules.base import CXRDataModule
@@ -26,11 +25,8 @@ from data_modules.transfer import Transfer
 if TYPE_CHECKING:
     from apo_lightning.pipeline import Pipeline
 
-TEACHER_ROOMS = ("apo_lightning.teachers", "apo_lightning.phantom")
 NAMES = ("kind", "name", "teacher")
 """Settings of a teacher that are names, whatever a file here is called."""
-READ_TEXTS = {"agreement", "conflict"}
-"""What a loss needs that is read out of the texts."""
 
 
 def of_collect(own: Pipeline) -> dict[str, Any]:
@@ -41,12 +37,9 @@ def of_collect(own: Pipeline) -> dict[str, Any]:
         for name, section in sections.items()
         for key, path in _paths({k: v for k, v in section.items() if k not in NAMES})
     }
-    kinds = {section["kind"] for section in sections.values()}
-    code = {kind: code_of(TEACHERS.lookup(kind), rooms=TEACHER_ROOMS) for kind in sorted(kinds)}
-    code |= {"asking": code_of(pool), "reading": code_of(trajectory_files, jsonlines), "data": data_code(own)}
-    return {
-        "code": __version__, "data": own.fingerprint, "teachers": sections, "files": files, "sources": code,
-    }  # fmt: skip
+    kinds = [TEACHERS.lookup(section["kind"]) for section in sections.values()]
+    code = sources_of(*kinds, pool, trajectory_files, *data_classes(own))
+    return {"data": own.fingerprint, "teachers": sections, "files": files, "sources": code}
 
 
 def _content(path: Path, store: Path) -> str:
@@ -73,68 +66,78 @@ def _exists(name: str | Path) -> bool:
 
 
 def of_student(
-    own: Pipeline, made_by: StageFolder | None, sees: Sequence[str] | None = None, **more: Any
+    own: Pipeline, made_by: StageFolder | None, sees: Sequence[str] | None = None, code: Sequence[Any] = (), **more: Any
 ) -> dict[str, Any]:
     """What every stage with a student depends on.
 
     Args:
         sees: the splits whose studies and texts the stage is shown; None: all that there is.
+        code: classes and modules that take part, beside those of the data and of what every stage uses.
         more: what else.
     """
-    return {**_basis(own, made_by), **_seen(own, sees), **more}
+    seen, parts = _seen(own, sees)
+    return {**_basis(own, made_by), **seen, **more, "sources": sources_of(*code, *EVERY, *data_classes(own, parts))}
+
+
+EVERY = (training, examples, collate)
+"""What takes part wherever a student reads or writes."""
 
 
 def _basis(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     return {
-        "code": __version__, "student": asdict(own.cfg.student),
-        "base": caching.base_digest(own.cfg.student.model, own.folder.store),
-        "from": made_by.key if made_by else None, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
-        "trainer": {k: v for k, v in asdict(own.cfg.trainer).items() if k != "log_every"},
+        "student": asdict(own.cfg.student), "base": caching.base_digest(own.cfg.student.model, own.folder.store),
+        "from": made_by, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
+        "trainer": of_trainer(own.cfg.trainer),
+    }  # fmt: skip
+
+
+def of_trainer(how: TrainerSettings) -> dict[str, Any]:
+    """Under Lightning's own names, where numbers may depend on it."""
+    return {
+        "accelerator": how.accelerator, "devices": how.devices, "num_nodes": how.nodes, "strategy": how.strategy,
+        "precision": how.precision,
     }  # fmt: skip
 
 
 def of_preferred(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
-    """What t+ depends on: the student and its seed only where the strategy lets it write, and then how it writes; the
-    strategy, but for the default one, which the library's version stands for."""
+    """What t+ depends on: the student and its seed only where the strategy lets it write, and then how it writes; and
+    the strategy. The settings of the default one are no part of it."""
     plan = own.cfg.stages.self_distill
     strategy, name = POSITIVES.lookup(plan.positive["name"]), plan.positive["name"]
     if strategy.writes:
         stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
         more = {"stage": stage, "teachers": own.teachers, "prompt": template(plan.prompt)}
-        inputs = of_student(own, made_by, plan.splits, **more)
+        inputs = of_student(own, made_by, plan.splits, (STAGES["self_distill"], strategy), **more)
     else:
+        seen, parts = _seen(own, [*plan.splits, "val"])
         inputs = {
-            "code": __version__, **_seen(own, [*plan.splits, "val"]),
-            "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+            **seen, "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+            "sources": sources_of(strategy, examples, *data_classes(own, parts)),
         }  # fmt: skip
     if name != DEFAULT:
-        rooms = ["apo_lightning.positives", "apo_lightning.metrics"]
-        code = code_of(strategy, labeler, conflict, rooms=rooms)
-        inputs |= {"positive": plan.positive, "positive_code": code, "scored": list(own.judged_by)}
+        inputs |= {"positive": plan.positive, "scored": list(own.judged_by)}
     return inputs
 
 
-def _seen(own: Pipeline, splits: Sequence[str] | None) -> dict[str, Any]:
-    """Studies and texts that a stage is shown. What is trained here and answered elsewhere does not depend on where:
-    another evaluation set trains nothing again, unless its patients have to leave training. A set that answers for
-    itself counts as a whole, as it always did."""
+def _seen(own: Pipeline, splits: Sequence[str] | None) -> tuple[dict[str, Any], Collection[CXRDataModule]]:
+    """Studies and texts that a stage is shown, and the sets that they come from. What is trained here and answered
+    elsewhere does not depend on where: another evaluation set trains nothing again, unless its patients have to leave
+    training. A set that answers for itself counts as a whole."""
     if splits is None or not isinstance(own.data, Transfer):
-        return {"data": own.fingerprint, "collect": own.done["collect"].key, "data_code": data_code(own)}
+        return {"data": own.fingerprint, "collect": own.done["collect"]}, own.data.parts
     studies = [study for split in splits for study in own.data.studies(split) if own.heard.get(study.id)]
     said = hashlib.sha256()
     for name in sorted(study.id for study in studies):
         texts = {teacher: text.text for teacher, text in own.heard[name].items()}
         said.update(json.dumps([name, texts]).encode())
     parts = {own.data.part_of(study) for study in studies}
-    return {
-        "data": own.data.fingerprint_of(studies), "texts": said.hexdigest(), "data_code": data_code(own, parts),
-    }  # fmt: skip
+    return {"data": own.data.fingerprint_of(studies), "texts": said.hexdigest()}, parts
 
 
-def of_judged(own: Pipeline) -> str:
+def of_judged(own: Pipeline) -> StageFolder | str:
     """The texts that APO learns from: their stage, or, where that writes for another set too, those of training."""
     if not isinstance(own.data, Transfer):
-        return own.done["self_distill"].key
+        return own.done["self_distill"]
     written = {study.id: own.preferred.get(study.id) for study in own.data.studies("train")}
     return digest([[name, text.text, text.cut] for name, text in sorted(written.items()) if text])
 
@@ -144,22 +147,30 @@ def of_set(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     elsewhere = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut", "report_text")
     plan = {key: value for key, value in asdict(own.cfg.evaluate).items() if key not in elsewhere}
     asked = template(own.cfg.evaluate.prompt or own.cfg.prompt)
-    seen = {"data": own.fingerprint, "data_code": data_code(own)}
-    code = code_of(probes, rooms=["apo_lightning.probes"])
-    return {**_basis(own, made_by), **seen, "evaluate": plan, "probes": code, "prompt": asked}
+    code = sources_of(probes, *EVERY, *data_classes(own))
+    seen = {"data": own.fingerprint, "evaluate": plan, "prompt": asked}
+    return {**_basis(own, made_by), **seen, "sources": code}
 
 
-def of_fit(own: Pipeline, plan: FitSettings) -> dict[str, Any]:
-    """What training depends on beside that: callbacks that may interfere, the loss, and, where texts are read to choose
-    among them or to tell where they contradict, the reader."""
-    loss, active = LOSSES.lookup(plan.loss["name"]), observing.interfering(own.cfg.callbacks)
-    reads = plan.drop_refusals or needs(loss) & READ_TEXTS
-    reader = {"reader_code": code_of(labeler, conflict, rooms=["apo_lightning.metrics"])} if reads else {}
-    return {
-        "callbacks": active,
-        "callbacks_code": {name: code_of(CALLBACKS.lookup(name), rooms=["callbacks"]) for name in sorted(active)},
-        "loss_code": code_of(loss, rooms=["apo_lightning.losses"]), **reader,
-    }  # fmt: skip
+def of_fit(own: Pipeline, name: str, made_by: StageFolder | None) -> dict[str, Any]:
+    """What training depends on: its settings, the texts, the loss, and callbacks that may interfere."""
+    plan: FitSettings = getattr(own.cfg.stages, name)
+    active = observing.interfering(own.cfg.callbacks)
+    code = [STAGES[name], LOSSES.lookup(plan.loss["name"]), *(CALLBACKS.lookup(each) for each in sorted(active))]
+    more = {"preferred": of_judged(own)} if name == "apo" else {}
+    return of_student(
+        own, made_by, ["train"], code, **more, stage=asdict(plan), teachers=own.teachers,
+        prompt=template(own.cfg.prompt), callbacks=active,
+    )  # fmt: skip
+
+
+def of_evaluate(own: Pipeline, made_by: StageFolder | None, before: StageFolder | None) -> dict[str, Any]:
+    """What answers and likelihoods depend on."""
+    return of_student(
+        own, made_by, None, (probes,), evaluate=of_answers(own.cfg.evaluate), teachers=own.teachers,
+        preferred=own.done.get("self_distill"), prompt=template(own.cfg.evaluate.prompt or own.cfg.prompt),
+        before=before,
+    )  # fmt: skip
 
 
 def of_answers(plan: EvaluateSettings) -> dict[str, Any]:
@@ -167,10 +178,9 @@ def of_answers(plan: EvaluateSettings) -> dict[str, Any]:
     return {name: value for name, value in asdict(plan).items() if name not in ("report_text", "sets")}
 
 
-def data_code(own: Pipeline, parts: Collection[CXRDataModule] | None = None) -> str:
-    """Source of the data sets: the fingerprint knows what they say of their studies, and not how they open an image."""
-    used = [type(part) for part in own.data.parts if parts is None or part in parts]
-    return code_of(*used, rooms=["apo_lightning.phantom"])
+def data_classes(own: Pipeline, parts: Collection[CXRDataModule] | None = None) -> list[type]:
+    """Classes of the data sets: the fingerprint knows what they say of their studies, not how they open an image."""
+    return [type(part) for part in own.data.parts if parts is None or part in parts]
 
 
 def template(name: str) -> dict[str, str]:

@@ -38,10 +38,11 @@ def accuracies(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def keys(folder: Path) -> dict[str, dict[str, str]]:
-    """Arm to stage to key."""
+    """Arm to stage to the key of its settings, which no edit of source changes."""
     found: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*/seed0/*")):
-        found.setdefault(path.parts[-3], {})[path.name] = path.resolve().name.rpartition("-")[2]
+        manifest = json.loads((path / "manifest.json").read_text())
+        found.setdefault(path.parts[-3], {})[path.name] = manifest["settings_sha256"][:12]
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from apo_lightning import artifacts
 from apo_lightning.artifacts import RunFolder, StageFolder, differences, file_digest, read_jsonl, write_text
 from apo_lightning.errors import ArtifactError
 
@@ -128,3 +129,35 @@ def test_a_copied_link_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_differences_ignore_what_only_adds_rows() -> None:
     assert differences({"seeds": [0], "a": {"b": 1, "c": 2}}, {"seeds": [1], "a": {"b": 1}}) == [("a.c", 2, None)]
+
+
+def test_an_edited_source_is_named_and_the_stage_before_it_does_not_hide_it(tmp_path: Path) -> None:
+    """The key follows every source, the key of the settings none; of several results the newest is compared."""
+
+    def chain(spd: str, apo: str) -> StageFolder:
+        first = StageFolder(tmp_path, "spd", {"lr": 1.0, "sources": {"losses/base.py": spd}})
+        return StageFolder(tmp_path, "apo", {"from": first, "sources": {"functional/preference.py": apo}})
+
+    stored = chain("a", "a")
+    assert stored.edited() == []  # nothing to compare with
+    stored.begin().finish()
+    now = chain("a", "b")
+    assert now.key != stored.key and now.settings_key == stored.settings_key
+    assert now.edited() == ["functional/preference.py"]
+    assert chain("b", "a").key != stored.key and chain("b", "a").edited() == []
+    now.begin().finish(finished="2999-01-01")
+    assert chain("a", "b").edited() == []
+    (tmp_path / "apo-000000000000").mkdir()
+    (tmp_path / "apo-000000000000/manifest.json").write_text("{")
+    assert chain("a", "a").edited() == ["functional/preference.py"]
+
+
+def test_a_result_of_another_library_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StageFolder(tmp_path, "spd", {}).begin().finish()
+    assert set(folder.manifest()["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
+    assert folder.other_versions() == []
+    here = artifacts.provenance()
+    major, minor = here["versions"]["torch"].split(".")[:2]
+    for version, told in ((f"{major}.{minor}.99", []), (f"{major}.999.0", ["torch"]), (f"99.{minor}.0", ["torch"])):
+        monkeypatch.setattr(artifacts, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
+        assert [said.split(" ")[0] for said in folder.other_versions()] == told
