@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
-from apo_lightning import processes, signals
+from apo_lightning import signals
+from apo_lightning.experiment import processes
 
 
 def entry() -> int:
     """The command line, with signals heard from before its imports to the end of the process. Returns its status."""
     try:
         with nullcontext() if processes.is_member() else signals.raised(to_the_end=True):
-            from apo_lightning.cli import main
+            from apo_lightning.cli.commands import main
 
             return main()
     except signals.Stopped as stop:  # in an import

@@ -17,7 +17,7 @@ from typing import Any
 from rich import console
 from rich.segment import Segment
 
-from apo_lightning.characters import visible
+from apo_lightning.files.characters import visible
 
 
 class Console(console.Console):
@@ -54,3 +54,8 @@ def _formatted(plain: Any) -> Any:
 
     format_warning.__wrapped__ = plain  # type: ignore[attr-defined]
     return format_warning
+
+
+def show_error(text: str) -> None:
+    """``error: ...`` on standard error, in red where it is a terminal."""
+    Console(stderr=True).print(f"error: {text}", style="red", markup=False, highlight=False, soft_wrap=True)

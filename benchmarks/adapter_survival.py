@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.student import Student
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.wording import ground_truth
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
 from apo_lightning.types import Branch, BranchBatch, Example, Study
 
 SIDE, STUDIES = 112, 2

@@ -24,12 +24,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
 from apo_lightning.models.adapters import language_linears
+from apo_lightning.models.processor import JoinedProcessor, load_processor
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.wording import ground_truth
 from apo_lightning.phantom.world import FINDINGS, cases
-from apo_lightning.processor import JoinedProcessor, load_processor
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example, Study
 
 MERGED = 28

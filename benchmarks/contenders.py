@@ -30,7 +30,7 @@ from transformers import BatchFeature, ProcessorMixin
 
 from apo_lightning.functional.logprobs import token_logps
 from apo_lightning.functional.preference import implicit_rewards, listwise_nll
-from apo_lightning.processor import IMAGE_TOKEN, JoinedProcessor
+from apo_lightning.models.processor import IMAGE_TOKEN, JoinedProcessor
 from apo_lightning.scoring import score
 
 BETA = 0.1

@@ -19,12 +19,11 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig
 
-from apo_lightning.models import precision
 from apo_lightning.models.adapters import NEWEST, put_on
 from apo_lightning.models.network import share
-from apo_lightning.processor import JoinedProcessor
-from apo_lightning.scoring import Parts
-from apo_lightning.sizes import architecture
+from apo_lightning.models.processor import JoinedProcessor
+from apo_lightning.models.sizes import architecture
+from apo_lightning.scoring import Parts, precision
 from apo_lightning.types import BranchBatch, PromptBatch
 
 MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"

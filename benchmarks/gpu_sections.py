@@ -14,11 +14,11 @@ from gpu_parts import DTYPE, Bench, NotHere, OnDevice, checkpointing, config, ne
 from gpu_table import Add, planned_gb
 from torch import Tensor, nn
 
-from apo_lightning.models import generation, precision
+from apo_lightning.models import generation
 from apo_lightning.models.network import share
-from apo_lightning.scoring import Parts, as_encoder_outputs, model_inputs, score, see
+from apo_lightning.models.student import Student
+from apo_lightning.scoring import Parts, as_encoder_outputs, model_inputs, precision, score, see
 from apo_lightning.settings import DecodingSettings, StudentSettings
-from apo_lightning.student import Student
 from apo_lightning.types import BranchBatch
 
 BF16_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}

@@ -12,9 +12,8 @@ from common import Setup
 from contenders import MODES, BesideTRL
 from gpu_parts import DTYPE, GB, Bench, OnDevice, OutOfTime, at_most, checkpointing
 
-from apo_lightning.models import precision
 from apo_lightning.models.network import share
-from apo_lightning.scoring import Parts
+from apo_lightning.scoring import Parts, precision
 from apo_lightning.scoring.memory import estimate
 
 Add = Callable[..., None]

@@ -25,13 +25,12 @@ from gpu_parts import DTYPE, GB, Bench, config
 from gpu_sections import student
 from gpu_table import Add
 
-from apo_lightning import artifacts
-from apo_lightning.artifacts import file_digest
-from apo_lightning.digests import remembered_digest
-from apo_lightning.models import network, precision
+from apo_lightning.experiment import run_folder
+from apo_lightning.hashing.contents import file_digest, remembered_digest
+from apo_lightning.models import network
 from apo_lightning.models.network import share
-from apo_lightning.processor import NANO
-from apo_lightning.scoring import Parts
+from apo_lightning.models.processor import NANO
+from apo_lightning.scoring import Parts, precision
 from apo_lightning.scoring.memory import choose, free_bytes
 from apo_lightning.settings import OptimSettings, ScorerSettings
 
@@ -172,7 +171,7 @@ def pipeline(bench: Bench, add: Add) -> None:
             f"trainer.accelerator={'gpu' if bench.meter.on_gpu else 'cpu'}",
         ]  # fmt: skip
         cfg = experiments.load(EXPERIMENT, words)
-        from apo_lightning import run
+        from apo_lightning.experiment import run
 
         began = time.perf_counter()
         with patch.object(network, "load_network", lambda *_: share(bench.base)), bench.meter.peak() as row:
@@ -204,6 +203,6 @@ def without_wandb() -> Iterator[None]:
         return
     empty = types.ModuleType("wandb")
     empty.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
-    others = tuple(name for name in artifacts.PACKAGES if name != "wandb")
-    with patch.dict(sys.modules, wandb=empty), patch.object(artifacts, "PACKAGES", others):
+    others = tuple(name for name in run_folder.PACKAGES if name != "wandb")
+    with patch.dict(sys.modules, wandb=empty), patch.object(run_folder, "PACKAGES", others):
         yield

@@ -23,10 +23,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Column, Table
 
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
 from apo_lightning.errors import DataError
+from apo_lightning.models.processor import JoinedProcessor, load_processor
 from apo_lightning.nano import parts
-from apo_lightning.processor import JoinedProcessor, load_processor
 from apo_lightning.types import Example, Study, Trajectory
 
 TEACHERS = 7

@@ -24,8 +24,7 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from apo_lightning.artifacts import file_digest
-from apo_lightning.digests import SETTLED, remembered_digest
+from apo_lightning.hashing.contents import SETTLED, file_digest, remembered_digest
 from apo_lightning.models.network import share
 from callbacks.frozen_guard import checksums
 

@@ -20,10 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from apo_lightning.metrics.labeler import KINDS, kind, parse
+from apo_lightning.findings import CANONICAL, NIH
+from apo_lightning.text.labeler import KINDS, kind, parse
+from data_modules.archives.open_i_layouts import Report, find_reports, read_reports
 from data_modules.open_i import TERMS, OpenI
-from data_modules.open_i_layouts import Report, find_reports, read_reports
-from data_modules.vocabulary import CANONICAL, NIH
 
 SECTIONS = ("findings", "impression")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from apo_lightning.metrics.labeler import _reading, reading
-from apo_lightning.metrics.normality import normality
-from apo_lightning.metrics.progression import read_progression
-from apo_lightning.metrics.sentence_rules import read_sentence
+from apo_lightning.text.labeler import _reading, reading
+from apo_lightning.text.normality import normality
+from apo_lightning.text.progression import read_progression
+from apo_lightning.text.sentence_rules import read_sentence
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the texts are those of the tests
 

@@ -26,8 +26,8 @@ from rich.table import Column, Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from apo_lightning.collate import Collator
-from apo_lightning.processor import load_processor
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.processor import load_processor
 from apo_lightning.types import Branch, Example, Study, Trajectory
 from tests.helpers import special_tokens, students
 

@@ -31,12 +31,12 @@ OURS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS
 WORK = """
 import json, sys, time
 import torch
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.wording import ground_truth
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
+from apo_lightning.models.student import Student
 from apo_lightning.types import Branch, Example, Study
 
 limits = dict(max_prompt_tokens=96, max_branch_tokens=160, max_context_tokens=1200)

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from apo_lightning import files, jsonlines
 from apo_lightning.errors import StoppedError
+from apo_lightning.files import atomic, jsonlines
+from apo_lightning.findings import CANONICAL
 from apo_lightning.metrics import rewards, style_probe, training_failures
-from apo_lightning.metrics.conflict import agreement
 from apo_lightning.metrics.failures import BIAS, COLLAPSE, NO_CONVERGENCE, STYLE_ALONE, Failure
-from apo_lightning.metrics.labeler import parse
 from apo_lightning.metrics.training_failures import TrainingLimits
 from apo_lightning.stages.step_means import StepMeans
+from apo_lightning.text.conflict import agreement
+from apo_lightning.text.labeler import parse
 from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
-from data_modules.vocabulary import CANONICAL
 
 log = logging.getLogger(__name__)
 PROBED = 64
@@ -174,7 +174,7 @@ class FailureSignatures(Callback):
     def _write(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             rows = [failure.row() for failure in self.now.values()]
-            files.write_text(self.path, json.dumps(jsonlines.plain(rows), indent=2) + "\n")
+            atomic.write_text(self.path, json.dumps(jsonlines.plain(rows), indent=2) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         now = [[f.signature, f.step, f.value, f.threshold, f.warning] for f in self.now.values()]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from apo_lightning import jsonlines
+from apo_lightning.files import jsonlines
 from callbacks import CALLBACKS
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from torch import nn
 
-from apo_lightning import jsonlines
+from apo_lightning.files import jsonlines
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.types import Answer, Example, Study
 from callbacks import CALLBACKS

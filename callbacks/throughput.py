@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.utilities.throughput import Throughput as Rates
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from apo_lightning import jsonlines
+from apo_lightning.files import jsonlines
 from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
 

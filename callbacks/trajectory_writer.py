@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from apo_lightning import files, jsonlines
+from apo_lightning.files import atomic, jsonlines
 from apo_lightning.types import Answer
 from callbacks import CALLBACKS
 
@@ -41,10 +41,10 @@ class TrajectoryWriter(Callback):
                              batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
         path = self.parts / f"{outputs.number:06d}.json"
         if path.is_dir():
-            files.remove(path)
+            atomic.remove(path)
         texts = [[answer.text for answer in answers] for answers in outputs.answers]
         cut = [[answer.cut for answer in answers] for answers in outputs.answers]
-        files.write_text(path, jsonlines.dumps({"studies": outputs.studies, "texts": texts, "cut": cut}))
+        atomic.write_text(path, jsonlines.dumps({"studies": outputs.studies, "texts": texts, "cut": cut}))
 
     def answers(self) -> dict[str, list[Answer]]:
         """Study id to its answers, over all batches on disk."""

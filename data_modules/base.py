@@ -15,10 +15,11 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from apo_lightning.errors import DataError
+from apo_lightning.findings import CANONICAL
 from apo_lightning.types import Example, Study
-from data_modules.augment import AUGMENT
-from data_modules.checks import check_findings, check_settings, check_splits, find_bad_images, hash_studies, report_bad
-from data_modules.sampler import (
+from data_modules.images.augment import AUGMENT
+from data_modules.loading import checks
+from data_modules.loading.sampler import (
     ExampleSet,
     Item,
     NumberedBatches,
@@ -28,10 +29,9 @@ from data_modules.sampler import (
     own_generator,
     rewind_to_whole_step,
 )
-from data_modules.splits import SPLITS, share_of_patients
+from data_modules.loading.splits import SPLITS, share_of_patients
+from data_modules.loading.workers import loading
 from data_modules.tables import Faults
-from data_modules.vocabulary import CANONICAL
-from data_modules.workers import loading
 
 SMALL_SET = 5_000
 """Below this many images every one is decoded by ``check`` and hashed by ``fingerprint``."""
@@ -80,7 +80,7 @@ class CXRDataModule(LightningDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
-        check_settings(self)
+        checks.check_settings(self)
         self.findings = tuple(self.findings) or self.vocabulary
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer predict batches than processes
         self.faults = Faults()
@@ -180,17 +180,18 @@ class CXRDataModule(LightningDataModule):
         found: dict[str, tuple[str, str]] = {}
         decoded: set[str] = set()
         if used or not self.faults:
-            check_splits(splits, self.faults)
-            check_findings(splits, self.findings)
-            found, decoded = find_bad_images(
+            checks.check_splits(splits, self.faults)
+            checks.check_findings(splits, self.findings)
+            found, decoded = checks.find_bad_images(
                 used, self.images, on_disk=self.on_disk, full=_is_small(used), seed=self.seed
             )
         self.bad = sorted([*self.faults, *found.values()])
-        report_bad(self.bad, used=len(used) + len(self.faults), allowed=self.max_bad_share, report_path=report_path,
-                   first=next(iter(self.faults), None), decoded=len(decoded),
-                   undecodable=len(decoded & found.keys()))  # fmt: skip
+        checks.report_bad(
+            self.bad, used=len(used) + len(self.faults), allowed=self.max_bad_share, report_path=report_path,
+            first=next(iter(self.faults), None), decoded=len(decoded), undecodable=len(decoded & found.keys()),
+        )  # fmt: skip
         self._unreadable = set(found)
-        check_splits({split: self.studies(split) for split in self.splits})
+        checks.check_splits({split: self.studies(split) for split in self.splits})
 
     def facts(self) -> dict[str, Any]:
         """What a run's manifest says of the data, after ``check``."""
@@ -211,7 +212,7 @@ class CXRDataModule(LightningDataModule):
             DataError: an image file cannot be read.
         """
         used = [study for split in SPLITS for study in self.studies(split)]
-        seen = hash_studies(used, on_disk=self.on_disk, full=_is_small(used))
+        seen = checks.hash_studies(used, on_disk=self.on_disk, full=_is_small(used))
         how = {
             key: value for key in ("augment", "max_side") if (value := getattr(self, key, None)) not in (None, "none")
         }
@@ -260,7 +261,7 @@ class CXRDataModule(LightningDataModule):
         )  # fmt: skip
         return ResumableLoader(
             ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed), batch_sampler=sampler,
-            collate_fn=plan.collate, order=plan.order(world), pin_memory=_pin(), **loading(self.num_workers),
+            collate_fn=plan.collate, order=plan.order(world), **self._workers(),
         )  # fmt: skip
 
     def predict_dataloader(self) -> DataLoader:
@@ -270,8 +271,11 @@ class CXRDataModule(LightningDataModule):
             ExampleSet(plan.predict, self.images), plan.collate,
             batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
         )  # fmt: skip
-        how = loading(self.num_workers)
-        return DataLoader(batches, batch_size=None, generator=own_generator(), pin_memory=_pin(), **how)
+        return DataLoader(batches, batch_size=None, generator=own_generator(), **self._workers())
+
+    def _workers(self) -> dict[str, Any]:
+        """Page-locked memory is for copies to a GPU."""
+        return {**loading(self.num_workers), "pin_memory": torch.cuda.is_available()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Loading processes need neither the trainer nor a copy of the cache."""
@@ -289,11 +293,6 @@ class CXRDataModule(LightningDataModule):
 
     def _batches_trained(self) -> int:
         return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
-
-
-def _pin() -> bool:
-    """Page-locked memory is for copies to a GPU."""
-    return torch.cuda.is_available()
 
 
 def _is_small(studies: Sequence[Study]) -> bool:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from apo_lightning.errors import DataError
-from apo_lightning.identifiers import NIH_FILE, TEXT
-from apo_lightning.jsonlines import short
+from apo_lightning.files.bounded import read_json
+from apo_lightning.files.jsonlines import short
+from apo_lightning.findings import canonical
+from apo_lightning.identifiers.forms import NIH_FILE, TEXT
 from apo_lightning.types import Box, Study
 from data_modules import DATA
-from data_modules.bounded import read_json
+from data_modules.archives.image_folders import choose_images
 from data_modules.folder import FolderDataModule
-from data_modules.image_folders import choose_images
 from data_modules.tables import UNREADABLE, find
-from data_modules.vocabulary import canonical
 
 PARTS = ("train", "test")
 LABELS = (

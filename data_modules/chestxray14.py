@@ -10,18 +10,18 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
-from apo_lightning.identifiers import NIH_FILE, NIH_PATIENT
-from apo_lightning.limits import MAX_TABLE_BYTES
+from apo_lightning.files.bounded import text_lines
+from apo_lightning.files.limits import MAX_TABLE_BYTES
+from apo_lightning.findings import NIH, canonical
+from apo_lightning.identifiers.forms import NIH_FILE, NIH_PATIENT
 from apo_lightning.types import Box, Study
 from data_modules import DATA
-from data_modules.bounded import text_lines
+from data_modules.archives.image_folders import choose_images
 from data_modules.folder import FolderDataModule
-from data_modules.identifiers import normal
-from data_modules.image_folders import choose_images
-from data_modules.table_files import scan
-from data_modules.table_headers import clean
 from data_modules.tables import UNREADABLE, as_numbers, find, look_for, read_table, require_index
-from data_modules.vocabulary import NIH, canonical
+from data_modules.tables.files import scan
+from data_modules.tables.headers import clean
+from data_modules.tables.identifiers import normal
 
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = ("train_val_list.txt", "test_list.txt")

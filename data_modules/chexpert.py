@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import AbsentError, DataError
-from apo_lightning.identifiers import CHEXPERT_PATH
+from apo_lightning.findings import CHEXPERT, canonical
+from apo_lightning.identifiers.forms import CHEXPERT_PATH
 from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
-from data_modules.identifiers import normal
-from data_modules.labels import as_findings, check_policies, settle
 from data_modules.tables import find, look_for, numbers, read_table
-from data_modules.vocabulary import CHEXPERT, canonical
+from data_modules.tables.identifiers import normal
+from data_modules.tables.labels import as_findings, check_policies, settle
 
 TRAIN, VALID = "train.csv", "valid.csv"
 BY_STUDY, BY_IMAGE = "groundtruth.csv", "test_labels.csv"

@@ -12,13 +12,13 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError
-from apo_lightning.identifiers import COVID_PATIENT
+from apo_lightning.findings import NO_FINDING, canonical
+from apo_lightning.identifiers.forms import COVID_PATIENT
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule
-from data_modules.identifiers import normal, told_apart
 from data_modules.tables import as_numbers, find, read_table
-from data_modules.vocabulary import NO_FINDING, canonical
+from data_modules.tables.identifiers import normal, told_apart
 
 TABLE = "metadata.csv"
 COLUMNS = {

@@ -19,17 +19,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pandas as pd
 
-from apo_lightning import trajectory_files
 from apo_lightning.errors import AbsentError, DataError, did_you_mean
-from apo_lightning.identifiers import MIMIC_SUBJECT, TEXT
-from apo_lightning.matching import may_be_one
+from apo_lightning.findings import CHEXPERT, NO_FINDING, canonical
+from apo_lightning.identifiers.forms import MIMIC_SUBJECT, TEXT
+from apo_lightning.identifiers.matching import may_be_one
+from apo_lightning.trajectories import records
 from apo_lightning.types import Study
 from data_modules import DATA
 from data_modules.folder import FolderDataModule, require_folder
-from data_modules.identifiers import UNSURE
-from data_modules.labels import NOT_A_DISEASE, UNMENTIONED, settle
-from data_modules.splits import NAMES, SPLITS
-from data_modules.vocabulary import CHEXPERT, NO_FINDING, canonical
+from data_modules.loading.splits import NAMES, SPLITS
+from data_modules.tables.identifiers import UNSURE
+from data_modules.tables.labels import NOT_A_DISEASE, UNMENTIONED, settle
 
 MIMIC_PATIENT = re.compile(r"(?:^|/)p([0-9]{8})(?=/)", re.IGNORECASE)
 """The patient's folder in MIMIC-CXR's layout, ``files/p10/p10000032/s50414267/<dicom>.jpg``."""
@@ -100,10 +100,10 @@ class CxrMax(FolderDataModule):
         path, base = self._file(), self._base()
         rows: dict[str, _Row] = {}
         texts, empty = Counter[str](), Counter[str]()
-        for number, line in trajectory_files.lines(path):
+        for number, line in records.lines(path):
             where = f"{path.name}:{number}"
             try:
-                content = trajectory_files.parse(line)
+                content = records.parse(line)
                 row = _row(content, where, base, self.patients)
                 if row.id in rows:
                     raise ValueError(f"id '{row.id}' is listed before ({rows[row.id].where})")
@@ -171,7 +171,7 @@ class CxrMax(FolderDataModule):
 
 
 def _row(content: dict[str, Any], where: str, base: str, patients: str) -> _Row:
-    if not trajectory_files.is_image(content):
+    if not records.is_image(content):
         raise ValueError("is one trajectory, not one image; 'apo data import' makes lines with 'id' and 'image'")
     names = content["image"] if isinstance(content["image"], list) else [content["image"]]
     names = [name.replace("\\", "/") for name in names]

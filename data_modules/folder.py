@@ -15,13 +15,13 @@ from typing import Any
 from PIL import Image
 
 from apo_lightning.errors import AbsentError, DataError
-from apo_lightning.limits import MAX_PIXELS, PILLOW_PIXELS
+from apo_lightning.files.limits import MAX_PIXELS, PILLOW_PIXELS
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
-from data_modules.checks import crowded, faults_first
-from data_modules.image_cache import DiskCache
-from data_modules.splits import apply_split_file, cut, read_split_file
-from data_modules.transforms import read_radiograph
+from data_modules.images.cache import DiskCache
+from data_modules.images.transforms import read_radiograph
+from data_modules.loading.checks import crowded, faults_first
+from data_modules.loading.splits import apply_split_file, cut, read_split_file
 
 
 @dataclass(eq=False, kw_only=True)

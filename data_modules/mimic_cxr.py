@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 
 from apo_lightning.errors import DataError
-from apo_lightning.identifiers import MIMIC_DICOM, MIMIC_STUDY, MIMIC_SUBJECT
+from apo_lightning.findings import CHEXPERT
+from apo_lightning.identifiers.forms import MIMIC_DICOM, MIMIC_STUDY, MIMIC_SUBJECT
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
+from data_modules.archives.image_rows import agreeing
+from data_modules.archives.mimic_report_files import ReportFiles, find_reports
+from data_modules.archives.mimic_reports import SECTIONS, compose
+from data_modules.archives.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
 from data_modules.folder import FolderDataModule
-from data_modules.identifiers import normal
-from data_modules.image_rows import agreeing
-from data_modules.labels import check_policies
-from data_modules.mimic_report_files import ReportFiles, find_reports
-from data_modules.mimic_reports import SECTIONS, compose
-from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
-from data_modules.splits import NAMES
+from data_modules.loading.splits import NAMES
 from data_modules.tables import Faults, as_numbers, find, read_table
-from data_modules.vocabulary import CHEXPERT
+from data_modules.tables.identifiers import normal
+from data_modules.tables.labels import check_policies
 
 RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
 TEST_LABELS = ("labeler", "radiologist")

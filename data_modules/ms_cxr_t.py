@@ -10,15 +10,15 @@ from typing import ClassVar
 
 import pandas as pd
 
-from apo_lightning.identifiers import MIMIC_STUDY, MIMIC_SUBJECT, MIMIC_TREE
-from apo_lightning.metrics.progression import CLASSES
+from apo_lightning.identifiers.forms import MIMIC_STUDY, MIMIC_SUBJECT, MIMIC_TREE
+from apo_lightning.text.progression import CLASSES
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
+from data_modules.archives.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
 from data_modules.folder import FolderDataModule, require_folder
-from data_modules.identifiers import normal
-from data_modules.labels import check_policies
-from data_modules.mimic_tables import LABELERS, TABLE, locate_images, read_labels, say_unlabelled
 from data_modules.tables import find, read_table
+from data_modules.tables.identifiers import normal
+from data_modules.tables.labels import check_policies
 
 IMAGES = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
 FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from apo_lightning.findings import NO_FINDING
 from apo_lightning.types import Study
 from data_modules import DATA
-from data_modules.folder import FolderDataModule
-from data_modules.open_i_layouts import (
+from data_modules.archives.open_i_layouts import (
     PROJECTIONS,
     SECTIONS,
     Report,
@@ -22,8 +22,8 @@ from data_modules.open_i_layouts import (
     read_reports,
     read_views,
 )
+from data_modules.folder import FolderDataModule
 from data_modules.tables import look_for
-from data_modules.vocabulary import NO_FINDING
 
 TERMS: dict[str, tuple[str, ...]] = {
     "atelectasis": ("atelectasis", "atelectases"),

@@ -12,13 +12,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from apo_lightning.findings import NO_FINDING
+from apo_lightning.progress import watch
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
-from data_modules.checks import find_bad_images
-from data_modules.labels import NOT_A_DISEASE
-from data_modules.progress import watch
-from data_modules.splits import SPLITS
-from data_modules.vocabulary import NO_FINDING
+from data_modules.loading.checks import find_bad_images
+from data_modules.loading.splits import SPLITS
+from data_modules.tables.labels import NOT_A_DISEASE
 
 BLOCK = 1 << 16
 """Bytes that are compared first; most images of one size differ in them."""

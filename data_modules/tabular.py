@@ -12,17 +12,24 @@ from typing import ClassVar
 import pandas as pd
 
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.findings import canonical
 from apo_lightning.types import Study
 from data_modules import DATA
-from data_modules.dicom_folder import read_folder
+from data_modules.archives.image_rows import (
+    agreeing,
+    parted,
+    refuse_other_patients,
+    split_names,
+    with_ids,
+    with_patients,
+)
 from data_modules.folder import FolderDataModule
-from data_modules.identifiers import own
-from data_modules.image_rows import agreeing, parted, refuse_other_patients, split_names, with_ids, with_patients
-from data_modules.label_columns import by_column, by_list, finding_columns, merge, shared
-from data_modules.labels import check_policies
-from data_modules.splits import SPLITS
+from data_modules.images.dicom_folder import read_folder
+from data_modules.loading.splits import SPLITS
 from data_modules.tables import column_names, read_table, require_index
-from data_modules.vocabulary import canonical
+from data_modules.tables.identifiers import own
+from data_modules.tables.label_columns import by_column, by_list, finding_columns, merge, shared
+from data_modules.tables.labels import check_policies
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
 PATIENT = "patient"

@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 
 from apo_lightning.errors import DataError
-from apo_lightning.matching import alike
+from apo_lightning.identifiers.matching import alike
 from apo_lightning.types import Study
 from data_modules.base import SMALL_SET, CXRDataModule
-from data_modules.checks import hash_studies
 from data_modules.folder import FolderDataModule
-from data_modules.splits import SPLITS
+from data_modules.loading.checks import hash_studies
+from data_modules.loading.splits import SPLITS
 
 SHORT = re.compile("[0-9]{1,5}")
 """Patients that say nothing when two sets have them."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from apo_lightning.metrics.failures import BIAS, COLLAPSE, Failure, check_limits
-from apo_lightning.metrics.findings import majority_vote
-from apo_lightning.metrics.labeler import kind, read
+from apo_lightning.text.labeler import kind, read
+from apo_lightning.text.votes import majority_vote
 from apo_lightning.types import Study
 
 VOTE = "the teachers' vote"

@@ -21,6 +21,7 @@ import numpy as np
 
 from apo_lightning.metrics.correct import Correct
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, ratio
+from apo_lightning.text.votes import majority_vote
 
 __all__ = ["MEAN", "METRICS", "FindingOutcomes", "Row", "majority_vote", "of_findings", "scores"]
 
@@ -131,15 +132,6 @@ def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, finding
     Arguments and errors as in `of_findings`.
     """
     return of_findings(labels, answers, refused, findings, **kinds).rows()
-
-
-def majority_vote(answers: np.ndarray) -> np.ndarray:
-    """Answer ``[S, F]`` of most of N teachers ``[S, N, F]``, over those who state the finding.
-
-    A tie counts as absent; NaN only where nobody states the finding.
-    """
-    present, absent = (answers == 1).sum(axis=1), (answers == 0).sum(axis=1)
-    return np.where(present + absent == 0, np.nan, (present > absent).astype(float))
 
 
 def _checked(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from apo_lightning.metrics.outcomes import ratio
-from apo_lightning.metrics.progression import CLASSES
+from apo_lightning.text.progression import CLASSES
 
 
 def prevalence_scores(train_labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Is a finding improving, stable or worsening since the earlier image: reading it out of a text, and scoring it.
+"""How well the course of findings is told: improving, stable or worsening since the earlier image.
 
 The task of MS-CXR-T (Bannur et al. 2023, arXiv:2301.04558). Accuracy is Top-1 over the three classes; its classes are
 far from equally frequent, so macro accuracy, the mean of the recalls of the classes that occur, stands beside it; it
@@ -7,61 +7,14 @@ compares classes, so a finding whose labels are all of one class has none.
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from apo_lightning.metrics.correct import Correct
-from apo_lightning.metrics.labeler import mentioned, plain_answer
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
-from apo_lightning.metrics.plain_text import sentences_of
-
-CLASSES = ("improving", "stable", "worsening")
-_WORDS = {
-    "stable": r"stable|unchanged|unaltered|persist\w*|similar|constant"
-    r"|(?:no|not|without|neither|nor|little|isn't|hasn't)(?: \w+){0,2} (?:chang\w*|progress\w*|improv\w*|wors\w*"
-    r"|increas\w*|decreas\w*|larger|smaller|resolv\w*)",
-    "improving": r"no longer(?: \w+)?|better|improv\w+|decreas\w+|resol[vu]\w+|smaller|cleared|clearing|less|reduced"
-    r"|reduction|lessened|regress\w+",
-    "worsening": r"worse\w*|increas\w+|progress\w+|larger|enlarg(?:ed|ing)|(?<!no )new|more(?! likely)|grown"
-    r"|developed|developing",
-}
-_CLAUSE = re.compile(r"[,;]|\b(?:while|whereas|but)\b")
-_CHANGE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _WORDS.items()))
-
-
-def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
-    """What ``text`` says of the course of each finding; findings whose course it does not say are left out.
-
-    A sentence speaks of every finding that it names; of several words of change the one nearest to a finding counts:
-    with fewest commas (semicolons, while, whereas, but) between them, then with fewest letters, then the earlier one.
-    Later sentences win. JSON, tables and the like are read as in `metrics.labeler`,
-    thinking is not.
-
-    >>> read_progression("The left effusion has increased, edema is unchanged.", ["edema", "pleural_effusion"])
-    {'edema': 'stable', 'pleural_effusion': 'worsening'}
-    """
-    said: dict[str, str] = {}
-    words, _ = plain_answer(text, findings)
-    for sentence, *_ in sentences_of(words):
-        changes = list(_CHANGE.finditer(sentence))
-        starts = [change.start() for change in changes]
-        for name, start, end in mentioned(sentence, findings) if changes else ():
-            place = bisect_right(starts, start)  # of all before, and of all behind, none is nearer than the next
-            near = changes[max(0, place - 1) : place + 1]
-            nearest = min(near, key=lambda change: _distance(sentence, (start, end), change.span()))
-            said[name] = nearest.lastgroup or ""
-    return {name: said[name] for name in findings if name in said}
-
-
-def _distance(sentence: str, one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    """Boundaries of clauses and letters between two places."""
-    (_, end), (start, _) = sorted((one, other))
-    return len(_CLAUSE.findall(sentence, end, max(start, end))), max(start - end, 0)
+from apo_lightning.text.progression import CLASSES
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +84,3 @@ def progression_scores(
     Arguments and errors as in `of_progression`. Macro accuracy is NaN for a finding with labels of one class only.
     """
     return of_progression(labels, answers, findings).rows()
-
-
-def majority_course(answers: Sequence[Mapping[str, str]], findings: Sequence[str]) -> dict[str, str]:
-    """The course of each finding that most of several answers tell; a tie counts as stable."""
-    votes = {name: Counter(said[name] for said in answers if name in said).most_common(2) for name in findings}
-    return {
-        name: "stable" if len(most) > 1 and most[0][1] == most[1][1] else most[0][0]
-        for name, most in votes.items()
-        if most
-    }

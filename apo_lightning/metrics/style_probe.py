@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-from apo_lightning.metrics.labeler import mentioned
+from apo_lightning.text.labeler import mentioned
 
 LEAST = 20
 """Pairs of texts below which nothing is said."""

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning.errors import ArtifactError, ConfigError, first_line
-from apo_lightning.families import WHOLE
-from apo_lightning.processor import locate
+from apo_lightning.models.families import WHOLE
+from apo_lightning.models.processor import locate
 from apo_lightning.settings import StudentSettings
 
 UNREADABLE = (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)

@@ -16,15 +16,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-from apo_lightning.collate import Collator
-from apo_lightning.metrics.labeler import parse
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.processor import NANO, JoinedProcessor
 from apo_lightning.nano import parts
 from apo_lightning.nano.skills import biased_view, describe, reconcile
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.world import FINDINGS, Case, cases
-from apo_lightning.processor import NANO, JoinedProcessor
 from apo_lightning.prompts import render
 from apo_lightning.scoring import model_inputs, score
+from apo_lightning.text.labeler import parse
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch, Study, Trajectory
 
 FIRST_PATIENT = 1_000_000

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from apo_lightning.evaluation import judges_progression
-from apo_lightning.metrics.labeler import parse
-from apo_lightning.metrics.mentions import NO_FINDING
-from apo_lightning.metrics.progression import read_progression
+from apo_lightning.metrics.answers import judges_progression
+from apo_lightning.text.labeler import parse
+from apo_lightning.text.mentions import NO_FINDING
+from apo_lightning.text.progression import read_progression
 from apo_lightning.types import Answer, Study
 
 Value = float | str

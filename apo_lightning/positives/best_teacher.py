@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apo_lightning.evaluation import mean_accuracies
+from apo_lightning.metrics.teachers import mean_accuracies
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Strategy
 from apo_lightning.types import Trajectory

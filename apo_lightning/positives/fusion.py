@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from apo_lightning.metrics.labeler import sentences
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Stated, Strategy
 from apo_lightning.positives.majority import report, statement, vote
 from apo_lightning.positives.reliability import Reliability, check_smoothing
+from apo_lightning.text.labeler import sentences
 
 EDGES = " \t\r\n-*\u2022,;:|"
 """Signs of lists and tables that a sentence does not need."""

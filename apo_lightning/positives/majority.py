@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apo_lightning.metrics.findings import majority_vote
-from apo_lightning.metrics.mentions import NO_FINDING
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Stated, Strategy
+from apo_lightning.text.mentions import NO_FINDING
+from apo_lightning.text.votes import majority_vote
 
 SPOKEN = {"pleural_other": "pleural thickening"}
 """Findings whose own name is no word of reports."""

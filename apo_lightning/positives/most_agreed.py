@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 
-from apo_lightning.metrics.conflict import agreement
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Strategy
+from apo_lightning.text.conflict import agreement
 
 
 @POSITIVES.register("most_agreed")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from apo_lightning.metrics.progression import CLASSES
 from apo_lightning.positives.base import Evidence, Value
+from apo_lightning.text.progression import CLASSES
 
 PRESENCE = 2
 """Values that a finding can have: present, absent."""

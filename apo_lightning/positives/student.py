@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apo_lightning.metrics.conflict import most_agreed
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Strategy
+from apo_lightning.text.conflict import most_agreed
 from apo_lightning.types import Answer
 
 

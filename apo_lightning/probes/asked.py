@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import examples
-from apo_lightning.artifacts import StageFolder
-from apo_lightning.collate import Collator
+from apo_lightning.batching import examples
+from apo_lightning.batching.collate import Collator
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.models.student import Student
 from apo_lightning.probes.flips import Swapping
 from apo_lightning.settings import DecodingSettings, EvaluateSettings
-from apo_lightning.stages.self_distill import Writer
-from apo_lightning.student import Student
+from apo_lightning.stages.generate import Writer
 from apo_lightning.types import Answer, Study
 from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
-    from apo_lightning.pipeline import Pipeline
+    from apo_lightning.experiment.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from apo_lightning.metrics.flips import FlipOutcomes, of_flips
-from apo_lightning.metrics.progression import read_progression
 from apo_lightning.types import Example, Study
 
 Item = tuple[Example, Sequence[Image.Image]]
@@ -33,11 +31,3 @@ class Swapping:
 def _swapped(study: Study, images: Sequence[Image.Image]) -> list[Image.Image]:
     earlier = len(study.prior.images) if study.prior else 0
     return [*images[earlier:], *images[:earlier]]
-
-
-def of_flip_rows(rows: Sequence[Mapping[str, Any]], findings: Sequence[str],
-                 as_read: Callable[[str], str] = str) -> FlipOutcomes:  # fmt: skip
-    """From lines of ``flips.jsonl``: ``patient``, ``progression``, the answer (``text``) and the one with the images
-    swapped (``swapped``)."""
-    told, other = ([read_progression(as_read(row[key]), findings) for row in rows] for key in ("text", "swapped"))
-    return of_flips([row["progression"] for row in rows], told, other, findings, [row["patient"] for row in rows])

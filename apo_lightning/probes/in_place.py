@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from apo_lightning.collate import Collator
-from apo_lightning.metrics.labeler import sentences
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.student import Student
 from apo_lightning.probes.wordings import known, readable, statements
-from apo_lightning.student import Student
+from apo_lightning.text.labeler import sentences
 from apo_lightning.types import Branch, Example, Study
 from data_modules.base import CXRDataModule
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from apo_lightning import training
-from apo_lightning.metrics.outcomes import Measure
+from apo_lightning.experiment import trainer
 from apo_lightning.probes.asked import Asked
-from apo_lightning.probes.flips import can_flip, of_flip_rows
+from apo_lightning.probes.flips import can_flip
 from apo_lightning.probes.in_place import decisions, facts, own_words
-from apo_lightning.probes.statements import of_statements, plan, probabilities
-from apo_lightning.probes.votes import of_votes, sampling, unread
+from apo_lightning.probes.statements import plan, probabilities
+from apo_lightning.probes.votes import sampling
+from apo_lightning.text.votes import unread
 from apo_lightning.types import Study
 
-FILES = ("statements", "in_place", "samples", "flips")
-"""Names of the files of an evaluation that probes write, one line a study."""
-SCORED = {"statements": "likelihood", "in_place": "in_place"}
-"""Files of probabilities, and what their metrics begin with."""
 Lines = list[dict[str, Any]]
 
 
@@ -41,16 +37,6 @@ def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dic
     return lines, {"probes": {name: said for name, said in told.items() if said}}
 
 
-def of_probe(name: str, rows: Sequence[Mapping[str, Any]], as_read: Callable[[str], str]) -> Measure:
-    """What is counted of the lines of one of `FILES`, at least one."""
-    if name in SCORED:
-        return of_statements(rows, SCORED[name])
-    if name == "samples":
-        return of_votes(rows, as_read)
-    findings = dict.fromkeys(finding for row in rows for finding in row["progression"])
-    return of_flip_rows(rows, list(findings), as_read)
-
-
 def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
     """One line a study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
@@ -58,15 +44,15 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
         return [], {}
     rounds, known = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
     if known["findings_without"]:
-        training.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
+        trainer.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
     if not rounds:
         return [], known
-    device = training.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
+    device = trainer.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
 
     def ask() -> list[dict[str, float]]:
         return probabilities(asked.student, asked.data, asked.studies, rounds, how.normalize, device)
 
-    found = training.from_leader(ask)
+    found = trainer.from_leader(ask)
     lines = [
         {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
         for study, p in zip(asked.studies, found, strict=True)
@@ -80,12 +66,12 @@ def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, 
     if how.form == "off" or not how.in_place or asked.courses:
         return [], {}
     words = own_words(texts, asked.findings, how.in_place, asked.pipeline.thinking.as_read)
-    collate, device = asked.collator(asked.prompt, asked.listed), training.device(asked.pipeline.cfg.trainer)
+    collate, device = asked.collator(asked.prompt, asked.listed), trainer.device(asked.pipeline.cfg.trainer)
 
     def ask() -> list[dict[str, float]]:
         return decisions(asked.student, asked.data, asked.studies, texts, words, collate, device)
 
-    found = training.from_leader(ask)
+    found = trainer.from_leader(ask)
     lines = [
         {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
         for study, p in zip(asked.studies, found, strict=True)
@@ -98,7 +84,7 @@ def _samples(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, A
     if not count:
         return [], {}
     if asked.courses:
-        training.warn("    evaluate.samples draws no votes here: these studies are asked for the course of findings.")
+        trainer.warn("    evaluate.samples draws no votes here: these studies are asked for the course of findings.")
         return [], {}
     how = sampling(asked.plan)
     drawn = asked.answers(asked.studies, how=how, samples=count, beside="samples")

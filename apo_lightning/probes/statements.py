@@ -13,16 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from apo_lightning.collate import Collator
-from apo_lightning.metrics.scored import ScoredOutcomes
-from apo_lightning.probe_settings import LikelihoodSettings
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.student import Student
 from apo_lightning.probes.wordings import ANSWERS, QUESTION, known, readable, spoken, statements
-from apo_lightning.student import Student
+from apo_lightning.settings.probes import LikelihoodSettings
 from apo_lightning.types import Branch, BranchBatch, Example, PromptBatch, Scores, Study
 from data_modules.base import CXRDataModule
 
@@ -137,16 +135,3 @@ def probabilities(
         values = torch.cat(margins, dim=1).sigmoid().tolist()
         found += [dict(zip(names, row, strict=True)) for row in values]
     return found
-
-
-def of_statements(rows: Sequence[Mapping[str, Any]], kind: str = "likelihood") -> ScoredOutcomes:
-    """From lines of ``statements.jsonl`` or ``in_place.jsonl``: ``patient``, ``truth`` and ``p`` by finding, null where
-    there is none. Names of metrics begin with ``kind``."""
-    findings = list(rows[0]["truth"]) if rows else []
-    labels, scores = (np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float)
-                      .reshape(len(rows), len(findings)) for key in ("truth", "p"))  # fmt: skip
-    return ScoredOutcomes([row["patient"] for row in rows], labels, scores, findings, kind)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

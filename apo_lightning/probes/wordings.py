@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from apo_lightning.metrics.labeler import parse
+from apo_lightning.text.labeler import parse
 
 PAIRS: tuple[tuple[str, str], ...] = (
     ("{name}: yes", "{name}: no"),

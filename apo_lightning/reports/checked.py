@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import inventory
-from apo_lightning.digests import content_digest, file_digest
-from apo_lightning.files import removal
-from apo_lightning.inventory import MANIFEST, settings_digest
+from apo_lightning.files.atomic import removal
+from apo_lightning.hashing import inventory
+from apo_lightning.hashing.contents import content_digest, file_digest
+from apo_lightning.hashing.inventory import MANIFEST, settings_digest
 from apo_lightning.reports.folder import own, read_settings, stage_folders
 
 CURVES = ("spd", "apo")

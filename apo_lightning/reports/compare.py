@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from apo_lightning.digests import digest
 from apo_lightning.errors import ArtifactError
+from apo_lightning.hashing.contents import digest
 from apo_lightning.reports import teacher_drift
 from apo_lightning.reports.columns import findings, measure, title
 from apo_lightning.reports.folder import is_there, read_manifest, read_settings

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from apo_lightning import inventory
+from apo_lightning.hashing import inventory
 from apo_lightning.reports.folder import StageFolder, is_there, read_jsonl, stage_folders
 
 STAGES = ("collect", "spd", "self_distill", "apo", "evaluate")

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from rich.progress import track
 
-from apo_lightning.characters import visible
 from apo_lightning.console import Console
+from apo_lightning.files.characters import visible
 from apo_lightning.reports import samples, thumbnails
 from apo_lightning.reports.folder import read_settings
 from apo_lightning.reports.studies import Author, Tested, gather, mapping
@@ -74,8 +74,8 @@ def dumped(content: Any) -> str:
 
 def payload(found: Tested, as_read: Callable[[str], str] = str) -> dict[str, Any]:
     """What the page's script reads; `apo_lightning/reports/templates/explorer.js` says what each key holds."""
-    from apo_lightning.metrics.labeler import KINDS  # here, since it takes a second and most callers show no texts
     from apo_lightning.reports.marks import Task
+    from apo_lightning.text.labeler import KINDS
 
     task = Task(found.findings, found.course, as_read)
     authors = [*found.teachers, *found.preferred, *found.arms]
@@ -115,7 +115,7 @@ class Texts:
         return "".join("-" if values.get(name) is None else str(values[name]) for name in self.task.findings)
 
     def _kind(self, kind: str) -> int:
-        from apo_lightning.metrics.labeler import KINDS
+        from apo_lightning.text.labeler import KINDS
 
         return KINDS.index(kind)
 
@@ -217,7 +217,7 @@ def _images(run_folder: Path, found: Tested, content: dict[str, Any], room: int)
 
 def _as_read(run_folder: Path) -> Callable[[str], str]:
     """How the run read texts: with what is thought, or without."""
-    from apo_lightning.metrics.thinking import ThinkingPolicy
+    from apo_lightning.text.thinking import ThinkingPolicy
 
     settings = mapping((read_settings(run_folder) or {}).get("thinking"))
     return ThinkingPolicy(judged=settings.get("judged") is True).as_read

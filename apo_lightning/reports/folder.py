@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from apo_lightning import inventory
 from apo_lightning.errors import ArtifactError
-from apo_lightning.files import removal, write_bytes, write_text
-from apo_lightning.jsonlines import loads, read_grown
+from apo_lightning.files.atomic import removal, write_bytes, write_text
+from apo_lightning.files.jsonlines import loads, read_grown
+from apo_lightning.hashing import inventory
 
 SETS = "sets"
 """In a run folder, the tables of the further evaluation sets, a folder each."""

@@ -11,7 +11,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from apo_lightning.characters import visible
+from apo_lightning.files.characters import visible
 from apo_lightning.reports.groups import Group
 from apo_lightning.reports.page import FigureFile, Report
 from apo_lightning.reports.render import narrow

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from apo_lightning.characters import visible
+from apo_lightning.files.characters import visible
 from apo_lightning.reports import samples as sample_studies
 from apo_lightning.reports.groups import Group
 from apo_lightning.reports.page import Report

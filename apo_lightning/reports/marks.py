@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from apo_lightning.metrics import conflict
-from apo_lightning.metrics.labeler import parse, reading
-from apo_lightning.metrics.progression import CLASSES, read_progression
+from apo_lightning.text import conflict
+from apo_lightning.text.labeler import parse, reading
+from apo_lightning.text.progression import CLASSES, read_progression
 
 PRESENCE = ("absent", "present")
 _contradict, _of_sentence, _statements = conflict._conflict, conflict._of, conflict._statements
@@ -43,7 +43,7 @@ class Said:
     """A text as it was read.
 
     Attributes:
-        kind: refused, nothing, normal or stated, see `apo_lightning.metrics.labeler`.
+        kind: refused, nothing, normal or stated, see `apo_lightning.text.labeler`.
         spans: sentences that state something of the findings that are asked for, in order.
         whole: what the text states as a whole, with sides.
         counted: what the table counts of it: finding to value.

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from apo_lightning.characters import visible
-from apo_lightning.csv_cells import unquoted
 from apo_lightning.errors import ArtifactError
+from apo_lightning.files.characters import visible
+from apo_lightning.files.formats import unquoted
 from apo_lightning.reports.folder import advice, is_there, own, require_whole
 
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]

@@ -10,10 +10,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from apo_lightning import csv_cells
 from apo_lightning.console import Console
-from apo_lightning.metrics.doubts import Audited
-from apo_lightning.metrics.labeler import KINDS
+from apo_lightning.files import formats
+from apo_lightning.text.doubts import Audited
+from apo_lightning.text.labeler import KINDS
 
 COLUMNS = ("study", "teacher", "kind", "doubts", "start", "end", "sentence", "finding", "value", "side")
 _WORDS = {1.0: ("present", "green"), 0.0: ("absent", "cyan")}
@@ -37,7 +37,7 @@ def show(audited: Sequence[Audited], findings: Sequence[str], console: Console, 
 
 def write_csv(path: Path, audited: Sequence[Audited], findings: Sequence[str]) -> Path:
     """One row a sentence and finding, and one for each sentence that states nothing."""
-    return csv_cells.write(path, COLUMNS, _lines(audited, findings))
+    return formats.write_csv(path, COLUMNS, _lines(audited, findings))
 
 
 def _lines(audited: Sequence[Audited], findings: Sequence[str]) -> Iterator[tuple[Any, ...]]:

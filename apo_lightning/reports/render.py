@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from apo_lightning.characters import visible
+from apo_lightning.files.characters import visible
 from apo_lightning.reports.page import Report
 from apo_lightning.reports.sentences import FOOT
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from apo_lightning import csv_cells
+from apo_lightning.files.formats import write_csv
 from apo_lightning.reports.groups import Group
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.table import wide
@@ -24,7 +24,7 @@ def write(path: Path, results: Results, groups: Sequence[Group]) -> Path:
     for key in columns:
         head += [key, f"{key} low", f"{key} high", f"{key} mark"]
     lines = [_line(place, row, columns, marks) for place, row in table.iterrows()]
-    return csv_cells.write(path, head, lines)
+    return write_csv(path, head, lines)
 
 
 def _line(place: Any, row: pd.Series, columns: Sequence[str], marks: dict[tuple, str]) -> list[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from apo_lightning.metrics.labeler import reading
 from apo_lightning.reports.folder import is_there, read_jsonl, require_stage, stage_folders
+from apo_lightning.text.labeler import reading
 
 STREAM, REPORT = "stream", "report"
 PARTS = {STREAM: 5, REPORT: 3}

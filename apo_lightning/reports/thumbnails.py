@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from apo_lightning.limits import MAX_PIXELS
+from apo_lightning.files.limits import MAX_PIXELS
 
 SIDE = 320
 """Pixels on the long side."""

@@ -12,12 +12,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from apo_lightning.models.precision import compute_dtype
 from apo_lightning.scoring import modes
 from apo_lightning.scoring.branches import Chunk, places, plan
 from apo_lightning.scoring.divergences import RowsOf, divergences
 from apo_lightning.scoring.memory import choose, free_bytes
 from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, model_inputs, prompt_positions
+from apo_lightning.scoring.precision import compute_dtype
 from apo_lightning.scoring.prefix import Prefix, read_prompts
 from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_passes
 from apo_lightning.scoring.vision import as_encoder_outputs, see

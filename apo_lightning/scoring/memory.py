@@ -9,8 +9,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
-from apo_lightning.models.precision import compute_dtype
 from apo_lightning.scoring.parts import Parts
+from apo_lightning.scoring.precision import compute_dtype
 from apo_lightning.scoring.sharding import is_sharded
 from apo_lightning.types import BranchBatch
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from apo_lightning.image_records import join_images, split_images
+from apo_lightning.caches.features import FeatureCache
+from apo_lightning.scoring.image_records import join_images, split_images
 from apo_lightning.scoring.parts import Parts
-from apo_lightning.stores.features import FeatureCache
 from apo_lightning.types import PromptBatch
 
 Features = dict[str, Tensor]

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from apo_lightning.caches.reference import ReferenceCache
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
-from apo_lightning.stores.reference import ReferenceCache
 from apo_lightning.types import BranchBatch, Scores
 
 CHOSEN = frozenset({"chosen_logps", "chosen_lengths", "chosen_present"})

@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from apo_lightning.errors import DivergedError
 from apo_lightning.losses.base import bind
+from apo_lightning.models.student import Student
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.step_means import StepMeans
-from apo_lightning.student import Student
 from apo_lightning.types import BranchBatch, LossOutput, Scores
 
 

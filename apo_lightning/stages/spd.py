@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from apo_lightning.models.student import Student
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
-from apo_lightning.student import Student
 from apo_lightning.types import BranchBatch, Scores
 
 LOGITS = frozenset({"divergence", "mixture_divergence"})

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from apo_lightning.models.network import Networks
+from apo_lightning.models.student import Student
 from apo_lightning.settings import StudentSettings
-from apo_lightning.student import Student
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.recorded import Recorded
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from apo_lightning.characters import HALF, whole
 from apo_lightning.errors import ConfigError, DataError, did_you_mean
+from apo_lightning.files.characters import HALF, whole
 from apo_lightning.teachers.base import Teacher
 from apo_lightning.types import Study, Trajectory
 

@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from apo_lightning import trajectory_files
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.matching import lookalikes, matched, unsure
+from apo_lightning.identifiers.matching import lookalikes, matched, unsure
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import check_stream
+from apo_lightning.trajectories import records
 from apo_lightning.types import Study, Trajectory
 
 log = logging.getLogger(__name__)
@@ -105,13 +105,13 @@ def read_jsonl(path: str | Path) -> list[Trajectory]:
     Raises:
         DataError: the file is missing, a line is malformed, or a (study, teacher) stands there twice.
     """
-    rows = trajectory_files.read(Path(path))
+    rows = records.read(Path(path))
     return [Trajectory(row["study"], row["teacher"], row["text"], float(row.get("t", 0.0))) for row in rows]
 
 
 def write_jsonl(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
     """Write one line a trajectory; whoever reads ``path`` meanwhile sees the old file or the whole new one."""
-    trajectory_files.write(path, map(asdict, trajectories))
+    records.write(path, map(asdict, trajectories))
 
 
 def _index(path: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -119,13 +119,13 @@ def _index(path: str) -> dict[str, dict[str, dict[str, Any]]]:
     try:
         stamp = Path(path).stat()
     except OSError as error:
-        raise trajectory_files.unreadable(path, error) from None
+        raise records.unreadable(path, error) from None
     return _cached(path, stamp.st_mtime_ns, stamp.st_size)
 
 
 @lru_cache(maxsize=8)
 def _cached(path: str, *stamp: int) -> dict[str, dict[str, dict[str, Any]]]:
     index: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in trajectory_files.read(Path(path)):
+    for row in records.read(Path(path)):
         index.setdefault(row["teacher"], {})[row["study"]] = row
     return index

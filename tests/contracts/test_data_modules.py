@@ -18,11 +18,11 @@ import pytest
 from PIL import Image
 
 from apo_lightning.errors import DataError
+from apo_lightning.findings import CANONICAL
 from apo_lightning.types import Example, Study
 from data_modules import DATA
 from data_modules.base import CXRDataModule
-from data_modules.splits import SPLITS
-from data_modules.vocabulary import CANONICAL
+from data_modules.loading.splits import SPLITS
 
 Make = Callable[..., CXRDataModule]
 

@@ -13,7 +13,8 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from apo_lightning import config, observing
+from apo_lightning import config
+from apo_lightning.experiment import observing
 from apo_lightning.losses import LOSSES
 from apo_lightning.phantom.world import FINDINGS
 from apo_lightning.settings import OptimSettings

@@ -321,7 +321,7 @@ def _names(path: Path) -> Any:
 
 
 def _import(path: Path) -> Any:
-    from data_modules.importers import import_file
+    from apo_lightning.trajectories.importers import import_file
 
     return import_file("cxr_max", path, path.parent / "out/own.jsonl")
 
@@ -340,7 +340,7 @@ def _xml(path: Path) -> Any:
 
 def _zip(path: Path) -> Any:
     """The good report is read all the same."""
-    from data_modules.mimic_report_files import ReportFiles
+    from data_modules.archives.mimic_report_files import ReportFiles
     from data_modules.tables import Faults
 
     faults = Faults()
@@ -349,7 +349,7 @@ def _zip(path: Path) -> Any:
 
 
 def _image(path: Path) -> Any:
-    from data_modules.transforms import read_radiograph
+    from data_modules.images.transforms import read_radiograph
 
     return read_radiograph(path).size
 
@@ -377,7 +377,7 @@ def said(reader: str, path: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for name in ("monai.data.image_reader", "pyarrow.csv", "pyarrow.parquet", "data_modules.dicom"):
+    for name in ("monai.data.image_reader", "pyarrow.csv", "pyarrow.parquet", "data_modules.images.dicom"):
         importlib.import_module(name)  # what it takes to start is not the reader's
     for read in READERS.values():
         with contextlib.suppress(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from apo_lightning.files import remove
+from apo_lightning.files.atomic import remove
 
 
 def put(path: Path, content: bytes) -> None:

@@ -15,10 +15,10 @@ import pandas as pd
 
 from apo_lightning.errors import DataError
 from apo_lightning.teachers.recorded import Recorded
+from apo_lightning.trajectories.importers import import_file
 from data_modules import DATA
 from data_modules.base import CXRDataModule
-from data_modules.importers import import_file
-from data_modules.splits import SPLITS
+from data_modules.loading.splits import SPLITS
 from data_modules.transfer import Transfer
 from tests.helpers import chestxray14_folder as nih
 from tests.helpers import chexpert_folder as chexpert

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from apo_lightning.teachers.recorded import Recorded, _cached
-from data_modules.importers import import_file
+from apo_lightning.trajectories.importers import import_file
 from tests.helpers import (
     chestxdet10_folder,
     chestxray14_folder,

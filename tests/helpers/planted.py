@@ -13,12 +13,12 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
 from apo_lightning.losses import LOSSES
+from apo_lightning.models.student import Student
 from apo_lightning.nano import parts
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.world import cases
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
-from apo_lightning.student import Student
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example
 from callbacks.failure_signatures import FailureSignatures
 from callbacks.metrics_jsonl import MetricsJsonl

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from apo_lightning.metrics import labeler
+from apo_lightning.text import labeler
 
 SHORT = {
     "at": "atelectasis", "ca": "cardiomegaly", "co": "consolidation", "ed": "edema", "pe": "pleural_effusion",

@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from apo_lightning.models.processor import load_processor
 from apo_lightning.nano.parts import WORDS
-from apo_lightning.processor import load_processor
 from tests.helpers import students
 
 NAMES = (

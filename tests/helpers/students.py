@@ -27,8 +27,8 @@ from transformers import (
     SmolVLMImageProcessorPil,
 )
 
+from apo_lightning.models.processor import NANO
 from apo_lightning.nano.parts import CHAT
-from apo_lightning.processor import NANO
 
 HIDDEN, LAYERS = 32, 3
 TEXT = dict(

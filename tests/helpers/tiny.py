@@ -8,14 +8,14 @@ from typing import Any
 
 from PIL import Image
 
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
+from apo_lightning.models.processor import JoinedProcessor, load_processor
+from apo_lightning.models.student import Student
 from apo_lightning.nano import parts
 from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.wording import ground_truth
 from apo_lightning.phantom.world import FINDINGS, Case, cases
-from apo_lightning.processor import JoinedProcessor, load_processor
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
 from apo_lightning.types import Branch, Example, Study, Trajectory
 
 LIMITS = dict(max_prompt_tokens=96, max_branch_tokens=160, max_context_tokens=1200)

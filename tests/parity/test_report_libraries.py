@@ -15,7 +15,7 @@ from apo_lightning.metrics.report_text import pure_python
 from apo_lightning.metrics.report_text.base import Pairs
 from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.metrics.report_text.r2gen import cleaned
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
 from tests.helpers.report_pairs import MADE_UP, real_pairs
 

@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSLossless
 
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from data_modules.tabular import Tabular
 from tests.helpers.dicom_files import dicom_file
 from tests.pipeline.conftest import ROOT
@@ -116,7 +116,7 @@ def test_everything_bad_is_named_and_everything_good_is_kept(root, tmp_path):
 
 def test_more_than_the_allowed_share_stops_the_run_with_the_list(root, capsys):
     words = ["runs_dir=runs", "wandb.mode=disabled", "data.name=tabular", f"data.root={root}", "data.table=index.csv"]
-    assert cli.main(["run", str(ROOT / "experiments/smoke.yaml"), *words]) == 2
+    assert commands.main(["run", str(ROOT / "experiments/smoke.yaml"), *words]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "studies and rows cannot be used" in said and "data.max_bad_share=0.01" in said
     listed = Path("runs/smoke/unusable.tsv").read_text()

@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch import Trainer
 from PIL import Image
 
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from tests.pipeline.conftest import ROOT
 
 SMOKE = str(ROOT / "experiments/smoke.yaml")
@@ -25,7 +25,7 @@ def _no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(capsys: pytest.CaptureFixture, *words: str, experiment: str = SMOKE) -> str:
     """What the command prints to stderr, line breaks of the terminal taken out."""
-    code = cli.main(["run", experiment, "runs_dir=runs", "wandb.mode=disabled", *words])
+    code = commands.main(["run", experiment, "runs_dir=runs", "wandb.mode=disabled", *words])
     assert code == 2
     return " ".join(capsys.readouterr().err.split())
 

@@ -10,8 +10,8 @@ import pytest
 
 from apo_lightning import config
 from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment.run import run
 from apo_lightning.models import network
-from apo_lightning.run import run
 from tests.pipeline.conftest import ROOT
 
 ARMS = """

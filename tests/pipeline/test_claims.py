@@ -10,9 +10,9 @@ import pytest
 
 from apo_lightning import config
 from apo_lightning.errors import ArtifactError, ConfigError, DataError
-from apo_lightning.pipeline import Pipeline
-from apo_lightning.run import run
-from apo_lightning.student import Student
+from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment.run import run
+from apo_lightning.models.student import Student
 from tests.pipeline.conftest import ROOT
 
 SMOKE = ROOT / "experiments/smoke.yaml"

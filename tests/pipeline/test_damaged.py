@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from tests.pipeline.conftest import ROOT
 
 FILES = {
@@ -125,13 +125,13 @@ def command(words: list[str], runs: Path) -> list[str]:
 def calm(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs folder of an undisturbed run."""
     runs = tmp_path_factory.mktemp("calm") / "runs"
-    assert cli.main(command(words, runs)) == 0
+    assert commands.main(command(words, runs)) == 0
     return runs
 
 
 def run(words: list[str], runs: Path, capsys: pytest.CaptureFixture) -> tuple[int, str]:
     capsys.readouterr()
-    status = cli.main(command(words, runs))
+    status = commands.main(command(words, runs))
     return status, " ".join(capsys.readouterr().err.split())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from callbacks.metrics_jsonl import MetricsJsonl
 from callbacks.trajectory_writer import TrajectoryWriter
 from tests.pipeline.conftest import ROOT
@@ -39,7 +39,7 @@ def run_until(words: list[str], runs: Path, cls: type, hook: str, stage: str, co
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, cls, hook, stage, count)
         with pytest.raises(Interrupted):
-            cli.main(command(words, runs))
+            commands.main(command(words, runs))
     [folder] = (runs / "store").glob(f"{stage}-*")
     return folder
 
@@ -48,7 +48,7 @@ def test_the_numbers_are_those_of_an_undisturbed_run(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SPD goes back to the older checkpoint, APO to its start, and self-distillation asks one batch again."""
-    assert cli.main(command(words, tmp_path / "calm")) == 0
+    assert commands.main(command(words, tmp_path / "calm")) == 0
     torn = tmp_path / "torn"
     spd = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "spd", 5) / "checkpoints"
     (spd / "step=4.ckpt").write_bytes(bytes(900))
@@ -57,7 +57,7 @@ def test_the_numbers_are_those_of_an_undisturbed_run(
     apo = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "apo", 5) / "checkpoints"
     for path in apo.iterdir():
         path.write_text("not a checkpoint")
-    assert cli.main(command(words, torn)) == 0
+    assert commands.main(command(words, torn)) == 0
     said = capsys.readouterr().out
     assert f"{spd / 'step=4.ckpt'} cannot be continued from (it is cut off" in said
     assert "going back to an earlier one" in said and "continuing from step=2" in said

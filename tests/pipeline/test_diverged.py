@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from apo_lightning import scoring
-from apo_lightning.cli import main
+from apo_lightning.cli.commands import main
 from apo_lightning.errors import DivergedError
 from apo_lightning.losses.spd_nll import SpdNll
+from apo_lightning.models.student import Student
 from apo_lightning.stages.base import Stage
-from apo_lightning.student import Student
 from tests.pipeline.conftest import ROOT
 
 

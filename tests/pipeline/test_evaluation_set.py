@@ -15,7 +15,7 @@ from PIL import Image
 
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
-from apo_lightning.run import run
+from apo_lightning.experiment.run import run
 from apo_lightning.teachers import recorded
 from apo_lightning.types import Prior, Study, Trajectory
 from data_modules import DATA

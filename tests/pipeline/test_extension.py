@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 import data_modules
-from apo_lightning import cli, config, losses
+from apo_lightning import config, losses
+from apo_lightning.cli import commands
+from apo_lightning.experiment.run import run
 from apo_lightning.registry import discover
-from apo_lightning.run import run
 from tests.pipeline.conftest import ROOT
 
 HINGE = '''
@@ -70,7 +71,7 @@ def test_the_data_set_of_adding_md_is_one_new_file(
     monkeypatch.setattr(data_modules, "__path__", [*data_modules.__path__, str(tmp_path / "extra")])
     discover(data_modules)
     try:
-        assert cli.main(["data", "summary", "ward7", f"root={tmp_path}"]) == 0
+        assert commands.main(["data", "summary", "ward7", f"root={tmp_path}"]) == 0
     finally:
         del data_modules.DATA["ward7"]
     said = capsys.readouterr().out

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from apo_lightning import config, reports, training
+from apo_lightning import config, reports
 from apo_lightning.errors import DataError
-from apo_lightning.run import run
+from apo_lightning.experiment import trainer
+from apo_lightning.experiment.run import run
 from apo_lightning.types import Prior, Study
 from data_modules import DATA
 from data_modules.base import CXRDataModule
@@ -133,8 +134,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **how: Any) -> None:
         raise AssertionError("something was trained or asked again")
 
-    monkeypatch.setattr(training, "fit", fail)
-    monkeypatch.setattr(training, "predict", fail)
+    monkeypatch.setattr(trainer, "fit", fail)
+    monkeypatch.setattr(trainer, "predict", fail)
 
 
 def test_every_set_has_tables_of_its_own(folder: Path) -> None:

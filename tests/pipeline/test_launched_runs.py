@@ -20,7 +20,7 @@ TWO = ("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
 LONG = ("only=[spd_mt]", "stages.spd.steps=5000", "stages.spd.checkpoint_every=2")
 ILL = """
 import os, sys
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from apo_lightning.errors import DataError
 from apo_lightning.stages.base import Stage
 
@@ -31,7 +31,7 @@ def finish(self, *args, **kwargs):
         raise DataError("study s7 is ill")
     return plain(self, *args, **kwargs)
 Stage.finish = finish
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(commands.main(sys.argv[1:]))
 """
 
 
@@ -101,9 +101,10 @@ def test_an_error_of_one_process_ends_the_other_and_is_the_only_one_said(words: 
     (tmp_path / "ill.py").write_text(ILL)
     launcher = f"""
 import sys
-from apo_lightning import cli, processes
+from apo_lightning.cli import commands
+from apo_lightning.experiment import processes
 processes.launch = lambda words, settings: processes.watch([sys.executable, r"{tmp_path}/ill.py", *words], 2)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(commands.main(sys.argv[1:]))
 """
     end = subprocess.run(
         [sys.executable, "-c", launcher, "run", "smoke", *words, *LONG, *TWO, f"runs_dir={tmp_path}"], cwd=ROOT,

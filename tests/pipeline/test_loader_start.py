@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from apo_lightning.types import Example
+from data_modules.loading.workers import PRELOADED, loading
 from data_modules.phantom import Phantom
-from data_modules.workers import PRELOADED, loading
 from tests.helpers.tabular_folder import tabular_folder
 from tests.pipeline.conftest import ROOT
 

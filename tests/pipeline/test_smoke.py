@@ -10,7 +10,7 @@ import pytest
 from lightning.pytorch import Trainer
 
 from apo_lightning import config
-from apo_lightning.run import run
+from apo_lightning.experiment.run import run
 from apo_lightning.teachers.recorded import read_jsonl
 from tests.pipeline.conftest import ROOT
 

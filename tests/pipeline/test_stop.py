@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from apo_lightning import evaluation, reports, sweep
-from apo_lightning.cli import main
+from apo_lightning import reports
+from apo_lightning.cli.commands import main
+from apo_lightning.experiment import evaluation, sweep
+from apo_lightning.models.student import Student
 from apo_lightning.stages.base import Stage
-from apo_lightning.stages.self_distill import Writer
-from apo_lightning.student import Student
+from apo_lightning.stages.generate import Writer
 from apo_lightning.teachers.pool import TeacherPool
 from tests.pipeline.conftest import ROOT
 

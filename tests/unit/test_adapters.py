@@ -16,8 +16,8 @@ from torch import Tensor
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.models.adapters import join, read_adapter
 from apo_lightning.models.network import Networks
+from apo_lightning.models.student import Student
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
 from tests.helpers import tiny
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
-from apo_lightning import failure_files
-from apo_lightning.artifacts import write_jsonl
+from apo_lightning.experiment import failure_files
+from apo_lightning.files.jsonlines import write as write_jsonl
 from apo_lightning.metrics.answer_failures import VOTE, AnswerLimits, evaluation_failures, repetition
 from apo_lightning.metrics.failures import BIAS, COLLAPSE
 from apo_lightning.phantom.world import FINDINGS

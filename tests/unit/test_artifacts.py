@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import artifacts
-from apo_lightning.artifacts import RunFolder, StageFolder, differences, file_digest, read_jsonl, write_text
 from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment import run_folder
+from apo_lightning.experiment.run_folder import RunFolder, differences
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files.atomic import write_text
+from apo_lightning.files.jsonlines import read as read_jsonl
+from apo_lightning.hashing.contents import file_digest
 
 
 def test_a_stage_is_done_only_after_finish_and_only_for_its_inputs(tmp_path: Path) -> None:
@@ -156,8 +160,8 @@ def test_a_result_of_another_library_version_is_told(tmp_path: Path, monkeypatch
     folder = StageFolder(tmp_path, "spd", {}).begin().finish()
     assert set(folder.manifest()["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
     assert folder.other_versions() == []
-    here = artifacts.provenance()
+    here = run_folder.provenance()
     major, minor = here["versions"]["torch"].split(".")[:2]
     for version, told in ((f"{major}.{minor}.99", []), (f"{major}.999.0", ["torch"]), (f"99.{minor}.0", ["torch"])):
-        monkeypatch.setattr(artifacts, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
+        monkeypatch.setattr(run_folder, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
         assert [said.split(" ")[0] for said in folder.other_versions()] == told

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning.cli import main
-from apo_lightning.metrics.doubts import audit
+from apo_lightning.cli.commands import main
+from apo_lightning.text.doubts import audit
 
 NAMES = ["edema", "pleural_effusion", "pneumonia"]
 

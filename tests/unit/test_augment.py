@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_modules.augment import AUGMENT, mild
+from data_modules.images.augment import AUGMENT, mild
 
 SEEDS = range(60)
 

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 from apo_lightning.errors import ApoError
-from apo_lightning.stages.self_distill import Written
+from apo_lightning.stages.generate import Written
 from apo_lightning.types import Answer
 from callbacks import CALLBACKS, frozen_guard
 from callbacks.frozen_guard import FrozenGuard

@@ -10,12 +10,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from apo_lightning.metrics import findings as M
-from apo_lightning.metrics import labeler
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import by_study
 from apo_lightning.teachers.pool import TeacherPool
 from apo_lightning.teachers.simulated import Simulated
+from apo_lightning.text import labeler
 from apo_lightning.types import Study
 
 BASE = Path(__file__).resolve().parents[2] / "experiments" / "base"

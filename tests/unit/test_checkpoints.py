@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.distributed import checkpoint as sharded
 from torch.utils.data import DataLoader
 
-from apo_lightning.checkpoints import WholeFiles, newest
-from apo_lightning.files import Unwritten
+from apo_lightning.experiment.checkpoints import WholeFiles, newest
+from apo_lightning.files.atomic import Unwritten
 
 
 class Line(LightningModule):
@@ -197,7 +197,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.distributed.fsdp import fully_shard
-from apo_lightning.checkpoints import WholeFolders, newest
+from apo_lightning.experiment.checkpoints import WholeFolders, newest
 from tests.unit.test_checkpoints import Line
 
 class Sharded(Line):

@@ -13,8 +13,8 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Box, Study
+from data_modules.archives.image_folders import choose_images
 from data_modules.chestxray14 import LABELS, ChestXray14, read_list
-from data_modules.image_folders import choose_images
 from tests.helpers.chestxray14_folder import HEADER, box_file, names, nih_folder, row
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/nih_chestxray14_sample"
@@ -344,11 +344,11 @@ def test_rows_of_the_helper_have_as_many_cells_as_the_official_header():
 def test_large_set_is_looked_at_file_by_file_and_decoded_in_part(root, monkeypatch, caplog):
     """50 images count as many: 5 are decoded. An empty file is found wherever it is; sizes alone enter the hash."""
     monkeypatch.setattr("data_modules.base.SMALL_SET", 20)
-    monkeypatch.setattr("data_modules.checks.SAMPLE", 5)
+    monkeypatch.setattr("data_modules.loading.checks.SAMPLE", 5)
     empty, changed = root / "images" / "00000003_000.png", root / "images" / "00000004_000.png"
     empty.write_bytes(b"")
     data = ChestXray14(root=str(root), max_bad_share=0.05)
-    with caplog.at_level(logging.INFO, logger="data_modules.checks"):
+    with caplog.at_level(logging.INFO, logger="data_modules.loading.checks"):
         data.check()
     assert "5 of 50 studies are decoded, of the others the files are looked at" in caplog.text
     ((reference, reason),) = data.bad

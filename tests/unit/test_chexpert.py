@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import DataError
+from apo_lightning.findings import CHEXPERT, COMPETITION, canonical
 from apo_lightning.types import Study
 from data_modules.chexpert import LABELS, CheXpert
-from data_modules.vocabulary import CHEXPERT, COMPETITION, canonical
 from tests.helpers.chexpert_folder import ARCHIVE, EXPERT, HEADER, by_study, chexpert_folder, draw, places, row, table
 
 FIRST = "train/patient00001/study1/view1_frontal.jpg"

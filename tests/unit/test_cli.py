@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from fakes import EXPERIMENT, fake_registries, write_experiment
 
-from apo_lightning import processes, signals
-from apo_lightning.cli import main
+from apo_lightning import signals
+from apo_lightning.cli.commands import main
+from apo_lightning.experiment import processes
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand-ins for the rooms that work: each notes what it was called with."""
     seen: list[tuple[Any, ...]] = []
     fakes = {
-        "run": {
+        "experiment.run": {
             "run": lambda cfg, overrides: seen.append(("run", cfg.name, cfg.seeds, list(overrides))),
             "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
@@ -69,7 +70,7 @@ def test_ctrl_c_says_how_to_go_on(calls: list, monkeypatch: pytest.MonkeyPatch, 
     def stop(cfg, overrides):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
+    monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", stop)
     assert main(["run", "small"]) == 130
     assert "The same command continues" in capsys.readouterr().err
 
@@ -80,7 +81,9 @@ def test_a_signal_has_a_status_of_its_own_and_a_line_on_how_to_go_on(
 ) -> None:
     before = signal.signal(signum, signal.SIG_DFL)  # as in a process that was not started under nohup
     try:
-        monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", lambda *given: os.kill(os.getpid(), signum))
+        monkeypatch.setattr(
+            sys.modules["apo_lightning.experiment.run"], "run", lambda *given: os.kill(os.getpid(), signum)
+        )
         assert main(["run", "small"]) == status
         assert signal.getsignal(signum) is signal.SIG_DFL
     finally:
@@ -99,7 +102,7 @@ def test_what_fails_for_want_of_what_a_signal_ended_is_no_error(
         finally:
             raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
 
-    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", fail)
+    monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", fail)
     assert main(["run", "small"]) == 143
     assert "DataLoader" not in capsys.readouterr().err
 
@@ -121,7 +124,7 @@ def test_other_errors_keep_their_traceback(calls: list, monkeypatch: pytest.Monk
     def fail(cfg, overrides):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", fail)
+    monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", fail)
     with pytest.raises(RuntimeError, match="a bug") as caught:
         main(["run", "small"])
     assert caught.value.__notes__ == [

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apo_lightning.metrics import labeler
-from apo_lightning.metrics.conflict import agreement, conflicting_spans, most_agreed
 from apo_lightning.phantom import wording
 from apo_lightning.phantom.world import FINDINGS, cases
+from apo_lightning.text import labeler
+from apo_lightning.text.conflict import agreement, conflicting_spans, most_agreed
 from apo_lightning.types import Detail
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

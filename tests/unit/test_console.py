@@ -14,11 +14,14 @@ import pytest
 from conftest import ROOT
 from rich.text import Text
 
-from apo_lightning import cli, console, locks, observing, reports, run, sweep, training
-from apo_lightning.artifacts import StageFolder
-from apo_lightning.characters import COMMANDS, visible
+from apo_lightning import console, reports
+from apo_lightning.cli import check, commands
 from apo_lightning.errors import DataError
-from apo_lightning.processes import Outcome
+from apo_lightning.experiment import observing, run, sweep, trainer
+from apo_lightning.experiment.processes import Outcome
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files import locks
+from apo_lightning.files.characters import COMMANDS, visible
 from apo_lightning.reports import data_summary, latex
 from data_modules.summary import Summary
 from tests.helpers import fake_run
@@ -45,7 +48,7 @@ def summary() -> Summary:
 def audit(tmp_path: Path) -> None:
     row = {"study": EVIL.replace("\ud83d", ""), "teacher": EVIL.replace("\ud83d", ""), "text": f"No edema. {EVIL}"}
     (tmp_path / "t.jsonl").write_text(json.dumps(row))
-    assert cli.main(["audit", str(tmp_path / "t.jsonl")]) == 0
+    assert commands.main(["audit", str(tmp_path / "t.jsonl")]) == 0
 
 
 def results(tmp_path: Path) -> None:
@@ -82,15 +85,15 @@ def introduced(tmp_path: Path) -> None:
 
 def waiting(tmp_path: Path) -> None:
     (tmp_path / "l.lock.owner").write_text(json.dumps(EVIL))
-    training.say_plainly(locks.owner(tmp_path / "l.lock"))
+    trainer.say_plainly(locks.owner(tmp_path / "l.lock"))
 
 
 PLACES: dict[str, Callable[[Path], object]] = {
-    "an error": lambda _: cli.show_error(EVIL),
-    "an error of one of several processes": lambda _: cli.show_outcome(Outcome(2, EVIL)),
-    "a traceback of one of several processes": lambda _: cli.show_outcome(Outcome(1, "", EVIL)),
-    "what was checked": lambda _: cli._print_checked(EVIL, EVIL, [EVIL]),
-    "a list": lambda _: cli._print_group(EVIL, {EVIL: EVIL}),
+    "an error": lambda _: console.show_error(EVIL),
+    "an error of one of several processes": lambda _: commands.show_outcome(Outcome(2, EVIL)),
+    "a traceback of one of several processes": lambda _: commands.show_outcome(Outcome(1, "", EVIL)),
+    "what was checked": lambda _: check._print_checked(EVIL, EVIL, [EVIL]),
+    "a list": lambda _: commands._print_group(EVIL, {EVIL: EVIL}),
     "a log": lambda _: logging.lastResort.handle(
         logging.LogRecord("x", logging.WARNING, "", 0, "%s", (EVIL,), None)
     ),

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from apo_lightning.errors import DataError
-from apo_lightning.metrics.labeler import refused
+from apo_lightning.findings import CHEXPERT
 from apo_lightning.teachers.recorded import Recorded, read_jsonl
+from apo_lightning.text.labeler import refused
 from data_modules.cxr_max import CxrMax
+from data_modules.loading.splits import SPLITS
 from data_modules.ms_cxr_t import MSCXRT
-from data_modules.splits import SPLITS
 from data_modules.transfer import Transfer
-from data_modules.vocabulary import CHEXPERT
 from tests.helpers.cxr_max_folder import cxr_max_folder, draw, line, lines, write
 from tests.helpers.ms_cxr_t_folder import ms_cxr_t_folder
 

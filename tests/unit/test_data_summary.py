@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from apo_lightning import cli
+from apo_lightning.cli import commands
 from apo_lightning.reports.data_summary import show
 from apo_lightning.types import Study
 from data_modules.chestxray14 import ChestXray14
@@ -98,7 +98,9 @@ def test_the_terminal_shows_every_trouble(sick, capsys):
 
 def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
     root = nih_folder(tmp_path / "nih")
-    assert cli.main(["data", "summary", "chestxray14", f"root={root}", "--json", str(tmp_path / "found.json")]) == 0
+    assert (
+        commands.main(["data", "summary", "chestxray14", f"root={root}", "--json", str(tmp_path / "found.json")]) == 0
+    )
     found = json.loads((tmp_path / "found.json").read_text())
     counts = {"studies": 10, "patients": 5, "images": 10, "reports": 0, "priors": 0, "boxes": 0}
     assert found["counts"]["test"] == counts
@@ -116,7 +118,7 @@ def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
     ],
 )
 def test_mistakes_of_the_command(words, parts, capsys):
-    assert cli.main(["data", "summary", *words]) == 2
+    assert commands.main(["data", "summary", *words]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert all(part in said for part in parts), said
 
@@ -125,7 +127,7 @@ def test_an_experiment_with_another_evaluation_set(tmp_path, capsys):
     root = nih_folder(tmp_path / "nih")
     experiment = Path(__file__).parents[2] / "experiments/smoke.yaml"
     words = ["data.train=4", "data.val=2", "evaluate.data.name=chestxray14", f"evaluate.data.root={root}"]
-    assert cli.main(["data", "summary", str(experiment), *words]) == 0
+    assert commands.main(["data", "summary", str(experiment), *words]) == 0
     said = capsys.readouterr().out
     assert "smoke: phantom -> chestxray14" in said
 
@@ -147,10 +149,10 @@ def test_an_image_in_both_of_two_sets_is_found(tmp_path):
 
 
 def test_list_of_one_name_says_all_of_its_settings(capsys: pytest.CaptureFixture) -> None:
-    assert cli.main(["list", "chexpert"]) == 0
+    assert commands.main(["list", "chexpert"]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("max_images:", "uncertain:", "allow_missing:", "data_fraction:"))
-    assert cli.main(["list", "chexprt"]) == 2
+    assert commands.main(["list", "chexprt"]) == 2
     assert "Did you mean 'chexpert'?" in capsys.readouterr().err
 
 
@@ -159,5 +161,5 @@ def test_a_mapping_may_be_given_key_by_key(tmp_path, capsys):
     for i in range(9):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
     words = [f"root={tmp_path}", "table=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
-    assert cli.main(["data", "summary", "tabular", *words]) == 0
+    assert commands.main(["data", "summary", "tabular", *words]) == 0
     assert "mass" in capsys.readouterr().out

@@ -25,9 +25,9 @@ from pydicom.uid import (
 )
 
 from apo_lightning.errors import DataError
-from data_modules import dicom_grey
-from data_modules.dicom import DicomHeader, header, read_dicom
-from data_modules.transforms import Refused, read_radiograph
+from data_modules.images import dicom_grey
+from data_modules.images.dicom import DicomHeader, header, read_dicom
+from data_modules.images.transforms import Refused, read_radiograph
 from tests.helpers.dicom_files import UID_ROOT, dataset, dicom_file, table
 
 pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR CS")  # small letters, as some devices write

@@ -11,8 +11,8 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from data_modules.dicom import read_dicom
-from data_modules.dicom_bits import values_of
+from data_modules.images.dicom import read_dicom
+from data_modules.images.dicom_bits import values_of
 from tests.helpers.dicom_files import dataset, dicom_file
 
 FAULTS = Path(__file__).parents[3] / "shared/faults/dicom"

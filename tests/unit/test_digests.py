@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import digests
-from apo_lightning.digests import remembered_digest
+from apo_lightning.hashing import contents
+from apo_lightning.hashing.contents import remembered_digest
 
 LONG_AGO = 1_000_000_000
 
@@ -16,7 +16,7 @@ LONG_AGO = 1_000_000_000
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a test are younger than any clock's tick."""
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def model(tmp_path: Path) -> Path:
 
 def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: list[Path] = []
-    plain = digests.file_digest
-    monkeypatch.setattr(digests, "file_digest", lambda path: read.append(path) or plain(path))
+    plain = contents.file_digest
+    monkeypatch.setattr(contents, "file_digest", lambda path: read.append(path) or plain(path))
     return read
 
 
@@ -68,6 +68,6 @@ def test_a_damaged_memory_costs_a_reading(model: Path, tmp_path: Path, memory: s
 def test_a_file_that_was_just_written_is_not_remembered(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "SETTLED", 3600.0)
+    monkeypatch.setattr(contents, "SETTLED", 3600.0)
     remembered_digest(model, tmp_path / "known.json")
     assert not (tmp_path / "known.json").exists()

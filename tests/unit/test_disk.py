@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from apo_lightning import cli, disk, files, jsonlines
+from apo_lightning.caches.tensor_store import TensorStore
+from apo_lightning.cli import commands
 from apo_lightning.errors import DataError
-from apo_lightning.stores.tensor_store import TensorStore
+from apo_lightning.files import atomic, disk, jsonlines
 from callbacks.trajectory_writer import TrajectoryWriter
 
 LIMIT = 60_000
@@ -32,14 +33,14 @@ def small_disk() -> None:
 
 
 def folder_of_tensors(path: Path) -> None:
-    with files.replacing(path) as scratch:
+    with atomic.replacing(path) as scratch:
         scratch.mkdir()
         (scratch / "small.txt").write_text("small")
         save_file({"a": torch.ones(LIMIT)}, scratch / "adapter_model.safetensors")
 
 
 def part(path: Path) -> None:
-    from apo_lightning.stages.self_distill import Written
+    from apo_lightning.stages.generate import Written
     from apo_lightning.types import Answer
 
     writer = TrajectoryWriter(str(path.parents[1]))
@@ -47,7 +48,7 @@ def part(path: Path) -> None:
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "text": ("a.txt", lambda path: files.write_text(path, "x" * 2 * LIMIT)),
+    "text": ("a.txt", lambda path: atomic.write_text(path, "x" * 2 * LIMIT)),
     "rows": ("a.jsonl", lambda path: jsonlines.write(path, [{"text": "x" * 2 * LIMIT}])),
     "a line more": ("metrics.jsonl", lambda path: jsonlines.append(path, {"text": "x" * 2 * LIMIT})),
     "a folder of tensors": ("student", folder_of_tensors),
@@ -63,7 +64,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path: Path, s
     before = b'{"step": 1}\n' if kind == "a line more" else None
     if before is not None:
         path.write_bytes(before)
-    with pytest.raises(files.Unwritten) as caught:
+    with pytest.raises(atomic.Unwritten) as caught:
         write(path)
     said = disk.explain(caught.value)
     assert said.startswith(f"{path} could not be written") and said.count(". ") <= 3
@@ -116,20 +117,20 @@ def test_a_wrong_kind_of_file_is_named_with_the_command_that_removes_it(tmp_path
     place = tmp_path / "results.csv"
     make(place)
     if what:
-        with pytest.raises(files.Unwritten) as caught:
-            files.write_text(place, "x")
+        with pytest.raises(atomic.Unwritten) as caught:
+            atomic.write_text(place, "x")
         assert disk.explain(caught.value).startswith(f"{place} {what}") and f"({command} {place})" in disk.explain(
             caught.value
         )
     else:
-        assert files.write_text(place, "x").read_text() == "x"  # a link is replaced, not followed
+        assert atomic.write_text(place, "x").read_text() == "x"  # a link is replaced, not followed
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
 def test_what_is_in_the_way_of_a_folder_is_named(tmp_path: Path, kind: str) -> None:
     (tmp_path / "runs").write_text("x") if kind == "file" else (tmp_path / "runs").symlink_to("gone")
-    with pytest.raises(files.Unwritten) as caught:
-        files.write_text(tmp_path / "runs" / "store" / "a.txt", "x")
+    with pytest.raises(atomic.Unwritten) as caught:
+        atomic.write_text(tmp_path / "runs" / "store" / "a.txt", "x")
     assert f"{tmp_path / 'runs'} is a" in disk.explain(caught.value) and f"(rm {tmp_path / 'runs'})" in disk.explain(
         caught.value
     )
@@ -137,7 +138,7 @@ def test_what_is_in_the_way_of_a_folder_is_named(tmp_path: Path, kind: str) -> N
 
 def test_half_a_character_that_came_with_a_file_name_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"splits\.csv cannot be written: half a character .*'a\\udcff\.png'"):
-        files.write_text(tmp_path / "splits.csv", "a\udcff.png")
+        atomic.write_text(tmp_path / "splits.csv", "a\udcff.png")
     assert not list(tmp_path.iterdir())
 
 
@@ -147,8 +148,8 @@ def test_the_command_line_ends_with_the_sentence(
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/store")
 
-    monkeypatch.setattr(cli, "list_", full)
-    assert cli.main(["list"]) == 2
+    monkeypatch.setattr(commands, "list_", full)
+    assert commands.main(["list"]) == 2
     assert capsys.readouterr().err.startswith("error: runs/store could not be written: No space left on device")
 
 
@@ -173,4 +174,4 @@ def test_a_report_that_cannot_be_written_is_no_traceback(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "could not be written" in done.stderr and not list(run.rglob("*.tmp"))
-    assert cli.main(["report", str(run)]) == 0
+    assert commands.main(["report", str(run)]) == 0

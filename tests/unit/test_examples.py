@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from apo_lightning import examples
-from apo_lightning.metrics.thinking import all_as_answer
+from apo_lightning.batching import examples
+from apo_lightning.text.thinking import all_as_answer
 from apo_lightning.types import PREFERRED, Study, Trajectory
 
 STUDIES = [Study(f"s{i}", f"p{i}", "train", (), {"edema": 1.0}) for i in range(3)]

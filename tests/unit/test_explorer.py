@@ -12,10 +12,10 @@ import yaml
 from PIL import Image
 
 from apo_lightning import reports
-from apo_lightning.metrics.thinking import ThinkingPolicy
 from apo_lightning.reports import explorer, marks, samples, thumbnails
 from apo_lightning.reports.marks import AGAINST, AGAINST_MOST, AGAINST_PREFERRED, RIGHT, UNLABELLED, WRONG, Task
 from apo_lightning.reports.studies import gather
+from apo_lightning.text.thinking import ThinkingPolicy
 from tests.helpers import fake_run
 from tests.helpers.explorer_run import ARMS, FINDINGS, make, study
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from apo_lightning import config, observing
+from apo_lightning import config
 from apo_lightning.errors import ConfigError, StoppedError
+from apo_lightning.experiment import observing
 from apo_lightning.metrics import training_failures
 from apo_lightning.metrics.failures import ADVICE, BIAS, COLLAPSE, NO_CONVERGENCE, STYLE_ALONE
 from apo_lightning.metrics.training_failures import TrainingLimits

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from apo_lightning.stores.features import FeatureCache
-from apo_lightning.stores.keys import image_key
-from apo_lightning.stores.tensor_store import TensorStore
+from apo_lightning.caches.features import FeatureCache
+from apo_lightning.caches.keys import image_key
+from apo_lightning.caches.tensor_store import TensorStore
 
 
 def cache(path: Path, **identity: str) -> FeatureCache:

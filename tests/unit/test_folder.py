@@ -161,7 +161,7 @@ def test_a_fraction_by_study_parts_patients(root):
 def test_a_sample_of_a_large_set_is_judged_by_its_own_share(root, monkeypatch):
     """3 of 10 studies are decoded and all fail: 30 % of the set, which .5 would allow, but all that were looked at."""
     monkeypatch.setattr("data_modules.base.SMALL_SET", 5)
-    monkeypatch.setattr("data_modules.checks.SAMPLE", 3)
+    monkeypatch.setattr("data_modules.loading.checks.SAMPLE", 3)
     for path in root.glob("*.png"):
         path.write_bytes(path.read_bytes()[:45])
     with pytest.raises(DataError, match=r"Of 3 studies that were decoded, 3 could not be \(100.0%\)"):

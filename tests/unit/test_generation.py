@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from apo_lightning.examples import judged
+from apo_lightning.batching.examples import judged
 from apo_lightning.models.generation import decoding, is_cut
 from apo_lightning.settings import DecodingSettings, SelfDistillSettings
 from apo_lightning.types import PREFERRED, Branch

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import DataError
-from apo_lightning.identifiers import (
+from apo_lightning.identifiers.forms import (
     CHEXPERT_PATH,
     CHEXPERT_PATIENT,
     CHEXPERT_STUDY,
@@ -25,10 +25,10 @@ from apo_lightning.identifiers import (
     Form,
     cleaned,
 )
-from apo_lightning.matching import alike, lookalikes, matched, may_be_one
-from apo_lightning.whole_numbers import Unsure, whole
-from data_modules.identifiers import normal, own
+from apo_lightning.identifiers.matching import alike, lookalikes, matched, may_be_one
+from apo_lightning.identifiers.whole_numbers import Unsure, whole
 from data_modules.tables import Faults
+from data_modules.tables.identifiers import normal, own
 from tests.helpers.identifier_joins import ANY, NUMBERS, lettered
 
 DICOM = "02aa804e-bde0afdd-112c0b34-7bc16630-4e384014"

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from apo_lightning.errors import DataError
-from data_modules import image_cache
 from data_modules.chestxray14 import ChestXray14
-from data_modules.image_cache import DiskCache
+from data_modules.images import cache as module
+from data_modules.images.cache import DiskCache
 from tests.helpers.chestxray14_folder import nih_folder
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8)
@@ -30,13 +30,13 @@ def path(tmp_path) -> str:
 @pytest.fixture
 def decoded(monkeypatch) -> list[tuple[str, int | None]]:
     """What was decoded: (path, max_side)."""
-    seen, read = [], image_cache.read_radiograph
+    seen, read = [], module.read_radiograph
 
     def counted(path, *, max_side=None):
         seen.append((path, max_side))
         return read(path, max_side=max_side)
 
-    monkeypatch.setattr(image_cache, "read_radiograph", counted)
+    monkeypatch.setattr(module, "read_radiograph", counted)
     return seen
 
 
@@ -100,7 +100,7 @@ def test_another_size_and_another_way_of_reading_are_other_entries(tmp_path, pat
     assert DiskCache(folder, None)(path).size == (8, 6)
     assert DiskCache(folder, 4)(path).size == (4, 3)
     assert [side for _, side in decoded] == [4, None]
-    monkeypatch.setattr(image_cache, "READING", image_cache.READING + 1)
+    monkeypatch.setattr(module, "READING", module.READING + 1)
     DiskCache(folder, 4)(path)
     assert [side for _, side in decoded] == [4, None, 4]
     assert len(entries(folder)) == 3

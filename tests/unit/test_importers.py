@@ -11,10 +11,10 @@ import pytest
 
 import data_modules
 from apo_lightning.errors import DataError
-from apo_lightning.metrics.labeler import refused
 from apo_lightning.teachers.recorded import Recorded, read_jsonl
+from apo_lightning.text.labeler import refused
+from apo_lightning.trajectories.importers import FORMATS, import_file, write
 from data_modules.cxr_max import CxrMax
-from data_modules.importers import FORMATS, import_file, write
 
 EXAMPLE = Path(__file__).parents[3] / "shared/data/cxr_max_example/example.json"
 IMAGE = "files/p10/p10000032/s50414267/02aa-bb.jpg"
@@ -47,7 +47,9 @@ def refusal(format: str, source: Path, **options: str) -> str:
 
 
 def test_the_folder_of_importers_registers_no_data_set():
-    assert not any(cls.__module__.startswith("data_modules.importers") for cls in data_modules.DATA.values())
+    assert not any(
+        cls.__module__.startswith("apo_lightning.trajectories.importers") for cls in data_modules.DATA.values()
+    )
     assert sorted(FORMATS) == ["cxr_max", "ms_swift", "teacher_folder"]
 
 

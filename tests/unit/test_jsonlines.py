@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import jsonlines
 from apo_lightning.errors import ArtifactError, DataError
+from apo_lightning.files import jsonlines
 from apo_lightning.teachers.pool import TeacherPool
 from apo_lightning.teachers.recorded import Recorded, read_jsonl
 from apo_lightning.types import Study

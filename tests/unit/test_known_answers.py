@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from apo_lightning import config, results
-from apo_lightning.evaluation import _prediction
-from apo_lightning.metrics.thinking import ThinkingPolicy
+from apo_lightning import config
+from apo_lightning.experiment import results
+from apo_lightning.metrics.answers import prediction_row
 from apo_lightning.reports import measured, table
+from apo_lightning.text.thinking import ThinkingPolicy
 from apo_lightning.types import Study, Trajectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +161,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for arm, words in SPOKEN.items():
         stage = folder / arm / "seed0" / "evaluate"
         stage.mkdir(parents=True)
-        lines = [json.dumps(_prediction(study, words(study.id), FINDINGS, str)) for study in tested]
+        lines = [json.dumps(prediction_row(study, words(study.id), FINDINGS, str)) for study in tested]
         (stage / "predictions.jsonl").write_text("\n".join(lines) + "\n")
         (stage / "scores.json").write_text("[]")
     cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "base")

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apo_lightning.metrics import labeler
 from apo_lightning.phantom import wording
 from apo_lightning.phantom.world import FINDINGS, cases
+from apo_lightning.text import labeler
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

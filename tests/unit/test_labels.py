@@ -7,9 +7,9 @@ import math
 import pandas as pd
 import pytest
 
+from apo_lightning.findings import CANONICAL, CHEXPERT, COMPETITION, canonical
 from data_modules import chestxdet10, chestxray14, chexpert
-from data_modules.labels import as_findings, check_policies, settle
-from data_modules.vocabulary import CANONICAL, CHEXPERT, COMPETITION, canonical
+from data_modules.tables.labels import as_findings, check_policies, settle
 
 NAN = math.nan
 RAW = {

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import locks
+from apo_lightning.files import locks
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from apo_lightning import locks
+from apo_lightning.files import locks
 # first
 with locks.held(Path(sys.argv[1]), "stage", print):
     print("mine", flush=True)

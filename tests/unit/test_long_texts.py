@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 from transformers.models.smolvlm import processing_smolvlm
 
-from apo_lightning import config, rehearsal, run
-from apo_lightning.characters import boundary
-from apo_lightning.collate import Collator
+from apo_lightning import config
+from apo_lightning.batching.collate import Collator
 from apo_lightning.errors import ConfigError, DataError
+from apo_lightning.experiment import rehearsal, run
+from apo_lightning.files.characters import boundary
+from apo_lightning.models.processor import JoinedProcessor, load_processor
 from apo_lightning.nano import parts
-from apo_lightning.processor import JoinedProcessor, load_processor
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.types import Branch, Prior, Study
 from data_modules.phantom import Phantom

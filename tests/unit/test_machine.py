@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from apo_lightning import config, machine, prompts, rehearsal, run
+from apo_lightning import config, prompts
 from apo_lightning.errors import ConfigError
+from apo_lightning.experiment import machine, rehearsal, run
 from apo_lightning.settings import ExperimentSettings
 from tests.helpers import tiny
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from apo_lightning.errors import DataError
+from apo_lightning.findings import CHEXPERT
 from apo_lightning.types import Prior, Study
+from data_modules.archives.mimic_tables import LABELS as TABLE_LABELS
 from data_modules.mimic_cxr import MIMICCXR
-from data_modules.mimic_tables import LABELS as TABLE_LABELS
-from data_modules.vocabulary import CHEXPERT
 from tests.helpers.mimic_cxr_folder import (
     LABELS,
     RADIOLOGIST,
@@ -356,7 +356,7 @@ def test_images_dir_is_where_layouts_are_tried(root):
 
 def test_a_few_images_of_many_are_found_by_their_folders(root, monkeypatch):
     """One image is left, which is not among the two that are looked for."""
-    monkeypatch.setattr("data_modules.mimic_tables.PROBED", 2)
+    monkeypatch.setattr("data_modules.archives.mimic_tables.PROBED", 2)
     kept = make(root).read_index()[1].images[0]
     for path in (root / "files").rglob("*.jpg"):
         if str(path) != kept:

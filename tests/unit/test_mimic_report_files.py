@@ -10,8 +10,8 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
+from data_modules.archives.mimic_report_files import ReportFiles
 from data_modules.mimic_cxr import MIMICCXR
-from data_modules.mimic_report_files import ReportFiles
 from tests.helpers.mimic_cxr_folder import SPLITS, mimic_folder, studies_of
 
 
@@ -170,7 +170,7 @@ def test_only_reports_of_used_studies_are_read(root, monkeypatch):
 
 def test_many_reports_are_read_in_order(root, monkeypatch):
     """Chunks of 2 keep their order, and latin-1 is read where UTF-8 is not."""
-    monkeypatch.setattr("data_modules.mimic_report_files.CHUNK", 2)
+    monkeypatch.setattr("data_modules.archives.mimic_report_files.CHUNK", 2)
     written = report_files(root / "files")
     study, path = next(iter(written.items()))
     path.write_bytes(REPORT.format(study=study).replace("Cough", "37°").encode("latin-1"))

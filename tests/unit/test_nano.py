@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from transformers import AutoModelForImageTextToText
 
-from apo_lightning.metrics.labeler import parse
+from apo_lightning.models.processor import NANO
 from apo_lightning.nano import parts
 from apo_lightning.nano.pretrain import examine
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
 from apo_lightning.phantom.wording import REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
-from apo_lightning.processor import NANO
+from apo_lightning.text.labeler import parse
 from apo_lightning.types import Detail
 from tests.helpers import tiny
 

@@ -10,8 +10,8 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
+from data_modules.archives.open_i_layouts import read_reports
 from data_modules.open_i import OpenI, strip_masks
-from data_modules.open_i_layouts import read_reports
 from tests.helpers.open_i_folder import FINDINGS, ids, open_i_folder, projections, r2gen_folder, xml
 
 SAMPLE = Path(__file__).parents[3] / "shared/data/openi_sample"

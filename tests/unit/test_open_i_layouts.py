@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from apo_lightning.errors import DataError
+from data_modules.archives.open_i_layouts import image_key
 from data_modules.open_i import OpenI
-from data_modules.open_i_layouts import image_key
 from tests.helpers.open_i_folder import (
     FINDINGS,
     archive,

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
-from apo_lightning import config, digests, sources, stage_inputs, training
-from apo_lightning.artifacts import RunFolder, StageFolder, write_jsonl
+from apo_lightning import config
 from apo_lightning.errors import DataError
-from apo_lightning.pipeline import Pipeline
-from apo_lightning.probe_settings import LikelihoodSettings, SamplingSettings
+from apo_lightning.experiment import cache_keys, trainer
+from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment.run_folder import RunFolder
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files.jsonlines import write as write_jsonl
+from apo_lightning.hashing import contents, sources
 from apo_lightning.settings import EvaluateSettings, WandbSettings
+from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.teachers import TEACHERS
 from callbacks import CALLBACKS
 from data_modules.phantom import Phantom
@@ -32,7 +36,7 @@ def keys(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
         setattr(cfg, name, value)
     monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
     monkeypatch.setattr(StageFolder, "done", True)
-    if StageFolder.manifest.__module__ == "apo_lightning.artifacts":  # no test has set what lies there
+    if StageFolder.manifest.__module__ == "apo_lightning.experiment.stage_folder":  # no test has set what lies there
         monkeypatch.setattr(StageFolder, "manifest", lambda self: {})
     own = Pipeline(cfg, "apo_listwise", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
     return {name: folder.key for name, folder in own.run().items()}
@@ -55,7 +59,7 @@ def test_how_an_evaluation_asks_trains_nothing_again(monkeypatch: pytest.MonkeyP
 
 def test_a_prompt_is_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(monkeypatch)
-    monkeypatch.setattr(stage_inputs.prompts, "load", lambda name: Template(f"{name}, in other words $reports"))
+    monkeypatch.setattr(cache_keys.prompts, "load", lambda name: Template(f"{name}, in other words $reports"))
     assert changed(before, keys(monkeypatch)) == {"spd", "self_distill", "apo", "evaluate"}
 
 
@@ -76,24 +80,24 @@ EDITED = {
     "apo_lightning/scoring/prefix.py": WRITTEN,
     "apo_lightning/stages/base.py": WRITTEN,
     "apo_lightning/stages/apo.py": {"apo", "evaluate"},
-    "apo_lightning/stages/self_distill.py": {"self_distill", "apo", "evaluate"},
-    "apo_lightning/student.py": WRITTEN,
-    "apo_lightning/collate.py": WRITTEN,
-    "apo_lightning/training.py": WRITTEN,
+    "apo_lightning/stages/generate.py": {"self_distill", "apo", "evaluate"},
+    "apo_lightning/models/student.py": WRITTEN,
+    "apo_lightning/batching/collate.py": WRITTEN,
+    "apo_lightning/experiment/trainer.py": WRITTEN,
     "apo_lightning/positives/student.py": {"self_distill", "apo", "evaluate"},
     "apo_lightning/positives/majority.py": set(),
     "apo_lightning/teachers/simulated.py": ALL,
     "apo_lightning/teachers/base.py": ALL,
     "apo_lightning/teachers/pool.py": ALL,
     "apo_lightning/phantom/wording.py": ALL,
-    "apo_lightning/trajectory_files.py": ALL,
-    "apo_lightning/jsonlines.py": ALL,
+    "apo_lightning/trajectories/records.py": ALL,
+    "apo_lightning/files/jsonlines.py": ALL,
     "data_modules/phantom.py": ALL,
     "data_modules/base.py": ALL,
-    "data_modules/transforms.py": ALL,
+    "data_modules/images/transforms.py": ALL,
     "apo_lightning/phantom/drawing.py": ALL,
-    "apo_lightning/metrics/labeler.py": WRITTEN,
-    "apo_lightning/metrics/mentions.py": WRITTEN,
+    "apo_lightning/text/labeler.py": WRITTEN,
+    "apo_lightning/text/mentions.py": WRITTEN,
     "apo_lightning/probes/wordings.py": {"evaluate"},
     "apo_lightning/probes/statements.py": {"evaluate"},
     "apo_lightning/metrics/scored.py": set(),
@@ -174,7 +178,7 @@ def test_whatever_file_a_teacher_names_is_its_content(monkeypatch: pytest.Monkey
     (mine / "notes.txt").write_text("a")
     (mine / "folder").mkdir()
     (mine / "folder" / "x.txt").write_text("a")
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
     section = {"kind": "mine", "notes": str(mine / "notes.txt"), "more": {"also": [str(mine / "folder")]}}
     for path in (mine / "notes.txt", mine / "folder" / "x.txt"):
         before = keys(monkeypatch, teachers={"m": section})
@@ -222,7 +226,7 @@ def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: p
 
 def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(training, "say", said.append)
+    monkeypatch.setattr(trainer, "say", said.append)
     monkeypatch.setattr(StageFolder, "manifest", lambda self: {"callbacks": {"metrics_jsonl": {}}})
     keys(monkeypatch, callbacks={"metrics_jsonl": {}})
     assert said == []
@@ -252,13 +256,13 @@ def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: 
     if trial:
         monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     given: dict[str, Any] = {}
-    monkeypatch.setattr(training.wandb, "init", lambda **how: given.update(how) or FakeRun())
+    monkeypatch.setattr(trainer.wandb, "init", lambda **how: given.update(how) or FakeRun())
     settings = WandbSettings(mode="offline")
-    training.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
+    trainer.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
     assert FakeRun.logged == {"val/accuracy": 0.5}
     assert {"group", "mode"} <= set(given) if not trial else not {"group", "mode"} & set(given)
-    assert training.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
-    assert (training.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
+    assert trainer.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
+    assert (trainer.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
 
 
 def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Pipeline:

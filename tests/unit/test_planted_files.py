@@ -29,17 +29,19 @@ from PIL import Image
 from torch import nn
 from torch.distributed import checkpoint as sharded
 
-from apo_lightning import artifacts, checkpoints, config, digests, prompts, reports, shard_files, student
+from apo_lightning import config, prompts, reports
+from apo_lightning.caches.tensor_store import TensorStore
 from apo_lightning.errors import ArtifactError, ConfigError, DataError
-from apo_lightning.models import adapters, network
-from apo_lightning.processor import load_config, load_processor
+from apo_lightning.experiment import checkpoints, run_folder, shard_files
+from apo_lightning.hashing import contents
+from apo_lightning.models import adapters, network, student
+from apo_lightning.models.processor import load_config, load_processor
+from apo_lightning.models.sizes import count_on_meta
 from apo_lightning.settings import StudentSettings
-from apo_lightning.sizes import count_on_meta
-from apo_lightning.stores.tensor_store import TensorStore
-from data_modules import report_archives
-from data_modules.image_cache import DiskCache
+from data_modules.archives import report_archives
+from data_modules.images.cache import DiskCache
+from data_modules.images.transforms import read_radiograph
 from data_modules.tables import Faults, read_table
-from data_modules.transforms import read_radiograph
 from tests.helpers import fake_run, tiny
 
 
@@ -314,11 +316,11 @@ def test_a_pickle_in_the_place_of_json(tmp_path: Path, marker: Path) -> None:
     for name in ("manifest.json", "scores.json", "digests.json"):
         (tmp_path / name).write_bytes(pickle.dumps(Deadly(marker)))
     with pytest.raises(ArtifactError, match="missing or damaged"):
-        artifacts.read_json(tmp_path / "scores.json")
+        run_folder.read_json(tmp_path / "scores.json")
     with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
-        artifacts.inventory.read(tmp_path)
+        run_folder.inventory.read(tmp_path)
     (tmp_path / "m").mkdir()
-    digests.remembered_digest(tmp_path / "m", tmp_path / "digests.json")
+    contents.remembered_digest(tmp_path / "m", tmp_path / "digests.json")
 
 
 # settings and prompts
@@ -337,7 +339,7 @@ def test_an_experiment_that_names_python_objects(tmp_path: Path, marker: Path, t
         config.load(ROOT / "experiments" / "smoke.yaml", [f"name={evil}"])
     (tmp_path / "config.yaml").write_text(f"name: {evil}\n")
     with pytest.raises(ArtifactError, match=r"config\.yaml is damaged"):
-        artifacts._held(tmp_path / "config.yaml")
+        run_folder._held(tmp_path / "config.yaml")
     with pytest.raises(yaml.YAMLError):
         yaml.safe_load(evil)
 

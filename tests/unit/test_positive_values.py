@@ -7,18 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from apo_lightning import examples, preferred
+from apo_lightning.batching import examples
 from apo_lightning.errors import ConfigError
-from apo_lightning.evaluation import best_teacher
-from apo_lightning.metrics.labeler import parse
-from apo_lightning.metrics.thinking import ThinkingPolicy
+from apo_lightning.experiment import preferred
+from apo_lightning.findings import CANONICAL, CHEXPERT, NIH
+from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Picked
 from apo_lightning.positives.best_teacher import ranking
 from apo_lightning.positives.majority import plainly, report, vote
 from apo_lightning.positives.reliability import Reliability
+from apo_lightning.text.labeler import parse
+from apo_lightning.text.thinking import ThinkingPolicy
 from apo_lightning.types import PREFERRED, Answer, Study, Trajectory
-from data_modules.vocabulary import CANONICAL, CHEXPERT, NIH
 from tests.helpers.evidence import evidence, permuted, study
 
 REFUSAL = "I am sorry, I cannot interpret medical images."

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from apo_lightning import config, scoring
 from apo_lightning.errors import ConfigError
+from apo_lightning.models.student import Student
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
 from tests.helpers import tiny
 
 HALVES = ("bfloat16", "float16")

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from apo_lightning.metrics.thinking import ThinkingPolicy
-from apo_lightning.report_settings import ReportTextSettings
-from apo_lightning.results import _consensus
+from apo_lightning.experiment.results import _consensus
 from apo_lightning.settings import ArmSettings, EvaluateSettings
+from apo_lightning.settings.reports import ReportTextSettings
+from apo_lightning.text.thinking import ThinkingPolicy
 from tests.helpers.evidence import study
 
 STUDIES = [study("s", 1, 0), study("t", 0, 0)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
-from apo_lightning.evaluation import prevalence_outcomes, prevalence_score_outcomes
+from apo_lightning.metrics.baselines import prevalence_outcomes, prevalence_score_outcomes
 from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.types import Study
 

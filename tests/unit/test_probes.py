@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from apo_lightning import evaluation, results
-from apo_lightning.artifacts import StageFolder
+from apo_lightning.experiment import evaluation, results
+from apo_lightning.experiment.stage_files import read_rows
+from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.metrics.flips import of_flips
-from apo_lightning.metrics.thinking import ThinkingPolicy
-from apo_lightning.probes import FILES
-from apo_lightning.probes.flips import Swapping, of_flip_rows
-from apo_lightning.probes.votes import of_votes, sampling
+from apo_lightning.metrics.probes import FILES, of_flip_rows, of_votes
+from apo_lightning.probes.flips import Swapping
+from apo_lightning.probes.votes import sampling
 from apo_lightning.settings import EvaluateSettings, SamplingSettings
-from apo_lightning.stage_files import read_rows
+from apo_lightning.text.thinking import ThinkingPolicy
 from apo_lightning.types import Answer, Example, Prior, Study
 from tests.unit.test_results import NEVER, STUDIES, last, stored, value, written
 

@@ -17,20 +17,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apo_lightning import processes
+from apo_lightning.experiment import processes
 from apo_lightning.settings import TrainerSettings
 
 LAUNCHER = """
 import sys
-from apo_lightning import cli, processes
+from apo_lightning.cli import commands
+from apo_lightning.experiment import processes
 processes.GRACE = 1.0
-cli.run = lambda options: cli.show_outcome(processes.watch([sys.executable, *sys.argv[1:]], 2))
-sys.exit(cli.main(["run", "smoke"]))
+commands.run = lambda options: commands.show_outcome(processes.watch([sys.executable, *sys.argv[1:]], 2))
+sys.exit(commands.main(["run", "smoke"]))
 """
 MEMBER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from apo_lightning import processes
+from apo_lightning.experiment import processes
 from apo_lightning.errors import DataError
 
 rank = int(os.environ["LOCAL_RANK"])

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-from apo_lightning.evaluation import baseline_outcomes, best_teacher, dict_of, score_progression, text_outcomes
-from apo_lightning.metrics.progression import CLASSES, majority_course, progression_scores, read_progression
+from apo_lightning.metrics.answers import dict_of, score_progression, text_outcomes
+from apo_lightning.metrics.baselines import baseline_outcomes
+from apo_lightning.metrics.progression import progression_scores
+from apo_lightning.metrics.teachers import best_teacher
+from apo_lightning.text.progression import CLASSES, read_progression
+from apo_lightning.text.votes import majority_course
 from apo_lightning.types import Study, Trajectory
 
 FINDINGS = ["consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax"]

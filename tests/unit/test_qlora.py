@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from apo_lightning.models.adapters import NEWEST
+from apo_lightning.models.student import Student
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.student import Student
 from tests.helpers import tiny
 
 pytest.importorskip("bitsandbytes")

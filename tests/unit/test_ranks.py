@@ -13,12 +13,12 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed as dist
 
-from apo_lightning import training
-from apo_lightning.artifacts import StageFolder
 from apo_lightning.errors import ConfigError
-from apo_lightning.pipeline import Pipeline
+from apo_lightning.experiment import trainer
+from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.settings import TrainerSettings
-from apo_lightning.stages.self_distill import Written
+from apo_lightning.stages.generate import Written
 from apo_lightning.types import Answer
 from callbacks.trajectory_writer import TrajectoryWriter
 
@@ -63,7 +63,7 @@ def test_answers_are_read_before_the_leader_removes_them(
         rank = dist.get_rank()
         callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]), None, 0)
 
-    monkeypatch.setattr(training, "predict", predict)
+    monkeypatch.setattr(trainer, "predict", predict)
     folder = StageFolder(tmp_path, "evaluate", {})
 
     def work(rank: int) -> dict[str, list[Answer]]:
@@ -104,13 +104,13 @@ def test_all_do_what_the_leader_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_only_the_leader_is_asked(tmp_path: Path) -> None:
     def work(rank: int) -> str:
-        return training.from_leader(lambda: f"from {rank}")
+        return trainer.from_leader(lambda: f"from {rank}")
 
     assert both(work, tmp_path) == ["from 0", "from 0"]
-    assert training.from_leader(lambda: "alone") == "alone"
+    assert trainer.from_leader(lambda: "alone") == "alone"
 
 
 def test_several_devices_in_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(ConfigError, match=r"trainer\.devices=2 .* need several processes.*apo run"):
-        training.connect(TrainerSettings(devices=2, accelerator="cpu", strategy="ddp"))
+        trainer.connect(TrainerSettings(devices=2, accelerator="cpu", strategy="ddp"))

@@ -9,13 +9,13 @@ import pytest
 from helpers.readings import right
 from helpers.short_texts import LISTS_AND_TABLES, beginnings_and_ends, random_texts
 
-from apo_lightning.metrics.conflict import agreement, conflicting_spans, most_agreed
-from apo_lightning.metrics.doubts import audit
-from apo_lightning.metrics.labeler import KINDS, kind, plain_answer, read, reading
-from apo_lightning.metrics.normality import normality
-from apo_lightning.metrics.progression import read_progression
-from apo_lightning.metrics.table_rows import cells, is_rule, write_table
-from apo_lightning.metrics.traced import Traced
+from apo_lightning.text.conflict import agreement, conflicting_spans, most_agreed
+from apo_lightning.text.doubts import audit
+from apo_lightning.text.labeler import KINDS, kind, plain_answer, read, reading
+from apo_lightning.text.normality import normality
+from apo_lightning.text.progression import read_progression
+from apo_lightning.text.table_rows import cells, is_rule, write_table
+from apo_lightning.text.traced import Traced
 
 FINDINGS = ("edema", "mass", "no_finding", "pleural_effusion")
 NO_ROWS = (

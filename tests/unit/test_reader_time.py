@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from apo_lightning.metrics import normality, progression, verdicts
-from apo_lightning.metrics.labeler import parse, reading
-from apo_lightning.metrics.plain_text import LONGEST, plain, sentences_of, squeezed
+from apo_lightning.text import normality, progression, verdicts
+from apo_lightning.text.labeler import parse, reading
+from apo_lightning.text.plain_text import LONGEST, plain, sentences_of, squeezed
 from data_modules.open_i import strip_masks
 from tests.helpers.unending_texts import LONG
 

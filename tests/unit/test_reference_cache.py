@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from apo_lightning.caches.keys import branch_key, prompt_key
+from apo_lightning.caches.reference import ReferenceCache
+from apo_lightning.caches.tensor_store import TensorStore
 from apo_lightning.errors import ArtifactError
-from apo_lightning.stores.keys import branch_key, prompt_key
-from apo_lightning.stores.reference import ReferenceCache
-from apo_lightning.stores.tensor_store import TensorStore
 from tests.helpers import tiny
 
 NAN = float("nan")

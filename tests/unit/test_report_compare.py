@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from apo_lightning import cli, reports
+from apo_lightning import reports
+from apo_lightning.cli import commands
 from apo_lightning.errors import ArtifactError
 from apo_lightning.reports import compare, groups, sentences, table
 from tests.helpers import fake_run, rich_run
@@ -124,7 +125,7 @@ def test_what_shares_nothing_is_refused(tmp_path: Path) -> None:
 def test_several_runs_make_one_page_and_leave_the_runs_alone(two: list[Path], capsys) -> None:
     before = [sorted(path.name for path in folder.iterdir()) for folder in two]
     split(two[1], 3)
-    assert cli.main(["report", *map(str, two)]) == 0
+    assert commands.main(["report", *map(str, two)]) == 0
     place = two[0].parent / "comparisons" / "one_vs_two"
     assert str(place / "report.html") in capsys.readouterr().out.replace("\n", "")
     html, md = ((place / name).read_text("utf-8") for name in ("report.html", "report.md"))
@@ -139,13 +140,13 @@ def test_several_runs_make_one_page_and_leave_the_runs_alone(two: list[Path], ca
 
 
 def test_one_run_named_twice_is_one_report(two: list[Path], capsys) -> None:
-    assert cli.main(["report", str(two[0]), f"{two[0]}/"]) == 0
+    assert commands.main(["report", str(two[0]), f"{two[0]}/"]) == 0
     assert str(two[0] / "report.html") in capsys.readouterr().out.replace("\n", "")
 
 
 def test_a_run_without_results_is_named(two: list[Path], capsys) -> None:
     (two[1] / "results.csv").unlink()
-    assert cli.main(["report", *map(str, two)]) == 2
+    assert commands.main(["report", *map(str, two)]) == 2
     assert "two/results.csv does not exist" in capsys.readouterr().err
 
 

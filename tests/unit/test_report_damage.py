@@ -9,11 +9,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from apo_lightning import cli, config, digests, inventory, reports, results
-from apo_lightning.artifacts import RunFolder, write_json
+from apo_lightning import reports
+from apo_lightning.cli import commands
 from apo_lightning.errors import ArtifactError
-from apo_lightning.files import remove
+from apo_lightning.experiment import results
+from apo_lightning.experiment.run_folder import RunFolder
+from apo_lightning.files.atomic import remove
+from apo_lightning.files.formats import write_json
+from apo_lightning.hashing import contents, inventory
 from apo_lightning.reports import measured
 from tests.helpers import fake_run
 from tests.helpers.damage import change, flip, keep, put, swap
@@ -103,9 +108,9 @@ def settled_run(tmp_path: Path) -> Path:
     """With its settings and its split, and the manifest that `RunFolder` writes."""
     folder = finished_run(tmp_path)
     cfg = {"name": "fake", "seeds": [0], "acknowledge": [], "lr": 1e-4, "data": {"name": "x", "none": None, "n": 1.0}}
-    (folder / "config.yaml").write_text(config.OmegaConf.to_yaml(config.OmegaConf.create(cfg)))
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(cfg)))
     (folder / "splits.csv").write_text("study,patient,split\ns1,p1,test\ns2,p2,test\n")
-    facts = {"splits_sha256": digests.file_digest(folder / "splits.csv")}
+    facts = {"splits_sha256": contents.file_digest(folder / "splits.csv")}
     RunFolder(folder.parent, folder.name).finish(cfg, data=facts)
     return folder
 
@@ -193,9 +198,9 @@ def test_an_arm_that_is_gone_is_told_and_a_damaged_one_is_no_row(tmp_path: Path,
 def test_an_audit_of_damaged_texts_is_refused(tmp_path: Path, capsys) -> None:
     folder = finished_run(tmp_path)
     path = folder / "sft/seed0/self_distill/preferred.jsonl"
-    assert cli.main(["audit", str(path)]) == 0
+    assert commands.main(["audit", str(path)]) == 0
     change(path, "Most", "Some")
-    assert cli.main(["audit", str(path)]) == 2
+    assert commands.main(["audit", str(path)]) == 2
     assert "its content is not what was written" in capsys.readouterr().err
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from apo_lightning import findings
 from apo_lightning.metrics.report_text.finding_f1 import CHEXPERT, FIVE, f1_part, present
 from apo_lightning.metrics.report_text.measured import report_outcomes
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
-from data_modules import vocabulary
 
 
 def stated(text: str) -> set[str]:
@@ -18,7 +18,7 @@ def stated(text: str) -> set[str]:
 
 
 def test_names_are_those_of_the_vocabulary() -> None:
-    assert CHEXPERT == vocabulary.CHEXPERT and FIVE == vocabulary.COMPETITION
+    assert CHEXPERT == findings.CHEXPERT and FIVE == findings.COMPETITION
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from apo_lightning.errors import ConfigError
 from apo_lightning.metrics.report_text import coco, java
 from apo_lightning.metrics.report_text.java import LineServer, lacks_java, run_once
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 
 READ = "for number, line in enumerate(sys.stdin):\n    "
 

@@ -12,7 +12,7 @@ import pytest
 
 from apo_lightning.metrics.report_text import TEXT_METRICS, chexbert, radeval, radgraph
 from apo_lightning.metrics.report_text.measured import lacking, report_outcomes
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
 
 STUDIES = [Study("a", "p", "test", (), {}, report="edema"), Study("b", "q", "test", (), {}, report="fracture")]

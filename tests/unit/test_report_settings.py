@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from apo_lightning import config, machine, results, stage_inputs
-from apo_lightning.artifacts import RunFolder
+from apo_lightning import config
 from apo_lightning.errors import ArtifactError, ConfigError
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.experiment import cache_keys, machine, results
+from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from tests.unit.test_results import NEVER, RIGHT, STUDIES, last, stored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,9 +97,9 @@ def test_stored_texts_are_measured_anew_under_other_settings(tmp_path: Path) -> 
 
 def test_answers_do_not_depend_on_how_they_are_measured() -> None:
     plain, other = smoke(), smoke("evaluate.report_text={backend: coco, tokenizer: ptb, also: [radgraph]}")
-    assert stage_inputs.of_answers(plain.evaluate) == stage_inputs.of_answers(other.evaluate)
-    assert "report_text" not in stage_inputs.of_answers(plain.evaluate)
-    assert stage_inputs.of_answers(plain.evaluate)["split"] == "test"
+    assert cache_keys.of_answers(plain.evaluate) == cache_keys.of_answers(other.evaluate)
+    assert "report_text" not in cache_keys.of_answers(plain.evaluate)
+    assert cache_keys.of_answers(plain.evaluate)["split"] == "test"
 
 
 def test_a_finished_folder_may_be_measured_anew(tmp_path: Path) -> None:

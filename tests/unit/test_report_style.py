@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from apo_lightning.metrics.labeler import parse
 from apo_lightning.metrics.report_text.hedges import hedged
 from apo_lightning.metrics.report_text.style import repetition, style_distance
 from apo_lightning.phantom.wording import HEDGED, NEGATIVE, POSITIVE
+from apo_lightning.text.labeler import parse
 
 HEDGES = (
     "Possible edema.", "Edema is possible.", "Probable edema.", "Likely edema.", "Edema is likely.",

@@ -14,7 +14,7 @@ from apo_lightning.metrics.report_text.lcs import lcs_length
 from apo_lightning.metrics.report_text.measured import chosen, report_outcomes, require_reports, words
 from apo_lightning.metrics.report_text.meteor import added, meteor
 from apo_lightning.metrics.report_text.r2gen import cleaned
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
 
 PYTHON = ReportTextSettings(backend="python")

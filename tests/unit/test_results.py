@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from apo_lightning import config, results
-from apo_lightning.evaluation import _prediction
-from apo_lightning.metrics.thinking import ThinkingPolicy
+from apo_lightning import config
+from apo_lightning.experiment import results
+from apo_lightning.metrics.answers import prediction_row
+from apo_lightning.text.thinking import ThinkingPolicy
 from apo_lightning.types import Study, Trajectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def stored(folder: Path, arm: str, texts: dict[str, str], *, old: bool = False, 
     """An evaluation as it lies in the store, its scores those of an earlier version."""
     stage = folder / arm / f"seed{seed}" / "evaluate"
     stage.mkdir(parents=True)
-    rows = [_prediction(study, texts[study.id], ("edema", "mass"), str) for study in STUDIES]
+    rows = [prediction_row(study, texts[study.id], ("edema", "mass"), str) for study in STUDIES]
     kept = [{k: v for k, v in row.items() if not old or k not in ("truth", "patient")} for row in rows]
     (stage / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     scores = [["accuracy", "mean", 0.25], ["f1", "mean", 0.3], ["logp_teachers", "mean", -7.0]]

@@ -14,14 +14,15 @@ import pytest
 import yaml
 from PIL import Image
 
-from apo_lightning import csv_cells, reports, run, sample_files
-from apo_lightning.csv_cells import quoted, unquoted
+from apo_lightning import reports
 from apo_lightning.errors import ArtifactError, DataError
-from apo_lightning.files import file_name, remove
+from apo_lightning.experiment import run, sample_files
+from apo_lightning.files.atomic import file_name, remove
+from apo_lightning.files.formats import quoted, unquoted, write_csv
 from apo_lightning.reports import measured, samples
 from apo_lightning.types import Study
-from data_modules.checks import report_bad
-from data_modules.splits import read_split_file
+from data_modules.loading.checks import report_bad
+from data_modules.loading.splits import read_split_file
 from data_modules.tables import Faults
 from tests.helpers import fake_run
 
@@ -125,7 +126,7 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
     quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "training.say")
     for name in (*quiet, "failure_files.write", "further_sets.write", "words", "training.wandb_report"):
-        monkeypatch.setattr(f"apo_lightning.run.{name}", lambda *a, **k: None)
+        monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
     sets = SimpleNamespace(parts=(part, part), citation="", facts=dict)
@@ -295,13 +296,11 @@ def test_a_list_of_what_cannot_be_used_computes_nothing_and_keeps_its_lines(tmp_
 
 
 def test_labels_and_studies_come_back_from_tables(tmp_path: Path) -> None:
-    csv_cells.write(
-        tmp_path / "splits.csv", ("study", "patient", "split"), [("=s1", "@p", "train"), ("-2", "p", "val")]
-    )
+    write_csv(tmp_path / "splits.csv", ("study", "patient", "split"), [("=s1", "@p", "train"), ("-2", "p", "val")])
     assert (tmp_path / "splits.csv").read_text().splitlines()[1:] == ["'=s1,'@p,train", "-2,p,val"]
     assert read_split_file(tmp_path / "splits.csv", Faults()) == {"=s1": "train", "-2": "val"}
     folder = run_folder(tmp_path)
     frame = pd.read_csv(folder / "results.csv").replace({"label": {"Base": "=1+1"}})
-    csv_cells.write(folder / "results.csv", list(frame), frame.itertuples(index=False))
+    write_csv(folder / "results.csv", list(frame), frame.itertuples(index=False))
     assert "'=1+1" in (folder / "results.csv").read_text()
     assert measured.load(folder).values["label"].iat[0] == "=1+1"

@@ -11,8 +11,9 @@ import pytest
 import torch
 from lightning.pytorch.loggers import WandbLogger
 
-from apo_lightning import config, observing
+from apo_lightning import config
 from apo_lightning.errors import ConfigError
+from apo_lightning.experiment import observing
 from callbacks import CALLBACKS
 from callbacks.sample_table import SampleTable, undisturbed
 from tests.contracts.test_observing import STEPS, _one_thread, fit  # noqa: F401

@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch.loops.progress import _BatchProgress, _ProcessedTracker
 
 from apo_lightning.types import Example, Study
-from data_modules.sampler import ExampleSet, NumberedBatches, ResumableBatchSampler, rewind_to_whole_step
+from data_modules.loading.sampler import ExampleSet, NumberedBatches, ResumableBatchSampler, rewind_to_whole_step
 
 
 def draw(count: int, size: int = 10, **how) -> list[list[int]]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.saved_students import adapters, read_record
+from apo_lightning.models.saved import adapters, read_record
 
 TENSORS, CONFIG = "adapters/0/adapter_model.safetensors", "adapters/0/adapter_config.json"
 

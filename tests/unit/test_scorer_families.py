@@ -13,8 +13,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from apo_lightning import scoring
-from apo_lightning.image_records import join_images, split_images
 from apo_lightning.scoring import score
+from apo_lightning.scoring.image_records import join_images, split_images
 from apo_lightning.scoring.prefix import Prefix
 from apo_lightning.types import BranchBatch
 from tests.helpers import families

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import config, machine
-from apo_lightning.artifacts import differences
+from apo_lightning import config
 from apo_lightning.errors import ConfigError
-from apo_lightning.plain_settings import CurvePoint, EvaluationSet
-from apo_lightning.run import check
+from apo_lightning.experiment import machine
+from apo_lightning.experiment.run import check
+from apo_lightning.experiment.run_folder import differences
+from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 
 SMOKE = Path(__file__).resolve().parents[2] / "experiments" / "smoke.yaml"
 ONE = "evaluate.sets={one: {title: One, data: {name: phantom, domain: scanner}}}"

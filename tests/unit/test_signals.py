@@ -42,7 +42,7 @@ class Slow:
             raise AttributeError(name)
         print("ready", flush=True)
         time.sleep(30)
-sys.modules["apo_lightning.cli"] = Slow()
+sys.modules["apo_lightning.cli.commands"] = Slow()
 """
 
 

@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from apo_lightning.metrics import labeler
 from apo_lightning.phantom import wording
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.teachers.simulated import Simulated, StreamDrift
+from apo_lightning.text import labeler
 from apo_lightning.types import Detail, Study
 
 COUNT = 1500

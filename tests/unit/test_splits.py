@@ -10,7 +10,7 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
-from data_modules.splits import NAMES, apply_split_file, cut, read_split_file, share_of_patients
+from data_modules.loading.splits import NAMES, apply_split_file, cut, read_split_file, share_of_patients
 from data_modules.tables import Faults
 
 PATIENTS = [f"p{number}" for number in range(200)]

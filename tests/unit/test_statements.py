@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from apo_lightning.probe_settings import LikelihoodSettings
-from apo_lightning.probes.statements import AT_ONCE, Round, of_statements, plan, probabilities
+from apo_lightning.metrics.probes import of_statements
+from apo_lightning.probes.statements import AT_ONCE, Round, plan, probabilities
 from apo_lightning.settings import EvaluateSettings
+from apo_lightning.settings.probes import LikelihoodSettings
 from apo_lightning.types import Example, Scores
 from tests.helpers import tiny
 

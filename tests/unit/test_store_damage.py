@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning import digests, inventory, jsonlines, saved_students, trajectory_files
-from apo_lightning.artifacts import StageFolder, write_json
 from apo_lightning.errors import ArtifactError
-from apo_lightning.files import remove
-from apo_lightning.stage_files import read_preferred, read_rows, read_scores
+from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files import jsonlines
+from apo_lightning.files.atomic import remove
+from apo_lightning.files.formats import write_json
+from apo_lightning.hashing import contents, inventory
+from apo_lightning.models import saved
+from apo_lightning.trajectories import records
 from tests.helpers.damage import change, flip, keep, put, swap
 
 STUDENT, ADAPTER = "student", "student/adapters/0/adapter_model.safetensors"
@@ -70,7 +74,7 @@ def hidden(folder: Path) -> None:
     """Damage whose hash somebody has put into the manifest."""
     flip(folder / ADAPTER)
     record = json.loads((folder / "manifest.json").read_text())
-    record["files"][ADAPTER]["sha256"] = digests.content_digest(folder / ADAPTER)
+    record["files"][ADAPTER]["sha256"] = contents.content_digest(folder / ADAPTER)
     (folder / "manifest.json").write_text(json.dumps(record))
 
 
@@ -261,7 +265,7 @@ def test_damage_is_told_or_mended(
 ) -> None:
     """Large files, whose hashes are remembered, are no exception."""
     monkeypatch.setattr(inventory, "LARGE", 0 if large else 1 << 30)
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
     allow_no_reading(monkeypatch)
     inventory._tell_unchecked.cache_clear()
     own = KINDS[kind]
@@ -287,9 +291,9 @@ def test_damage_is_told_or_mended(
 
 
 READERS = {
-    "collect": lambda f: trajectory_files.read(f / "trajectories.jsonl"),
-    "spd": lambda f: saved_students.read_record(f / STUDENT),
-    "apo": lambda f: saved_students.read_record(f / STUDENT),
+    "collect": lambda f: records.read(f / "trajectories.jsonl"),
+    "spd": lambda f: saved.read_record(f / STUDENT),
+    "apo": lambda f: saved.read_record(f / STUDENT),
     "self_distill": lambda f: read_preferred(f / "preferred.jsonl"),
     "evaluate": lambda f: (
         read_scores(f / "scores.json"), read_rows(f / "predictions.jsonl"), read_rows(f / "likelihoods.jsonl")
@@ -305,7 +309,7 @@ TOLD = [kind for kind, own in KINDS.items() if own.ends == "told" and "another" 
 @pytest.mark.parametrize("kind", TOLD)
 def test_who_reads_past_the_pipeline_is_told_too(root: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     allow_no_reading(monkeypatch)
-    monkeypatch.setattr(saved_students, "_require_tensors", lambda *a: None)
+    monkeypatch.setattr(saved, "_require_tensors", lambda *a: None)
     own = KINDS[kind]
     folder = stage(root, own.stage).path
     if own.stage != "base_evaluate":
@@ -320,7 +324,7 @@ def test_who_reads_past_the_pipeline_is_told_too(root: Path, kind: str, monkeypa
 def test_a_hash_that_is_remembered_is_not_trusted_with_a_verdict(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A damaged memory costs a reading, and no stage."""
     monkeypatch.setattr(inventory, "LARGE", 0)
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
     assert stage(root, "spd").done
     known = json.loads((root / "digests.json").read_text())
     assert any(ADAPTER in key for key in known)
@@ -330,10 +334,10 @@ def test_a_hash_that_is_remembered_is_not_trusted_with_a_verdict(root: Path, mon
 
 def test_a_large_file_is_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    plain = digests.content_digest
+    plain = contents.content_digest
     monkeypatch.setattr(inventory, "content_digest", lambda path: read.append(path) or plain(path))
     monkeypatch.setattr(inventory, "LARGE", 1000)
-    monkeypatch.setattr(digests, "SETTLED", -1.0)
+    monkeypatch.setattr(contents, "SETTLED", -1.0)
     assert stage(root, "spd").done and read.count(stage(root, "spd").path / ADAPTER) == 1
     read.clear()
     assert stage(root, "spd").done and stage(root, "spd").path / ADAPTER not in read
@@ -346,4 +350,4 @@ def test_manifests_of_others_say_nothing_of_our_files(tmp_path: Path) -> None:
     jsonlines.write(tmp_path / "trajectories.jsonl", [{"study": "s", "teacher": "t", "text": "x"}])
     for content in ('{"files": ["trajectories.jsonl"]}', "[1]", "{", '{"files": {"trajectories.jsonl": {"bytes": 1}}}'):
         (tmp_path / "manifest.json").write_text(content)
-        assert len(trajectory_files.read(tmp_path / "trajectories.jsonl")) == 1
+        assert len(records.read(tmp_path / "trajectories.jsonl")) == 1

@@ -9,9 +9,9 @@ import torch
 
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.models.adapters import language_linears
+from apo_lightning.models.sizes import count_on_meta
+from apo_lightning.models.student import Student, read_record
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.sizes import count_on_meta
-from apo_lightning.student import Student, read_record
 from tests.helpers import tiny
 
 ITEMS = [({"a": "No edema.", "b": "Mild left pneumonia."}), ({"a": "Effusion."})]

@@ -22,17 +22,17 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 from transformers.models.smolvlm import processing_smolvlm
 
 from apo_lightning import scoring
-from apo_lightning.collate import Collator
+from apo_lightning.batching.collate import Collator
 from apo_lightning.errors import ConfigError
-from apo_lightning.families import FAMILIES, WHOLE
-from apo_lightning.image_records import split_images
 from apo_lightning.models.adapters import language_linears
+from apo_lightning.models.families import FAMILIES, WHOLE
 from apo_lightning.models.network import quantization_config
-from apo_lightning.processor import end_of_turn, load_processor
+from apo_lightning.models.processor import end_of_turn, load_processor
+from apo_lightning.models.sizes import count_on_meta
+from apo_lightning.models.student import Student
 from apo_lightning.scoring import score
+from apo_lightning.scoring.image_records import split_images
 from apo_lightning.settings import AdapterSettings, StudentSettings
-from apo_lightning.sizes import count_on_meta
-from apo_lightning.student import Student
 from apo_lightning.types import Branch, BranchBatch, Example
 from tests.helpers import students, tiny
 

@@ -13,9 +13,9 @@ import yaml
 from conftest import ROOT
 from fakes import fake_registries, write_experiment
 
-from apo_lightning import processes, sweep
+from apo_lightning.config.layers import read_words
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.overrides import read_words
+from apo_lightning.experiment import processes, sweep
 
 COMMAND = [
     "${env}", "python", "-m", "apo_lightning", "run", "experiments/small.yaml", "only=[apo]", "${args_no_hyphens}",
@@ -51,10 +51,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
         columns = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
         pd.DataFrame(rows, columns=columns).to_csv(folder / "results.csv", index=False)
 
-    fake = ModuleType("apo_lightning.run")
+    fake = ModuleType("apo_lightning.experiment.run")
     fake.run = run
-    monkeypatch.setitem(sys.modules, "apo_lightning.run", fake)
-    monkeypatch.setattr("apo_lightning.run", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "apo_lightning.experiment.run", fake)
+    monkeypatch.setattr("apo_lightning.experiment.run", fake, raising=False)
     return calls
 
 
@@ -143,7 +143,7 @@ class TestSweep:
         def stop(cfg, overrides):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(sys.modules["apo_lightning.run"], "run", stop)
+        monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", stop)
         with pytest.raises(KeyboardInterrupt):
             sweep.sweep(sweep_file())
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.file_kinds import foreign
-from data_modules.table_headers import nearest, refuse_doubles
+from apo_lightning.files.kinds import foreign
 from data_modules.tables import Faults, as_numbers, look_for, read_table
+from data_modules.tables.headers import nearest, refuse_doubles
 
 BOTH = {"id": "id", "Pleural Effusion": "effusion"}
 PLAIN = "id,Pleural Effusion\na,1\nb,0\n"

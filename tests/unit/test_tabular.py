@@ -14,10 +14,10 @@ import pytest
 
 from apo_lightning.errors import DataError
 from apo_lightning.types import Study
-from data_modules import dicom_folder
-from data_modules.dicom_folder import files_below
+from data_modules.images import dicom_folder
+from data_modules.images.dicom_folder import files_below
+from data_modules.images.transforms import Refused
 from data_modules.tabular import Tabular
-from data_modules.transforms import Refused
 from tests.helpers.dicom_files import UID_ROOT, dicom_file
 from tests.helpers.tabular_folder import draw, settings
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from apo_lightning.caches import tensor_store
+from apo_lightning.caches.tensor_store import TensorStore
 from apo_lightning.errors import ArtifactError
-from apo_lightning.stores import tensor_store
-from apo_lightning.stores.tensor_store import TensorStore
 
 IDENTITY = {"weights": "aa", "template": "bb"}
 
@@ -178,7 +178,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from apo_lightning.stores.tensor_store import TensorStore
+from apo_lightning.caches.tensor_store import TensorStore
 
 store = TensorStore(Path(sys.argv[1]), {"weights": "aa", "template": "bb"})
 inserts = 0

@@ -16,11 +16,12 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from transformers.models.smolvlm import processing_smolvlm
 
-from apo_lightning import once, prompts
-from apo_lightning.collate import Collator
-from apo_lightning.metrics.thinking import is_tag
-from apo_lightning.processor import NANO, load_processor
-from apo_lightning.text_tokens import BREAK, LOST, TextTokens, control_ids
+from apo_lightning import prompts
+from apo_lightning.batching.collate import Collator
+from apo_lightning.experiment import once
+from apo_lightning.models.processor import NANO, load_processor
+from apo_lightning.models.text_tokens import BREAK, LOST, TextTokens, control_ids
+from apo_lightning.text.thinking import is_tag
 from apo_lightning.types import Branch, BranchBatch
 from tests.helpers import special_tokens, students, tiny
 from tests.helpers.special_tokens import PLAIN
@@ -232,8 +233,8 @@ def test_texts_that_hold_any_are_counted() -> None:
 
 def test_a_stage_says_and_keeps_how_many_hold_any(monkeypatch: pytest.MonkeyPatch) -> None:
     said, kept = [], {}
-    monkeypatch.setattr(once.training, "say", said.append)
-    folder = SimpleNamespace(begin=lambda: None, finish=lambda **facts: kept.update(facts))
+    monkeypatch.setattr(once.trainer, "say", said.append)
+    folder = SimpleNamespace(edited=list, begin=lambda: None, finish=lambda **facts: kept.update(facts))
     once._make(folder, "apo", lambda: {"cut": {"reports": 3}, "control": {"branches": 1, "reports": 2}})
     assert "(texts: 3 cut reports, 1 branches with control tokens, 2 reports with control tokens)" in said[-1]
     assert kept["control"] == {"branches": 1, "reports": 2}

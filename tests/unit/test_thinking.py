@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from apo_lightning.metrics import labeler
-from apo_lightning.metrics.thinking import ThinkingPolicy, all_as_answer, answer, only_answer, thinking_spans
+from apo_lightning.text import labeler
+from apo_lightning.text.thinking import ThinkingPolicy, all_as_answer, answer, only_answer, thinking_spans
 from apo_lightning.types import Trajectory
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from apo_lightning.errors import ConfigError, DataError
-from data_modules import transforms
-from data_modules.transforms import is_dicom, read_radiograph, refuse_unreadable, shrink
+from data_modules.images import transforms
+from data_modules.images.pixels import shrink
+from data_modules.images.transforms import is_dicom, read_radiograph, refuse_unreadable
 from tests.helpers.dicom_files import dicom_file
 
 RAMP = np.array([[0, 64, 128], [192, 254, 255]], dtype=np.uint8)
@@ -298,7 +299,7 @@ def test_a_lack_of_memory_is_not_called_a_damaged_image(tmp_path, monkeypatch, e
         except Exception as cause:
             raise RuntimeError("all decoders failed") from cause
 
-    monkeypatch.setattr("data_modules.transforms.refuse_picture", lacking)
+    monkeypatch.setattr("data_modules.images.transforms.refuse_picture", lacking)
     with pytest.raises(ConfigError, match=r"a\.png: there is not enough memory .* lower data.num_workers"):
         read_radiograph(tmp_path / "a.png")
 

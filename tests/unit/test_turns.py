@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from apo_lightning.artifacts import RunFolder
 from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment.run_folder import RunFolder
 
 MAKER = """
 import sys, time
 from pathlib import Path
-from apo_lightning.artifacts import StageFolder
+from apo_lightning.experiment.stage_folder import StageFolder
 
 folder = StageFolder(Path(sys.argv[1]), "spd", {"lr": 1.0})
 with folder.turn("spd", lambda text: print(text, flush=True)) as done:
@@ -36,7 +36,7 @@ with folder.turn("spd", lambda text: print(text, flush=True)) as done:
 RUNNER = """
 import sys
 from pathlib import Path
-from apo_lightning.artifacts import RunFolder
+from apo_lightning.experiment.run_folder import RunFolder
 
 with RunFolder(Path(sys.argv[1]), "x").claim({"name": "x", "lr": 1}, "{name: x, lr: 1}", print):
     print("claimed", flush=True)

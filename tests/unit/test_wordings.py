@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from apo_lightning.metrics.labeler import parse
-from apo_lightning.metrics.mentions import MENTIONS
-from apo_lightning.metrics.other_names import OTHER_NAMES
 from apo_lightning.probes.wordings import PAIRS, SPOKEN, known, readable, spoken, statements
+from apo_lightning.text.labeler import parse
+from apo_lightning.text.mentions import MENTIONS
+from apo_lightning.text.other_names import OTHER_NAMES
 from data_modules import DATA
 
 ALL = sorted({*MENTIONS, *OTHER_NAMES, *(name for cls in DATA.values() for name in cls.vocabulary)} - {"no_finding"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, ratio
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 
 Formula = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """From sums of counts ``[..., M]`` to metric name and values ``[...]``."""

@@ -15,11 +15,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from apo_lightning.metrics.labeler import kind, parse
-from apo_lightning.metrics.mentions import NO_FINDING
 from apo_lightning.metrics.outcomes import mean_defined, ratio
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric
+from apo_lightning.text.labeler import kind, parse
+from apo_lightning.text.mentions import NO_FINDING
 
 CHEXPERT = (
     "atelectasis", "cardiomegaly", "consolidation", "edema", "enlarged_cardiomediastinum", "fracture", "lung_lesion",

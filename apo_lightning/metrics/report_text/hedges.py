@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from apo_lightning.metrics.labeler import plain_answer
-from apo_lightning.metrics.plain_text import sentences_of
+from apo_lightning.text.labeler import plain_answer
+from apo_lightning.text.plain_text import sentences_of
 
 _NOT = r"(?<!\bnot )(?<!\bnot a )(?<!\bnot very )(?<!\bno )(?<!\blow )(?<!\bless )(?<!\bwithout )"
 HEDGE = re.compile(

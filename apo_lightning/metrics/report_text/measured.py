@@ -8,7 +8,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.metrics.outcomes import Outcomes
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.base import Pairs, TextMetric, joined
-from apo_lightning.report_settings import ReportTextSettings
+from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
 
 ALWAYS = ("findings", "style")

@@ -1,0 +1,1 @@
+"""What a stage iterates (``examples``), and how it becomes tensors (``collate``)."""

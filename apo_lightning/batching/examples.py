@@ -1,0 +1,109 @@
+"""Studies and texts -> what each stage iterates. Filters are counted here and named in the manifest of the stage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
+
+from apo_lightning.teachers.base import by_study
+from apo_lightning.text.conflict import agreement, conflicting_spans
+from apo_lightning.text.labeler import kind
+from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
+
+COUNTED = {"nothing": "states_nothing", "normal": "normal"}
+"""Kinds of kept texts (see `metrics.labeler`) that a manifest counts, and under which name."""
+Heard = Mapping[str, Mapping[str, Trajectory]]
+"""Study id to teacher name to trajectory."""
+
+
+def index(trajectories: Sequence[Trajectory], teachers: Sequence[str]) -> dict[str, dict[str, Trajectory]]:
+    """Trajectories of the named teachers by study, in the order of ``teachers``."""
+    said = by_study(trajectories)
+    return {study: {name: texts[name] for name in teachers if name in texts} for study, texts in said.items()}
+
+
+def plain(studies: Sequence[Study]) -> list[Example]:
+    """Studies to answer from the image alone."""
+    return [Example(study) for study in studies]
+
+
+def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
+    """Studies with every teacher's text to read; those that no teacher spoke of are left out."""
+    return [Example(s, (), tuple(heard[s.id].values())) for s in studies if heard.get(s.id)]
+
+
+def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
+           counts: Counter[str], findings: Sequence[str] = (),
+           as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
+    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
+    ``findings`` or the canonical ones, and normal ones, are kept and counted. ``as_read`` makes of a text what findings
+    are read from, each character where it stood."""
+    examples = []
+    for study in studies:
+        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
+        if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
+            examples.append(Example(study, branches))
+        else:
+            counts["studies_without_teacher"] += 1
+    return examples
+
+
+def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
+           drop_refusals: bool, drop_copies: bool, counts: Counter[str],
+           findings: Sequence[str] = (), compare: Sequence[str] = (), as_read: Callable[[str], str] = str,
+           cut: Container[str] = (), drop_cut: bool = False) -> list[Example]:  # fmt: skip
+    """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
+
+    Args:
+        findings, as_read: see ``taught``.
+        compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
+        cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
+            at all.
+    """
+    examples = []
+    for study in studies:
+        best = preferred.get(study.id, "").strip()
+        if not best:
+            counts["studies_without_preferred"] += 1
+            continue
+        if study.id in cut:
+            counts["cut_preferred"] += 1
+            if drop_cut:
+                continue
+        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
+        if drop_copies:
+            kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
+            counts["copies"] += len(rejected) - len(kept)
+            rejected = kept
+        if compare:
+            rejected = tuple(_compared(branch, best, compare, as_read) for branch in rejected)
+            counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
+        examples.append(Example(study, (Branch(PREFERRED, best, cut=study.id in cut), *rejected)))
+    return examples
+
+
+def _compared(branch: Branch, best: str, findings: Sequence[str], as_read: Callable[[str], str]) -> Branch:
+    text, preferred = as_read(branch.text), as_read(best)
+    return replace(
+        branch, agreement=agreement(text, preferred, findings),
+        conflicts=tuple(conflicting_spans(text, preferred, findings)),
+    )  # fmt: skip
+
+
+def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool, counts: Counter[str],
+              findings: Sequence[str], as_read: Callable[[str], str]) -> tuple[Branch, ...]:  # fmt: skip
+    kept = []
+    for name, trajectory in heard.items():
+        if not trajectory.text.strip():
+            counts["empty"] += 1
+            continue
+        said = kind(as_read(trajectory.text), findings)
+        if drop_refusals and said == "refused":
+            counts["refusals"] += 1
+            continue
+        counts["kept"] += 1
+        if said in COUNTED:
+            counts[COUNTED[said]] += 1
+        kept.append(Branch(name, trajectory.text, weights[name]))
+    return tuple(kept)

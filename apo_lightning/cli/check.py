@@ -1,0 +1,104 @@
+"""apo check: load and build experiments without training, and whether one would run here."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apo_lightning.console import Console, show_error
+from apo_lightning.errors import ApoError, ConfigError
+
+if TYPE_CHECKING:
+    from apo_lightning.settings import ExperimentSettings
+
+
+def check(options: argparse.Namespace) -> int:
+    """``apo check [PATH ...]``: every file is looked at, however many are wrong. ``apo check NAME [key=value ...]``:
+    one experiment with its settings, and whether it would run on this machine."""
+    overrides = [word for word in options.words if "=" in word]
+    names = [word for word in options.words if "=" not in word]
+    if len(names) == 1 and (overrides or not Path(names[0]).exists()):
+        return check_one(names[0], overrides)
+    if overrides:
+        raise ConfigError(f"key=value belongs to one experiment, got {', '.join(names) or 'none'}.")
+    files = yaml_files([Path(name) for name in names] or [Path("experiments")])
+    wrong = 0
+    for path in files:
+        try:
+            said, notes = check_file(path)
+            _print_checked(path, said, notes)
+        except ApoError as error:
+            wrong += 1
+            show_error(f"{path}\n{error}")
+    if wrong:
+        show_error(f"{wrong} of {len(files)} files are not valid.")
+    return 2 if wrong else 0
+
+
+def check_one(name: str, overrides: Sequence[str]) -> int:
+    """One experiment with its settings, as it would run here.
+
+    Raises:
+        ConfigError: it is not valid, or this machine cannot run it.
+    """
+    from apo_lightning import config
+
+    cfg = config.load(config.find(name), overrides)
+    from apo_lightning.experiment import run as runner
+
+    notes = runner.check_arms(_resolved(cfg, overrides))
+    _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
+    return 0
+
+
+def check_file(path: Path) -> tuple[str, list[str]]:
+    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was and
+    what could not be looked at."""
+    from apo_lightning import config
+
+    if path.parent.name == "base":
+        config.check_base(path)
+        return "base", []
+    if path.parent.name == "sweeps":
+        from apo_lightning.experiment.sweep import points
+
+        return f"sweep of {len(points(path))} points", []
+    cfg = config.load(path)
+    from apo_lightning.experiment import run as runner
+
+    return f"experiment with {_arms(cfg)}", runner.check_arms(_resolved(cfg), here=False)
+
+
+def _resolved(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> dict[str, ExperimentSettings]:
+    """The arms that would run, each with its own settings laid over the experiment's."""
+    from apo_lightning import config
+
+    return {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
+
+
+def _arms(cfg: ExperimentSettings) -> str:
+    count = len(cfg.only or cfg.arms)
+    return f"{count} arm{'s' if count != 1 else ''}"
+
+
+def _print_checked(what: str | Path, said: str, notes: Sequence[str]) -> None:
+    Console().print(f"ok     {what}: {said}", markup=False, soft_wrap=True)
+    for note in notes:
+        Console().print(f"       {note}", style="dim", markup=False, soft_wrap=True)
+
+
+def yaml_files(paths: Sequence[Path]) -> list[Path]:
+    """The files among ``paths``, and all YAML files below its folders, in order.
+
+    Raises:
+        ConfigError: a path that does not exist, or nothing to check.
+    """
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"There is no file or folder {path}.")
+    files = [file for path in paths for file in ([path] if path.is_file() else sorted(path.rglob("*.yaml")))]
+    if not files:
+        raise ConfigError(f"No YAML file in {', '.join(map(str, paths))}.")
+    return files

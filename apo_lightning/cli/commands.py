@@ -1,0 +1,208 @@
+"""The command line: parse, call, print. Nothing is decided here."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from apo_lightning import __version__, signals
+from apo_lightning.cli import audit, data
+from apo_lightning.cli.check import check
+from apo_lightning.console import Console, make_safe, show_error
+from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
+from apo_lightning.experiment import processes
+from apo_lightning.files import disk
+from apo_lightning.files.characters import visible
+
+if TYPE_CHECKING:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
+    that stopped it (130 after Ctrl-C)."""
+    options = parser().parse_args(arguments)
+    make_safe()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
+    try:
+        with processes.member() if processes.is_member() else signals.raised():
+            return options.call(options) or 0
+    except BaseException as error:
+        if signum := signals.behind(error):
+            return _stopped(signum)
+        if isinstance(error, Exception) and (sentence := _sentence(error)):
+            show_error(sentence)
+            return 2
+        if isinstance(error, Exception) and not getattr(error, "__notes__", None):
+            said = " ".join(arguments or sys.argv[1:])
+            error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
+                           "please report it with the lines above.")  # fmt: skip
+        raise
+
+
+def _stopped(signum: int) -> int:
+    if not processes.is_member():
+        with suppress(OSError):  # the terminal may be what is gone
+            Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
+    return 128 + signum
+
+
+def _sentence(error: Exception) -> str | None:
+    """What the user can mend; None where nobody foresaw it."""
+    if isinstance(error, ApoError):
+        return str(error)
+    sentence = disk.explain(error)
+    if sentence:
+        logging.raiseExceptions = False  # other libraries' loggers, which write files too
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    return sentence
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(prog="apo", description="Distil one vision-language student from several teachers.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    one = _command(commands, "run", run, "run an experiment, or go on with it")
+    one.add_argument("experiment", help="a name under experiments/, or a file")
+    _add_overrides(one)
+    check_ = _command(commands, "check", check, "load and build experiments without training")
+    check_.add_argument("words", nargs="*", metavar="EXPERIMENT|PATH|key=value", help=(
+        "an experiment with its settings: would it run here? Or files and folders (default: experiments)"
+    ))  # fmt: skip
+    names = _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
+    names.add_argument("name", nargs="?", help="a data set, teacher, loss or callback: what it does, and its settings")
+    grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
+    grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
+    _add_overrides(grid)
+    again = _command(commands, "report", report, "write the report of a run again, or of several side by side")
+    again.add_argument("folders", nargs="*", type=Path, metavar="RUN", help=(
+        "run folders (default: the newest under runs/); several make one page, under <runs>/comparisons/"
+    ))  # fmt: skip
+    view = _command(commands, "dashboard", dashboard, "save a view of a W&B project that explains itself")
+    view.add_argument("entity", help="your W&B user or team")
+    view.add_argument(
+        "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
+    )
+    data.add(commands, _command)
+    audit.add(commands, _command)
+    return top
+
+
+def run(options: argparse.Namespace) -> int:
+    """``apo run EXPERIMENT [key=value ...]``, in as many processes as it asks for."""
+    from apo_lightning import config
+
+    cfg = config.load(config.find(options.experiment), options.overrides)  # a mistake shows before the slow imports
+    if processes.wanted(cfg.trainer):
+        return show_outcome(processes.launch(["run", options.experiment, *options.overrides], cfg.trainer))
+    from apo_lightning.experiment import run as runner
+
+    runner.run(cfg, options.overrides)
+    return 0
+
+
+def list_(options: argparse.Namespace) -> None:
+    """``apo list [NAME]``: one line a member, or all that one says of itself."""
+    from apo_lightning import config
+    from apo_lightning.config.registered import ANSWERED, SECTIONS
+    from apo_lightning.metrics.report_text import TEXT_METRICS
+
+    if options.name:
+        registries = [section.registry() for section in SECTIONS if section not in ANSWERED] + [TEXT_METRICS]
+        known = [name for registry in registries for name in registry]
+        if options.name not in known:
+            raise ConfigError(f"Nothing is named '{options.name}'. {did_you_mean(options.name, known)}")
+        for item in (registry[options.name] for registry in registries if options.name in registry):
+            Console().print(_whole(item), markup=False, highlight=False, soft_wrap=True)
+        return
+
+    for section in SECTIONS:
+        if section in ANSWERED:  # the same data sets
+            continue
+        registry = section.registry()
+        title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
+        _print_group(title, {name: _first(item) for name, item in registry.items()})
+    _print_group("text_metrics (evaluate.report_text)", {name: _first(item) for name, item in TEXT_METRICS.items()})
+    _print_group("experiments", dict(config.list_experiments()))
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """``apo sweep FILE [key=value ...]``."""
+    from apo_lightning import config
+    from apo_lightning.experiment import sweep as engine
+
+    engine.sweep(config.find(str(options.file), config.EXPERIMENTS / "sweeps"), options.overrides)
+
+
+def report(options: argparse.Namespace) -> None:
+    """``apo report [RUN ...]``: the newest run, one, or several side by side."""
+    from apo_lightning import reports
+
+    folders = list({path.resolve(): path for path in options.folders or [newest_run(Path("runs"))]}.values())
+    written = reports.write(folders[0]) if len(folders) == 1 else reports.write_several(folders)
+    Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
+
+
+def dashboard(options: argparse.Namespace) -> None:
+    """``apo dashboard ENTITY [PROJECT]``."""
+    from apo_lightning.reports import dashboard as view
+
+    address = view.save(options.entity, options.project)
+    Console().print(f"dashboard: {visible(address)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def newest_run(runs: Path) -> Path:
+    """The run folder whose results were written last.
+
+    Raises:
+        ArtifactError: no run has finished.
+    """
+    finished = sorted(runs.glob("*/results.csv"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise ArtifactError(f"No finished run in {runs}/. Start one: make experiment EXP=smoke.")
+    return finished[-1].parent
+
+
+def show_outcome(outcome: processes.Outcome) -> int:
+    """What several processes failed of, once. Returns their exit status."""
+    if outcome.trace:
+        print(visible(outcome.trace), end="", file=sys.stderr)
+    elif outcome.status:
+        show_error(outcome.message)
+    return outcome.status
+
+
+def _command(commands: argparse._SubParsersAction, name: str, call: Callable, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(call=call)
+    return command
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="settings laid over the experiment")
+
+
+def _first(item: type) -> str:
+    return (inspect.getdoc(item) or "").split("\n")[0]
+
+
+def _whole(item: type) -> str:
+    """What a class and the classes of ours that it extends say of themselves, the nearest first."""
+    packages = ("data_modules", "callbacks", "apo_lightning")
+    ours = [cls.__doc__ for cls in item.__mro__ if cls.__module__.split(".")[0] in packages and cls.__doc__]
+    return "\n\n".join(map(inspect.cleandoc, ours))
+
+
+def _print_group(title: str, members: dict[str, str]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(title, style="bold", markup=False)
+    width = max(map(len, members), default=0)
+    for name, text in sorted(members.items()):
+        console.print(f"  {name:<{width}}  {text}", markup=False)

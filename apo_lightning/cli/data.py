@@ -1,0 +1,77 @@
+"""``apo data``: look at a data set before training on it, and bring other people's trajectory files into our form."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from apo_lightning.console import Console
+from apo_lightning.errors import ConfigError
+
+
+def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add ``data summary`` and ``data import`` to the command line."""
+    group = commands.add_parser("data", help="look at a data set, or import trajectories", description=__doc__)
+    below = group.add_subparsers(required=True, metavar="COMMAND")
+    look = command(below, "summary", summary, "sizes, prevalence, and what is missing, doubled or contradictory")
+    look.add_argument("what", help="a data set (apo list names them) with its settings, or an experiment")
+    look.add_argument("overrides", nargs="*", metavar="key=value", help="of the data set, or of the experiment")
+    look.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found here too")
+    look.add_argument("--quick", action="store_true", help="tables only: open and compare no image")
+    bring = command(below, "import", import_, "write our JSON lines from other trajectory files")
+    bring.add_argument("format", help="teacher_folder, ms_swift or cxr_max")
+    bring.add_argument("source", type=Path, help="file or folder to read")
+    bring.add_argument("target", type=Path, help="JSON lines to write")
+    bring.add_argument("options", nargs="*", metavar="key=value", help="of the format")
+
+
+def summary(options: argparse.Namespace) -> None:
+    """``apo data summary WHAT [key=value ...]``."""
+    from apo_lightning.files.formats import write_json
+    from apo_lightning.reports import data_summary
+    from data_modules.summary import summarise
+
+    console = Console(highlight=False)
+    data, name = build(options.what, options.overrides)
+    found = summarise(data, name, quick=options.quick)
+    data_summary.show(found, console)
+    if options.json:
+        console.print(f"all of it: {write_json(options.json, found.to_dict())}", markup=False)
+
+
+def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
+    """The data module that ``what`` names, and a title: a registered set with its own settings, or an experiment's.
+
+    Raises:
+        ConfigError: neither, or a setting is wrong.
+    """
+    from apo_lightning import config
+    from apo_lightning.config.layers import Layers, read_words
+    from apo_lightning.experiment import run
+    from data_modules import DATA
+
+    if what not in DATA:
+        try:
+            cfg = config.load(config.find(what), overrides)
+        except ConfigError as error:
+            known = f"Data sets: {', '.join(sorted(DATA))}."
+            raise ConfigError(f"{error}\n{known}" if "There is no experiment" in str(error) else str(error)) from error
+        names = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
+        return run.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
+    layers = Layers("command line")
+    for word in read_words(overrides):
+        layers.put(word.path, word.value, layers.home)
+    return config.build(DATA, {**layers.tree, "name": what}, "data"), what
+
+
+def import_(options: argparse.Namespace) -> None:
+    """``apo data import FORMAT SOURCE TARGET [key=value ...]``."""
+    from apo_lightning.trajectories.importers import import_file
+
+    given = dict(word.partition("=")[::2] for word in options.options)
+    console = Console(highlight=False)
+    console.print(
+        str(import_file(options.format, options.source, options.target, **given)), markup=False, soft_wrap=True
+    )

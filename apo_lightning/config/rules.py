@@ -1,0 +1,201 @@
+"""What must hold between the settings of an experiment: names that refer to each other, and the order of stages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from apo_lightning.config.registered import Path
+from apo_lightning.errors import did_you_mean
+from apo_lightning.metrics.report_text import TEXT_METRICS
+from apo_lightning.metrics.report_text.measured import ALWAYS
+from apo_lightning.settings import ExperimentSettings
+from apo_lightning.settings.plain import CurvePoint, EvaluationSet
+from apo_lightning.settings.reports import BACKENDS
+
+STAGES = ("spd", "self_distill", "apo")
+"""In the order in which they may follow each other."""
+
+MEASURED = "evaluate.report_text"
+"""How all texts of a table are measured."""
+
+SPLITS = ("train", "val", "test")
+
+SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
+"""What belongs to the experiment as a whole, so that no arm may set it."""
+
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+LARGEST = 1e30
+"""A weight that float32 holds, with room for sums and products."""
+STORE, OWN_FOLDERS = "store", ("figures", "samples", "sets")
+"""Folders that every run makes."""
+
+Finding = tuple[Path, str] | tuple[Path, str, str]
+"""A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
+
+
+def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """Every rule that ``cfg`` breaks. Values of the wrong type were reported before and are passed over."""
+    yield from _names(cfg)
+    yield from _seeds(cfg.seeds)
+    yield from _teachers(cfg)
+    yield from _arms(cfg)
+    yield from _curves(cfg)
+    yield from _precision(cfg)
+    yield from _splits(cfg)
+    yield from _acknowledged(cfg)
+    yield from _text_metrics(cfg)
+
+
+def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
+    further = [own.data for own in _sets(cfg).values()]
+    used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data, *further) if isinstance(s, Mapping)]
+    for name in cfg.acknowledge:
+        if name not in used:
+            text = f"acknowledge must name data sets of the experiment, got '{name}'"
+            yield ("acknowledge",), text, did_you_mean(name, used)
+
+
+def _text_metrics(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """Names under ``also``; the two backends are chosen by ``backend``, and what is always measured needs no name."""
+    known = [name for name in TEXT_METRICS if name not in (*BACKENDS, *ALWAYS)]
+    for name in cfg.evaluate.report_text.also:
+        if name not in known:
+            yield (*MEASURED.split("."), "also"), f"{MEASURED}.also names no metric '{name}'", did_you_mean(name, known)
+
+
+def weight_problem(weight: Any) -> str | None:
+    """What is wrong with a teacher's weight; None if it is a number of at least 0."""
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        return f"must be a number, got {weight!r}"
+    if weight > LARGEST:
+        return f"must be at most {LARGEST:g}, got {str(weight)[:40]}"
+    return None if weight >= 0 else f"must be >= 0, got {weight}"
+
+
+def runs_stage(cfg: ExperimentSettings, stage: str) -> bool:
+    """Whether some arm runs ``stage``; the settings of a stage that none runs may be left out."""
+    return any(stage in arm.stages for arm in _mapping(cfg.arms).values())
+
+
+def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
+    if cfg.name != "???" and not all(FOLDER_NAME.fullmatch(part) for part in cfg.name.split("/")):
+        yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
+    if cfg.name.lower().split("/")[0] == STORE:
+        yield ("name",), f"name must not be '{cfg.name}', where all runs keep their stages"
+    yield from _folders(("arms",), cfg.arms, OWN_FOLDERS)
+    yield from _folders(("evaluate", "sets"), cfg.evaluate.sets)
+    for arm in cfg.only:
+        if arm not in _mapping(cfg.arms):
+            yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))
+
+
+def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Finding]:
+    """Names in the mapping at ``place`` that cannot each be a folder beside the others."""
+    seen: dict[str, str] = {}
+    for name in _mapping(names):
+        key = ".".join((*place, name))
+        if not FOLDER_NAME.fullmatch(name):
+            yield (*place, name), f"{key} must be usable as a folder (letters, digits, '.', '_', '-')"
+        elif name.lower() in taken:
+            yield (*place, name), f"{key} must have another name: a run folder has its {name.lower()} there"
+        elif (other := seen.setdefault(name.lower(), name)) != name:
+            both = f"{key} and {'.'.join((*place, other))}"
+            yield (*place, name), f"{both} are one folder where upper and lower case are the same"
+
+
+def _curves(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """A line of a curve has one arm at each place of its axis."""
+    seen: dict[tuple[str, str, float], str] = {}
+    for name, arm in _mapping(cfg.arms).items():
+        if not isinstance(at := arm.curve, CurvePoint):
+            continue
+        if (other := seen.setdefault((at.axis, at.line, at.x), name)) != name:
+            text = f"arms.{name}.curve.x is {at.x:g} on the line '{at.line}' of '{at.axis}', and so is that of {other}"
+            yield ("arms", name, "curve", "x"), text, "Give each its own, or another line."
+
+
+def _seeds(seeds: list[int]) -> Iterator[Finding]:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        yield ("seeds",), f"seeds must be one or more different integers >= 0, got {seeds}"
+
+
+def _teachers(cfg: ExperimentSettings) -> Iterator[Finding]:
+    teachers = _mapping(cfg.teachers)
+    if not teachers and cfg.teachers != "???":
+        yield ("teachers",), "teachers must name at least one teacher"
+    weights = {name: section.get("weight", 1.0) for name, section in teachers.items()}
+    wrong = {name: problem for name, weight in weights.items() if (problem := weight_problem(weight))}
+    yield from ((("teachers", name, "weight"), f"teachers.{name}.weight {text}") for name, text in wrong.items())
+    chosen, select = list(teachers), cfg.pool.select
+    if isinstance(select, list):
+        chosen = [name for name in select if name in teachers]
+        for name in (name for name in select if name not in teachers):
+            yield ("pool", "select"), f"pool.select names no teacher '{name}'", did_you_mean(str(name), teachers)
+    elif select not in ("all", "best_on_val"):
+        yield ("pool", "select"), f"pool.select must be all, best_on_val, or a list of teachers, got {select!r}"
+    if teachers and not wrong and not any(weights[name] > 0 for name in chosen):
+        yield ("teachers",), "No teacher that is selected has a weight > 0"
+
+
+def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
+    if not _mapping(cfg.arms) and cfg.arms != "???":
+        yield ("arms",), "arms must name at least one arm"
+    for name, arm in _mapping(cfg.arms).items():
+        key = ("arms", name, "stages")
+        unknown = [stage for stage in arm.stages if stage not in STAGES]
+        for stage in unknown:
+            yield key, f"{'.'.join(key)} names no stage '{stage}'", did_you_mean(stage, STAGES)
+        if not unknown and arm.stages != [stage for stage in STAGES if stage in arm.stages]:
+            yield key, f"{'.'.join(key)} must be in the order {', '.join(STAGES)}, each once, got {arm.stages}"
+        if "apo" in arm.stages and "self_distill" not in arm.stages:
+            text = f"{'.'.join(key)}: 'apo' reads preferred.jsonl, which no stage before it writes"
+            yield key, text, "Add 'self_distill' before it."
+        for setting, value in arm.set.items():
+            below = [f"{setting}.{key}" for key in value] if isinstance(value, Mapping) else []
+            held = next((key for key in (setting, *below) if _is_shared(key)), "")
+            if held or _names_sets(setting, value):
+                yield (
+                    ("arms", name, "set"),
+                    f"arms.{name}.set must not hold '{held or setting}', which all arms share",
+                )
+
+
+def _is_shared(setting: str) -> bool:
+    return setting.split(".")[0] in SHARED or setting.startswith(MEASURED)
+
+
+def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """What is computed is computed in one kind of 16 bits, with a loss scaler where that is float16."""
+    key, precision, dtype = ("trainer", "precision"), cfg.trainer.precision, cfg.student.dtype
+    if dtype == "float16" and precision != "16-mixed":
+        text = f"trainer.precision must be 16-mixed where student.dtype is float16, got '{precision}'"
+        yield key, text, "Its loss scaler keeps gradients that float16 would lose."
+    elif dtype == "bfloat16" and precision == "16-mixed":
+        yield key, "trainer.precision must be bf16-mixed or 32-true where student.dtype is bfloat16, got '16-mixed'"
+
+
+def _splits(cfg: ExperimentSettings) -> Iterator[Finding]:
+    key, chosen = ("stages", "self_distill", "splits"), cfg.stages.self_distill.splits
+    if not isinstance(chosen, list) or not runs_stage(cfg, "self_distill"):
+        return
+    for split in chosen:
+        if split not in SPLITS:
+            yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
+    if runs_stage(cfg, "apo") and "train" not in chosen:
+        yield key, f"{'.'.join(key)} must hold train, since apo learns from its texts, got {chosen}"
+
+
+def _names_sets(setting: str, value: Any) -> bool:
+    """Whether an arm's setting says which further sets are answered: they are the columns of one table."""
+    return setting.split(".")[:2] == ["evaluate", "sets"] or (setting == "evaluate" and "sets" in _mapping(value))
+
+
+def _sets(cfg: ExperimentSettings) -> Mapping[str, EvaluationSet]:
+    return {name: own for name, own in _mapping(cfg.evaluate.sets).items() if isinstance(own, EvaluationSet)}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

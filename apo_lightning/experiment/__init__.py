@@ -1,0 +1,1 @@
+"""One experiment: arms x seeds x stages, from files to files. Read ``run`` first."""

@@ -1,0 +1,64 @@
+"""Which stored log-probs and image features belong to a student: the identities under which stages share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from apo_lightning.caches.features import FeatureCache
+from apo_lightning.caches.reference import ReferenceCache
+from apo_lightning.caches.tensor_store import TensorStore
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
+from apo_lightning.hashing.sources import sources_of
+from apo_lightning.models.processor import locate
+from apo_lightning.models.student import Student
+from apo_lightning.settings import ExperimentSettings
+
+
+@cache
+def base_digest(model: str, store: Path) -> str:
+    """Content of a model folder; of a hub name the name itself. ``store`` remembers it between processes."""
+    base = Path(locate(model))
+    return remembered_digest(base, store / "digests.json") if base.is_dir() else model
+
+
+def feature_cache(cfg: ExperimentSettings, student: Student, store: Path) -> FeatureCache | None:
+    """Features of every image that a run has looked at; the tower is never trained, so all stages share them."""
+    if not cfg.cache.features:
+        return None
+    return FeatureCache(_open(store, "features", _tower(cfg, student, store)))
+
+
+def reference_cache(cfg: ExperimentSettings, student: Student, made_by: StageFolder | None, template: str,
+                    store: Path) -> ReferenceCache | None:  # fmt: skip
+    """Log-probs under the student that APO starts from. Beta, teacher weights and the loss are not in the identity."""
+    if not cfg.cache.reference:
+        return None
+    adapter = file_digest(made_by.path / "student") if made_by else "none"
+    return ReferenceCache(
+        _open(store, "reference", {**_tower(cfg, student, store), "adapter": adapter, "template": template})
+    )
+
+
+def _tower(cfg: ExperimentSettings, student: Student, store: Path) -> dict[str, str]:
+    own, commit = cfg.student, getattr(student.model.config, "_commit_hash", None)
+    return {
+        "sources": digest(sources_of(Student)),
+        "weights": base_digest(own.model, store) + (f"@{commit}" if commit else ""),
+        "processor": f"{own.model}, pixels {own.min_pixels} to {own.max_pixels}",
+        "precision": f"{own.dtype}, {cfg.trainer.precision}, {'4 bits' if own.adapter.kind == 'qlora' else 'whole'}",
+    }
+
+
+def _open(store: Path, kind: str, identity: Mapping[str, str]) -> TensorStore:
+    return TensorStore(store / f"{kind}-{digest(identity)[:12]}.sqlite", identity)
+
+
+def facts(student: Student, reference: ReferenceCache | None) -> dict[str, int]:
+    """What was computed and what was read, in this process, for the manifest of a stage."""
+    stores = {"reference": reference, "feature": student.feature_cache}
+    read = {f"{name} rows {what}": getattr(known.store, count) for name, known in stores.items() if known
+            for what, count in (("read", "hits"), ("written", "written"))}  # fmt: skip
+    return {**student.counts, **read}

@@ -1,0 +1,91 @@
+"""What a stage says of itself when it cannot go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from apo_lightning.errors import DataError, DivergedError
+from apo_lightning.experiment.preferred import KEY, writes
+from apo_lightning.files.atomic import removal
+from apo_lightning.types import Example
+
+if TYPE_CHECKING:
+    from apo_lightning.experiment.pipeline import Pipeline
+
+WRITERS = ("self_distill", "evaluate")
+"""Stages that read a student and let it write."""
+
+
+@contextmanager
+def where(own: Pipeline, stage: str) -> Iterator[None]:
+    """An error that nobody foresaw ends with where it happened and how to go on, under its traceback."""
+    try:
+        yield
+    except DivergedError as error:
+        made_by = next((own.done[name] for name in ("apo", "spd") if name in own.done), None)
+        if made_by is None or stage not in WRITERS:  # a stage that trains says itself what it is
+            raise
+        raise DivergedError(
+            f"Stage {stage} of arm '{own.arm}', seed {own.seed}: {error} It was read from {made_by.path / 'student'}. "
+            f"Lower that stage's learning rate, or remove it to train it anew: {removal(made_by.path)}"
+        ) from error
+    except Exception as error:
+        kept = ", ".join(own.done) or "nothing yet"
+        error.add_note(
+            f"This happened in stage {stage} of arm '{own.arm}', seed {own.seed} ({own.folder.path}). Kept of it: "
+            f"{kept}, and the newest checkpoint of {stage}. Once it is mended, the same command goes on from there."
+        )
+        raise
+
+
+def required(stream: list[Example], own: Pipeline, stage: str, counts: Counter[str]) -> list[Example]:
+    """``stream``, which a stage learns from.
+
+    Args:
+        stream: its examples.
+        own: the arm, with the stages before this one done.
+        stage: ``spd`` or ``apo``.
+        counts: what was filtered, by reason.
+
+    Raises:
+        DataError: it is empty; says what texts there are, in which file, and why none serves.
+    """
+    if stream:
+        return stream
+    studies = own.data.studies("train")
+    why = _no_teacher(own, counts) if stage == "spd" else _no_preferred(own, [study.id for study in studies])
+    raise DataError(
+        f"Stage {stage} of arm '{own.arm}', seed {own.seed} has nothing to learn from: no text serves the "
+        f"{len(studies)} training studies. {why}"
+    )
+
+
+def _no_teacher(own: Pipeline, counts: Counter[str]) -> str:
+    file = own.done["collect"].path / "trajectories.jsonl"
+    said = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
+    return (
+        f"{file} has {len(own.trajectories)} texts; of {', '.join(own.teachers)}: {said}. "
+        "Compare the study ids of the teachers' files with those of the data set; drop_refusals=false keeps refusals."
+    )
+
+
+def _unpicked(own: Pipeline) -> str:
+    name = own.cfg.stages.self_distill.positive["name"]
+    return (
+        f"{KEY} '{name}' picks among the texts of {', '.join(own.teachers)}, and none that it could take states one of "
+        f"the findings ({', '.join(own.data.findings)}). Look at the teachers' files, or take 'student'."
+    )
+
+
+def _no_preferred(own: Pipeline, studies: list[str]) -> str:
+    file, here = own.done["self_distill"].path / "preferred.jsonl", [s for s in studies if s in own.preferred]
+    if not writes(own.cfg):
+        return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own)}"
+    empty = sum(not own.preferred[study].text.strip() for study in here)
+    return (
+        f"{file} has {len(own.preferred)} preferred texts, {len(here)} of them for training studies, {empty} of those "
+        "empty: the student ended its turn at once. Train stages.spd longer, or read what it writes."
+    )

@@ -1,0 +1,67 @@
+"""The callbacks of a stage: built, told from those that change what is trained, and missed where it was stored."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+
+from apo_lightning import config
+from apo_lightning.config.registered import CALLBACKS as SECTION
+from apo_lightning.experiment import trainer
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files.characters import visible
+from apo_lightning.settings import ExperimentSettings
+from callbacks import CALLBACKS
+from data_modules.base import CXRDataModule
+
+Sections = Mapping[str, Mapping[str, Any]]
+"""Callback to its settings."""
+GIVEN = SECTION.given
+
+
+def build(sections: Sections, folder: StageFolder, *, upload: bool = False) -> list[Any]:
+    """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds what
+    the others log in the same step.
+
+    Args:
+        upload: whether texts and images of the data may be shown elsewhere.
+    """
+    chosen = {
+        name: {k: v for k, v in own.items() if k not in GIVEN}
+        for name, own in sorted(sections.items(), key=lambda item: item[0] == "metrics_jsonl")
+    }
+    return [
+        config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path), upload=upload)
+        for name, own in chosen.items()
+    ]
+
+
+def guarded(cfg: ExperimentSettings, data: CXRDataModule) -> set[str]:
+    """Names of an arm's data sets that are shown only with ``acknowledge``."""
+    sections = zip([cfg.data, cfg.evaluate.data], data.parts, strict=False)
+    return {section["name"] for section, part in sections if part.credentialed}
+
+
+def interfering(sections: Sections) -> dict[str, Any]:
+    """Those that may change what is trained: all that do not declare that they observe, or are set to do more."""
+    return {name: own for name, own in sections.items() if not observes(CALLBACKS.lookup(name), own)}
+
+
+def observes(kind: type, own: Mapping[str, Any]) -> bool:
+    """Whether a callback with these settings changes nothing: it declares that it observes, and none of the settings
+    with which it would interfere (``interferes_with``) is on."""
+    return getattr(kind, "observes", False) and not any(own.get(name) for name in getattr(kind, "interferes_with", ()))
+
+
+def tell_unseen(sections: Sections, folder: StageFolder) -> None:
+    """Say which callbacks of this run did not see a stored stage train, and so have nothing written there."""
+    seen = folder.manifest().get("callbacks", sections)
+    unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
+    if unseen:
+        trainer.say(
+            f"    [yellow]{escape(visible(', '.join(unseen)))} did not see this stage train, so its files are not there"
+            f"[/yellow] (to train it again: rm -r {escape(visible(shlex.quote(str(folder.path))))})"
+        )

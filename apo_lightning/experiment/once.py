@@ -1,0 +1,56 @@
+"""A stage is made once: not where its result is stored, not in two runs at a time, and by all processes of one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from apo_lightning.experiment import trainer
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.files.atomic import removal
+
+
+def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> StageFolder:
+    """Do ``work`` unless its result is there, or another run makes it; say which. Every process must call it.
+
+    Args:
+        folder: where the result lies.
+        name: of the stage, in what is said.
+        work: makes the result and returns facts for its manifest. All processes do it; the leader writes.
+    """
+    trainer.barrier()
+    with ExitStack() as turn:
+        if trainer.from_leader(lambda: turn.enter_context(folder.turn(name, trainer.say_plainly))):
+            trainer.say(f"  {name} [dim]in the store[/dim]")
+            if other := trainer.from_leader(folder.other_versions):
+                how = removal(folder.path)
+                trainer.warn(f"    {folder.stage} was made with {', '.join(other)}; to make it anew: {how}")
+        else:
+            _make(folder, name, work)
+    trainer.barrier()
+    return folder
+
+
+def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
+    began = time.monotonic()
+    trainer.say(f"  {name} ...")
+    if trainer.is_leader():
+        if edited := folder.edited():
+            trainer.say_plainly(f"  {folder.stage}: source of {_listed(edited)} changed")
+        folder.begin()
+    facts = work()
+    trainer.barrier()  # finishing removes what another process may still read
+    if trainer.is_leader():
+        folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
+    counted = {**facts.get("filtered", {}), **{f"cut {kind}": n for kind, n in facts.get("cut", {}).items()}}
+    counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}
+    texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
+    computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
+    trainer.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

@@ -1,0 +1,263 @@
+"""results.csv, intervals.csv, differences.csv, tests.csv and agreement.csv, gathered from the run folder."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment import trainer
+from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
+from apo_lightning.files.atomic import removal
+from apo_lightning.files.formats import write_csv
+from apo_lightning.hashing import inventory
+from apo_lightning.metrics.agreement import agreement
+from apo_lightning.metrics.answers import answered, judges_progression, text_outcomes
+from apo_lightning.metrics.baselines import baseline_outcomes, prevalence_outcomes, prevalence_score_outcomes
+from apo_lightning.metrics.bootstrap import Interval, Resampled
+from apo_lightning.metrics.comparison import compare
+from apo_lightning.metrics.outcomes import MEAN, Measure, Row
+from apo_lightning.metrics.probes import FILES, measured
+from apo_lightning.metrics.report_text.measured import report_outcomes
+from apo_lightning.positives import DEFAULT
+from apo_lightning.reports.folder import SEED
+from apo_lightning.settings import ExperimentSettings
+from apo_lightning.types import Answer, Study
+
+if TYPE_CHECKING:
+    from apo_lightning.experiment.pipeline import Pipeline
+
+COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
+BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
+INTERVALS = ("kind", "arm", "metric", "finding", *BOUNDS)
+DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
+TESTS = ("arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm")
+AGREEMENT = ("arm", "finding", "kappa", "low", "high", "seeds", "studies")
+LABELS = {
+    "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
+    "prevalence": "Prevalence (most frequent answer of the training split)",
+    "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row of the table in one seed: what was counted of each study, or, where that was not kept, values alone."""
+
+    kind: str
+    arm: str
+    label: str
+    seed: int
+    outcomes: Sequence[Measure]
+    values: Sequence[Row] = ()
+
+    def rows(self) -> Iterator[Row]:
+        yield from self.values
+        for part in self.outcomes:
+            yield from part.rows()
+
+
+OWN = "evaluate"
+"""The stage in which an arm answers its own evaluation set; those of further sets bear their names too."""
+
+
+def write(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str = OWN, into: Path | None = None) -> Path:
+    """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines.
+
+    Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
+
+    Args:
+        cfg: the experiment.
+        folder: its run folder.
+        last: a pipeline of it, with the data that the stage answers (`Pipeline.for_set`).
+        stage: whose answers.
+        into: where the tables are written; None: the run folder.
+    """
+    consensus = _consensus(cfg, folder, last) if stage == OWN else ()
+    found = [*_arms(cfg, folder, last, stage), *consensus, *_teachers(cfg, last), *_baselines(last)]
+    tables, place = list(_resampled(found)), into or folder
+    _write(place / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
+    _write(place / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
+    _write(place / "tests.csv", TESTS, (astuple(one) for table in tables for one in compare(_seeds_of_arms(table))))
+    _write(place / "agreement.csv", AGREEMENT, (line for table in tables for line in _agreement(table)))
+    rows = ((m.arm, m.label, m.kind, m.seed, *row) for m in found for row in m.rows())
+    return _write(place / "results.csv", COLUMNS, rows)
+
+
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    return write_csv(path, head, ([_written(cell) for cell in row] for row in rows))
+
+
+def _written(cell: Any) -> Any:
+    return cell if not isinstance(cell, float) else "" if math.isnan(cell) else repr(cell)
+
+
+def _resampled(found: Sequence[Measured]) -> Iterator[Resampled]:
+    """One table for each kind of measure; rows are named by kind and arm."""
+    grouped: dict[str, dict[tuple[str, str], dict[int, Measure]]] = {}
+    for row in found:
+        for part in row.outcomes:
+            grouped.setdefault(part.kind, {}).setdefault((row.kind, row.arm), {})[row.seed] = part
+    yield from map(Resampled, grouped.values())
+
+
+def _intervals(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    for key in table.rows:
+        yield from ((*key, *name, *_bounds(found)) for name, found in table.intervals(key).items())
+
+
+def _differences(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    """Every pair of arms once, the later minus the earlier."""
+    for one, other in combinations([key for key in table.rows if key[0] == "arm"], 2):
+        for name, found in table.differences(other, one).items():
+            yield other[1], one[1], *name, *_bounds(found)
+
+
+def _seeds_of_arms(table: Resampled) -> dict[str, Mapping[int, Measure]]:
+    return {arm: seeds for (kind, arm), seeds in table.rows.items() if kind == "arm"}
+
+
+def _agreement(table: Resampled) -> Iterator[tuple[Any, ...]]:
+    for arm, seeds in _seeds_of_arms(table).items():
+        yield from ((arm, *astuple(one)) for one in agreement(seeds))
+
+
+def _bounds(found: Interval) -> tuple[float | int, ...]:
+    return tuple(getattr(found, name) for name in BOUNDS)
+
+
+def _stored(folder: Path, arm: str, stage: str, file: str, now: Container[int] = ()) -> Iterator[tuple[int, Path]]:
+    """Seed and file of every seed's stage; what else lies there is not ours. One that was finished and is not in the
+    store any more is said to be left out.
+
+    Args:
+        now: seeds of this run, whose links are new.
+
+    Raises:
+        ArtifactError: a stage is not what was written.
+    """
+    named = [(SEED.fullmatch(path.name), path / stage) for path in folder.glob(f"{arm}/seed*")]
+    for seed, path in sorted((int(found[1]), path) for found, path in named if found):
+        if what := inventory.turned(path, folder) if seed not in now else "":
+            raise ArtifactError(f"{path} {what}. Run the arm again (only=[{arm}]), or remove it: {removal(path)}")
+        inventory.check(path)
+        if (path / file).exists():
+            yield seed, path / file
+        elif os.path.lexists(path):
+            trainer.warn(
+                f"Left out of the table: {arm} seed {seed}, whose {stage} is not in the store any more ({path}). "
+                f"To have it again: only=[{arm}] seeds=[{seed}]."
+            )
+
+
+def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
+    return cfg.seeds if arm in (cfg.only or cfg.arms) else ()
+
+
+def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str) -> Iterator[Measured]:
+    for arm, section in cfg.arms.items():
+        for seed, path in _stored(folder, arm, stage, "scores.json", _now(cfg, arm)):
+            yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, last))
+
+
+def _of_texts(cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str],
+              last: Pipeline) -> list[Measure]:  # fmt: skip
+    """What texts get right, and how they read beside the reports of their studies: by the settings of the experiment,
+    one way for all rows."""
+    asked = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
+    here = {study.id for study in studies}
+    told = [study for study in last.data.studies(cfg.evaluate.split) if study.id in here]
+    return [text_outcomes(texts, studies, findings), *report_outcomes(texts, told, asked)]
+
+
+def _evaluated(cfg: ExperimentSettings, stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
+    """What a stored evaluation counted, and those of its values that have no counts. An earlier version's has fewer
+    files."""
+    outcomes: list[Measure] = []
+    answers = read_rows(stage / "predictions.jsonl")
+    studies = _answered(answers, last)
+    if studies:
+        findings = list(answers[0].get("truth", last.counted))
+        texts = {row["study"]: last.thinking.as_read(row["text"]) for row in answers}
+        outcomes += _of_texts(cfg, texts, studies, findings, last)
+    for name in (*FILES, "likelihoods"):
+        rows = read_rows(path) if (path := stage / f"{name}.jsonl").exists() else []
+        if rows:
+            outcomes.append(measured(name, rows, last.thinking.as_read))
+    known = {name for part in outcomes for name, *_ in part.rows()}
+    kept = read_scores(stage / "scores.json")
+    own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
+    return outcomes, own
+
+
+def _answered(answers: Sequence[dict[str, Any]], last: Pipeline) -> list[Study]:
+    """Studies of the answers with their labels: beside the answers, or, where an earlier version wrote those, from
+    the data set that is at hand; none where it does not hold them all."""
+    if all("truth" in row for row in answers):
+        return [answered(row) for row in answers]
+    known = {study.id: study for study in last.data.studies(last.cfg.evaluate.split)}
+    return [known[row["study"]] for row in answers] if all(row["study"] in known for row in answers) else []
+
+
+def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
+    """t+ itself by each strategy, where it was found for the evaluation split: it has read the teachers, the arms have
+    not. Of arms with one strategy the first one's; texts that all seeds share are one row."""
+    if cfg.evaluate.split not in cfg.stages.self_distill.splits:
+        return
+    studies, told, shared = last.data.studies(cfg.evaluate.split), dict[str, str](), set[Path]()
+    for arm in (arm for arm, section in cfg.arms.items() if "self_distill" in section.stages):
+        for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
+            name = _strategy(path.parent)
+            if told.setdefault(name, arm) == arm and path.resolve() not in shared:
+                shared.add(path.resolve())
+                yield from _texts_of(cfg, read_preferred(path), name, seed, studies, last)
+
+
+def _strategy(stage: Path) -> str:
+    """Which strategy found the t+ of a stage: an earlier version knew the default one alone."""
+    made = inventory.read(stage) if (stage / inventory.MANIFEST).exists() else {}
+    return made.get("positive", {"name": DEFAULT})["name"]
+
+
+def _texts_of(cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int,
+              studies: Sequence[Study], last: Pipeline) -> Iterator[Measured]:  # fmt: skip
+    texts = {study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
+    if texts:
+        by = ("", "") if strategy == DEFAULT else (f"_{strategy}", f" by {strategy}")
+        cut = sum(written[study].cut for study in texts) / len(texts)
+        outcomes, values = _of_texts(cfg, texts, studies, last.counted, last), [("cut", MEAN, cut)]
+        yield Measured("baseline", f"preferred{by[0]}", f"t+{by[1]} (reads the teachers)", seed, outcomes, values)
+
+
+def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
+    """Whether there is a text on any of the studies: recorded teachers know nothing of another evaluation set."""
+    return any(study.id in texts for study in studies)
+
+
+def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
+    """Those that have spoken of the evaluation split."""
+    studies = last.data.studies(last.cfg.evaluate.split)
+    for name in last.cfg.teachers:
+        if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
+            texts = {t.study: t.text for t in last.thinking.read(last.trajectories) if t.teacher == name}
+            outcomes = _of_texts(cfg, texts, studies, last.counted, last)
+            yield Measured("teacher", name, name, 0, outcomes)
+
+
+def _baselines(last: Pipeline) -> Iterator[Measured]:
+    studies = last.data.studies(last.cfg.evaluate.split)
+    spoken = _spoken(studies, {t.study for t in last.trajectories})
+    made = baseline_outcomes(last.thinking.read(last.trajectories), studies, list(last.cfg.teachers), last.counted)
+    for name, outcomes in made.items():
+        if spoken or name != "majority_vote":
+            yield Measured("baseline", name, LABELS[name], 0, [outcomes])
+    train = last.trained.studies("train")
+    if guess := prevalence_outcomes(train, studies, last.counted):
+        scored = last.cfg.evaluate.likelihood.form != "off" and not judges_progression(studies)
+        known = [prevalence_score_outcomes(train, studies, last.counted)] if scored else []
+        yield Measured("baseline", "prevalence", LABELS["prevalence"], 0, [guess, *known])

@@ -1,0 +1,31 @@
+"""The typed shape of an experiment file; `config` reads files into it."""
+
+from __future__ import annotations
+
+from apo_lightning.settings.checks import REQUIRED
+from apo_lightning.settings.experiment import (
+    AdapterSettings,
+    ArmSettings,
+    DecodingSettings,
+    EvaluateSettings,
+    ExperimentSettings,
+    FitSettings,
+    OptimSettings,
+    PoolSettings,
+    ScorerSettings,
+    SelfDistillSettings,
+    StagesSettings,
+    StudentSettings,
+    TrainerSettings,
+    WandbSettings,
+)
+from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
+from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
+from apo_lightning.settings.reports import ReportTextSettings
+
+__all__ = [
+    "REQUIRED", "AdapterSettings", "ArmSettings", "CacheSettings", "CurvePoint", "DecodingSettings",
+    "EvaluateSettings", "EvaluationSet", "ExperimentSettings", "FitSettings", "LikelihoodSettings", "OptimSettings",
+    "PoolSettings", "ReportTextSettings", "SamplingSettings", "ScorerSettings", "SelfDistillSettings",
+    "StagesSettings", "StudentSettings", "ThinkingSettings", "TrainerSettings", "WandbSettings",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""What a text states: findings, their course, where two texts contradict each other."""

@@ -1,0 +1,90 @@
+"""Where one text contradicts another in the findings that both state.
+
+Two statements of a finding conflict if one says present and the other absent, or if both say present, one on the left
+and the other on the right. What is not stated contradicts nothing, and "bilateral" contradicts neither side: it agrees
+with each about the side that is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from apo_lightning.text.labeler import Sentence, sentences, stated
+
+Stated = tuple[float, str | None]
+"""What is said of a finding: 1 present or 0 absent, and the side if one is named (of an absent one: the only one)."""
+
+
+def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> list[tuple[int, int]]:
+    """Sentences of ``text`` that contradict ``preferred``, as ``(start, end)`` character positions in ``text``.
+
+    ``preferred`` is read as a whole (its later sentences win), ``text`` sentence by sentence, so that a wrong sentence
+    counts although a later one takes it back. A sentence counts whole, whatever else it says. A refusal states nothing.
+
+    >>> text = "Left effusion. No edema."
+    >>> [text[slice(*span)] for span in conflicting_spans(text, "Effusion, edema.", ["edema", "pleural_effusion"])]
+    ['No edema.']
+    """
+    wanted = _statements(preferred, findings)
+    spans = []
+    for said in sentences(text, findings):
+        common = [name for name in said.values if name in wanted]
+        if any(_conflict(_of(said, name), wanted[name]) for name in common):
+            spans.append((said.start, said.end))
+    return spans
+
+
+def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
+    """Share in [0, 1] of the findings stated by both texts on which they do not conflict.
+
+    0 where they have no finding in common: a text that shows no agreement ranks behind those that show some.
+
+    >>> agreement("Left effusion. No edema.", "Effusion, edema.", ["edema", "pleural_effusion", "pneumonia"])
+    0.5
+    """
+    ours, theirs = _statements(text, findings), _statements(preferred, findings)
+    common = [name for name in ours if name in theirs]
+    kept = [name for name in common if not _conflict(ours[name], theirs[name])]
+    return len(kept) / len(common) if common else 0.0
+
+
+def most_agreed(texts: Sequence[str], findings: Sequence[str], as_read: Callable[[str], str] = str) -> str:
+    """The text that agrees best with the others in what they state: the first of equals, the text itself if alone.
+
+    Minimum Bayes risk under `agreement`, a self-consistency (arXiv 2203.11171) over whole reports. A text that states
+    nothing agrees with nothing. ``as_read`` makes of a text what findings are read from.
+    """
+    read = [as_read(text) for text in texts]
+    scores = [
+        sum(agreement(text, other, findings) for j, other in enumerate(read) if j != i) for i, text in enumerate(read)
+    ]
+    return texts[scores.index(max(scores))]
+
+
+def _statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:
+    """What a whole text states, of ``findings`` only."""
+    found = sentences(text, findings)
+    last = {name: value for name, value in stated(found).items() if name in findings}
+    side: dict[str, str] = {}
+    for sentence in found:
+        side |= {
+            name: named for name in sentence.values if (named := _of(sentence, name)[1]) and _same(sentence, name, last)
+        }
+    return {name: (value, side.get(name)) for name, value in last.items()}
+
+
+def _same(sentence: Sentence, name: str, last: Mapping[str, float]) -> bool:
+    return sentence.values[name] == last.get(name)
+
+
+def _of(sentence: Sentence, name: str) -> Stated:
+    value = sentence.values[name]
+    return value, (sentence.sides if value == 1 else sentence.denied_sides).get(name)
+
+
+def _conflict(one: Stated, other: Stated) -> bool:
+    (value, side), (other_value, other_side) = one, other
+    if value == other_value:
+        return value == 1 and {side, other_side} == {"left", "right"}
+    denied, present = (side, other_side) if value == 0 else (other_side, side)
+    return denied is None or present in (denied, "bilateral")

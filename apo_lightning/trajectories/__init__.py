@@ -1,0 +1,1 @@
+"""Teachers' texts as files: one reader, one writer, and the forms of other tools (``importers``)."""

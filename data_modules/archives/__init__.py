@@ -1,0 +1,1 @@
+"""Layouts of archives that only one or two sets need."""

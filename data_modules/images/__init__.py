@@ -1,0 +1,1 @@
+"""Pixels: image files, DICOM, grey values, resizing, the cache of opened images, augmentation."""
