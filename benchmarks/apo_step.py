@@ -39,10 +39,10 @@ def agree(ours: Ours) -> None:
     """Raise where a mode's log-probs or gradients are not those of separate sequences. It warms all of them up."""
     ours.fill()
     wanted = ours.step("separate")
-    slope = gradient(ours.model)
+    grad_wrt_logps = gradient(ours.model)
     for name in MODES:
         off = (ours.step(name) - wanted).abs().max() / ours.setup.answer
-        turn = (gradient(ours.model) - slope).norm() / slope.norm()
+        turn = (gradient(ours.model) - grad_wrt_logps).norm() / grad_wrt_logps.norm()
         if off > 1e-4 or turn > 1e-3:
             raise RuntimeError(f"{name} is off: {off:.1e} nats a token, gradient {turn:.1e}")
 

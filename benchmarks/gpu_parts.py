@@ -174,7 +174,7 @@ class OnDevice(Ours):
     def __init__(self, model: nn.Module, batch: BranchBatch, setup: Setup, dtype: str = DTYPE) -> None:
         self.setup, self.batch, self.model, self.frozen, self.dtype = setup, batch, model, None, dtype
         self.reference = torch.zeros_like(batch.weight)
-        self.slope = torch.ones_like(batch.weight)
+        self.grad_wrt_logps = torch.ones_like(batch.weight)
 
     def step(self, name: str) -> Any:
         with precision.compute(self.model, self.dtype):

@@ -47,7 +47,7 @@ def equality(bench: Bench, add: Add) -> None:
 
 
 def _gradients(own: OnDevice, way: str) -> tuple[Tensor, Tensor]:
-    """Log-probs ``[1, U]`` and all gradients in one line, under a loss whose slope is 1 for every answer."""
+    """Log-probs ``[1, U]`` and all gradients in one line, under a loss whose grad_wrt_logps is 1 for every answer."""
     own.forget()
     if way == "whole sequences":
         logps = own.step("separate")
@@ -62,16 +62,18 @@ def _gradients(own: OnDevice, way: str) -> tuple[Tensor, Tensor]:
     return logps.detach().float(), gradient.float()
 
 
-def differences(logps: Tensor, gradient: Tensor, wanted: Tensor, slope: Tensor, tokens: int) -> dict[str, float]:
+def differences(
+    logps: Tensor, gradient: Tensor, wanted: Tensor, grad_wrt_logps: Tensor, tokens: int
+) -> dict[str, float]:
     """Largest difference of an answer's log-prob, in nats and a token and of its size; of the gradient, the norm of the
     difference over its norm, and the largest element's over the largest."""
-    off, turn = (logps - wanted).abs().max(), gradient - slope
+    off, turn = (logps - wanted).abs().max(), gradient - grad_wrt_logps
     return dict(
         logp_nats=float(off), logp_nats_a_token=float(off) / tokens,
         logp_relative=float(((logps - wanted) / wanted).abs().max()),
-        gradient_relative=float(turn.norm() / slope.norm()),
-        gradient_max_relative=float(turn.abs().max() / slope.abs().max()),
-        cosine=float(nn.functional.cosine_similarity(gradient, slope, dim=0)),
+        gradient_relative=float(turn.norm() / grad_wrt_logps.norm()),
+        gradient_max_relative=float(turn.abs().max() / grad_wrt_logps.abs().max()),
+        cosine=float(nn.functional.cosine_similarity(gradient, grad_wrt_logps, dim=0)),
     )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ class Collator:
         return self.processor(text=texts, images=images if any(images) else None, return_tensors="pt", padding=True)
 
     def _render(self, images: int, reports: Sequence[str]) -> str:
-        question = self.read.shown(prompts.render(self.prompt, self.findings, reports))
+        question = self.read.escape_special_tokens(prompts.render(self.prompt, self.findings, reports))
         content = [*[{"type": "image"}] * images, {"type": "text", "text": question}]
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

@@ -33,7 +33,7 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
     return [Example(s, (), tuple(heard[s.id].values())) for s in studies if heard.get(s.id)]
 
 
-def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
+def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
            counts: Counter[str], findings: Sequence[str] = (),
            as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
     """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
@@ -49,8 +49,8 @@ def taught(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
     return examples
 
 
-def judged(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], preferred: Mapping[str, str], *,
-           drop_refusals: bool, drop_copies: bool, counts: Counter[str],
+def preference_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
+           preferred: Mapping[str, str], *, drop_refusals: bool, drop_copies: bool, counts: Counter[str],
            findings: Sequence[str] = (), compare: Sequence[str] = (), as_read: Callable[[str], str] = str,
            cut: Container[str] = (), drop_cut: bool = False) -> list[Example]:  # fmt: skip
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from apo_lightning import leader
 from apo_lightning.experiment import trainer
 from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -49,7 +50,7 @@ def evaluate(pipeline: Pipeline, made_by: StageFolder | None, before: StageFolde
     cut = sum(answers[study.id][0].cut for study in studies)
     known, facts = probe(asked, texts)
     likely = _likelihoods(pipeline, asked.student, before) if data is None else []
-    if trainer.is_leader():
+    if leader.is_leader():
         as_read = pipeline.thinking.as_read
         rows = [prediction_row(s, texts.get(s.id, ""), findings, as_read) for s in studies]
         write_jsonl(folder.path / "predictions.jsonl", rows)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from apo_lightning import config
+from apo_lightning import config, leader
 from apo_lightning.errors import AbsentError
-from apo_lightning.experiment import rehearsal, results, trainer
+from apo_lightning.experiment import rehearsal, results
 from apo_lightning.files.characters import visible
 from apo_lightning.files.formats import write_json
 from apo_lightning.settings import ExperimentSettings
@@ -77,14 +77,14 @@ def look(cfg: ExperimentSettings, folder: Path) -> list[FurtherSet]:
 def _looked_at(own: FurtherSet, cfg: ExperimentSettings, folder: Path) -> FurtherSet:
     try:
         with naming(own.key):
-            own.data.check(report_path=folder / f"unusable_set_{own.name}.tsv" if trainer.is_leader() else None)
+            own.data.check(report_path=folder / f"unusable_set_{own.name}.tsv" if leader.is_leader() else None)
     except AbsentError as error:
-        trainer.warn(f"  set {own.name} is left out: {error}")
+        leader.warn(f"  set {own.name} is left out: {error}")
         return FurtherSet(own.name, own.title, own.data, f"{own.title} is not on disk. {error}")
     rehearsal.rehearse_set(cfg, own.name, own.data)
-    trainer.say(f"  set {own.name}: {len(own.data.studies('test'))} studies, {len(own.data.bad)} unusable")
+    leader.say(f"  set {own.name}: {len(own.data.studies('test'))} studies, {len(own.data.bad)} unusable")
     for note in own.data.notes:
-        trainer.say(f"    [dim]{escape(visible(note))}[/dim]")
+        leader.say(f"    [dim]{escape(visible(note))}[/dim]")
     return own
 
 

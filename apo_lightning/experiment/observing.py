@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from apo_lightning import config
+from apo_lightning import config, leader
 from apo_lightning.config.registered import CALLBACKS as SECTION
-from apo_lightning.experiment import trainer
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.characters import visible
 from apo_lightning.settings import ExperimentSettings
@@ -61,7 +60,7 @@ def tell_unseen(sections: Sections, folder: StageFolder) -> None:
     seen = folder.manifest().get("callbacks", sections)
     unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
     if unseen:
-        trainer.say(
+        leader.say(
             f"    [yellow]{escape(visible(', '.join(unseen)))} did not see this stage train, so its files are not there"
             f"[/yellow] (to train it again: rm -r {escape(visible(shlex.quote(str(folder.path))))})"
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from apo_lightning.experiment import trainer
+from apo_lightning import leader
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.atomic import removal
 
@@ -20,35 +20,35 @@ def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> 
         name: of the stage, in what is said.
         work: makes the result and returns facts for its manifest. All processes do it; the leader writes.
     """
-    trainer.barrier()
+    leader.barrier()
     with ExitStack() as turn:
-        if trainer.from_leader(lambda: turn.enter_context(folder.turn(name, trainer.say_plainly))):
-            trainer.say(f"  {name} [dim]in the store[/dim]")
-            if other := trainer.from_leader(folder.other_versions):
+        if leader.from_leader(lambda: turn.enter_context(folder.turn(name, leader.say_plainly))):
+            leader.say(f"  {name} [dim]in the store[/dim]")
+            if other := leader.from_leader(folder.other_versions):
                 how = removal(folder.path)
-                trainer.warn(f"    {folder.stage} was made with {', '.join(other)}; to make it anew: {how}")
+                leader.warn(f"    {folder.stage} was made with {', '.join(other)}; to make it anew: {how}")
         else:
             _make(folder, name, work)
-    trainer.barrier()
+    leader.barrier()
     return folder
 
 
 def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
     began = time.monotonic()
-    trainer.say(f"  {name} ...")
-    if trainer.is_leader():
+    leader.say(f"  {name} ...")
+    if leader.is_leader():
         if edited := folder.edited():
-            trainer.say_plainly(f"  {folder.stage}: source of {_listed(edited)} changed")
+            leader.say_plainly(f"  {folder.stage}: source of {_listed(edited)} changed")
         folder.begin()
     facts = work()
-    trainer.barrier()  # finishing removes what another process may still read
-    if trainer.is_leader():
+    leader.barrier()  # finishing removes what another process may still read
+    if leader.is_leader():
         folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
     counted = {**facts.get("filtered", {}), **{f"cut {kind}": n for kind, n in facts.get("cut", {}).items()}}
     counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
     computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
-    trainer.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
+    leader.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
 
 
 def _listed(names: list[str], most: int = 4) -> str:

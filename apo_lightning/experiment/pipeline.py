@@ -9,10 +9,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from apo_lightning import config
+from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import cache_keys, caching, explain, observing, preferred, trainer
+from apo_lightning.experiment import cache_keys, caching, explain, observing, preferred, tracking, trainer
 from apo_lightning.experiment.cache_keys import template
 from apo_lightning.experiment.evaluation import evaluate
 from apo_lightning.experiment.once import once
@@ -72,7 +72,7 @@ class Pipeline:
         for name in ("collect", *self.cfg.arms[self.arm].stages, "evaluate", *further):
             with explain.where(self, name):
                 self.done[name] = steps[name]()
-            if trainer.is_leader():
+            if leader.is_leader():
                 self.folder.link(self.arm, self.seed, self.done[name])
         return self.done
 
@@ -83,7 +83,7 @@ class Pipeline:
 
     def _ask(self, folder: StageFolder) -> dict[str, Any]:
         teachers = {name: self._teacher(name) for name in self.cfg.teachers}
-        if trainer.is_leader():
+        if leader.is_leader():
             texts = TeacherPool(teachers).collect({split: self.data.studies(split) for split in SPLITS})
             recorded.write_jsonl(folder.path / "trajectories.jsonl", texts)
         return {"teachers": list(teachers)}
@@ -130,10 +130,12 @@ class Pipeline:
         return read_preferred(written.path / "preferred.jsonl") if written else {}
 
     def judged(self, studies: Sequence[Study], **how: Any) -> list[Example]:
-        """Studies with t+ and the teachers' texts, see `examples.judged`."""
+        """Studies with t+ and the teachers' texts, see `examples.preference_examples`."""
         texts = {study: self.thinking.as_taught(written.text) for study, written in self.preferred.items()}
         cut = {study for study, written in self.preferred.items() if written.cut}
-        return examples.judged(studies, self.heard, self.teachers, texts, cut=cut, as_read=self.thinking.as_read, **how)
+        return examples.preference_examples(
+            studies, self.heard, self.teachers, texts, cut=cut, as_read=self.thinking.as_read, **how
+        )
 
     def _student(self, *stages: str) -> StageFolder | None:
         """The newest of the named stages that wrote a student, None for the base model."""
@@ -175,18 +177,20 @@ class Pipeline:
             reference = caching.reference_cache(self.cfg, student, made_by, words, self.folder.store)
             stage.reference_cache = reference
         if needs(loss) & LOGITS:
-            stage.hear({name: self._teacher(name).load(self.cfg.student, self.networks) for name in self.teachers})
+            stage.set_teachers(
+                {name: self._teacher(name).load(self.cfg.student, self.networks) for name in self.teachers}
+            )
         collate = self.collator(student, self.cfg.prompt)
         self.data.connect(
             collate=collate, batch_studies=plan.batch_studies, seed=self.seed, train=stream, steps=plan.steps,
             accumulate=plan.accumulate,
         )  # fmt: skip
-        loggers = trainer.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
+        loggers = tracking.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
         shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
         callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
         trainer.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = trainer.whole_state(student)
-        if trainer.is_leader():
+        if leader.is_leader():
             with replacing(folder.path / "student") as scratch:
                 student.save(scratch, state)
         for logger in loggers:
@@ -200,7 +204,7 @@ class Pipeline:
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
         studies = self.data.studies("train")
         if name == "spd":
-            return examples.taught(
+            return examples.spd_examples(
                 studies, self.heard, self.teachers, drop_refusals=plan.drop_refusals, counts=counts,
                 findings=self.data.findings, as_read=self.thinking.as_read,
             )  # fmt: skip
@@ -220,21 +224,21 @@ class Pipeline:
         """Answers by study; batches that an interrupted call has filed in ``folder`` are not asked again."""
         data, filed = self.data if data is None else data, TrajectoryWriter(str(folder))
         total = filed.expect([example.study.id for example in asked], size)
-        done = trainer.from_leader(filed.done)
+        done = leader.from_leader(filed.done)
         if len(done) < total:
             data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
             trainer.predict(writer, data, self.cfg.trainer, [filed])
-        trainer.barrier()
-        return trainer.from_leader(filed.answers)
+        leader.barrier()
+        return leader.from_leader(filed.answers)
 
     def _evaluate(self) -> StageFolder:
         made_by = self._student("apo", "spd")
         before = self._student("spd")
         inputs = cache_keys.of_evaluate(self, made_by, before)
         folder = self.folder.stage("evaluate", inputs)
-        stored = trainer.from_leader(lambda: folder.done)
+        stored = leader.from_leader(lambda: folder.done)
         self._once(folder, lambda: evaluate(self, made_by, before, folder))
-        if not stored or trainer.in_wandb_sweep():  # a trial is told its metric also where the store has it
+        if not stored or tracking.in_wandb_sweep():  # a trial is told its metric also where the store has it
             self._tell_wandb(folder)
         return folder
 
@@ -252,9 +256,9 @@ class Pipeline:
         return other
 
     def _tell_wandb(self, folder: StageFolder) -> None:
-        if trainer.is_leader():
+        if leader.is_leader():
             values = read_means(folder.path / "scores.json", self.cfg.evaluate.split)
-            trainer.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
+            tracking.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
         return once(folder, f"{self.arm} seed {self.seed}: {folder.stage}", work)

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from apo_lightning import config
+from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment import trainer
 from apo_lightning.experiment.scored import judging_findings
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.jsonlines import write as write_jsonl
@@ -80,7 +79,7 @@ def write(own: Pipeline, made_by: StageFolder | None, folder: StageFolder) -> di
 
     picked = strategy(own.cfg)(_evidence(own, list(split), by_student))
     rows = [_row(study, found, split[study]) for study, found in picked.items()]
-    if trainer.is_leader():
+    if leader.is_leader():
         write_jsonl(folder.path / "preferred.jsonl", rows)
     cut = {**facts.pop("cut", {}), "answers": sum(row["cut"] for row in rows)}
     more = _facts(own.cfg, list(picked.values()), len(split) - len(rows))

@@ -10,8 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apo_lightning import leader
 from apo_lightning.errors import ArtifactError
-from apo_lightning.experiment import trainer
 from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
 from apo_lightning.files.atomic import removal
 from apo_lightning.files.formats import write_csv
@@ -149,7 +149,7 @@ def _stored(folder: Path, arm: str, stage: str, file: str, now: Container[int] =
         if (path / file).exists():
             yield seed, path / file
         elif os.path.lexists(path):
-            trainer.warn(
+            leader.warn(
                 f"Left out of the table: {arm} seed {seed}, whose {stage} is not in the store any more ({path}). "
                 f"To have it again: only=[{arm}] seeds=[{seed}]."
             )

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from apo_lightning import config, prompts, reports
+from apo_lightning import config, leader, prompts, reports
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.experiment import (
@@ -23,6 +23,7 @@ from apo_lightning.experiment import (
     rehearsal,
     results,
     sample_files,
+    tracking,
     trainer,
 )
 from apo_lightning.experiment.further_sets import FurtherSet
@@ -58,7 +59,7 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         ConfigError, DataError, ArtifactError: before any training.
     """
     trainer.quiet()
-    if trainer.in_wandb_sweep():  # every trial has its own run folder, all share the store
+    if tracking.in_wandb_sweep():  # every trial has its own run folder, all share the store
         cfg.name = f"{cfg.name}-sweep/{os.environ['WANDB_SWEEP_ID']}/{os.environ.get('WANDB_RUN_ID', 'trial')}"
     folder = RunFolder(Path(cfg.runs_dir), cfg.name)
     arms = {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
@@ -66,34 +67,34 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         raise ConfigError(f"{' '.join(missing)} Download it first (hf download NAME), or give a folder.")
     trainer.connect(cfg.trainer)
     settled = json.loads(json.dumps(config.to_dict(cfg)))
-    trainer.from_leader(lambda: folder.require(settled))
+    leader.from_leader(lambda: folder.require(settled))
     head = f"[bold]{cfg.name}[/bold]: {len(arms)} arms x {len(cfg.seeds)} seeds"
-    trainer.say(f"{head} -> {escape(visible(str(folder.path)))}")
+    leader.say(f"{head} -> {escape(visible(str(folder.path)))}")
     sets = further_sets.look(cfg, folder.path)
     data = _data(arms, folder, sets)
     _rehearse_on(arms, data)
     networks = Networks(keep=not trainer.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
         guarded = _guarded(cfg, arms, data, sets)
-        trainer.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
+        leader.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
         answered = {own.name: own.data for own in further_sets.present(sets)}
         for seed in cfg.seeds:
             for arm, own in arms.items():
                 last = Pipeline(own, arm, seed, data[arm], folder, networks, answered)
                 last.run()
-        if trainer.is_leader():
-            with folder.alone(trainer.say_plainly):
+        if leader.is_leader():
+            with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, data[next(iter(arms))], sets, folder, last)
-        trainer.barrier()
+        leader.barrier()
     return folder.path
 
 
 @contextmanager
 def _claim(cfg: ExperimentSettings, guarded: set[str], folder: RunFolder, settled: Mapping[str, Any]) -> Iterator[None]:
     """The folder is this run's; what it may not show goes before anything is trained, since that may fail."""
-    with folder.claim(settled, config.dump(cfg), trainer.say_plainly):
+    with folder.claim(settled, config.dump(cfg), leader.say_plainly):
         if unsaid := guarded - set(cfg.acknowledge):
-            with folder.alone(trainer.say_plainly):
+            with folder.alone(leader.say_plainly):
                 sample_files.withdraw(folder.path, unsaid)
         yield
 
@@ -116,9 +117,9 @@ def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder,
         if key not in made:
             suffix = f"_{arm}" if made else ""
             made[key] = build_data(own, further)
-            made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if trainer.is_leader() else None)
+            made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if leader.is_leader() else None)
             made[key] = made[key].settled() if isinstance(made[key], Transfer) else made[key]
-            if trainer.is_leader():
+            if leader.is_leader():
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
         scored_findings(own.evaluate, made[key])
@@ -159,9 +160,9 @@ def build_data(cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | N
 def _introduce(data: CXRDataModule, cfg: ExperimentSettings) -> None:
     names = " -> ".join(section["name"] for section in (cfg.data, cfg.evaluate.data) if section)
     sizes = {split: len(data.studies(split)) for split in SPLITS}
-    trainer.say(f"  data: {names}, studies {sizes}, {len(data.bad)} unusable")
+    leader.say(f"  data: {names}, studies {sizes}, {len(data.bad)} unusable")
     for note in data.notes:
-        trainer.say(f"    [dim]{escape(visible(note))}[/dim]")
+        leader.say(f"    [dim]{escape(visible(note))}[/dim]")
 
 
 def write_splits(data: CXRDataModule, path: Path) -> None:
@@ -176,7 +177,7 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     results.write(cfg, folder.path, last)
     failure_files.write(cfg, folder.path, last)
     if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):
-        trainer.say(f"  report texts: {escape(measured)}")
+        leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, last)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
     acknowledged = all(name in cfg.acknowledge for name in guarded)
@@ -192,8 +193,8 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
-    trainer.wandb_report(cfg.wandb, folder.path, group=cfg.name)
-    trainer.say(f"report: {escape(visible(str(report)))}")
+    tracking.wandb_report(cfg.wandb, folder.path, group=cfg.name)
+    leader.say(f"report: {escape(visible(str(report)))}")
 
 
 def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> list[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from apo_lightning import leader
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import trainer
 from apo_lightning.files.atomic import TEMPORARY, file_name, remove, write_bytes
 from apo_lightning.files.formats import write_json
 from apo_lightning.reports.samples import WITHHELD
@@ -45,7 +45,7 @@ def keep(data: CXRDataModule, split: str, folder: Path) -> None:
         rows.append(row)
     write_json(place / "samples.json", rows)
     if lost:
-        trainer.warn(f"{len(lost)} images are not shown in the report, as they cannot be read any more: {lost[0]}")
+        leader.warn(f"{len(lost)} images are not shown in the report, as they cannot be read any more: {lost[0]}")
 
 
 def _save(image: Image.Image, path: Path) -> None:
@@ -67,7 +67,7 @@ def withdraw(folder: Path, guarded: set[str]) -> None:
         what = f"{' and '.join(map(str, shown))} with images and reports of {names}"
     else:
         return
-    trainer.say_plainly(f"{what} was removed: this run has no acknowledge for it, so they are not shown any more")
+    leader.say_plainly(f"{what} was removed: this run has no acknowledge for it, so they are not shown any more")
 
 
 def _shows(report: Path) -> bool:

@@ -5,37 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import wandb
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
-from lightning.pytorch.utilities import rank_zero_only
-from rich.markup import escape
 from torch import Tensor, nn
-from torch import distributed as dist
 from transformers.utils import logging as transformers_logging
 
-from apo_lightning.console import Console
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment.checkpoints import WholeFiles, WholeFolders, newest
-from apo_lightning.hashing.contents import digest
-from apo_lightning.settings import FitSettings, TrainerSettings, WandbSettings
+from apo_lightning.leader import console, from_leader, is_leader, join_beside, joined, say, warn
+from apo_lightning.settings import FitSettings, TrainerSettings
 from data_modules.base import CXRDataModule
-
-T = TypeVar("T")
-console = Console(highlight=False)
-
-
-def is_leader() -> bool:
-    """True in the one process that writes files and speaks."""
-    return rank_zero_only.rank == 0
 
 
 def connect(settings: TrainerSettings) -> None:
@@ -45,7 +30,7 @@ def connect(settings: TrainerSettings) -> None:
     Raises:
         ConfigError: several devices are asked for, and this is the only process.
     """
-    if settings.devices * settings.nodes == 1 or _joined():
+    if settings.devices * settings.nodes == 1 or joined():
         return
     own = trainer(settings, fit=False, callbacks=[]).strategy
     if isinstance(own.launcher, _MultiProcessingLauncher):
@@ -56,33 +41,7 @@ def connect(settings: TrainerSettings) -> None:
             "is the only one. Start it with 'apo run', torchrun or srun."
         )
     own.setup_environment()
-    _beside.append(dist.new_group(backend="gloo", timeout=PATIENCE))
-
-
-PATIENCE = timedelta(days=30)
-"""What processes wait for the leader, at most: it may be waiting for another run. One that dies is noticed at once."""
-_beside: list[Any] = []
-"""The group in which processes wait for and hear from their leader, on the CPU, beside the one they train in."""
-
-
-def barrier() -> None:
-    """Wait for every process of this run, if there is more than one."""
-    if _joined():
-        dist.barrier(group=_beside[0] if _beside else None)
-
-
-def from_leader(ask: Callable[[], T]) -> T:
-    """What ``ask`` returns in the leader, in every process. The others do not call it: so none reads a file while the
-    leader writes or removes it, and none decides otherwise than the leader."""
-    if not _joined():
-        return ask()
-    answer = [ask() if is_leader() else None]
-    dist.broadcast_object_list(answer, src=0, group=_beside[0] if _beside else None)
-    return answer[0]
-
-
-def _joined() -> bool:
-    return dist.is_available() and dist.is_initialized()
+    join_beside()
 
 
 def quiet() -> None:
@@ -110,58 +69,6 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
 def takes_apart(settings: TrainerSettings) -> bool:
     """Whether a strategy replaces a network's parameters by pieces of them, so that no other student can share it."""
     return settings.strategy not in ("single", "auto") and not settings.strategy.startswith("ddp")
-
-
-def wandb_logger(settings: WandbSettings, folder: Path, *, group: str, stage: str) -> list[WandbLogger]:
-    """One W&B run a stage; offline it lies in ``folder``. Inside a W&B sweep the trial itself is the one run."""
-    if settings.mode == "disabled" or in_wandb_sweep():
-        return []
-    _choose_mode(settings)
-    return [
-        WandbLogger(
-            project=settings.project, entity=settings.entity, save_dir=str(folder), group=group, job_type=stage,
-            name=f"{group}/{stage}", offline=settings.mode == "offline",
-        )
-    ]  # fmt: skip
-
-
-def _choose_mode(settings: WandbSettings) -> None:
-    """W&B reads its mode once in a process, when it is first used. A trial keeps the mode of its agent."""
-    if not in_wandb_sweep():
-        os.environ["WANDB_MODE"] = settings.mode
-
-
-def in_wandb_sweep() -> bool:
-    """True where ``wandb agent`` started this process as a trial."""
-    return "WANDB_SWEEP_ID" in os.environ
-
-
-def wandb_summary(settings: WandbSettings, folder: Path, values: dict[str, float], *, group: str) -> None:
-    """The evaluation of an arm as a W&B run; inside a W&B sweep it is the trial's own, whose metric the sweep reads."""
-    if settings.mode == "disabled" or not is_leader():
-        return
-    _choose_mode(settings)
-    where = {} if in_wandb_sweep() else {"group": group, "name": f"{group}/evaluate", "mode": settings.mode}
-    with wandb.init(
-        project=settings.project, entity=settings.entity, dir=str(folder), job_type="evaluate", **where
-    ) as run:
-        run.log(values)
-
-
-def wandb_report(settings: WandbSettings, folder: Path, *, group: str) -> None:
-    """Tables, figures and, where they may be shown, example studies of a finished run as one W&B run, which the next
-    report of the same run folder goes on with. A trial of a sweep has none: its own run says what it reached."""
-    if settings.mode == "disabled" or in_wandb_sweep() or not is_leader():
-        return
-    from apo_lightning.reports import uploads  # slow to import, and only the end of a run needs it
-
-    _choose_mode(settings)
-    with wandb.init(
-        project=settings.project, entity=settings.entity, dir=str(folder), job_type="report", group=group,
-        name=f"{group}/report", id=f"report-{digest([group, str(folder.resolve())])[:16]}", resume="allow",
-        mode=settings.mode,
-    ) as run:  # fmt: skip
-        run.log(uploads.gather(folder))
 
 
 def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),
@@ -223,20 +130,3 @@ def whole_state(student: nn.Module) -> dict[str, Tensor] | None:
         return None
     state = get_model_state_dict(student, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     return {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
-
-
-def warn(text: str) -> None:
-    """A sentence that names files, from the leader only: not wrapped, and brackets in it are only brackets."""
-    if is_leader():
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
-
-
-def say(text: str) -> None:
-    """One line to the terminal, from the leader only."""
-    if is_leader():
-        console.print(text)
-
-
-def say_plainly(text: str) -> None:
-    """`say` for text from elsewhere, in which a bracket is a bracket."""
-    say(f"  {escape(text)}")

@@ -106,18 +106,18 @@ class Student(nn.Module):
         )  # fmt: skip
         self.model = put_on(self.model, config, NEWEST)
 
-    def score(self, batch: BranchBatch, slope: Tensor | None = None) -> Scores:
+    def score(self, batch: BranchBatch, grad_wrt_logps: Tensor | None = None) -> Scores:
         """Log-probabilities of every branch, see `scoring.score`."""
         with precision.compute(self.model, self.settings.dtype):
-            self.see(batch)
-            return scoring.score(self.model, batch, slope=slope, **self._way)
+            self.encode_images(batch)
+            return scoring.score(self.model, batch, grad_wrt_logps=grad_wrt_logps, **self._way)
 
     def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *,
                 mixed: bool) -> Tensor:  # fmt: skip
         """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
         models = {name: teacher.model for name, teacher in teachers.items()}
         with precision.compute(self.model, self.settings.dtype):
-            self.see(batch)
+            self.encode_images(batch)
             return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
 
     @property
@@ -126,9 +126,9 @@ class Student(nn.Module):
         return dict(mode=how.mode, rows=how.rows, budget=int(how.memory_gb * 1e9) if how.memory_gb else None)
 
     @torch.no_grad()
-    def see(self, batch: PromptBatch) -> None:
+    def encode_images(self, batch: PromptBatch) -> None:
         """Encode the images of a batch, through the feature cache where there is one. The tower is never trained."""
-        self.counts["images encoded"] += scoring.see(scoring.Parts.of(self.model), batch, self.feature_cache)
+        self.counts["images encoded"] += scoring.encode_images(scoring.Parts.of(self.model), batch, self.feature_cache)
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -163,7 +163,7 @@ class Student(nn.Module):
         config = generation.decoding(how, stop=stop, pad=self.processor.tokenizer.pad_token_id, samples=samples)
         whole = scoring.Parts.of(self.model).whole
         with precision.compute(self.model, self.settings.dtype), generation.only(whole, config):
-            self.see(batch)
+            self.encode_images(batch)
             ids = whole.generate(
                 **scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or [])),
                 generation_config=config, logits_processor=[generation.RequireNumbers()],

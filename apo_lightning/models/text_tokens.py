@@ -112,7 +112,7 @@ class TextTokens:
             pieces = replace(pieces, control=True)
         return pieces
 
-    def shown(self, text: str) -> str:
+    def escape_special_tokens(self, text: str) -> str:
         """``text`` as a prompt may hold it."""
         return self(text).shown if self._may_hold(text) else whole(text)
 

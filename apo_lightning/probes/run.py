@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from apo_lightning import leader
 from apo_lightning.experiment import trainer
 from apo_lightning.probes.asked import Asked
 from apo_lightning.probes.flips import can_flip
@@ -44,7 +45,7 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
         return [], {}
     rounds, known = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
     if known["findings_without"]:
-        trainer.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
+        leader.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
     if not rounds:
         return [], known
     device = trainer.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
@@ -52,7 +53,7 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
     def ask() -> list[dict[str, float]]:
         return probabilities(asked.student, asked.data, asked.studies, rounds, how.normalize, device)
 
-    found = trainer.from_leader(ask)
+    found = leader.from_leader(ask)
     lines = [
         {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
         for study, p in zip(asked.studies, found, strict=True)
@@ -71,7 +72,7 @@ def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, 
     def ask() -> list[dict[str, float]]:
         return decisions(asked.student, asked.data, asked.studies, texts, words, collate, device)
 
-    found = trainer.from_leader(ask)
+    found = leader.from_leader(ask)
     lines = [
         {**_of(study, asked.findings), "p": {name: p.get(name) for name in asked.findings}}
         for study, p in zip(asked.studies, found, strict=True)
@@ -84,7 +85,7 @@ def _samples(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, A
     if not count:
         return [], {}
     if asked.courses:
-        trainer.warn("    evaluate.samples draws no votes here: these studies are asked for the course of findings.")
+        leader.warn("    evaluate.samples draws no votes here: these studies are asked for the course of findings.")
         return [], {}
     how = sampling(asked.plan)
     drawn = asked.answers(asked.studies, how=how, samples=count, beside="samples")

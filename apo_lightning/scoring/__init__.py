@@ -20,14 +20,14 @@ from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, 
 from apo_lightning.scoring.precision import compute_dtype
 from apo_lightning.scoring.prefix import Prefix, read_prompts
 from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_passes
-from apo_lightning.scoring.vision import as_encoder_outputs, see
+from apo_lightning.scoring.vision import as_encoder_outputs, encode_images
 from apo_lightning.types import BranchBatch, Scores
 
-__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "model_inputs", "score", "see"]
+__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "encode_images", "model_inputs", "score"]
 
 
 def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None,
-          slope: Tensor | None = None, budget: int | None = None) -> Scores:  # fmt: skip
+          grad_wrt_logps: Tensor | None = None, budget: int | None = None) -> Scores:  # fmt: skip
     """Score every branch under ``model``.
 
     Args:
@@ -35,7 +35,7 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
         batch: prompts with their branches; absent branches are not computed and score 0.
         mode: ``joint``, ``branchwise``, ``separate``, or ``auto``: joint where it fits the memory, else branchwise.
         rows: answers that run at a time, at most; None: all that fit (joint, separate), one (branchwise).
-        slope: ``[B, U]`` derivative of the loss with respect to each branch's log-prob, where it is known beforehand:
+        grad_wrt_logps: ``[B, U]`` derivative of the loss by each branch's log-prob, where it is known beforehand:
             branchwise then runs each chunk once instead of twice. Ignored by the other modes, and in float16, where
             gradients need the loss scaler's factor before they are formed.
         budget: bytes that ``auto`` may use; None: most of what is free.
@@ -52,8 +52,8 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
     chunks = plan(batch, rows)
     if not chunks:
         flat = batch.weight.new_zeros(0)
-    elif mode == "branchwise" and slope is not None and _may_back_up_at_once(parts):
-        flat = _at_once(parts, batch, chunks, slope)
+    elif mode == "branchwise" and grad_wrt_logps is not None and _may_back_up_at_once(parts):
+        flat = _at_once(parts, batch, chunks, grad_wrt_logps)
     else:
         flat = modes.vocabulary(parts, _hidden(parts, batch, chunks, mode), batch, chunks)
     token = torch.zeros(batch.branch_ids.shape, dtype=flat.dtype, device=flat.device)
@@ -88,7 +88,7 @@ def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: 
 def _hidden(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str) -> Tensor:
     """Hidden states that predict the scored tokens, chunk by chunk, ``[M, H]``."""
     if mode == "separate":
-        see(parts, batch)
+        encode_images(parts, batch)
         return modes.separate(parts, batch.features or [], prompt_positions(parts, batch), batch, chunks)
     prefix = _prefix(parts, batch)
     run = modes.branchwise if mode == "branchwise" else modes.joint
@@ -99,7 +99,7 @@ def _hidden(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str
 
 def _prefix(parts: Parts, batch: BranchBatch) -> Prefix:
     allow_cache_under_checkpointing(parts.decoder)
-    see(parts, batch)
+    encode_images(parts, batch)
     return read_prompts(parts, batch, batch.features or [])
 
 
@@ -123,9 +123,9 @@ def _may_back_up_at_once(parts: Parts) -> bool:
     return compute_dtype(parts.whole) != torch.float16
 
 
-def _at_once(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], slope: Tensor) -> Tensor:
+def _at_once(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], grad_wrt_logps: Tensor) -> Tensor:
     """Log-prob of each scored token ``[M]``, every chunk backed up as soon as it has run."""
     prefix = _prefix(parts, batch)
-    b, u, _ = places(chunks, slope.device)
+    b, u, _ = places(chunks, grad_wrt_logps.device)
     leaves = (*prefix.tensors, *parts.trained)
-    return modes.BackedUpAtOnce.apply(parts, prefix, batch, chunks, slope[b, u], *leaves)
+    return modes.BackedUpAtOnce.apply(parts, prefix, batch, chunks, grad_wrt_logps[b, u], *leaves)

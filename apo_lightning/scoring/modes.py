@@ -2,7 +2,7 @@
 
 - joint: every chunk's activations, one backward through all of them.
 - branchwise: the prompt's activations and one chunk's; a chunk is run again in the backward.
-- branchwise with a known slope: the same memory; each chunk is backed up at once and run a single time.
+- branchwise with a known grad_wrt_logps: the same memory; each chunk is backed up at once and run a single time.
 - separate: every answer with its own copy of the prompt, as one would do without this package.
 
 Gradients reach the prompt's keys and values summed over chunks, before the one backward through the prompt. A data
@@ -68,34 +68,34 @@ def vocabulary(parts: Parts, hidden: Tensor, batch: BranchBatch, chunks: Sequenc
 
 
 class BackedUpAtOnce(torch.autograd.Function):
-    """Token log-probs whose loss has a known slope: every chunk runs forward and backward in one go.
+    """Token log-probs whose loss has a known grad_wrt_logps: every chunk runs forward and backward in one go.
 
     The gradients wait for the real backward, which multiplies them by the one factor that may have come on top
     (gradient accumulation, a loss scaler).
     """
 
     @staticmethod
-    def forward(ctx: Any, parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk], slope: Tensor,
-                *leaves: Tensor) -> Tensor:  # fmt: skip
-        """``slope`` ``[M]``: derivative of the loss; ``leaves``: the prompt's tensors, then trained parameters."""
+    def forward(ctx: Any, parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk],
+                grad_wrt_logps: Tensor, *leaves: Tensor) -> Tensor:  # fmt: skip
+        """``grad_wrt_logps`` ``[M]``; ``leaves``: the prompt's tensors, then trained parameters."""
         count = len(prefix.tensors)
         own = [tensor.detach().requires_grad_() for tensor in leaves[:count]]
         wanted, prefix = [*own, *leaves[count:]], prefix.with_tensors(tuple(own))
         sums: list[Tensor | None] = [None] * len(wanted)
         values: list[Tensor] = []
-        for chunk, part in zip(chunks, slope.split([sum(chunk.lengths) for chunk in chunks]), strict=True):
+        for chunk, part in zip(chunks, grad_wrt_logps.split([sum(chunk.lengths) for chunk in chunks]), strict=True):
             with torch.enable_grad():
                 logps = vocabulary(parts, hidden_states(parts, prefix, batch, chunk), batch, [chunk])
                 found = torch.autograd.grad(logps, wanted, part.to(logps.dtype), allow_unused=True)
             values.append(logps.detach())
             _add(sums, found)
-        ctx.save_for_backward(slope, *sums)
+        ctx.save_for_backward(grad_wrt_logps, *sums)
         return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        slope, *sums = ctx.saved_tensors
-        factor = _factor(grad, slope)
+        grad_wrt_logps, *sums = ctx.saved_tensors
+        factor = _factor(grad, grad_wrt_logps)
         scaled = (None if value is None else (value.float() * factor).to(value.dtype) for value in sums)
         return (None,) * 5 + tuple(scaled)
 
@@ -106,17 +106,17 @@ def _add(sums: list[Tensor | None], found: Sequence[Tensor | None]) -> None:
             sums[place] = gradient if sums[place] is None else sums[place].add_(gradient)
 
 
-def _factor(grad: Tensor, slope: Tensor) -> Tensor:
-    """What ``grad`` is a multiple of ``slope`` by.
+def _factor(grad: Tensor, grad_wrt_logps: Tensor) -> Tensor:
+    """What ``grad`` is a multiple of ``grad_wrt_logps`` by.
 
     Raises:
         RuntimeError: it is not a multiple, so the gradients that were computed belong to another loss.
     """
-    largest = slope.abs().argmax()
-    factor = torch.where(slope[largest] == 0, 0, grad[largest] / slope[largest])
-    if not torch.allclose(grad, factor * slope, rtol=1e-4, atol=1e-6 * float(grad.abs().max())):
+    largest = grad_wrt_logps.abs().argmax()
+    factor = torch.where(grad_wrt_logps[largest] == 0, 0, grad[largest] / grad_wrt_logps[largest])
+    if not torch.allclose(grad, factor * grad_wrt_logps, rtol=1e-4, atol=1e-6 * float(grad.abs().max())):
         raise RuntimeError(
-            "the loss says it is linear in the log-probabilities, but its gradient is not the slope it gave "
+            "the loss says it is linear in the log-probabilities, but its gradient is not the grad_wrt_logps it gave "
             "beforehand: remove `linear` from the loss"
         )
     return factor

@@ -65,7 +65,7 @@ def _encode_one_vision(parts: Parts, inputs: dict[str, Tensor], tiles: list[int]
     return list(dict(zip(order, output.pooler_output, strict=True))[i] for i in range(len(tiles)))
 
 
-def see(parts: Parts, batch: PromptBatch, cache: FeatureCache | None = None) -> int:
+def encode_images(parts: Parts, batch: PromptBatch, cache: FeatureCache | None = None) -> int:
     """Put the features of all images into a batch, so that policy, reference and every mode share them.
 
     Args:

@@ -39,14 +39,14 @@ class APO(Stage):
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
         if self.wanted <= CHOSEN:
             batch = batch.first(1)
-        policy = self.student.score(batch, self.slope(batch))
+        policy = self.student.score(batch, self.grad_wrt_logps(batch))
         given = self.quantities(batch, policy)
         if REFERENCE & self.wanted:
             given["reference_token_logps"] = self._reference(batch)
             given["reference_logps"] = given["reference_token_logps"].sum(-1)
         seen = {"reference_logps": given["reference_logps"]} if "reference_logps" in given else {}
-        return self.finish(
-            self.ask(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen,
+        return self.log_loss(
+            self.compute_loss(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen,
         )  # fmt: skip
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:

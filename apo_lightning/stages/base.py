@@ -84,11 +84,11 @@ class Stage(Staying):
         """What this stage can hand to a loss, by name."""
         raise NotImplementedError(f"{type(self).__name__} must define quantities(batch, scores)")
 
-    def ask(self, given: dict[str, Any]) -> LossOutput:
+    def compute_loss(self, given: dict[str, Any]) -> LossOutput:
         """Call the loss with what it wants of ``given``."""
         return self.loss(**{name: given[name] for name in self.wanted})
 
-    def slope(self, batch: BranchBatch) -> Tensor | None:
+    def grad_wrt_logps(self, batch: BranchBatch) -> Tensor | None:
         """``[B, U]`` derivative of the loss with respect to each branch's log-prob, if that does not depend on them
         (the loss says so with ``linear``): a scorer can then back up a branch as soon as it has run."""
         if not getattr(self.loss, "linear", False):
@@ -96,10 +96,10 @@ class Stage(Staying):
         nothing = torch.zeros_like(batch.branch_mask, dtype=torch.float32, requires_grad=True)
         lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
         logps = nothing.sum(-1)
-        loss = self.ask(self.quantities(batch, Scores(nothing, logps, lengths))).loss
+        loss = self.compute_loss(self.quantities(batch, Scores(nothing, logps, lengths))).loss
         return torch.autograd.grad(loss, logps, allow_unused=True)[0]
 
-    def finish(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
+    def log_loss(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
         """Note a loss for the log of its step, and hand callbacks what they may look at."""
         values = {"loss": output.loss.detach(), **output.metrics}
         counts = {f"train/{key}": output.counts.get(key, len(batch)) for key in values}

@@ -29,7 +29,7 @@ class SPD(Stage):
         super().__init__(*args, **kwargs)
         self.names, self.models = [], nn.ModuleList()
 
-    def hear(self, teachers: Mapping[str, Student]) -> None:
+    def set_teachers(self, teachers: Mapping[str, Student]) -> None:
         """Give the stage the frozen models of teachers that give logits."""
         self.names, self.models = list(teachers), nn.ModuleList(teachers.values())
 
@@ -39,9 +39,9 @@ class SPD(Stage):
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
         if self.wanted & LOGITS:
-            return self.finish(self.ask(self._compared(batch)), batch)
-        scores = self.student.score(batch, self.slope(batch))
-        return self.finish(self.ask(self.quantities(batch, scores)), batch)
+            return self.log_loss(self.compute_loss(self._compared(batch)), batch)
+        scores = self.student.score(batch, self.grad_wrt_logps(batch))
+        return self.log_loss(self.compute_loss(self.quantities(batch, scores)), batch)
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
         return dict(

@@ -26,15 +26,15 @@ def command(words: list[str], runs: Path, *more: str) -> list[str]:
 
 def spoil_loss(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     """The loss is NaN at its ``call``-th call."""
-    plain, calls = Stage.ask, []
+    plain, calls = Stage.compute_loss, []
 
-    def ask(self: Stage, given: dict[str, Any]) -> Any:
+    def compute_loss(self: Stage, given: dict[str, Any]) -> Any:
         output = plain(self, given)
         calls.append(1)
         output.loss.data.fill_(torch.nan if len(calls) == call else output.loss.item())
         return output
 
-    monkeypatch.setattr(Stage, "ask", ask)
+    monkeypatch.setattr(Stage, "compute_loss", compute_loss)
     monkeypatch.setattr(SpdNll, "linear", False, raising=False)  # one call a step
 
 

@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT
 
 ORDER = (
-    "errors", "types", "findings", "signals", "files", "hashing", "console", "progress", "registry", "settings",
-    "identifiers", "functional", "prompts", "phantom", "caches", "trajectories", "text", "metrics", "losses",
+    "errors", "types", "findings", "signals", "files", "hashing", "console", "progress", "leader", "registry",
+    "settings", "identifiers", "functional", "prompts", "phantom", "caches", "trajectories", "text", "metrics", "losses",
     "data_modules.tables", "data_modules.images", "data_modules.loading", "data_modules.base", "data_modules.folder",
     "data_modules.archives", "data_modules", "scoring", "models", "teachers", "batching", "stages", "positives",
     "probes", "callbacks", "config", "reports", "experiment", "nano", "cli", "__main__",

@@ -89,8 +89,8 @@ def test_the_stage_learns_nothing_from_itself_and_something_from_another(kind: t
         student = tiny.student(0).make_trainable(seed=0)
         loss = kind(kind="forward", temperature=1.0, reduction="token_mean")
         stage = SPD(student, loss, OptimSettings(lr=1e-3), steps=1, seed=0)
-        stage.hear({"gpt5": tiny.student(seed), "grok.4": tiny.student(seed)})
-        stage.finish = lambda output, batch, **extra: output
+        stage.set_teachers({"gpt5": tiny.student(seed), "grok.4": tiny.student(seed)})
+        stage.log_loss = lambda output, batch, **extra: output
         batch = tiny.collator()([tiny.item(0, {"gpt5": "No edema.", "grok.4": "Severe edema."})])
         output = stage.training_step(batch, 0)
         output.loss.backward()

@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT
 from rich.text import Text
 
-from apo_lightning import console, reports
+from apo_lightning import console, leader, reports
 from apo_lightning.cli import check, commands
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import observing, run, sweep, trainer
+from apo_lightning.experiment import observing, run, sweep
 from apo_lightning.experiment.processes import Outcome
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files import locks
@@ -85,7 +85,7 @@ def introduced(tmp_path: Path) -> None:
 
 def waiting(tmp_path: Path) -> None:
     (tmp_path / "l.lock.owner").write_text(json.dumps(EVIL))
-    trainer.say_plainly(locks.owner(tmp_path / "l.lock"))
+    leader.say_plainly(locks.owner(tmp_path / "l.lock"))
 
 
 PLACES: dict[str, Callable[[Path], object]] = {

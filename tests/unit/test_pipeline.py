@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from apo_lightning import config
+from apo_lightning import config, leader
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import cache_keys, trainer
+from apo_lightning.experiment import cache_keys, tracking
 from apo_lightning.experiment.pipeline import Pipeline
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -226,7 +226,7 @@ def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: p
 
 def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(trainer, "say", said.append)
+    monkeypatch.setattr(leader, "say", said.append)
     monkeypatch.setattr(StageFolder, "manifest", lambda self: {"callbacks": {"metrics_jsonl": {}}})
     keys(monkeypatch, callbacks={"metrics_jsonl": {}})
     assert said == []
@@ -256,13 +256,13 @@ def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: 
     if trial:
         monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     given: dict[str, Any] = {}
-    monkeypatch.setattr(trainer.wandb, "init", lambda **how: given.update(how) or FakeRun())
+    monkeypatch.setattr(tracking.wandb, "init", lambda **how: given.update(how) or FakeRun())
     settings = WandbSettings(mode="offline")
-    trainer.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
+    tracking.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
     assert FakeRun.logged == {"val/accuracy": 0.5}
     assert {"group", "mode"} <= set(given) if not trial else not {"group", "mode"} & set(given)
-    assert trainer.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
-    assert (trainer.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
+    assert tracking.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
+    assert (tracking.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
 
 
 def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Pipeline:

@@ -303,9 +303,9 @@ def test_a_teachers_text_that_is_t_plus_is_no_negative_of_itself():
     counts: Counter[str] = Counter()
     how = dict(drop_refusals=True, counts=counts)
     weights = dict.fromkeys("abc", 1.0)
-    [example] = examples.judged([study("s", 1, 0)], heard, weights, {"s": EDEMA}, drop_copies=True, **how)
+    [example] = examples.preference_examples([study("s", 1, 0)], heard, weights, {"s": EDEMA}, drop_copies=True, **how)
     assert [branch.source for branch in example.branches] == [PREFERRED, "c"] and counts["copies"] == 2
-    [kept] = examples.judged([study("s", 1, 0)], heard, weights, {"s": EDEMA}, drop_copies=False, **how)
+    [kept] = examples.preference_examples([study("s", 1, 0)], heard, weights, {"s": EDEMA}, drop_copies=False, **how)
     assert [branch.source for branch in kept.branches] == [PREFERRED, "a", "b", "c"]
 
 

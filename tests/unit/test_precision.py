@@ -120,13 +120,15 @@ def test_a_loss_scaler_changes_no_gradient_in_float16(scale: float, base: str) -
     grads = {}
     for dtype, mode in (("float32", "joint"), ("float16", "joint"), ("float16", "branchwise")):
         own, asked = student(base, dtype), batch()
-        slope = torch.full((1, 2), -1e-5)
+        grad_wrt_logps = torch.full((1, 2), -1e-5)
         factor = scale if dtype == "float16" else 1.0
-        scores = scoring.score(own.model, asked, mode=mode, slope=slope) if dtype == "float32" else None
+        scores = (
+            scoring.score(own.model, asked, mode=mode, grad_wrt_logps=grad_wrt_logps) if dtype == "float32" else None
+        )
         if scores is None:
             own.settings.scorer.mode = mode
-            scores = own.score(asked, slope)
-        ((scores.logps * slope).sum() * factor).backward()
+            scores = own.score(asked, grad_wrt_logps)
+        ((scores.logps * grad_wrt_logps).sum() * factor).backward()
         found = [p.grad / factor for p in own.parameters() if p.requires_grad]
         grads[dtype, mode] = torch.cat([g.flatten() for g in found])
         assert grads[dtype, mode].isfinite().all()

@@ -13,6 +13,7 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 from torch import distributed as dist
 
+from apo_lightning import leader
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import trainer
 from apo_lightning.experiment.pipeline import Pipeline
@@ -104,10 +105,10 @@ def test_all_do_what_the_leader_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_only_the_leader_is_asked(tmp_path: Path) -> None:
     def work(rank: int) -> str:
-        return trainer.from_leader(lambda: f"from {rank}")
+        return leader.from_leader(lambda: f"from {rank}")
 
     assert both(work, tmp_path) == ["from 0", "from 0"]
-    assert trainer.from_leader(lambda: "alone") == "alone"
+    assert leader.from_leader(lambda: "alone") == "alone"
 
 
 def test_several_devices_in_one_process_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,23 +121,23 @@ def test_the_tower_sees_every_image_once(family: str, mode: str) -> None:
 @each_family
 def test_a_slope_known_beforehand_gives_the_gradients_in_one_pass(family: str, checkpointed: bool) -> None:
     model, batch = families.network(family).train(), families.batch(family, **MANY)
-    slope = torch.linspace(-1, 2, batch.present.numel()).view(batch.present.shape) * batch.present
+    grad_wrt_logps = torch.linspace(-1, 2, batch.present.numel()).view(batch.present.shape) * batch.present
     want = one_by_one(model, batch)
-    expected = gradients(model, (slope * want.sum(-1)).sum() / 4)
+    expected = gradients(model, (grad_wrt_logps * want.sum(-1)).sum() / 4)
     if checkpointed:
         model.activation_checkpointing_enable({"use_reentrant": False})
     passes = []
     model.model.get_decoder().register_forward_pre_hook(lambda *_: passes.append(1))
-    scores = score(model, batch, mode="branchwise", rows=4, slope=slope)
+    scores = score(model, batch, mode="branchwise", rows=4, grad_wrt_logps=grad_wrt_logps)
     torch.testing.assert_close(scores.token_logps, want, atol=1e-5, rtol=0)
     forward = len(passes)
-    assert_same(gradients(model, (slope * scores.logps).sum() / 4), expected)
+    assert_same(gradients(model, (grad_wrt_logps * scores.logps).sum() / 4), expected)
     assert len(passes) == forward, "the backward ran the decoder again"
 
 
 def test_a_loss_that_is_not_what_its_slope_said_is_refused() -> None:
     model, batch = families.network("llava"), families.batch("llava", **MANY)
-    scores = score(model, batch, mode="branchwise", slope=batch.present.float())
+    scores = score(model, batch, mode="branchwise", grad_wrt_logps=batch.present.float())
     with pytest.raises(RuntimeError, match="remove `linear`"):
         coupled(scores.token_logps, batch.present).backward()
 

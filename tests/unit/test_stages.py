@@ -26,7 +26,7 @@ def apo(loss: str, seed: int = 0, **adapter) -> APO:
     settings = PREFERENCE if loss != "sft" else {"reduction": "token_mean"}
     student = tiny.student(**adapter).make_trainable(seed=seed)
     stage = APO(student, LOSSES[loss](**settings), OptimSettings(lr=1e-3), steps=10, seed=seed)
-    stage.finish = lambda output, batch, **extra: {"output": output, **extra}  # no Trainer here
+    stage.log_loss = lambda output, batch, **extra: {"output": output, **extra}  # no Trainer here
     stage.train()
     return stage
 
@@ -74,9 +74,9 @@ def test_sft_is_not_charged_for_the_teachers(monkeypatch: pytest.MonkeyPatch) ->
     stage, widths = apo("sft"), []
     score = stage.student.score
 
-    def watched(batch: BranchBatch, slope: torch.Tensor | None) -> Scores:
+    def watched(batch: BranchBatch, grad_wrt_logps: torch.Tensor | None) -> Scores:
         widths.append(batch.present.shape[1])
-        return score(batch, slope)
+        return score(batch, grad_wrt_logps)
 
     monkeypatch.setattr(stage.student, "score", watched)
     stage.training_step(mixed(), 0)
@@ -114,11 +114,11 @@ def test_spd_is_the_weighted_token_mean_by_hand() -> None:
     3/4 * 2 + 1/4 * 1 = 1.75."""
     student = tiny.student().make_trainable(seed=0)
     stage = SPD(student, SpdNll(reduction="token_mean"), OptimSettings(lr=1e-3), steps=1, seed=0)
-    stage.finish = lambda output, batch, **extra: output
+    stage.log_loss = lambda output, batch, **extra: output
     batch = tiny.collator()([tiny.item(0, {"a": "x", "b": "y"})])
     batch = replace(batch, weight=torch.tensor([[3.0, 1.0]]))
     scores = Scores(torch.zeros(1, 2, 4), torch.tensor([[-8.0, -3.0]]), torch.tensor([[4, 3]]))
-    stage.student.score = lambda batch, slope: scores
+    stage.student.score = lambda batch, grad_wrt_logps: scores
     assert stage.training_step(batch, 0).loss.item() == pytest.approx(1.75)
 
 
@@ -128,10 +128,10 @@ def test_the_slope_of_a_linear_loss_by_hand_and_none_for_the_others() -> None:
     stage = SPD(student, SpdNll(reduction="token_mean"), OptimSettings(lr=1e-3), steps=1, seed=0)
     batch = tiny.collator()([tiny.item(0, {"a": "No edema.", "b": "Edema."})])
     assert batch.branch_mask.sum(-1).tolist() == [[4, 4]]
-    slope = stage.slope(replace(batch, weight=torch.tensor([[3.0, 1.0]])))
-    torch.testing.assert_close(slope, torch.tensor([[-3 / 16, -1 / 16]]))
-    assert apo("apo_listwise").slope(mixed()) is None
-    assert apo("sft").slope(mixed())[:, 1:].abs().sum() == 0
+    grad_wrt_logps = stage.grad_wrt_logps(replace(batch, weight=torch.tensor([[3.0, 1.0]])))
+    torch.testing.assert_close(grad_wrt_logps, torch.tensor([[-3 / 16, -1 / 16]]))
+    assert apo("apo_listwise").grad_wrt_logps(mixed()) is None
+    assert apo("sft").grad_wrt_logps(mixed())[:, 1:].abs().sum() == 0
 
 
 def test_schedule_by_hand() -> None:

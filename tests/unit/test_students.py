@@ -140,7 +140,7 @@ def test_a_loading_worker_gets_the_same_collator(load: Any, family: str) -> None
 def test_a_prompt_has_a_token_for_every_feature_of_its_images(family: str, load: Any) -> None:
     student = load(family)
     batch = collate(student)
-    student.see(batch)
+    student.encode_images(batch)
     lengths = [record["pooler_output"].flatten(0, -2).shape[0] for record in batch.features]
     placeholders = (batch.prefix_ids == student.model.config.image_token_id).sum(-1).tolist()
     assert placeholders == [lengths[0], lengths[1] + lengths[2], lengths[3]]
@@ -201,7 +201,7 @@ def test_images_and_their_order_matter(family: str, load: Any) -> None:
     """Otherwise the comparison above would not see an image that is dropped or swapped."""
     student = load(family)
     batch, swapped = collate(student), collate(student)
-    student.see(batch)
+    student.encode_images(batch)
     swapped.features = [batch.features[i] for i in (0, 1, 2, 3)]
     swapped.features[0] = {name: -value for name, value in batch.features[0].items()}
     off = (score(student.model, swapped).token_logps - score(student.model, batch).token_logps).abs()
@@ -216,7 +216,7 @@ def test_answers_are_what_the_model_itself_finds_likeliest(family: str, load: An
         if "tiles" in batch.vision:
             with pytest.raises(ValueError, match=r"call scoring\.see"):  # never a prompt without its images
                 scoring.model_inputs(student.model, batch)
-        student.see(batch)
+        student.encode_images(batch)
         inputs = scoring.model_inputs(student.model, batch, scoring.as_encoder_outputs(batch.features))
         how = dict(max_new_tokens=6, eos_token_id=[], output_logits=True, return_dict_in_generate=True)
         made = student.model.generate(**inputs, **how, do_sample=False)

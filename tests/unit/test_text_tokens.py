@@ -141,7 +141,7 @@ def test_every_kind_of_vocabulary_spells_them_out(name: str) -> None:
         want = normal(words, text) if name in NORMAL else text
         said = read.tokenizer.decode(pieces.ids)
         assert lost or said == want or (name in JOINED and said == want.lstrip(" "))
-        assert pieces.shown == read.shown(text) and pieces.control == read.holds_control(text)
+        assert pieces.shown == read.escape_special_tokens(text) and pieces.control == read.holds_control(text)
         if not pieces.control:
             assert pieces.ids == words(text, add_special_tokens=False)["input_ids"]
 
@@ -233,7 +233,7 @@ def test_texts_that_hold_any_are_counted() -> None:
 
 def test_a_stage_says_and_keeps_how_many_hold_any(monkeypatch: pytest.MonkeyPatch) -> None:
     said, kept = [], {}
-    monkeypatch.setattr(once.trainer, "say", said.append)
+    monkeypatch.setattr(once.leader, "say", said.append)
     folder = SimpleNamespace(edited=list, begin=lambda: None, finish=lambda **facts: kept.update(facts))
     once._make(folder, "apo", lambda: {"cut": {"reports": 3}, "control": {"branches": 1, "reports": 2}})
     assert "(texts: 3 cut reports, 1 branches with control tokens, 2 reports with control tokens)" in said[-1]
