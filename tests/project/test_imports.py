@@ -17,10 +17,10 @@ from conftest import ROOT
 
 ORDER = (
     "errors", "types", "findings", "signals", "files", "hashing", "console", "progress", "leader", "registry",
-    "settings", "identifiers", "functional", "prompts", "phantom", "caches", "trajectories", "text", "metrics", "losses",
-    "data_modules.tables", "data_modules.images", "data_modules.loading", "data_modules.base", "data_modules.folder",
-    "data_modules.archives", "data_modules", "scoring", "models", "teachers", "batching", "stages", "positives",
-    "probes", "callbacks", "config", "reports", "experiment", "nano", "cli", "__main__",
+    "settings", "identifiers", "functional", "prompts", "phantom", "caches", "trajectories", "text", "metrics",
+    "losses", "data_modules.tables", "data_modules.images", "data_modules.loading", "data_modules.base",
+    "data_modules.folder", "data_modules.archives", "data_modules", "scoring", "models", "teachers", "batching",
+    "stages", "positives", "probes", "callbacks", "config", "reports", "experiment", "nano", "cli", "__main__",
 )  # fmt: skip
 PACKAGES = ("apo_lightning", "data_modules", "callbacks")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
