@@ -87,7 +87,7 @@ class StageFolder:
         manifest = self.path / "manifest.json"
         if not os.path.lexists(manifest):
             return False
-        record = self.manifest()
+        record = inventory.read(self.path)
         made_of = record.get("inputs_sha256")
         if made_of != self.key:
             raise ArtifactError(
@@ -157,16 +157,9 @@ class StageFolder:
 
     def other_versions(self) -> list[str]:
         """Libraries of `NUMERIC` of which another major or minor version made the stored result."""
-        before, now = self.manifest().get("versions", {}), provenance()["versions"]
+        before, now = inventory.read(self.path).get("versions", {}), provenance()["versions"]
         return [
             f"{name} {before[name]} (here {now[name]})"
             for name in NUMERIC
             if name in before and before[name].split(".")[:2] != now[name].split(".")[:2]
         ]
-
-    def manifest(self) -> dict[str, Any]:
-        """
-        Raises:
-            ArtifactError: it is missing or damaged.
-        """
-        return inventory.read(self.path)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.experiment import run_folder
+from apo_lightning.experiment import stage_folder
 from apo_lightning.experiment.run_folder import RunFolder, differences
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.atomic import write_text
 from apo_lightning.files.jsonlines import read as read_jsonl
+from apo_lightning.hashing import inventory
 from apo_lightning.hashing.contents import file_digest
 
 
@@ -21,7 +22,7 @@ def test_a_stage_is_done_only_after_finish_and_only_for_its_inputs(tmp_path: Pat
     assert folder.finish(studies=3).done
     assert StageFolder(tmp_path, "spd", {"lr": 1.0}).done
     assert not StageFolder(tmp_path, "spd", {"lr": 2.0}).done
-    assert folder.manifest()["studies"] == 3
+    assert inventory.read(folder.path)["studies"] == 3
 
 
 def test_a_stage_folder_of_other_inputs_is_refused(tmp_path: Path) -> None:
@@ -158,10 +159,10 @@ def test_an_edited_source_is_named_and_the_stage_before_it_does_not_hide_it(tmp_
 
 def test_a_result_of_another_library_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = StageFolder(tmp_path, "spd", {}).begin().finish()
-    assert set(folder.manifest()["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
+    assert set(inventory.read(folder.path)["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
     assert folder.other_versions() == []
-    here = run_folder.provenance()
+    here = stage_folder.provenance()
     major, minor = here["versions"]["torch"].split(".")[:2]
     for version, told in ((f"{major}.{minor}.99", []), (f"{major}.999.0", ["torch"]), (f"99.{minor}.0", ["torch"])):
-        monkeypatch.setattr(run_folder, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
+        monkeypatch.setattr(stage_folder, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
         assert [said.split(" ")[0] for said in folder.other_versions()] == told
