@@ -144,17 +144,25 @@ def test_an_edited_source_is_named_and_the_stage_before_it_does_not_hide_it(tmp_
         return StageFolder(tmp_path, "apo", {"from": first, "sources": {"functional/preference.py": apo}})
 
     stored = chain("a", "a")
-    assert stored.edited() == []  # nothing to compare with
+    assert stored.why_anew() == []  # nothing to compare with
     stored.begin().finish()
     now = chain("a", "b")
     assert now.key != stored.key and now.settings_key == stored.settings_key
-    assert now.edited() == ["functional/preference.py"]
-    assert chain("b", "a").key != stored.key and chain("b", "a").edited() == []
+    assert now.why_anew() == ["source of functional/preference.py changed"]
+    after = chain("b", "a")
+    assert after.key != stored.key and after.why_anew() == ["spd was made anew"]
+    assert chain("b", "b").why_anew() == ["source of functional/preference.py changed", "spd was made anew"]
     now.begin().finish(finished="2999-01-01")
-    assert chain("a", "b").edited() == []
+    assert chain("a", "b").why_anew() == []
     (tmp_path / "apo-000000000000").mkdir()
     (tmp_path / "apo-000000000000/manifest.json").write_text("{")
-    assert chain("a", "a").edited() == ["functional/preference.py"]
+    assert chain("a", "a").why_anew() == ["source of functional/preference.py changed"]
+
+
+def test_of_many_edited_files_four_are_named(tmp_path: Path) -> None:
+    StageFolder(tmp_path, "spd", {"sources": {}}).begin().finish()
+    now = StageFolder(tmp_path, "spd", {"sources": {f"{name}.py": "1" for name in "abcdef"}})
+    assert now.why_anew() == ["source of a.py, b.py, c.py, d.py and 2 more changed"]
 
 
 def test_a_result_of_another_library_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
