@@ -11,7 +11,7 @@ from typing import Any
 
 from apo_lightning import prompts
 from apo_lightning.batching import collate, examples
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.experiment import caching, context, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
@@ -59,7 +59,7 @@ def of_student(
     return {**basis(own, made_by), **shown, **more, "sources": sources_of(*code, *EVERY, *data_classes(own, parts))}
 
 
-EVERY = (trainer, examples, collate)
+EVERY = (trainer, context, examples, collate)
 """What takes part wherever a student reads or writes."""
 
 

@@ -45,7 +45,7 @@ class Fit(Step):
     def inputs(self) -> dict[str, Any]:
         """Its settings, the texts, the loss, and callbacks that may interfere."""
         own, active = self.own, observing.interfering(self.own.cfg.callbacks)
-        code = [self.kind, LOSSES.lookup(self.plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
+        code = [type(self), self.kind, LOSSES.lookup(self.plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
         more = {"preferred": cache_keys.of_judged(own)} if self.prefers else {}
         return cache_keys.of_student(
             own, self.made_by, ["train"], code, **more, stage=asdict(self.plan), teachers=own.teachers,
