@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from apo_lightning.config import training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
@@ -47,6 +48,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
     yield from _text_metrics(cfg)
+    yield from training_rules.broken(cfg)
 
 
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apo_lightning import probes, prompts
 from apo_lightning.batching import collate, examples
-from apo_lightning.experiment import caching, observing, trainer
+from apo_lightning.experiment import caching, keeping, observing, trainer
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
 from apo_lightning.hashing.sources import sources_of
@@ -90,16 +90,20 @@ def _basis(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
     return {
         "student": asdict(own.cfg.student), "base": caching.base_digest(own.cfg.student.model, own.folder.store),
         "from": made_by, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
-        "trainer": of_trainer(own.cfg.trainer),
+        "trainer": of_trainer(own.cfg.trainer, *TrainerSettings.fits),
     }  # fmt: skip
 
 
-def of_trainer(how: TrainerSettings) -> dict[str, Any]:
-    """Under Lightning's own names, where numbers may depend on it."""
-    return {
-        "accelerator": how.accelerator, "devices": how.devices, "num_nodes": how.nodes, "strategy": how.strategy,
-        "precision": how.precision,
-    }  # fmt: skip
+def of_trainer(how: TrainerSettings, *leave_out: str) -> dict[str, Any]:
+    """Under Lightning's own names, where numbers may depend on it: the machine, and what else is given that is not
+    known to look on alone.
+
+    Args:
+        leave_out: arguments that have no say here.
+    """
+    always = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+    given = {key: value for key, value in how.given().items() if key not in (*always, *how.looks, *leave_out)}
+    return {name: getattr(how, name) for name in always} | given
 
 
 def of_preferred(own: Pipeline, made_by: StageFolder | None) -> dict[str, Any]:
@@ -137,11 +141,11 @@ def _seen(own: Pipeline, splits: Sequence[str] | None) -> tuple[dict[str, Any], 
     return {"data": own.data.fingerprint_of(studies), "texts": said.hexdigest()}, parts
 
 
-def of_judged(own: Pipeline) -> StageFolder | str:
+def of_judged(own: Pipeline, splits: Sequence[str] = ("train",)) -> StageFolder | str:
     """The texts that APO learns from: their stage, or, where that writes for another set too, those of training."""
     if not isinstance(own.data, Transfer):
         return own.done["self_distill"]
-    written = {study.id: own.preferred.get(study.id) for study in own.data.studies("train")}
+    written = {study.id: own.preferred.get(study.id) for split in splits for study in own.data.studies(split)}
     return digest([[name, text.text, text.cut] for name, text in sorted(written.items()) if text])
 
 
@@ -159,10 +163,16 @@ def of_fit(own: Pipeline, name: str, made_by: StageFolder | None) -> dict[str, A
     """What training depends on: its settings, the texts, the loss, and callbacks that may interfere."""
     plan: FitSettings = getattr(own.cfg.stages, name)
     active = observing.interfering(own.cfg.callbacks)
+    decided = trainer.decides(own.cfg.trainer, plan, active)
     code = [STAGES[name], LOSSES.lookup(plan.loss["name"]), *(CALLBACKS.lookup(each) for each in sorted(active))]
-    more = {"preferred": of_judged(own)} if name == "apo" else {}
+    code += [keeping] if decided else []
+    splits = ("train", "val") if decided else ("train",)
+    more = {"preferred": of_judged(own, splits)} if name == "apo" else {}
+    more["trainer"] = of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
+    chosen = ("keep", "monitor", "mode") if plan.keep == "last" else ()
+    stage = {key: value for key, value in asdict(plan).items() if key not in chosen}
     return of_student(
-        own, made_by, ["train"], code, **more, stage=asdict(plan), teachers=own.teachers,
+        own, made_by, splits, code, **more, stage=stage, teachers=own.teachers,
         prompt=template(own.cfg.prompt), callbacks=active,
     )  # fmt: skip
 

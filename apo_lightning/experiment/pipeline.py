@@ -16,6 +16,7 @@ from apo_lightning.experiment import cache_keys, caching, explain, observing, pr
 from apo_lightning.experiment.cache_keys import template
 from apo_lightning.experiment.evaluation import evaluate
 from apo_lightning.experiment.once import once
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.scored import judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_means, read_preferred
@@ -34,7 +35,6 @@ from apo_lightning.teachers import TEACHERS, recorded
 from apo_lightning.teachers.pool import TeacherPool
 from apo_lightning.text.thinking import ThinkingPolicy, is_tag
 from apo_lightning.types import Answer, Example, Study
-from callbacks.trajectory_writer import TrajectoryWriter
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 
@@ -188,7 +188,7 @@ class Pipeline:
         loggers = tracking.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
         shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
         callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
-        trainer.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
+        told = trainer.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = trainer.whole_state(student)
         if leader.is_leader():
             with replacing(folder.path / "student") as scratch:
@@ -199,6 +199,7 @@ class Pipeline:
         return {
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed,
             "control": collate.control_texts(stream), "callbacks": self.cfg.callbacks,
+            **told,
         }  # fmt: skip
 
     def _stream(self, name: str, plan: FitSettings, counts: Counter[str]) -> list[Example]:
@@ -222,7 +223,7 @@ class Pipeline:
     def answers(self, writer: Any, asked: list[Example], collate: Collator, size: int, folder: Path,
                 data: CXRDataModule | None = None) -> dict[str, list[Answer]]:  # fmt: skip
         """Answers by study; batches that an interrupted call has filed in ``folder`` are not asked again."""
-        data, filed = self.data if data is None else data, TrajectoryWriter(str(folder))
+        data, filed = self.data if data is None else data, PredictionFiles(folder)
         total = filed.expect([example.study.id for example in asked], size)
         done = leader.from_leader(filed.done)
         if len(done) < total:

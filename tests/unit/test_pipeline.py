@@ -104,7 +104,7 @@ EDITED = {
     "apo_lightning/reports/render.py": set(),
     "apo_lightning/metrics/bootstrap.py": set(),
     "apo_lightning/errors.py": set(),
-    "callbacks/metrics_jsonl.py": set(),
+    "callbacks/frozen_guard.py": set(),
     "data_modules/summary.py": set(),
 }
 """File to the stages whose result it is part of."""
@@ -212,8 +212,8 @@ def test_teacher_weights_leave_the_collected_texts_alone(monkeypatch: pytest.Mon
 
 def test_an_observing_callback_trains_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(monkeypatch)
-    assert changed(before, keys(monkeypatch, callbacks={"metrics_jsonl": {}})) == set()
-    assert all(CALLBACKS[name].observes for name in ("frozen_guard", "metrics_jsonl", "preference_monitor"))
+    assert changed(before, keys(monkeypatch, callbacks={"throughput": {}, "DeviceStatsMonitor": {}})) == set()
+    assert all(CALLBACKS[name].observes for name in ("frozen_guard", "throughput", "preference_monitor"))
 
 
 def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,10 +227,10 @@ def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: p
 def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(leader, "say", said.append)
-    monkeypatch.setattr(StageFolder, "manifest", lambda self: {"callbacks": {"metrics_jsonl": {}}})
-    keys(monkeypatch, callbacks={"metrics_jsonl": {}})
+    monkeypatch.setattr(StageFolder, "manifest", lambda self: {"callbacks": {"throughput": {}}})
+    keys(monkeypatch, callbacks={"throughput": {}})
     assert said == []
-    keys(monkeypatch, callbacks={"metrics_jsonl": {}, "frozen_guard": {}})
+    keys(monkeypatch, callbacks={"throughput": {}, "frozen_guard": {}})
     assert len(said) == 2 and "frozen_guard did not see this stage train" in said[0] and "rm -r" in said[0]
     monkeypatch.setattr(StageFolder, "manifest", lambda self: {})  # an earlier version kept no such list
     keys(monkeypatch, callbacks={"frozen_guard": {}})
