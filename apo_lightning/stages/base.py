@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -15,6 +14,7 @@ from apo_lightning.errors import DivergedError
 from apo_lightning.losses.base import bind
 from apo_lightning.models.student import Student
 from apo_lightning.settings import OptimSettings
+from apo_lightning.stages.staying import Staying
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch, LossOutput, Scores
 
@@ -31,15 +31,6 @@ def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> flo
     if schedule == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
-
-
-class Staying(LightningModule):
-    """A module that stays on its device when Lightning is done with it: the next stage goes on with the same network,
-    and moving 16 GB to the CPU and back takes longer than many a fit."""
-
-    def cpu(self) -> Self:
-        """What a strategy calls in its teardown; ``.to("cpu")`` moves the module."""
-        return self
 
 
 class Stage(Staying):

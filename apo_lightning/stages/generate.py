@@ -9,7 +9,7 @@ import torch
 from apo_lightning.models.student import Student
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.base import Staying
+from apo_lightning.stages.staying import Staying
 from apo_lightning.types import Answer, PromptBatch
 
 

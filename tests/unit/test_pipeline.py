@@ -76,9 +76,11 @@ WRITTEN = ALL - {"collect"}
 EDITED = {
     "apo_lightning/losses/apo_listwise.py": {"apo", "evaluate"},
     "apo_lightning/losses/base.py": WRITTEN,
-    "apo_lightning/functional/preference.py": WRITTEN,
+    "apo_lightning/losses/preference.py": {"apo", "evaluate"},
+    "apo_lightning/functional/preference.py": {"apo", "evaluate"},
     "apo_lightning/scoring/prefix.py": WRITTEN,
     "apo_lightning/stages/base.py": WRITTEN,
+    "apo_lightning/stages/staying.py": WRITTEN,
     "apo_lightning/stages/apo.py": {"apo", "evaluate"},
     "apo_lightning/stages/generate.py": {"self_distill", "apo", "evaluate"},
     "apo_lightning/models/student.py": WRITTEN,
