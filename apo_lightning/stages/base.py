@@ -65,9 +65,9 @@ class Stage(Staying):
         self.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed by step, so that a resumed run draws what the undisturbed one would have drawn."""
+        """Seed by step, over all epochs, so that a resumed run draws what the undisturbed one would have drawn."""
         self.last = batch
-        seed = (self.seed * 1_000_003 + batch_idx) % 2**63
+        seed = (self.seed * 1_000_003 + self.trainer.fit_loop.epoch_loop.total_batch_idx) % 2**63
         torch.manual_seed(seed)
         self.generator.manual_seed(seed + self.global_rank)
 
