@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
@@ -21,6 +22,10 @@ class Written:
     number: int
     studies: list[str]
     answers: list[list[Answer]]
+
+    def to(self, *where: Any, **how: Any) -> Self:
+        """Itself: there is no tensor in it. Without this Lightning would look for some, and change frozen records."""
+        return self
 
 
 class Writer(Staying):
