@@ -32,11 +32,14 @@ def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Se
     )  # fmt: skip
 
 
-def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> CourseOutcomes:
-    """How well texts tell the course of findings, over the studies that are labelled with it."""
+def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *,
+                      every: bool = False) -> CourseOutcomes:  # fmt: skip
+    """How well texts tell the course of findings, over the studies that are labelled with it. ``every``: findings that
+    no study is labelled with have their columns too."""
     labelled = [study for study in studies if study.progression]
     answers = [read_progression(texts.get(study.id, ""), findings) for study in labelled]
-    return of_progression([study.progression for study in labelled], answers, findings, patients_of(labelled))
+    courses = [study.progression for study in labelled]
+    return of_progression(courses, answers, findings, patients_of(labelled), every=every)
 
 
 def text_outcomes(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> Outcomes:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from apo_lightning.functional.logprobs import masked_mean
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.losses.preference import PreferenceLoss
 
 
 @LOSSES.register("apo_hinge")
