@@ -11,7 +11,7 @@ from apo_lightning.metrics.findings import FindingOutcomes, of_findings
 from apo_lightning.metrics.outcomes import Outcomes, Row
 from apo_lightning.metrics.progression import CourseOutcomes, of_progression
 from apo_lightning.text.labeler import kind, parse, read
-from apo_lightning.text.progression import read_progression
+from apo_lightning.text.progression import judges_progression, read_progression
 from apo_lightning.types import Study
 
 
@@ -46,10 +46,6 @@ def text_outcomes(texts: Mapping[str, str], studies: Sequence[Study], findings: 
     """All that is measured on texts alone. Where studies are labelled with the course of their findings, that is what
     the texts are asked for, and "present or absent" would measure nothing."""
     return (score_progression if judges_progression(studies) else score_texts)(texts, studies, findings)
-
-
-def judges_progression(studies: Sequence[Study]) -> bool:
-    return any(study.progression for study in studies)
 
 
 def patients_of(studies: Sequence[Study]) -> list[str]:

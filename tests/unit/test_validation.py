@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from callbacks.metrics_jsonl import MetricsJsonl
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
@@ -22,7 +23,6 @@ from apo_lightning.stages.base import Stage
 from apo_lightning.stages.likelihoods import Likelihoods
 from apo_lightning.stages.spd import SPD
 from apo_lightning.types import PREFERRED, BranchBatch, Example
-from callbacks.metrics_jsonl import MetricsJsonl
 from data_modules.base import CXRDataModule
 from tests.helpers import tiny
 from tests.unit.test_ranks import both
