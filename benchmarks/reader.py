@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds the reports and the folder of images, as docs/data.md says")
     parser.add_argument("--reports", default="NLMCXR_reports.tgz")
     own = parser.parse_args()
-    data = OpenI(root=str(own.folder), reports_file=own.reports)
+    data = OpenI(root=str(own.folder), index_file=own.reports)
     reports = read_reports(data, find_reports(own.folder, own.reports))
     Console().print(kinds(reports), agreement(reports))
 

@@ -50,10 +50,10 @@ class ChestXray14(FolderDataModule):
     validation patients.
 
     Args:
-        labels_file: table inside ``root``; None finds the 2020 or the 2017 edition.
+        index_file: table inside ``root``; None finds the 2020 or the 2017 edition.
     """
 
-    labels_file: str | None = None
+    index_file: str | None = None
 
     vocabulary: ClassVar[tuple[str, ...]] = NIH
     patients_of: ClassVar[str] = "nih"
@@ -65,7 +65,7 @@ class ChestXray14(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in table order, one an image."""
-        chosen = self.labels_file
+        chosen = self.index_file
         table = require_index(self.folder / chosen) if chosen else find(self.folder, TABLES, index=True)
         rows = self._rows(table)
         splits = self._splits(rows, table)

@@ -53,14 +53,14 @@ class CheXpert(FolderDataModule):
     Age and sex are not read. ``vocabulary.COMPETITION`` names the five findings on which the set is scored.
 
     Args:
-        labels_file: table of the training images; later labels of the same images have the same columns.
+        index_file: table of the training images; later labels of the same images have the same columns.
         views: ``frontal``, ``lateral`` or both; studies without such an image are left out.
         max_images: images of a study that are used, >= 1: PA, AP, other frontal ones, lateral, in this order.
         uncertain: what an uncertain label becomes, ``ignore``, ``zeros``, ``ones`` or ``mixed``; see ``labels.py``.
         unmentioned: what an empty label becomes, ``absent`` or ``unknown``.
     """
 
-    labels_file: str = TRAIN
+    index_file: str = TRAIN
     views: list[str] = field(default_factory=lambda: ["frontal"])
     max_images: int = 1
     uncertain: str = "ignore"
@@ -86,7 +86,7 @@ class CheXpert(FolderDataModule):
         """Studies of the training, validation and test table in their order."""
         archive = self._archive()
         bases = self._bases(archive)
-        train = look_for(self.folder, (self.labels_file,)) or find(archive, (self.labels_file,))
+        train = look_for(self.folder, (self.index_file,)) or find(archive, (self.index_file,))
         valid, test = find(archive, (VALID,)), self._test_table(archive, bases)
         rows = [self._rows(train, "train"), self._rows(valid, "val" if test else "test")]
         if test is None:

@@ -97,7 +97,8 @@ class Checker:
         values, failed = {}, set()
         for key, value in tree.items():
             if key not in settings:
-                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings))
+                renamed = getattr(cls, "renamed", None)
+                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings, renamed))
             elif value != REQUIRED:
                 try:
                     values[key] = self.value(settings[key].hint, value, (*path, key))
