@@ -30,7 +30,7 @@ SECTIONS = ("findings", "impression")
 
 def kinds(reports: Sequence[Report]) -> Table:
     """How many texts of each section are of which kind."""
-    table = Table("section", "findings", "texts", *KINDS, "texts a second", title="Kinds of texts")
+    table = Table("section", "findings", "texts", *KINDS, "texts per second", title="Kinds of texts")
     for section in SECTIONS:
         texts = [report.sections[section] for report in reports if report.sections.get(section)]
         for name, findings in (("seven", CANONICAL), ("NIH's fourteen", NIH)):

@@ -98,12 +98,12 @@ class CXRDataModule(LightningDataModule):
         self._plan: Plan | None = None
 
     @property
-    def parts(self) -> tuple[CXRDataModule, ...]:
+    def sets(self) -> tuple[CXRDataModule, ...]:
         """The sets that this one is made of."""
         return (self,)
 
     @property
-    def counted(self) -> tuple[str, ...]:
+    def scored_findings(self) -> tuple[str, ...]:
         """Findings on which answers to the evaluation split are scored."""
         return tuple(self.findings)
 

@@ -23,7 +23,7 @@ from data_modules.tables.labels import as_findings, check_policies, settle
 
 TRAIN, VALID = "train.csv", "valid.csv"
 BY_STUDY, BY_IMAGE = "groundtruth.csv", "test_labels.csv"
-"""Labels of the test set as they are published: one row a study, or one an image."""
+"""Labels of the test set as they are published: one row per study, or one per image."""
 LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
     "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
@@ -135,7 +135,7 @@ class CheXpert(FolderDataModule):
         return found
 
     def _rows(self, table: Path, split: str, column: str = "Path") -> pd.DataFrame:
-        """One row an image, or a study where the table names these: split, study, patient, top (the split folder),
+        """One row per image, or a study where the table names these: split, study, patient, top (the split folder),
         file, raw labels, and the columns ``side`` and ``view`` where the table has them."""
         rows = read_table(
             table, {column: "path", **COLUMNS}, self.faults, optional=("Frontal/Lateral", "AP/PA"), ids=("path",)

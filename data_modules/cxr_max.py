@@ -53,7 +53,7 @@ class _Row(NamedTuple):
 @DATA.register("cxr_max")
 @dataclass(eq=False, kw_only=True)
 class CxrMax(FolderDataModule):
-    """Images with labels, reports and trajectories, one line an image; `trajectory_files` gives the format.
+    """Images with labels, reports and trajectories, one line per image; `trajectory_files` gives the format.
 
     The same file serves the teachers: ``teachers.gpt5: {kind: recorded, path: <root>/cxr_max.jsonl}``. Patients are the
     key ``patient``, or the folder in MIMIC-CXR's layout; one that is no subject id of MIMIC-CXR makes a line unusable.

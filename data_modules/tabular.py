@@ -46,7 +46,7 @@ INDEX = "index.csv"
 @DATA.register("tabular")
 @dataclass(eq=False, kw_only=True)
 class Tabular(FolderDataModule):
-    """A CSV, TSV or Parquet table with a row an image or a row a study, or every DICOM file below ``root``.
+    """A CSV, TSV or Parquet table with a row per image or a row per study, or every DICOM file below ``root``.
 
     Patients are never parted by a split that is cut here, so say who is who: in the column ``patient``, or in the
     headers of DICOM images where there is no such column. Without either each study counts as a patient of its own.
@@ -171,7 +171,7 @@ class Tabular(FolderDataModule):
         return own(rows.assign(split="", report=""), {"patient": "p"}, self.faults, self.say)
 
     def _table_rows(self, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """One row an image, and labels by the same index.
+        """One row per image, and labels by the same index.
 
         Raises:
             DataError: the table cannot be read, lacks a column that a setting names, or has an unknown split.

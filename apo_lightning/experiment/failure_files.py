@@ -46,7 +46,7 @@ def write(cfg: ExperimentSettings, run_folder: Path, last: Pipeline) -> Path:
     all is well."""
     found = list(_evaluated(cfg, run_folder))
     said: dict[str, dict[str, str]] = {name: {} for name in cfg.teachers}
-    for text in last.thinking.read(last.trajectories):
+    for text in last.thinking.apply_policy(last.trajectories, "read"):
         said.setdefault(text.teacher, {})[text.study] = text.text
     rows = []
     for own in found:

@@ -47,7 +47,7 @@ class FurtherSet:
         return {
             "name": self.name, "title": self.title, "studies": len(studies),
             "patients": len({study.patient for study in studies}),
-            "findings": [] if self.left_out else list(self.data.counted), "left_out": self.left_out,
+            "findings": [] if self.left_out else list(self.data.scored_findings), "left_out": self.left_out,
         }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def write(cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path, las
 def _spoken_of(last: Pipeline, data: CXRDataModule) -> bool:
     """Whether teachers were asked about every study of a further set, since it is part of the run's own. An equal id
     alone says nothing: it may be another image."""
-    if not any(share_patients(part, data) for part in last.data.parts):
+    if not any(share_patients(part, data) for part in last.data.sets):
         return False
     asked = {(study.id, study.patient) for split in SPLITS for study in last.data.studies(split)}
     return all((study.id, study.patient) in asked for study in data.studies("test"))

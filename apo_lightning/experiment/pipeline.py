@@ -100,7 +100,7 @@ class Pipeline:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            read, named = self.thinking.read(self.trajectories), list(self.cfg.teachers)
+            read, named = self.thinking.apply_policy(self.trajectories, "read"), list(self.cfg.teachers)
             chosen = [best_teacher(read, self.data.studies("val"), named, self.judged_by)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
@@ -116,7 +116,7 @@ class Pipeline:
 
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
-        return examples.index(self.thinking.teach(self.trajectories), list(self.teachers))
+        return examples.index(self.thinking.apply_policy(self.trajectories, "taught"), list(self.teachers))
 
     @property
     def counted(self) -> tuple[str, ...]:

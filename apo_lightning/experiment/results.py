@@ -244,7 +244,8 @@ def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
     studies = last.data.studies(last.cfg.evaluate.split)
     for name in last.cfg.teachers:
         if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            texts = {t.study: t.text for t in last.thinking.read(last.trajectories) if t.teacher == name}
+            said = last.thinking.apply_policy(last.trajectories, "read")
+            texts = {t.study: t.text for t in said if t.teacher == name}
             outcomes = _of_texts(cfg, texts, studies, last.counted, last)
             yield Measured("teacher", name, name, 0, outcomes)
 
@@ -252,7 +253,8 @@ def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
 def _baselines(last: Pipeline) -> Iterator[Measured]:
     studies = last.data.studies(last.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in last.trajectories})
-    made = baseline_outcomes(last.thinking.read(last.trajectories), studies, list(last.cfg.teachers), last.counted)
+    said = last.thinking.apply_policy(last.trajectories, "read")
+    made = baseline_outcomes(said, studies, list(last.cfg.teachers), last.counted)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])

@@ -160,7 +160,7 @@ class SelfDistillSettings(DecodingSettings):
     prompt: str = "reconcile"
     batch_studies: int = REQUIRED
     samples: int = 1
-    """Texts a study; of several, t+ is the one that agrees best with the others in what it states."""
+    """Texts per study; of several, t+ is the one that agrees best with the others in what it states."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
 
     def __post_init__(self) -> None:
@@ -195,7 +195,7 @@ class EvaluateSettings(DecodingSettings):
     """Findings that are counted; empty means all of the data set."""
     likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
     samples: int = 0
-    """Answers a study that are drawn for a vote, beside the one that is read; 0: none."""
+    """Answers per study that are drawn for a vote, beside the one that is read; 0: none."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     flip: bool = True
     """Ask once more with the earlier and the current image swapped, where a study has both and its course is told."""

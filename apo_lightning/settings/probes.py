@@ -12,8 +12,8 @@ class LikelihoodSettings:
     """How likely the student finds it that a finding is present, as a probability.
 
     ``statements`` compares statements in several wordings ("Edema: yes", "There is no edema") as beginnings of its
-    answer to the evaluation's prompt: one pass a study. ``yes_no`` asks for each finding ("Is there edema? Answer yes
-    or no."): one pass a finding. ``off``: neither.
+    answer to the evaluation's prompt: one pass per study. ``yes_no`` asks for each finding ("Is there edema? Answer yes
+    or no."): one pass per finding. ``off``: neither.
     """
 
     form: str = "statements"
@@ -22,11 +22,11 @@ class LikelihoodSettings:
     answer so, and wordings that the student hardly uses have no say. ``token_mean``: divided by the number of tokens,
     so that all wordings have one, and long ones no malus."""
     wordings: int = 2
-    """Pairs of statements a finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
+    """Pairs of statements per finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
     better and costs as much as all its answers."""
 
     in_place: int = 3
-    """Sentences of its own a side, between which the student decides where its answer does (`probes.in_place`); 0:
+    """Sentences of its own per side, between which the student decides where its answer does (`probes.in_place`); 0:
     not asked."""
 
     def __post_init__(self) -> None:

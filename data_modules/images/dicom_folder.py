@@ -25,7 +25,7 @@ DIRECTORY = "DICOMDIR"
 def read_folder(
     folder: Path, faults: Faults, body_parts: Sequence[str] = (), view_positions: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """One row an image, in order of paths.
+    """One row per image, in order of paths.
 
     Args:
         folder: symbolic links in it are followed, each folder once.

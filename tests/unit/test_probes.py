@@ -117,7 +117,7 @@ PAIRS = [
 class FakeData:
     """A set whose studies are given; ``counted`` differs from the pipeline's own."""
 
-    counted = findings = ("edema",)
+    scored_findings = findings = ("edema",)
 
     def __init__(self, studies: list[Study]) -> None:
         self._studies = studies
