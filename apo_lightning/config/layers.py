@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
@@ -111,11 +111,9 @@ class Layers:
         self.origins |= {(*path, *leaf): source for leaf in _leaves(value)}
 
 
-def unknown(path: Path, source: str, known: Collection[str], renamed: Mapping[str, str] | None = None) -> str:
-    """The sentence for a key that does not exist, or that bears another name now (``renamed``, old to new)."""
-    new = (renamed or {}).get(path[-1])
-    hint = f"It is called '{new}' now." if new in known else did_you_mean(path[-1], known)
-    return f"Unknown key '{'.'.join(path)}' ({source}). {hint}"
+def unknown(path: Path, source: str, known: Iterable[str]) -> str:
+    """The sentence for a key that does not exist."""
+    return f"Unknown key '{'.'.join(path)}' ({source}). {did_you_mean(path[-1], known)}"
 
 
 def read_words(overrides: Sequence[str]) -> list[Word]:
