@@ -55,6 +55,7 @@ class ChestXray14(FolderDataModule):
 
     index_file: str | None = None
 
+    elsewhere: ClassVar[dict[str, str]] = {"labels_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = NIH
     patients_of: ClassVar[str] = "nih"
     citation: ClassVar[str] = (

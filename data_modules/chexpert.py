@@ -66,6 +66,7 @@ class CheXpert(FolderDataModule):
     uncertain: str = "ignore"
     unmentioned: str = "absent"
 
+    elsewhere: ClassVar[dict[str, str]] = {"labels_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = CHEXPERT
     credentialed: ClassVar[bool] = True
     patients_of: ClassVar[str] = "chexpert"

@@ -73,6 +73,7 @@ class CxrMax(FolderDataModule):
     unlisted: str = "absent"
     patients: str = "mimic"
 
+    elsewhere: ClassVar[dict[str, str]] = {"file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = CHEXPERT
     credentialed: ClassVar[bool] = True
     patients_of: ClassVar[str] = "mimic"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from PIL import Image
 
@@ -55,9 +55,6 @@ class FolderDataModule(CXRDataModule):
     max_pixels: int = MAX_PIXELS
     body_parts: list[str] = field(default_factory=list)
     view_positions: list[str] = field(default_factory=list)
-
-    renamed: ClassVar[Mapping[str, str]] = dict.fromkeys(("file", "labels_file", "reports_file", "table"), "index_file")
-    """Settings of earlier versions, to what they are called now."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -96,6 +96,7 @@ class OpenI(FolderDataModule):
     official_split: str = "none"
     whole: bool = False
 
+    elsewhere: ClassVar[dict[str, str]] = {"reports_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = tuple(sorted([*TERMS, NO_FINDING]))
     citation: ClassVar[str] = (
         "D. Demner-Fushman, M. D. Kohli, M. B. Rosenman, S. E. Shooshan, L. Rodriguez, S. Antani, G. R. Thoma, "

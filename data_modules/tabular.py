@@ -97,6 +97,7 @@ class Tabular(FolderDataModule):
     credentialed: bool = True
     citation: str = "the user's own images"
 
+    elsewhere: ClassVar[dict[str, str]] = {"table": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.config.layers import Layers, unknown
 from apo_lightning.config.registered import Path, Section, get
-from apo_lightning.errors import ApoError, ConfigError, did_you_mean
+from apo_lightning.errors import ApoError, ConfigError, did_you_mean, nearest
 from apo_lightning.settings import REQUIRED
 
 WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", File: "a file name", Any: "anything"}
@@ -96,9 +96,10 @@ class Checker:
         settings = {key: setting for key, setting in settings_of(cls).items() if key not in given}
         values, failed = {}, set()
         for key, value in tree.items():
-            if key not in settings:
-                renamed = getattr(cls, "renamed", None)
-                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings, renamed))
+            if key not in settings and (where := getattr(cls, "elsewhere", {}).get(key)):
+                self.say((*path, key), f"{'.'.join((*path, key))} is not set here", f"{where}.")
+            elif key not in settings:
+                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings))
             elif value != REQUIRED:
                 try:
                     values[key] = self.value(settings[key].hint, value, (*path, key))
@@ -124,7 +125,7 @@ class Checker:
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
-        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}")
+        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}", nearest(str(value), _words(hint)))
         raise _Mistyped
 
     def construct(self, cls: type, values: Mapping[str, Any], path: Path) -> Any:
@@ -183,6 +184,12 @@ def in_words(hint: Any) -> str:
     if origin is dict or is_dataclass(hint):
         return "a mapping (key: value)"
     return WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that a choice allows, also one that may be null; none where any word does."""
+    kinds = (hint, *typing.get_args(hint))
+    return [word for kind in kinds if typing.get_origin(kind) is typing.Literal for word in typing.get_args(kind)]
 
 
 def _is_already(hint: Any, value: Any) -> bool:

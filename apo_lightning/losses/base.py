@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from apo_lightning.functional.logprobs import length_normalized, masked_mean, se
 from apo_lightning.functional.mixture import normalize_weights
 from apo_lightning.functional.preference import desensitize_length, implicit_rewards, reward_metrics
 from apo_lightning.losses import LOSSES
+from apo_lightning.settings.checks import check_choices
 from apo_lightning.types import LossOutput, detached
 
 NllReduction = Literal["token_mean", "sequence_sum"]
@@ -47,18 +48,6 @@ def bind(loss: Callable[..., LossOutput], provided: Set[str], stage: str) -> fro
             f"Losses for this stage: {', '.join(fitting) or 'none'}."
         )
     return needed
-
-
-def check_choices(settings: object) -> None:
-    """Refuse a value outside the ``Literal`` its field is annotated with.
-
-    Raises:
-        ValueError: names the field, the allowed values and the value.
-    """
-    for name, hint in get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(hint))}, got {value!r}")
 
 
 def nll(logps: Tensor, lengths: Tensor, reduction: NllReduction) -> Tensor:

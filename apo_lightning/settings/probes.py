@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from apo_lightning.settings.checks import choice, positive
+from apo_lightning.settings.checks import check_choices, positive
 
 
 @dataclass
@@ -16,8 +17,8 @@ class LikelihoodSettings:
     or no."): one pass per finding. ``off``: neither.
     """
 
-    form: str = "statements"
-    normalize: str = "sum"
+    form: Literal["statements", "yes_no", "off"] = "statements"
+    normalize: Literal["sum", "token_mean"] = "sum"
     """``sum``: log-probs of statements as they are, so that what is compared are the probabilities of beginning an
     answer so, and wordings that the student hardly uses have no say. ``token_mean``: divided by the number of tokens,
     so that all wordings have one, and long ones no malus."""
@@ -30,8 +31,7 @@ class LikelihoodSettings:
     not asked."""
 
     def __post_init__(self) -> None:
-        choice("form", self.form, ("statements", "yes_no", "off"))
-        choice("normalize", self.normalize, ("sum", "token_mean"))
+        check_choices(self)
         positive(wordings=self.wordings)
         if self.in_place < 0:
             raise ValueError(f"in_place must be >= 0 (0 switches it off), got {self.in_place}")

@@ -93,6 +93,16 @@ MISTAKES = {
     "stages.apo.optim.lr=.inf": "stages.apo.optim.lr must be > 0, got inf (command line).",
     "stages.apo.loss.beta=0": "stages.apo.loss.beta must be > 0, got 0.0 (command line).",
     "stages.apo.loss.reduction=max": "stages.apo.loss.reduction must be one of sum, mean, got 'max' (command line).",
+    "student.adapter.kind=lorra": "student.adapter.kind must be one of lora, qlora, full, got 'lorra' (command line). "
+    "Did you mean 'lora'?",
+    "student.scorer.mode=brachwise": "student.scorer.mode must be one of auto, joint, branchwise, separate, got "
+    "'brachwise' (command line). Did you mean 'branchwise'?",
+    "student.dtype=fp8": "student.dtype must be one of float32, bfloat16, float16, got 'fp8' (command line).",
+    "evaluate.split=train": "evaluate.split must be one of val, test, got 'train' (command line).",
+    "evaluate.likelihood.form=3": "evaluate.likelihood.form must be one of statements, yes_no, off, got 3 "
+    "(command line).",
+    "evaluate.report_text.backend=x": "evaluate.report_text.backend must be one of auto, python, coco, off or null, "
+    "got 'x' (command line).",
     "stages.apo.loss.name=dop": "No loss is named 'dop' (command line). Did you mean 'dpo'? "
     "Known: dpo, likelihood, listwise.",
     "stages.apo.loss=dpo": "stages.apo.loss must be a mapping (key: value), got 'dpo' (command line).",
