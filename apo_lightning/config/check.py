@@ -111,6 +111,8 @@ class Checker:
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
         """One value in the type ``hint``. Nested settings and mappings of them are walked, so that each is named."""
+        if value is False and "off" in _words(hint):  # as YAML reads the word
+            return "off"
         if _is_already(hint, value):
             return copy.deepcopy(value)
         hint = _section(hint, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import BASE, CALLBACKS, DATA, EXPERIMENT, LOSSES, TEACHERS, fake_registries, write_experiment
@@ -141,6 +142,14 @@ MISTAKES = {
     "seeds=[0": "The value of 'seeds=[0' is not valid YAML (command line). Quote it: key='\"value\"'.",
     "data.studies=${no.such}": f"data.studies cannot be resolved: Interpolation key 'no.such' not found ({FILE}).",
 }
+
+
+@pytest.mark.parametrize("key", ["evaluate.likelihood.form", "evaluate.report_text.backend"])
+def test_off_is_a_word_and_not_false(path: Path, key: str) -> None:
+    settings: Any = config.load(path, [f"{key}=off"])
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    assert settings == "off"
 
 
 class TestMistakes:
