@@ -82,12 +82,12 @@ class CXRDataModule(Loaders):
         self._cache: dict[str, list[Image.Image]] = {}
 
     @property
-    def parts(self) -> tuple[CXRDataModule, ...]:
+    def sets(self) -> tuple[CXRDataModule, ...]:
         """The sets that this one is made of."""
         return (self,)
 
     @property
-    def counted(self) -> tuple[str, ...]:
+    def scored_findings(self) -> tuple[str, ...]:
         """Findings on which answers to the evaluation split are scored."""
         return tuple(self.findings)
 

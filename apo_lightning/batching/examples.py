@@ -36,7 +36,7 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
 def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool = True,
                  counts: Counter[str] | None = None, findings: Sequence[str] = (),
                  as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
-    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
+    """SPD: one branch per teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
     ``findings`` or the canonical ones, and normal ones, are kept; ``counts`` says how many. ``as_read`` makes of a text
     what findings are read from, each character where it stood."""
     examples, counts = [], Counter() if counts is None else counts

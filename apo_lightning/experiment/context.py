@@ -71,7 +71,7 @@ class Context:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            read = self.thinking.read(self.trajectories)
+            read = self.thinking.apply_policy(self.trajectories, "read")
             chosen = [best_teacher(read, self.data.studies("val"), list(self.cfg.teachers), self.judged_by)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
@@ -93,7 +93,7 @@ class Context:
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
         """Study to teacher to trajectory, as the student learns from it."""
-        return examples.index(self.thinking.teach(self.trajectories), list(self.teachers))
+        return examples.index(self.thinking.apply_policy(self.trajectories, "taught"), list(self.teachers))
 
     @cached_property
     def preferred(self) -> dict[str, Answer]:

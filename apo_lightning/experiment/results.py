@@ -268,7 +268,7 @@ def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
     studies = own.data.studies(own.cfg.evaluate.split)
     for name in own.cfg.teachers:
         if _spoken(studies, {t.study for t in own.trajectories if t.teacher == name}):
-            texts = {t.study: t.text for t in own.thinking.read(own.trajectories) if t.teacher == name}
+            texts = {t.study: t.text for t in own.thinking.apply_policy(own.trajectories, "read") if t.teacher == name}
             outcomes = _of_texts(cfg, texts, studies, own.scored, own)
             yield Measured("teacher", name, name, 0, outcomes)
 
@@ -276,7 +276,8 @@ def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
 def _baselines(own: Context) -> Iterator[Measured]:
     studies = own.data.studies(own.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in own.trajectories})
-    made = baseline_outcomes(own.thinking.read(own.trajectories), studies, list(own.cfg.teachers), own.scored)
+    said = own.thinking.apply_policy(own.trajectories, "read")
+    made = baseline_outcomes(said, studies, list(own.cfg.teachers), own.scored)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])

@@ -19,7 +19,7 @@ def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, .
     Raises:
         DataError: a name is none of the set's.
     """
-    known = data.counted if plan.split == "test" else tuple(data.findings)
+    known = data.scored_findings if plan.split == "test" else tuple(data.findings)
     for name in plan.findings:
         if name not in known:
             hint = did_you_mean(name, known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Set
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from torch import Tensor
 
@@ -43,18 +43,6 @@ def bind(loss: Callable[..., LossOutput], provided: Set[str], stage: str) -> fro
             f"Losses for this stage: {', '.join(fitting) or 'none'}."
         )
     return needed
-
-
-def check_choices(settings: object) -> None:
-    """Refuse a value outside the ``Literal`` its field is annotated with.
-
-    Raises:
-        ValueError: names the field, the allowed values and the value.
-    """
-    for name, hint in get_type_hints(type(settings)).items():
-        value = getattr(settings, name)
-        if get_origin(hint) is Literal and value not in get_args(hint):
-            raise ValueError(f"{name} must be one of {', '.join(get_args(hint))}, got {value!r}")
 
 
 def nll(logps: Tensor, lengths: Tensor, reduction: NllReduction) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 from apo_lightning.functional.logprobs import length_normalized, masked_mean, sequence_logps
 from apo_lightning.functional.mixture import normalize_weights
 from apo_lightning.functional.preference import desensitize_length, implicit_rewards, reward_metrics
-from apo_lightning.losses.base import check_choices, nll
+from apo_lightning.losses.base import nll
+from apo_lightning.settings.checks import check_choices
 from apo_lightning.types import LossOutput, detached
 
 

@@ -22,7 +22,7 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
 
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
-    """What one text a study gets right; a study without a text counts as refused."""
+    """What one text per study gets right; a study without a text counts as refused."""
     said = [texts.get(study.id, "") for study in studies]
     stated, refusals = read(said, findings)
     kinds = np.array([kind(text, findings) for text in said], dtype=object)

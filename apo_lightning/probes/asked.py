@@ -56,7 +56,7 @@ class Asked:
     @property
     def listed(self) -> tuple[str, ...]:
         """Findings that the prompt lists."""
-        return tuple(self.data.counted if self.plan.split == "test" else self.data.findings)
+        return tuple(self.data.scored_findings if self.plan.split == "test" else self.data.findings)
 
     @property
     def courses(self) -> bool:
@@ -70,7 +70,7 @@ class Asked:
         Args:
             studies: who is asked about.
             how: decoding; None: as the evaluation says.
-            samples: answers a study.
+            samples: answers per study.
             beside: names the answers that are not the ones that are read; an interrupted call finds its own again.
             swapped: show the earlier and the current image in the other order.
         """

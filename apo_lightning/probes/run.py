@@ -38,7 +38,7 @@ def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dic
 
 
 def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or asked.courses:
         return [], {}
@@ -60,7 +60,7 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
 
 
 def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or not how.in_place or asked.courses:
         return [], {}

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from apo_lightning.settings.checks import REQUIRED
-from apo_lightning.settings.checks import choice as _choice
+from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
@@ -23,13 +22,13 @@ from apo_lightning.settings.trainer import TrainerSettings
 class AdapterSettings:
     """How the student is trained: ``lora`` adapters, ``qlora`` (the same over 4-bit weights), or ``full``."""
 
-    kind: str = "lora"
+    kind: Literal["lora", "qlora", "full"] = "lora"
     r: int = 8
     alpha: int = 32
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _choice("kind", self.kind, ("lora", "qlora", "full"))
+        check_choices(self)
         _positive(r=self.r, alpha=self.alpha)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
@@ -40,14 +39,14 @@ class ScorerSettings:
     """How answers are scored: ``joint``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto`` takes joint
     where it fits the memory and branchwise elsewhere. All give the same numbers up to rounding."""
 
-    mode: str = "auto"
+    mode: Literal["auto", "joint", "branchwise", "separate"] = "auto"
     rows: int | None = None
     """Answers that run at a time, at most."""
     memory_gb: float | None = None
     """What ``auto`` may plan with; null: most of what is free."""
 
     def __post_init__(self) -> None:
-        _choice("mode", self.mode, ("auto", "joint", "branchwise", "separate"))
+        check_choices(self)
         _positive(rows=self.rows, memory_gb=self.memory_gb)
 
 
@@ -57,8 +56,8 @@ class StudentSettings:
 
     model: str = REQUIRED
     adapter: AdapterSettings = field(default_factory=AdapterSettings)
-    dtype: str = "float32"
-    attention: str = "sdpa"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     gradient_checkpointing: bool = False
     scorer: ScorerSettings = field(default_factory=ScorerSettings)
     min_pixels: int | None = None
@@ -69,8 +68,7 @@ class StudentSettings:
     """Budget of the reconcile prompt, which holds the texts of all teachers."""
 
     def __post_init__(self) -> None:
-        _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
+        check_choices(self)
         _positive(max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens)
         _positive(max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
         if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
@@ -92,11 +90,11 @@ class OptimSettings:
     weight_decay: float = 0.0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     warmup: float = 0.05
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "constant"] = "cosine"
     grad_clip: float = 1.0
 
     def __post_init__(self) -> None:
-        _choice("schedule", self.schedule, ("cosine", "constant"))
+        check_choices(self)
         _positive(lr=self.lr, grad_clip=self.grad_clip)
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
@@ -190,7 +188,7 @@ class SelfDistillSettings(DecodingSettings):
     prompt: str = "reconcile"
     batch_studies: int = REQUIRED
     samples: int = 1
-    """Texts a study; of several, t+ is the one that agrees best with the others in what it states."""
+    """Texts per study; of several, t+ is the one that agrees best with the others in what it states."""
     splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
 
     def __post_init__(self) -> None:
@@ -219,13 +217,13 @@ class EvaluateSettings(DecodingSettings):
     """Further sets that are answered beside that one, by the name of their folder; those not on disk are left out."""
     prompt: str | None = None
     """What is asked; None: the prompt of the experiment."""
-    split: str = "test"
+    split: Literal["val", "test"] = "test"
     batch_studies: int = REQUIRED
     findings: list[str] = field(default_factory=list)
     """Findings that are counted; empty means all of the data set."""
     likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
     samples: int = 0
-    """Answers a study that are drawn for a vote, beside the one that is read; 0: none."""
+    """Answers per study that are drawn for a vote, beside the one that is read; 0: none."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     flip: bool = True
     """Ask once more with the earlier and the current image swapped, where a study has both and its course is told."""
@@ -237,7 +235,7 @@ class EvaluateSettings(DecodingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _choice("split", self.split, ("val", "test"))
+        check_choices(self)
         _positive(batch_studies=self.batch_studies)
         if self.samples != 0 and self.samples < 2:
             raise ValueError(f"samples must be 0 (no vote) or at least 2, got {self.samples}")
@@ -260,12 +258,12 @@ class ArmSettings:
 class WandbSettings:
     """Weights & Biases; ``offline`` writes beside the run and never needs an account."""
 
-    mode: str = "offline"
+    mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "apo-lightning"
     entity: str | None = None
 
     def __post_init__(self) -> None:
-        _choice("mode", self.mode, ("offline", "online", "disabled"))
+        check_choices(self)
 
 
 @dataclass

@@ -239,7 +239,7 @@ def test_findings_narrow_labels_details_and_boxes(make):
     whole = make()
     name = next(name for s in every(whole) for name, value in s.findings.items() if value == 1.0)
     narrow = make(findings=[name])
-    assert narrow.findings == narrow.counted == (name,)
+    assert narrow.findings == narrow.scored_findings == (name,)
     assert [study.findings.get(name) for study in every(narrow)] == pytest.approx(
         [study.findings.get(name) for study in every(whole)], nan_ok=True
     )

@@ -118,7 +118,7 @@ PAIRS = [
 class FakeData:
     """A set whose studies are given; ``counted`` differs from the experiment's own."""
 
-    counted = findings = ("edema",)
+    scored_findings = findings = ("edema",)
 
     def __init__(self, studies: list[Study]) -> None:
         self._studies = studies

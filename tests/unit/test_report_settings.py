@@ -47,7 +47,7 @@ def test_who_measures(asked: str | None, prompt: str, backend: str) -> None:
     [
         (
             ["evaluate.report_text.backend=cocoo"],
-            r"report_text\.backend must be one of auto, python, coco, off, got 'c",
+            r"report_text\.backend must be one of auto, python, coco, off or null, got 'c",
         ),
         (["evaluate.report_text.tokenizer=bert"], r"report_text\.tokenizer must be one of r2gen, ptb, got 'bert'"),
         (["evaluate.report_text.also=[chexbrt]"], r"also names no metric 'chexbrt' .*Did you mean 'chexbert'"),
