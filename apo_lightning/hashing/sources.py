@@ -35,8 +35,8 @@ SILENT = (
     "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "explain", "failure_files", "further_sets", "machine", "observing", "once",
-        "processes", "rehearsal", "results", "run", "run_folder", "sample_files", "stage_folder", "sweep",
-        "tracking",
+        "processes", "rehearsal", "results", "run", "run_folder", "sample_files", "stage_folder", "store", "sweep",
+        "tracking", "upkeep",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by
