@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
 from apo_lightning.settings.checks import REQUIRED
@@ -280,6 +281,9 @@ class ExperimentSettings:
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     cache: CacheSettings = field(default_factory=CacheSettings)
     wandb: WandbSettings = field(default_factory=WandbSettings)
+
+    resolved = MappingProxyType[str, "ExperimentSettings"]({})
+    """Arm to the experiment as that arm runs it, given by `config.load`; no field, since it is made of the others."""
 
     def of_set(self, name: str) -> ExperimentSettings:
         """The same experiment where a further set is answered: its question, its test split, all of its findings."""

@@ -10,10 +10,11 @@ from typing import Any
 from unittest import mock
 
 from apo_lightning import config
-from apo_lightning.experiment import caching
-from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment import caching, pipeline
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps import base
 from apo_lightning.hashing import inventory, sources
 from apo_lightning.settings import ExperimentSettings
 from data_modules.phantom import Phantom
@@ -47,13 +48,13 @@ def keys_of(cfg: ExperimentSettings, manifest: Mapping[str, Any] | None = None) 
         cfg: settings.
         manifest: what lies in the store of every stage.
     """
-    own = Pipeline(cfg, ARM, cfg.seeds[0], Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
+    own = Context(cfg, ARM, cfg.seeds[0], Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
     with (
-        mock.patch.object(Pipeline, "_once", lambda self, folder, work: folder),
+        mock.patch.object(base, "once", lambda folder, name, work: folder),
         mock.patch.object(StageFolder, "done", True),
         mock.patch.object(inventory, "read", lambda folder: dict(manifest or {})),
     ):
-        return {name: folder.key for name, folder in own.run().items()}
+        return {name: folder.key for name, folder in pipeline.run(own).done.items()}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:

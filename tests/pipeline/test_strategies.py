@@ -43,7 +43,7 @@ def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("positives")
     (home / "positives.yaml").write_text(ARMS.format(root=ROOT))
     given = [*words, f"runs_dir={home / 'runs'}", "wandb.mode=disabled", "stages.apo.steps=2"]
-    return run(config.load(home / "positives.yaml", given), given)
+    return run(config.load(home / "positives.yaml", given))
 
 
 def stage(folder: Path, arm: str, name: str = "self_distill") -> Path:
@@ -80,7 +80,7 @@ def test_the_table_has_a_row_for_each_strategy(folder: Path) -> None:
 def keys(positive: dict, **more: object) -> dict[str, str]:
     """Hashes of all stages of the smoke experiment, without running any."""
     words = [f"{key.replace('__', '.')}={value}" for key, value in more.items()]
-    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise", words)
+    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
     cfg.stages.self_distill.positive = positive
     return keys_of(cfg)
 
@@ -123,7 +123,7 @@ def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     discover(positives)
     try:
         given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
-        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise", given)
+        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise")
         seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
         assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
     finally:
