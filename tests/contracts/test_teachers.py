@@ -51,10 +51,6 @@ def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Teacher:
     return OmegaConf.to_object(OmegaConf.merge(schema, {"name": "some", **settings}))
 
 
-def test_both_kinds_of_this_issue_are_registered() -> None:
-    assert {"recorded", "simulated"} <= set(TEACHERS)
-
-
 def test_is_a_teacher(teacher: Teacher) -> None:
     assert isinstance(teacher, Teacher)
     assert teacher.name == "some" and teacher.gives in ("text", "logits")
