@@ -48,6 +48,7 @@ class CXRDataModule(LightningDataModule):
         seed: of the data fraction and of splits that are cut here, >= 0.
         data_fraction: share of the training set that is used, in (0, 1]. Nested: 1 % lies inside 10 %.
         fraction_by: ``patient`` draws whole patients, ``study`` single studies.
+        limit_studies: studies of each split that are used, the first ones; None: all.
         findings: those that are used, of the set's ``vocabulary``; empty means all.
         augment: ``none`` or ``mild``: small rotations, shifts, contrast and noise of training images, never a flip.
         num_workers: processes that load images; 0 loads in the training process.
@@ -58,6 +59,7 @@ class CXRDataModule(LightningDataModule):
     seed: int = 0
     data_fraction: float = 1.0
     fraction_by: str = "patient"
+    limit_studies: int | None = None
     findings: list[str] = field(default_factory=list)
     augment: str = "none"
     num_workers: int = 0
@@ -92,9 +94,8 @@ class CXRDataModule(LightningDataModule):
         self.notes: dict[str, None] = {}
         """What was found where, each sentence once; printed before a run."""
         self._studies: dict[str, list[Study]] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable, self._cached_bytes = set[str](), 0
         self._cache: dict[str, list[Image.Image]] = {}
-        self._cached_bytes = 0
         self._plan: Plan | None = None
 
     @property
@@ -135,7 +136,7 @@ class CXRDataModule(LightningDataModule):
                 key = attrgetter("patient" if self.fraction_by == "patient" else "id")
                 kept = share_of_patients(map(key, found), self.data_fraction, self.seed)
                 found = [study for study in found if key(study) in kept]
-            found = self.complete(found)
+            found = self.complete(found[: self.limit_studies])
             self._studies[split] = found if set(self.findings) == set(self.vocabulary) else self._narrowed(found)
         return [study for study in self._studies[split] if study.id not in self._unreadable]
 

@@ -54,13 +54,13 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
 
 
 def check_file(path: Path) -> tuple[str, list[str]]:
-    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was and
-    what could not be looked at."""
+    """Check one file of ``experiments/``: an experiment, a base that others extend, a preset, or a sweep. Returns what
+    it was and what could not be looked at."""
     from apo_lightning import config
 
-    if path.parent.name == "base":
+    if path.parent.name in ("base", "presets"):
         config.check_base(path)
-        return "base", []
+        return path.parent.name.removesuffix("s"), []
     if path.parent.name == "sweeps":
         from apo_lightning.experiment.sweep import points
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning.config import arms, loss_stages, rules
+from apo_lightning.config import arms, loss_stages, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
 from apo_lightning.config.layers import Layers, read_layers, read_words
 from apo_lightning.config.registered import TEACHERS, found, get
@@ -48,8 +48,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
     Raises:
         ConfigError: everything that is wrong, one sentence a line.
     """
-    words = read_words(overrides)
-    layers = read_layers(find(str(path), path.parent))
+    layers = read_layers(path := find(str(path), path.parent))
+    words = presets.unfold(read_words(overrides), layers, path)
     plain = layers.copy()
     problems = arms.override(layers, words)
     for each in (layers, plain):
@@ -148,7 +148,7 @@ def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     """Types, ranges, registered sections and rules. Sections get their values in the right types."""
     callbacks = layers.tree.get("callbacks")
-    if isinstance(callbacks, Mapping):  # "metrics_jsonl:" with nothing behind it is a callback without settings
+    if isinstance(callbacks, Mapping):  # "frozen_guard:" with nothing behind it is a callback without settings
         layers.tree["callbacks"] = {name: {} if section is None else section for name, section in callbacks.items()}
     checker = Checker(layers)
     cfg = checker.read(settings_for(layers.tree), layers.tree)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from apo_lightning.config import shape
+from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.config.shape import PAPER
 from apo_lightning.errors import did_you_mean
@@ -52,6 +52,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
     yield from _text_metrics(cfg)
+    yield from training_rules.broken(cfg)
 
 
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:

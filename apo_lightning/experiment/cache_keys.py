@@ -68,16 +68,20 @@ def basis(own: Context, made_by: StageFolder | None) -> dict[str, Any]:
     return {
         "student": asdict(own.cfg.student), "base": caching.base_digest(own.cfg.student.model, own.folder.store),
         "from": made_by, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
-        "trainer": of_trainer(own.cfg.trainer),
+        "trainer": of_trainer(own.cfg.trainer, *TrainerSettings.fits),
     }  # fmt: skip
 
 
-def of_trainer(how: TrainerSettings) -> dict[str, Any]:
-    """Under Lightning's own names, where numbers may depend on it."""
-    return {
-        "accelerator": how.accelerator, "devices": how.devices, "num_nodes": how.nodes, "strategy": how.strategy,
-        "precision": how.precision,
-    }  # fmt: skip
+def of_trainer(how: TrainerSettings, *leave_out: str) -> dict[str, Any]:
+    """Under Lightning's own names, where numbers may depend on it: the machine, and what else is given that is not
+    known to look on alone.
+
+    Args:
+        leave_out: arguments that have no say here.
+    """
+    always = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+    given = {key: value for key, value in how.given().items() if key not in (*always, *how.looks, *leave_out)}
+    return {name: getattr(how, name) for name in always} | given
 
 
 def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Collection[CXRDataModule]]:
@@ -95,11 +99,12 @@ def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Co
     return {"data": own.data.fingerprint_of(studies), "texts": said.hexdigest()}, parts
 
 
-def of_judged(own: Context) -> StageFolder | str | None:
-    """The texts that APO learns from: their stage, or, where that writes for another set too, those of training."""
+def of_judged(own: Context, splits: Sequence[str] = ("train",)) -> StageFolder | str | None:
+    """The texts of t+ that a stage is shown: their stage, or, where that writes for another set too, those of
+    ``splits``."""
     if not isinstance(own.data, Transfer):
         return own.newest("preferred")
-    written = {study.id: own.preferred.get(study.id) for study in own.data.studies("train")}
+    written = {study.id: own.preferred.get(study.id) for split in splits for study in own.data.studies(split)}
     return digest([[name, text.text, text.cut] for name, text in sorted(written.items()) if text])
 
 

@@ -12,6 +12,7 @@ from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
 from apo_lightning.experiment import caching, trainer
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.scored import judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
@@ -24,7 +25,6 @@ from apo_lightning.stages import STAGES
 from apo_lightning.teachers import TEACHERS, recorded
 from apo_lightning.text.thinking import ThinkingPolicy, is_tag
 from apo_lightning.types import Answer, Example, Study
-from callbacks.trajectory_writer import TrajectoryWriter
 from data_modules.base import CXRDataModule
 
 
@@ -142,7 +142,7 @@ class Context:
 
     def answers(self, writer: Any, asked: list[Example], collate: Any, size: int, folder: Path) -> dict[str, Any]:
         """Answers by study; batches that an interrupted call has filed in ``folder`` are not asked again."""
-        filed = TrajectoryWriter(str(folder))
+        filed = PredictionFiles(folder)
         total = filed.expect([example.study.id for example in asked], size)
         done = leader.from_leader(filed.done)
         if len(done) < total:

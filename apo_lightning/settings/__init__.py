@@ -16,12 +16,12 @@ from apo_lightning.settings.experiment import (
     SelfDistillSettings,
     StagesSettings,
     StudentSettings,
-    TrainerSettings,
     WandbSettings,
 )
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
+from apo_lightning.settings.trainer import TrainerSettings
 
 __all__ = [
     "REQUIRED", "AdapterSettings", "ArmSettings", "CacheSettings", "CurvePoint", "DecodingSettings",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from apo_lightning.settings.checks import REQUIRED
 from apo_lightning.settings.checks import choice as _choice
@@ -16,6 +16,7 @@ from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
+from apo_lightning.settings.trainer import TrainerSettings
 
 
 @dataclass
@@ -105,6 +106,10 @@ class OptimSettings:
             raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
 
 
+LOW, HIGH = ("loss", "nll", "perplexity", "error"), ("accuracy", "margin", "reward", "logp", "auroc", "f1")
+"""Parts of a metric's name that say whether it is better when low or when high."""
+
+
 @dataclass
 class FitSettings:
     """A stage that trains: its loss, its optimiser, and how long. ``steps`` counts optimiser steps."""
@@ -115,6 +120,12 @@ class FitSettings:
     batch_studies: int = REQUIRED
     accumulate: int = 1
     checkpoint_every: int = 50
+    keep: Literal["last", "best"] = "last"
+    """What is handed on: the weights of the last step, or those that were best on the validation split."""
+    monitor: str = "val/loss"
+    """What ``keep: best`` compares, as the stage logs it."""
+    mode: Literal["min", "max"] | None = None
+    """Which of its values is better; null: as its name says (a loss is better when low, an accuracy when high)."""
     drop_refusals: bool = True
     drop_copies: bool = True
     """Negatives only: refusals (and empty texts), and exact copies of the preferred trajectory."""
@@ -124,6 +135,24 @@ class FitSettings:
     def __post_init__(self) -> None:
         _positive(steps=self.steps, batch_studies=self.batch_studies)
         _positive(accumulate=self.accumulate, checkpoint_every=self.checkpoint_every)
+        if not self.monitor.startswith("val/"):
+            raise ValueError(
+                f"monitor must be a metric of the validation split, such as val/loss, got '{self.monitor}'"
+            )
+        if self.keep == "best":
+            self.direction()
+
+    def direction(self) -> str:
+        """``min`` or ``max``: which values of ``monitor`` are better.
+
+        Raises:
+            ValueError: neither ``mode`` nor the name says it.
+        """
+        name = self.monitor.removeprefix("val/")
+        low, high = (any(word in name for word in words) for words in (LOW, HIGH))
+        if self.mode is None and low == high:
+            raise ValueError(f"mode must be min or max, since the name of monitor, '{self.monitor}', does not say it")
+        return self.mode or ("min" if low else "max")
 
 
 @dataclass
@@ -225,23 +254,6 @@ class ArmSettings:
     set: dict[str, Any] = field(default_factory=dict)
     curve: CurvePoint | None = None
     """Where the arm is a point of a curve."""
-
-
-@dataclass
-class TrainerSettings:
-    """Passed to Lightning's Trainer. ``strategy`` is ``single``, ``ddp``, ``fsdp2`` or any name Lightning knows."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "single"
-    precision: str = "32-true"
-    log_every: int = 1
-
-    def __post_init__(self) -> None:
-        kept = ("32-true", "bf16-mixed", "16-mixed")
-        _choice("precision", self.precision, kept, "what is trained stays float32")
-        _positive(devices=self.devices, nodes=self.nodes, log_every=self.log_every)
 
 
 @dataclass

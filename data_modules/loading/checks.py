@@ -45,6 +45,8 @@ def check_settings(data: Any) -> None:
         raise ValueError(f"data_fraction must be in (0, 1], got {data.data_fraction}")
     if data.fraction_by not in ("patient", "study"):
         raise ValueError(f"fraction_by must be patient or study, got '{data.fraction_by}'")
+    if data.limit_studies is not None and data.limit_studies < 1:
+        raise ValueError(f"limit_studies must be >= 1, got {data.limit_studies}")
     for name in data.findings:
         if data.vocabulary and name not in data.vocabulary:
             raise ValueError(f"findings names '{name}'. {did_you_mean(name, data.vocabulary)}")

@@ -146,7 +146,10 @@ class TestMistakes:
             f"  - stages.spd.optim.lr must be > 0, got -3.0 ({COMMON}).",
             f"  - stages.apo.optim.lr must be > 0, got -3.0 ({COMMON}).",
             "  - Unknown key 'trainer.device' (command line). Did you mean 'devices'? "
-            "Known: accelerator, devices, log_every, nodes, precision, strategy.",
+            "Known: accelerator, benchmark, detect_anomaly, deterministic, devices, enable_autolog_hparams, "
+            "enable_model_summary, enable_progress_bar, fast_dev_run, gradient_clip_algorithm, inference_mode, "
+            "limit_train_batches, limit_val_batches, log_every_n_steps, num_nodes, num_sanity_val_steps, precision, "
+            "profiler, strategy, sync_batchnorm, val_check_interval.",
             f"  - data.studies must be an integer, got 'many' ({FILE}).",
             f"  - stages.apo.loss.beta must be given ({FILE}).",
         ]

@@ -121,8 +121,8 @@ def test_teacher_weights_leave_the_collected_texts_alone() -> None:
 
 def test_an_observing_callback_trains_nothing_again() -> None:
     before = stage_keys()
-    assert changed(before, stage_keys(callbacks={"metrics_jsonl": {}})) == set()
-    assert all(CALLBACKS[name].observes for name in ("frozen_guard", "metrics_jsonl", "preference_monitor"))
+    assert changed(before, stage_keys(callbacks={"throughput": {}, "DeviceStatsMonitor": {}})) == set()
+    assert all(CALLBACKS[name].observes for name in ("frozen_guard", "throughput", "preference_monitor"))
 
 
 def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,10 +136,10 @@ def test_a_callback_that_may_interfere_is_part_of_what_is_trained(monkeypatch: p
 def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(leader, "say", said.append)
-    before = {"callbacks": {"metrics_jsonl": {}}}
-    stage_keys(before, callbacks={"metrics_jsonl": {}})
+    before = {"callbacks": {"throughput": {}}}
+    stage_keys(before, callbacks={"throughput": {}})
     assert said == []
-    stage_keys(before, callbacks={"metrics_jsonl": {}, "frozen_guard": {}})
+    stage_keys(before, callbacks={"throughput": {}, "frozen_guard": {}})
     assert len(said) == 2 and "frozen_guard did not see this stage train" in said[0] and "rm -r" in said[0]
     stage_keys(callbacks={"frozen_guard": {}})  # an earlier version kept no such list
     assert len(said) == 2

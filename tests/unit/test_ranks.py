@@ -18,11 +18,11 @@ from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.once import once
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.stages.generate import Written
 from apo_lightning.types import Answer
-from callbacks.trajectory_writer import TrajectoryWriter
 
 LATE = 0.5
 
@@ -51,8 +51,8 @@ def both(work: Callable[[int], Any], folder: Path) -> list[Any]:
 
 def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("done", "answers"):
-        plain = getattr(TrajectoryWriter, name)
-        monkeypatch.setattr(TrajectoryWriter, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
+        plain = getattr(PredictionFiles, name)
+        monkeypatch.setattr(PredictionFiles, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -61,9 +61,9 @@ def test_answers_are_read_before_the_leader_removes_them(
 ) -> None:
     """Each process writes the answers of its studies, and needs those of all."""
 
-    def predict(writer: Any, data: Any, settings: Any, callbacks: list[TrajectoryWriter]) -> None:
+    def predict(writer: Any, data: Any, settings: Any, callbacks: list[PredictionFiles]) -> None:
         rank = dist.get_rank()
-        callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]), None, 0)
+        callbacks[0].write_on_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]))
 
     monkeypatch.setattr(trainer, "predict", predict)
     folder = StageFolder(tmp_path, "evaluate", {})

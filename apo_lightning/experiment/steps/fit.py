@@ -8,7 +8,7 @@ from typing import Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
-from apo_lightning.experiment import cache_keys, caching, explain, observing, tracking, trainer
+from apo_lightning.experiment import cache_keys, caching, explain, keeping, observing, tracking, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
@@ -17,13 +17,15 @@ from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.models.student import Student
-from apo_lightning.settings import FitSettings
+from apo_lightning.settings import FitSettings, TrainerSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
 from apo_lightning.stages.spd import LOGITS
 from apo_lightning.types import Example
 from callbacks import CALLBACKS
 
+CHOICE = ("keep", "monitor", "mode")
+"""Settings of what a stage hands on, no part of its key where that is the last step."""
 READ_TEXTS = {"agreement", "conflict"}
 """What a loss needs that is read out of the texts."""
 
@@ -44,11 +46,17 @@ class Fit(Step):
 
     def inputs(self) -> dict[str, Any]:
         """Its settings, the texts, the loss, and callbacks that may interfere."""
-        own, active = self.own, observing.interfering(self.own.cfg.callbacks)
-        code = [type(self), self.kind, LOSSES.lookup(self.plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
-        more = {"preferred": cache_keys.of_judged(own)} if self.prefers else {}
+        own, plan, active = self.own, self.plan, observing.interfering(self.own.cfg.callbacks)
+        decided = trainer.decides(own.cfg.trainer, plan, active)
+        code = [type(self), self.kind, LOSSES.lookup(plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
+        code += [keeping] if decided else []
+        splits = ("train", "val") if decided else ("train",)
+        more = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
+        more["trainer"] = cache_keys.of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
+        left = CHOICE if plan.keep == "last" else ()
+        stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
-            own, self.made_by, ["train"], code, **more, stage=asdict(self.plan), teachers=own.teachers,
+            own, self.made_by, splits, code, **more, stage=stage, teachers=own.teachers,
             prompt=cache_keys.template(own.cfg.prompt), callbacks=active,
         )  # fmt: skip
 
@@ -66,14 +74,14 @@ class Fit(Step):
         loggers = tracking.wandb_logger(own.cfg.wandb, folder.path, group=group, stage=self.name)
         shown = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge)
         callbacks = observing.build(own.cfg.callbacks, folder, upload=shown)
-        trainer.fit(stage, own.data, own.cfg.trainer, self.plan, folder.path, callbacks, loggers)
+        told = trainer.fit(stage, own.data, own.cfg.trainer, self.plan, folder.path, callbacks, loggers)
         self._save(student, folder)
         for logger in loggers:
             logger.experiment.finish()
         return {
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut),
             "computed": caching.facts(student, reference), "control": collate.control_texts(stream),
-            "callbacks": own.cfg.callbacks,
+            "callbacks": own.cfg.callbacks, **told,
         }  # fmt: skip
 
     def after(self, folder: StageFolder, *, stored: bool) -> None:
