@@ -106,6 +106,10 @@ class Pipeline:
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
     @property
+    def who(self) -> tracking.Who:
+        return tracking.Who(self.cfg.name, self.arm, self.seed)
+
+    @property
     def judged_by(self) -> Sequence[str]:
         """Findings that teachers are judged by on the validation split."""
         return judging_findings(self.cfg.evaluate, self.data)
@@ -163,6 +167,7 @@ class Pipeline:
         self._once(folder, lambda: self._train(name, plan, made_by, folder))
         if stored:
             observing.tell_unseen(self.cfg.callbacks, folder)
+            tracking.tell_stored(self.cfg.wandb, folder.path, self.who, name)
         return folder
 
     def _train(self, name: str, plan: FitSettings, made_by: StageFolder | None, folder: StageFolder) -> dict[str, Any]:
@@ -185,16 +190,14 @@ class Pipeline:
             collate=collate, batch_studies=plan.batch_studies, seed=self.seed, train=stream, steps=plan.steps,
             accumulate=plan.accumulate,
         )  # fmt: skip
-        loggers = tracking.wandb_logger(self.cfg.wandb, folder.path, group=f"{self.cfg.name}/{self.arm}", stage=name)
-        shown = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge)
+        shown, settings = observing.guarded(self.cfg, self.data) <= set(self.cfg.acknowledge), config.to_dict(self.cfg)
+        loggers = tracking.stage_logger(self.cfg.wandb, folder.path, self.who, name, settings, shown=shown)
         callbacks = observing.build(self.cfg.callbacks, folder, upload=shown)
         trainer.fit(stage, self.data, self.cfg.trainer, plan, folder.path, callbacks, loggers)
         state = trainer.whole_state(student)
         if leader.is_leader():
             with replacing(folder.path / "student") as scratch:
                 student.save(scratch, state)
-        for logger in loggers:
-            logger.experiment.finish()
         computed = caching.facts(student, reference)
         return {
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut), "computed": computed,
@@ -258,7 +261,7 @@ class Pipeline:
     def _tell_wandb(self, folder: StageFolder) -> None:
         if leader.is_leader():
             values = read_means(folder.path / "scores.json", self.cfg.evaluate.split)
-            tracking.wandb_summary(self.cfg.wandb, folder.path, values, group=f"{self.cfg.name}/{self.arm}")
+            tracking.tell_evaluation(self.cfg.wandb, folder.path, self.who, values, config.to_dict(self.cfg))
 
     def _once(self, folder: StageFolder, work: Callable[[], dict[str, Any]]) -> StageFolder:
         return once(folder, f"{self.arm} seed {self.seed}: {folder.stage}", work)

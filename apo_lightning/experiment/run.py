@@ -76,6 +76,7 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
     networks = Networks(keep=not trainer.takes_apart(cfg.trainer))
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
         guarded = _guarded(cfg, arms, data, sets)
+        leader.from_leader(lambda: claimed.enter_context(tracking.trial(cfg, folder.path, arms, guarded)))
         leader.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
         answered = {own.name: own.data for own in further_sets.present(sets)}
         for seed in cfg.seeds:
@@ -85,6 +86,7 @@ def run(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> Path:
         if leader.is_leader():
             with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, data[next(iter(arms))], sets, folder, last)
+                tracking.tell_end(cfg, folder.path, arms)
         leader.barrier()
     return folder.path
 
@@ -180,8 +182,7 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, last)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
-    acknowledged = all(name in cfg.acknowledge for name in guarded)
-    if acknowledged:
+    if acknowledged := all(name in cfg.acknowledge for name in guarded):
         sample_files.keep(own, cfg.evaluate.split, folder.path)
     else:
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
@@ -193,7 +194,6 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], own: CXRDataModule, se
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
-    tracking.wandb_report(cfg.wandb, folder.path, group=cfg.name)
     leader.say(f"report: {escape(visible(str(report)))}")
 
 

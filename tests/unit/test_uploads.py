@@ -45,21 +45,12 @@ def test_a_guarded_set_sends_neither_texts_nor_images(tmp_path: Path, acknowledg
     guarded = {"credentialed": True, "acknowledged": acknowledged}
     folder = fake_run.make(tmp_path, arms=("spd_mt", "sft"), teacher_text="patient words", manifest=guarded)
     write(folder)
-    tracking.wandb_report(WandbSettings(mode="offline"), folder, group="fake")
+    tracking.tell_report(WandbSettings(mode="offline"), folder, "fake", {})
     files = told(folder)
     assert any("results" in path.name for path in files)  # the numbers are there in both cases
     words = [path for path in files if b"patient words" in path.read_bytes()]
     radiographs = [path for path in files if "studies" in path.as_posix()]
     assert bool(words) == acknowledged and bool(radiographs) == acknowledged
-
-
-def test_no_run_of_a_report_where_wandb_is_disabled_or_a_trial_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracking.wandb, "init", lambda **_: pytest.fail("W&B was asked"))
-    tracking.wandb_report(WandbSettings(mode="disabled"), tmp_path, group="x")
-    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    tracking.wandb_report(WandbSettings(mode="offline"), tmp_path, group="x")
 
 
 def test_a_dashboard_shows_tables_first_and_names_what_is_logged() -> None:
