@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import wandb
 from conftest import ROOT
+from lightning.pytorch.utilities import rank_zero_only
 
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
@@ -129,6 +130,12 @@ def test_tags_are_unique_and_as_short_as_wandb_wants_them() -> None:
     wandb.Settings(run_tags=[long, other, "y" * 64])
 
 
+@pytest.mark.parametrize("project", ["", "a/b", "50%", "x" * 129])
+def test_a_project_that_wandb_refuses_is_said_before_anything_runs(project: str) -> None:
+    with pytest.raises(ConfigError, match=r"wandb\.project must be 1 to 128 characters without / "):
+        experiment(f"wandb.project='{project}'")
+
+
 class TestConfigOfSeveral:
     def test_what_differs_stands_under_each_arm(self) -> None:
         cfg = experiment()
@@ -150,13 +157,13 @@ class TestMeans:
         Who("x", "sft", 0): {"val/accuracy": 0.5, "val/f1": math.nan},
         Who("x", "sft", 1): {"val/accuracy": 0.75, "val/f1": 0.5},
         Who("x", "dpo", 0): {"val/accuracy": 0.25, "val/f1": 0.25},
-        Who("x", "dpo", 1): {"val/accuracy": 0.5, "val/f1": 0.75},
+        Who("x", "dpo", 1): {"val/accuracy": 0.5, "val/f1": 0.5},
     }
 
     def test_over_seeds_of_an_arm_and_over_arms(self) -> None:
         assert tracking.means(self.SCORES) == {
-            "sft/val/accuracy": 0.625, "sft/val/f1": 0.5, "dpo/val/accuracy": 0.375, "dpo/val/f1": 0.5,
-            "val/accuracy": 0.5, "val/f1": 0.5,
+            "sft/val/accuracy": 0.625, "sft/val/f1": 0.5, "dpo/val/accuracy": 0.375, "dpo/val/f1": 0.375,
+            "val/accuracy": 0.5, "val/f1": 0.4375,
         }  # fmt: skip
 
     def test_of_one_arm_and_seed_they_are_its_scores(self) -> None:
@@ -211,6 +218,18 @@ class TestTrial:
         assert run.curve("apo_listwise/seed3/spd/train/loss") == [2.0]
         assert run.curve("apo_listwise/seed3/spd/train/lr") == [0.1, 0.2]
         assert run.curve("apo_listwise/seed3/spd/step") == [0, 1]
+
+    def test_only_the_leader_opens_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The other processes get a logger that does nothing, since Lightning wants as many in each."""
+        monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was asked"))
+        monkeypatch.setattr(rank_zero_only, "rank", 1)
+        cfg = experiment()
+        with tracking.trial(cfg, tmp_path, arms_of(cfg)):
+            (logger,) = tracking.stage_logger(cfg.wandb, tmp_path, WHO, "apo", {})
+            logger.log_metrics({"train/loss": 1.0}, step=0)
+            logger.finalize("success")
+            tracking.tell_evaluation(cfg.wandb, tmp_path, WHO, {"val/accuracy": 1.0}, {})
+            tracking.tell_end(cfg, tmp_path, arms_of(cfg))
 
     def test_one_that_fails_is_marked_so(self, tmp_path: Path) -> None:
         cfg = experiment()
