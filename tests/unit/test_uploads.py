@@ -59,6 +59,8 @@ def test_a_dashboard_shows_tables_first_and_names_what_is_logged() -> None:
     assert [section.name for section in made.sections][:2] == ["Read me", "Results"]
     said = json.dumps(made._to_model().model_dump(mode="json"))
     assert all(name in said for name in dashboard.RESULTS)
+    panels = [panel for section in made.sections[1:4] for panel in section.panels if hasattr(panel, "groupby")]
+    assert len(panels) == 8 and {panel.groupby.name for panel in panels} == {"arm"}
     assert all(key in said for panels in (dashboard.LEARN, dashboard.CRITIQUE) for _, keys in panels for key in keys)
 
 
