@@ -83,6 +83,8 @@ class WandbSettings:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
+            raise ValueError(f"project must be 1 to 128 characters without / \\ # ? % :, got '{self.project}'")
 
 
 @dataclass
