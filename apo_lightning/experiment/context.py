@@ -14,10 +14,9 @@ from apo_lightning.batching.collate import Collator
 from apo_lightning.experiment import caching, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
-from apo_lightning.experiment.scored import judging_findings, scored_findings
+from apo_lightning.experiment.scored import best_teacher, judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.experiment.stage_folder import StageFolder
-from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.models.network import Networks
 from apo_lightning.models.student import Student
 from apo_lightning.settings import ExperimentSettings
@@ -72,8 +71,8 @@ class Context:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            read, named = self.thinking.apply_policy(self.trajectories, "read"), list(self.cfg.teachers)
-            chosen = [best_teacher(read, self.data.studies("val"), named, self.judged_by)]
+            read = self.thinking.apply_policy(self.trajectories, "read")
+            chosen = [best_teacher(read, self.data.studies("val"), list(self.cfg.teachers), self.judged_by)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 

@@ -19,7 +19,7 @@ from apo_lightning.files.atomic import removal
 from apo_lightning.files.formats import write_csv
 from apo_lightning.hashing import inventory
 from apo_lightning.metrics.agreement import agreement
-from apo_lightning.metrics.answers import answered, judges_progression, text_outcomes
+from apo_lightning.metrics.answers import answered, text_outcomes
 from apo_lightning.metrics.baselines import baseline_outcomes, prevalence_outcomes, prevalence_score_outcomes
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
@@ -29,6 +29,7 @@ from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Answer, Study
 
 COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
