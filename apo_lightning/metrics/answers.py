@@ -37,8 +37,9 @@ def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Se
     )
 
 
-def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *,
-                      every: bool = False) -> CourseOutcomes:  # fmt: skip
+def score_progression(
+    texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *, every: bool = False
+) -> CourseOutcomes:
     """How well texts tell the course of findings, over the studies that are labelled with it. ``every``: findings that
     no study is labelled with have their columns too."""
     labelled = [study for study in studies if study.progression]
