@@ -46,9 +46,9 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
     from apo_lightning import config
 
     cfg = config.load(config.find(name), overrides)
-    from apo_lightning.experiment import run as runner
+    from apo_lightning.experiment import checks
 
-    notes = runner.check_arms(_resolved(cfg, overrides))
+    notes = checks.check_arms(cfg.resolved)
     _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
     return 0
 
@@ -66,16 +66,9 @@ def check_file(path: Path) -> tuple[str, list[str]]:
 
         return f"sweep of {len(points(path))} points", []
     cfg = config.load(path)
-    from apo_lightning.experiment import run as runner
+    from apo_lightning.experiment import checks
 
-    return f"experiment with {_arms(cfg)}", runner.check_arms(_resolved(cfg), here=False)
-
-
-def _resolved(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> dict[str, ExperimentSettings]:
-    """The arms that would run, each with its own settings laid over the experiment's."""
-    from apo_lightning import config
-
-    return {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
+    return f"experiment with {_arms(cfg)}", checks.check_arms(cfg.resolved, here=False)
 
 
 def _arms(cfg: ExperimentSettings) -> str:

@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         return show_outcome(processes.launch(["run", options.experiment, *options.overrides], cfg.trainer))
     from apo_lightning.experiment import run as runner
 
-    runner.run(cfg, options.overrides)
+    runner.run(cfg)
     return 0
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from apo_lightning.config import training_rules
+from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
+from apo_lightning.config.shape import PAPER
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
@@ -15,8 +16,11 @@ from apo_lightning.settings import ExperimentSettings
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
-STAGES = ("spd", "self_distill", "apo")
-"""In the order in which they may follow each other."""
+ARTEFACTS = {
+    "spd": (("trajectories",), ("student",)), "self_distill": (("trajectories", "student"), ("preferred",)),
+    "apo": (("trajectories", "preferred"), ("student",)),
+}  # fmt: skip
+"""What the paper's stages read and write, as their classes say, whose import takes seconds."""
 
 MEASURED = "evaluate.report_text"
 """How all texts of a table are measured."""
@@ -147,14 +151,7 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
         yield ("arms",), "arms must name at least one arm"
     for name, arm in _mapping(cfg.arms).items():
         key = ("arms", name, "stages")
-        unknown = [stage for stage in arm.stages if stage not in STAGES]
-        for stage in unknown:
-            yield key, f"{'.'.join(key)} names no stage '{stage}'", did_you_mean(stage, STAGES)
-        if not unknown and arm.stages != [stage for stage in STAGES if stage in arm.stages]:
-            yield key, f"{'.'.join(key)} must be in the order {', '.join(STAGES)}, each once, got {arm.stages}"
-        if "apo" in arm.stages and "self_distill" not in arm.stages:
-            text = f"{'.'.join(key)}: 'apo' reads preferred.jsonl, which no stage before it writes"
-            yield key, text, "Add 'self_distill' before it."
+        yield from _order(key, arm.stages)
         for setting, value in arm.set.items():
             below = [f"{setting}.{key}" for key in value] if isinstance(value, Mapping) else []
             held = next((key for key in (setting, *below) if _is_shared(key)), "")
@@ -163,6 +160,26 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
                     ("arms", name, "set"),
                     f"arms.{name}.set must not hold '{held or setting}', which all arms share",
                 )
+
+
+def _order(key: Path, names: list[str]) -> Iterator[Finding]:
+    """Stages of an arm: known ones, the paper's in their order, each behind those whose artefacts it reads."""
+    where, extra = ".".join(key), [name for name in names if name not in PAPER]
+    known = shape.stages() if extra else {}
+    unknown = [name for name in extra if name not in known]
+    for name in unknown:
+        yield key, f"{where} names no stage '{name}'", did_you_mean(name, dict.fromkeys([*PAPER, *known]))
+    paper = [name for name in names if name in PAPER]
+    if not unknown and (paper != [name for name in PAPER if name in paper] or len(set(names)) < len(names)):
+        yield key, f"{where} must be in the order {', '.join(PAPER)}, each once, got {names}"
+    written: set[str] = set()
+    for name in names:
+        reads, writes = (known[name].reads, known[name].writes) if name in known else ARTEFACTS.get(name, ((), ()))
+        if "preferred" in reads and "preferred" not in written:
+            text = f"{where}: '{name}' reads preferred.jsonl, which no stage before it writes"
+            yield key, text, "Add 'self_distill' before it."
+            return
+        written |= set(writes)
 
 
 def _is_shared(setting: str) -> bool:

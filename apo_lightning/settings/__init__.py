@@ -9,8 +9,6 @@ from apo_lightning.settings.experiment import (
     DecodingSettings,
     EvaluateSettings,
     ExperimentSettings,
-    FitSettings,
-    OptimSettings,
     PoolSettings,
     ScorerSettings,
     SelfDistillSettings,
@@ -18,6 +16,7 @@ from apo_lightning.settings.experiment import (
     StudentSettings,
     WandbSettings,
 )
+from apo_lightning.settings.fitting import FitSettings, OptimSettings
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings

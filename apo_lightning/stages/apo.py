@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class APO(Stage):
     """
 
     name = "apo"
+    reads: ClassVar[tuple[str, ...]] = ("trajectories", "preferred")
     provides = (
         frozenset({
             "policy_token_logps", "policy_logps", "lengths", "mask", "weight", "present", "agreement", "conflict",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -57,6 +58,11 @@ class Stage(Staying):
     """
 
     name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ("trajectories",)
+    """Artefacts of earlier steps that the stage is made of: ``trajectories``, ``preferred``, ``student``."""
+    writes: ClassVar[tuple[str, ...]] = ("student",)
+    artefacts: Mapping[str, Path] = {}
+    """Where those lie, by name, once a run has given the stage its place."""
     provides: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings, *, steps: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -45,4 +46,6 @@ class Writer(Staying):
 class SelfDistill(Writer):
     """`t+ ~ q(. | image, question, tau_1 .. tau_N)`."""
 
-    name = "self_distill"
+    name: ClassVar[str] = "self_distill"
+    reads: ClassVar[tuple[str, ...]] = ("trajectories", "student")
+    writes: ClassVar[tuple[str, ...]] = ("preferred",)

@@ -47,7 +47,7 @@ def test_a_loss_in_one_new_file_runs(words: list[str], tmp_path: Path, monkeypat
             "stages:\n  apo:\n    loss: {name: apo_hinge, beta: 0.5, nll_weight: 0.0, reduction: sum}\n"
         )
         given = [*words, "runs_dir=runs", "wandb.mode=disabled", "only=[apo_listwise]"]
-        folder = run(config.load(experiment, given), given)
+        folder = run(config.load(experiment, given))
     finally:
         del losses.LOSSES["apo_hinge"]
     lines = (folder / "apo_listwise/seed0/apo/metrics.jsonl").read_text().splitlines()

@@ -20,7 +20,7 @@ SMOKE = ROOT / "experiments" / "smoke.yaml"
 @pytest.fixture(scope="module")
 def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = [*words, f"runs_dir={tmp_path_factory.mktemp('runs')}"]
-    return run(config.load(SMOKE, given), given)
+    return run(config.load(SMOKE, given))
 
 
 def stage(folder: Path, arm: str, name: str) -> Path:
@@ -99,7 +99,7 @@ def test_a_second_run_trains_and_predicts_nothing(
     monkeypatch.setattr(Trainer, "predict", refuse)
     before = (folder / "results.csv").read_text()
     given = [*words, f"runs_dir={folder.parent}", "wandb.mode=disabled"]
-    run(config.load(SMOKE, given), given)
+    run(config.load(SMOKE, given))
     assert (folder / "results.csv").read_text() == before
 
 

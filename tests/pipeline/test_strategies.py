@@ -10,11 +10,12 @@ import pytest
 
 from apo_lightning import config, positives
 from apo_lightning.cli import commands
-from apo_lightning.experiment import preferred
-from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment import pipeline, preferred
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run import run
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps import base
 from apo_lightning.files.jsonlines import read as read_jsonl
 from apo_lightning.hashing import sources
 from apo_lightning.positives import POSITIVES
@@ -46,7 +47,7 @@ def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("positives")
     (home / "positives.yaml").write_text(ARMS.format(root=ROOT))
     given = [*words, f"runs_dir={home / 'runs'}", "wandb.mode=disabled", "stages.apo.steps=2"]
-    return run(config.load(home / "positives.yaml", given), given)
+    return run(config.load(home / "positives.yaml", given))
 
 
 def stage(folder: Path, arm: str, name: str = "self_distill") -> Path:
@@ -83,13 +84,13 @@ def test_the_table_has_a_row_for_each_strategy(folder: Path) -> None:
 def keys(monkeypatch: pytest.MonkeyPatch, positive: dict, **more: object) -> dict[str, str]:
     """Hashes of all stages of the smoke experiment, without running any."""
     words = [f"{key.replace('__', '.')}={value}" for key, value in more.items()]
-    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise", words)
+    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
     cfg.stages.self_distill.positive = positive
-    monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
+    monkeypatch.setattr(base, "once", lambda folder, name, work: folder)
     monkeypatch.setattr(StageFolder, "done", True)
     monkeypatch.setattr(StageFolder, "manifest", lambda self: {})
-    own = Pipeline(cfg, "apo_listwise", cfg.seeds[0], Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
-    return {name: folder.key for name, folder in own.run().items()}
+    own = Context(cfg, "apo_listwise", cfg.seeds[0], Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
+    return {name: folder.key for name, folder in pipeline.run(own).done.items()}
 
 
 def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
@@ -136,7 +137,7 @@ def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     discover(positives)
     try:
         given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
-        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise", given)
+        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise")
         seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
         assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
     finally:

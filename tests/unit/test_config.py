@@ -230,9 +230,10 @@ class TestArms:
         assert config.resolve_arm(config.load(path), "sft").stages.apo.loss == {"name": "likelihood"}
 
     def test_set_replaces_a_section_of_the_same_class_too(self, path: Path) -> None:
-        words = ["stages.apo.loss.smoothing=0.3"]
         path.write_text(EXPERIMENT.replace("{name: likelihood}}", "{name: listwise, beta: 2}}"))
-        assert config.resolve_arm(config.load(path, words), "sft").stages.apo.loss["smoothing"] == 0.0
+        (path.parent / "base/common.yaml").write_text(BASE.replace("smoothing: 0}", "smoothing: 0.3}"))
+        assert config.resolve_arm(config.load(path), "apo").stages.apo.loss["smoothing"] == 0.3
+        assert config.resolve_arm(config.load(path), "sft").stages.apo.loss["smoothing"] == 0.0
 
     def test_each_value_of_set_replaces_that_of_the_base(self, path: Path) -> None:
         base = "arms: {sft: {set: {stages.apo.loss: {name: dpo, beta: 1}, prompt: other}}}\n"
@@ -253,12 +254,12 @@ class TestArms:
     def test_command_line_beats_set(self, path: Path) -> None:
         words = ["stages.apo.loss.beta=0.3"]
         cfg = config.load(path, words)
-        assert config.resolve_arm(cfg, "dpo", words).stages.apo.loss["beta"] == 0.3
+        assert config.resolve_arm(cfg, "dpo").stages.apo.loss["beta"] == 0.3
 
     def test_setting_that_the_arms_own_loss_lacks_is_passed_over(self, path: Path) -> None:
         """SFT has no beta: a sweep of beta over the whole table leaves it as it is."""
         words = ["stages.apo.loss.beta=0.3"]
-        assert config.resolve_arm(config.load(path, words), "sft", words).stages.apo.loss == {"name": "likelihood"}
+        assert config.resolve_arm(config.load(path, words), "sft").stages.apo.loss == {"name": "likelihood"}
 
     def test_only_spares_the_other_arms_the_command_line(self, path: Path) -> None:
         """listwise to dpo for arm apo alone; arms sft and dpo say for themselves which loss they have."""
@@ -267,7 +268,7 @@ class TestArms:
         assert config.load(path, [*words, "only=[apo]"]).only == ["apo"]
 
     def test_unknown_arm(self, path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"No arm is named 'dop'\. Did you mean 'dpo'"):
+        with pytest.raises(ConfigError, match=r"No arm that runs is named 'dop'\. Did you mean 'dpo'"):
             config.resolve_arm(config.load(path), "dop")
 
 

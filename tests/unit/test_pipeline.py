@@ -14,10 +14,13 @@ import pytest
 
 from apo_lightning import config, leader
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import cache_keys, tracking
-from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment import cache_keys, pipeline, tracking
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps import base
+from apo_lightning.experiment.steps.fit import Fit
+from apo_lightning.experiment.steps.generate import Generate
 from apo_lightning.files.jsonlines import write as write_jsonl
 from apo_lightning.hashing import contents, sources
 from apo_lightning.settings import EvaluateSettings, WandbSettings
@@ -34,12 +37,12 @@ def keys(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, str]:
     cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
     for name, value in changes.items():
         setattr(cfg, name, value)
-    monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
+    monkeypatch.setattr(base, "once", lambda folder, name, work: folder)
     monkeypatch.setattr(StageFolder, "done", True)
     if StageFolder.manifest.__module__ == "apo_lightning.experiment.stage_folder":  # no test has set what lies there
         monkeypatch.setattr(StageFolder, "manifest", lambda self: {})
-    own = Pipeline(cfg, "apo_listwise", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
-    return {name: folder.key for name, folder in own.run().items()}
+    own = Context(cfg, "apo_listwise", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
+    return {name: folder.key for name, folder in pipeline.run(own).done.items()}
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
@@ -265,10 +268,10 @@ def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: 
     assert (tracking.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
 
 
-def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Pipeline:
+def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Context:
     """An arm that has written these preferred texts and comes to its last stage."""
     cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
-    own = Pipeline(cfg, "apo_listwise", 3, Phantom(train=4, val=2, test=2), RunFolder(tmp_path / "runs", "x"))
+    own = Context(cfg, "apo_listwise", 3, Phantom(train=4, val=2, test=2), RunFolder(tmp_path / "runs", "x"))
     own.done = {name: StageFolder(tmp_path, name, {}) for name in ("collect", "self_distill")}
     write_jsonl(own.done["collect"].path / "trajectories.jsonl", [])
     write_jsonl(
@@ -289,7 +292,7 @@ def test_apo_without_a_readable_text_says_what_there_was(tmp_path: Path) -> None
     with pytest.raises(
         DataError, match=said + "has 3 preferred texts, 2 of them for training studies, 2 of those empty"
     ):
-        own._train("apo", own.cfg.stages.apo, None, own.done["collect"])
+        Fit(own, "apo").run(own.done["collect"])
 
 
 def test_spd_without_a_teachers_text_says_which_file(tmp_path: Path) -> None:
@@ -297,14 +300,14 @@ def test_spd_without_a_teachers_text_says_which_file(tmp_path: Path) -> None:
     file = own.done["collect"].path / "trajectories.jsonl"
     said = rf"spd of arm .* {file} has 0 texts; of eager, .*refuser: 4 studies without teacher\."
     with pytest.raises(DataError, match=said):
-        own._train("spd", own.cfg.stages.spd, None, own.done["collect"])
+        Fit(own, "spd").run(own.done["collect"])
 
 
 def test_an_unforeseen_error_ends_with_where_it_was_and_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Pipeline) -> None:
+    def fail(self: Generate) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Pipeline, "_self_distill", fail)
+    monkeypatch.setattr(Generate, "inputs", fail)
     with pytest.raises(ZeroDivisionError) as caught:
         keys(monkeypatch)
     (note,) = caught.value.__notes__

@@ -9,7 +9,7 @@ import pytest
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import machine
-from apo_lightning.experiment.run import check
+from apo_lightning.experiment.checks import check
 from apo_lightning.experiment.run_folder import differences
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 
