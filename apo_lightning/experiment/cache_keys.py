@@ -11,7 +11,7 @@ from typing import Any
 
 from apo_lightning import prompts
 from apo_lightning.batching import collate, examples
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.experiment import caching, context, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
@@ -59,7 +59,7 @@ def of_student(
     return {**basis(own, made_by), **shown, **more, "sources": sources_of(*code, *EVERY, *data_classes(own, parts))}
 
 
-EVERY = (trainer, examples, collate)
+EVERY = (trainer, context, examples, collate)
 """What takes part wherever a student reads or writes."""
 
 
@@ -100,7 +100,8 @@ def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Co
 
 
 def of_judged(own: Context, splits: Sequence[str] = ("train",)) -> StageFolder | str | None:
-    """The texts that APO learns from: their stage, or, where that writes for another set too, those of ``splits``."""
+    """The texts of t+ that a stage is shown: their stage, or, where that writes for another set too, those of
+    ``splits``."""
     if not isinstance(own.data, Transfer):
         return own.newest("preferred")
     written = {study.id: own.preferred.get(study.id) for split in splits for study in own.data.studies(split)}

@@ -12,6 +12,7 @@ from apo_lightning import config, leader
 from apo_lightning.config.registered import CALLBACKS as SECTION
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.characters import visible
+from apo_lightning.hashing import inventory
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
@@ -59,7 +60,7 @@ def observes(kind: type, own: Mapping[str, Any]) -> bool:
 
 def tell_unseen(sections: Sections, folder: StageFolder) -> None:
     """Say which callbacks of this run did not see a stored stage train, and so have nothing written there."""
-    seen = folder.manifest().get("callbacks", sections)
+    seen = inventory.read(folder.path).get("callbacks", sections)
     unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
     if unseen:
         leader.say(

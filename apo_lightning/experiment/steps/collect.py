@@ -34,7 +34,7 @@ class Collect(Step):
             for key, path in cache_keys.paths({k: v for k, v in section.items() if k not in NAMES})
         }
         kinds = [TEACHERS.lookup(section["kind"]) for section in sections.values()]
-        code = sources_of(*kinds, pool, records, *cache_keys.data_classes(own))
+        code = sources_of(type(self), *kinds, pool, records, *cache_keys.data_classes(own))
         return {"data": own.fingerprint, "teachers": sections, "files": files, "sources": code}
 
     def run(self, folder: StageFolder) -> dict[str, Any]:

@@ -9,23 +9,19 @@ from typing import Any
 import torch
 
 from apo_lightning import leader, probes
-from apo_lightning.experiment import cache_keys, tracking, trainer
+from apo_lightning.experiment import answer_files, cache_keys, tracking, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_means
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
-from apo_lightning.files.formats import write_json
-from apo_lightning.files.jsonlines import write as write_jsonl
 from apo_lightning.hashing.sources import sources_of
-from apo_lightning.metrics.answers import prediction_row, text_outcomes
-from apo_lightning.metrics.likelihood import SUFFIXES
-from apo_lightning.metrics.outcomes import MEAN
-from apo_lightning.metrics.probes import measured
 from apo_lightning.models.student import Student
 from apo_lightning.types import Answer, Example
 
 OWN = "evaluate"
 """The step in which an arm answers its own evaluation set; those of further sets bear their names too."""
+SUFFIXES = ("", "_before")
+"""Of likelihoods under the student that answers, and under the one before the critique."""
 LATER = ("report_text", "sets")
 """Settings that answers do not depend on: how their texts are measured afterwards, and what else is answered."""
 OF_ITS_OWN = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut", "report_text")
@@ -44,13 +40,13 @@ class Evaluate(Step):
     def inputs(self) -> dict[str, Any]:
         plan = {name: value for name, value in asdict(self.plan).items() if name not in LATER}
         return cache_keys.of_student(
-            self.own, self.made_by, None, (probes,), evaluate=plan, teachers=self.own.teachers,
+            self.own, self.made_by, None, (type(self), probes), evaluate=plan, teachers=self.own.teachers,
             preferred=self.own.newest("preferred"), prompt=cache_keys.template(self.prompt), before=self.before,
         )  # fmt: skip
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, plan = self.own, self.plan
-        studies, findings, as_read = own.data.studies(plan.split), own.scored, own.thinking.as_read
+        studies = own.data.studies(plan.split)
         asked = self._asked(own.load(self.made_by), folder)
         answers = asked.answers(studies)
         texts = {study: written[0].text for study, written in answers.items()}
@@ -58,15 +54,7 @@ class Evaluate(Step):
         known, facts = probes.probe(asked, texts)
         files = {**known, "likelihoods": self.likelihoods(asked.student)}
         if leader.is_leader():
-            rows = [prediction_row(study, texts.get(study.id, ""), findings, as_read) for study in studies]
-            write_jsonl(folder.path / "predictions.jsonl", rows)
-            read_as = {study: as_read(text) for study, text in texts.items()}
-            scores = [*text_outcomes(read_as, studies, findings).rows(), ("cut", MEAN, cut / len(studies))]
-            for name, lines in files.items():
-                if lines:
-                    write_jsonl(folder.path / f"{name}.jsonl", lines)
-                    scores += measured(name, lines, as_read).rows()
-            write_json(folder.path / "scores.json", [list(row) for row in scores])
+            answer_files.write(folder.path, answers, studies, own.scored, own.thinking.as_read, files)
         told = {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": plan.decoding()}
         return {**told, **facts}
 
@@ -129,7 +117,7 @@ class EvaluateSet(Evaluate):
     def inputs(self) -> dict[str, Any]:
         own = self.own
         plan = {name: value for name, value in asdict(self.plan).items() if name not in OF_ITS_OWN}
-        code = sources_of(probes, *cache_keys.EVERY, *cache_keys.data_classes(own))
+        code = sources_of(type(self), probes, *cache_keys.EVERY, *cache_keys.data_classes(own))
         seen = {"data": own.fingerprint, "evaluate": plan, "prompt": cache_keys.template(self.prompt)}
         return {**cache_keys.basis(own, self.made_by), **seen, "sources": code}
 

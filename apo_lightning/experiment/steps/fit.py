@@ -24,6 +24,8 @@ from apo_lightning.stages.spd import LOGITS
 from apo_lightning.types import Example
 from callbacks import CALLBACKS
 
+CHOICE = ("keep", "monitor", "mode")
+"""Settings of what a stage hands on, no part of its key where that is the last step."""
 READ_TEXTS = {"agreement", "conflict"}
 """What a loss needs that is read out of the texts."""
 
@@ -44,15 +46,15 @@ class Fit(Step):
 
     def inputs(self) -> dict[str, Any]:
         """Its settings, the texts, the loss, and callbacks that may interfere."""
-        own, active = self.own, observing.interfering(self.own.cfg.callbacks)
-        decided = trainer.decides(own.cfg.trainer, self.plan, active)
-        splits = ("train", "val") if decided else ("train",)
-        code = [self.kind, LOSSES.lookup(self.plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
+        own, plan, active = self.own, self.plan, observing.interfering(self.own.cfg.callbacks)
+        decided = trainer.decides(own.cfg.trainer, plan, active)
+        code = [type(self), self.kind, LOSSES.lookup(plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
         code += [keeping] if decided else []
+        splits = ("train", "val") if decided else ("train",)
         more = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
         more["trainer"] = cache_keys.of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
-        unused = ("keep", "monitor", "mode") if self.plan.keep == "last" else ()
-        stage = {key: value for key, value in asdict(self.plan).items() if key not in unused}
+        left = CHOICE if plan.keep == "last" else ()
+        stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
             own, self.made_by, splits, code, **more, stage=stage, teachers=own.teachers,
             prompt=cache_keys.template(own.cfg.prompt), callbacks=active,

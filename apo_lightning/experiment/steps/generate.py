@@ -9,7 +9,7 @@ from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.batching import examples
-from apo_lightning.experiment import cache_keys
+from apo_lightning.experiment import cache_keys, context
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.preferred import chosen, strategy
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -38,12 +38,12 @@ class Generate(Step):
         if kind.writes:
             stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
             more = {"stage": stage, "teachers": own.teachers, "prompt": cache_keys.template(plan.prompt)}
-            inputs = cache_keys.of_student(own, self.made_by, plan.splits, (SelfDistill, kind), **more)
+            inputs = cache_keys.of_student(own, self.made_by, plan.splits, (type(self), SelfDistill, kind), **more)
         else:
             seen, parts = cache_keys.seen(own, [*plan.splits, "val"])
             inputs = {
                 **seen, "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
-                "sources": sources_of(kind, examples, *cache_keys.data_classes(own, parts)),
+                "sources": sources_of(type(self), kind, context, examples, *cache_keys.data_classes(own, parts)),
             }  # fmt: skip
         if name != DEFAULT:
             inputs |= {"positive": plan.positive, "scored": list(own.judged_by)}
