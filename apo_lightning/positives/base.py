@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from apo_lightning.metrics.answers import judges_progression
 from apo_lightning.text.labeler import parse
 from apo_lightning.text.mentions import NO_FINDING
 from apo_lightning.text.progression import read_progression
@@ -71,7 +70,7 @@ class Evidence:
     @property
     def courses(self) -> bool:
         """Whether studies are labelled with the course of their findings, so that texts are read for that."""
-        return judges_progression(self.labelled)
+        return any(study.progression for study in self.labelled)
 
     def read(self, text: str) -> Stated:
         """What a text states of the findings."""
