@@ -72,7 +72,7 @@ def test_a_mistake_in_a_preset_names_its_file(mine: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(mine.parent)
     (mine.parent / "presets/short.yaml").write_text("stages: {spd: {setps: 3}}\n")
     with pytest.raises(
-        ConfigError, match=rf"Unknown key 'stages\.spd\.setps' \(presets/short\.yaml\)\. Did you mean 'steps'"
+        ConfigError, match=r"Unknown key 'stages\.spd\.setps' \(presets/short\.yaml\)\. Did you mean 'steps'"
     ):
         config.load(mine, ["preset=short"])
 
