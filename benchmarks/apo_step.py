@@ -44,14 +44,14 @@ def agree(ours: Ours) -> None:
         off = (ours.step(name) - wanted).abs().max() / ours.setup.answer
         turn = (gradient(ours.model) - grad_wrt_logps).norm() / grad_wrt_logps.norm()
         if off > 1e-4 or turn > 1e-3:
-            raise RuntimeError(f"{name} is off: {off:.1e} nats a token, gradient {turn:.1e}")
+            raise RuntimeError(f"{name} is off: {off:.1e} nats per token, gradient {turn:.1e}")
 
 
 def agree_with_trl(trl: BesideTRL, logps: Tensor) -> None:
     """Raise where TRL's log-probs of the first pair are not ours ``[1, U]``: it would see other texts or images."""
     off = (trl.pair(0) - logps[0, :2]).abs().max() / trl.setup.answer
     if off > 1e-4:
-        raise RuntimeError(f"TRL's log-probabilities differ by {off:.1e} nats a token")
+        raise RuntimeError(f"TRL's log-probabilities differ by {off:.1e} nats per token")
 
 
 def times(setup: Setup, names: Sequence[str], repeats: int) -> dict[str, Row]:
@@ -98,10 +98,16 @@ def ratios(found: Mapping[str, Row]) -> list[tuple[str, float]]:
     pairs = [("separate", name) for name in MODES] + [(trl, name) for trl in TRL for name in ("joint", "branchwise_1")]
     pairs = [(a, b) for a, b in pairs if a in found and b in found]
     rows = [(f"time of {a} / {b}", found[a]["median_s"] / found[b]["median_s"]) for a, b in pairs]
-    rows += [(f"time of {n} / floor", found[n]["median_s"] / found["floor"]["median_s"])
-             for n in MODES if n in found and "floor" in found]  # fmt: skip
-    rows += [(f"peak of {b} / {a}", found[b]["peak_mb"] / found[a]["peak_mb"])
-             for a, b in pairs if found[a]["peak_mb"] and found[b]["peak_mb"]]  # fmt: skip
+    rows += [
+        (f"time of {n} / floor", found[n]["median_s"] / found["floor"]["median_s"])
+        for n in MODES
+        if n in found and "floor" in found
+    ]
+    rows += [
+        (f"peak of {b} / {a}", found[b]["peak_mb"] / found[a]["peak_mb"])
+        for a, b in pairs
+        if found[a]["peak_mb"] and found[b]["peak_mb"]
+    ]
     return rows
 
 

@@ -1,7 +1,7 @@
 """Token log-probs over a large vocabulary: a plain pass with all logits beside ours in chunks.
 
 Time is that of scoring and backward, both in one process, in turns, on the same inputs, at a number of tokens whose
-logits fit; the median counts. Memory is the highest resident size of a fresh process a row, less the same after the
+logits fit; the median counts. Memory is the highest resident size of a fresh process per row, less the same after the
 inputs and tensors as large as their gradients were filled (the gradients' place is given back before the pass).
 Linux only.
 """
@@ -92,8 +92,10 @@ def extra_mb_apart(way: str, sizes: list[int], head: str, threads: int) -> float
 
 def show(options: argparse.Namespace) -> None:
     console = Console()
-    console.print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, float32, seed {SEED}, "
-                  f"hidden {options.hidden}, vocabulary {options.vocab:,}")  # fmt: skip
+    console.print(
+        f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, float32, seed {SEED}, "
+        f"hidden {options.hidden}, vocabulary {options.vocab:,}"
+    )
     times = Table("head", "tokens", "plain, s", "chunked, s", "chunked / plain", title="scoring and backward")
     memory = Table("head", "tokens", "way", "extra peak, MB", title="memory over inputs and their gradients")
     for head in HEADS:

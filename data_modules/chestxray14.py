@@ -26,16 +26,26 @@ from data_modules.tables.identifiers import normal
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = ("train_val_list.txt", "test_list.txt")
 BOXES = "BBox_List_2017.csv"
-COLUMNS = {
-    "Image Index": "image", "Finding Labels": "labels", "Patient ID": "patient", "View Position": "view",
-}  # fmt: skip
+COLUMNS = {"Image Index": "image", "Finding Labels": "labels", "Patient ID": "patient", "View Position": "view"}
 BOX_COLUMNS = {"Image Index": "image", "Finding Label": "label", "Bbox [x": "x", "y": "y", "w": "w", "h]": "h"}
 VIEWS = ("PA", "AP", "")
 NORMAL = "No Finding"
 LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
-    "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
 BOX_SIDE = 1024
 """Pixels of the images on which the boxes were drawn."""
 
@@ -50,11 +60,12 @@ class ChestXray14(FolderDataModule):
     validation patients.
 
     Args:
-        labels_file: table inside ``root``; None finds the 2020 or the 2017 edition.
+        index_file: table inside ``root``; None finds the 2020 or the 2017 edition.
     """
 
-    labels_file: str | None = None
+    index_file: str | None = None
 
+    elsewhere: ClassVar[dict[str, str]] = {"labels_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = NIH
     patients_of: ClassVar[str] = "nih"
     citation: ClassVar[str] = (
@@ -65,7 +76,7 @@ class ChestXray14(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in table order, one an image."""
-        chosen = self.labels_file
+        chosen = self.index_file
         table = require_index(self.folder / chosen) if chosen else find(self.folder, TABLES, index=True)
         rows = self._rows(table)
         splits = self._splits(rows, table)
@@ -80,10 +91,17 @@ class ChestXray14(FolderDataModule):
             self.left_out[f"box list of an image that {table.name} does not have"] += strange
         columns = [rows[name].to_numpy(object) for name in ("image", "patient", "split", "labels", "view")]
         return [
-            Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
-                  boxes=boxes.get(image, ()))
+            Study(
+                os.path.splitext(image)[0],
+                patient,
+                split,
+                (paths[image],),
+                findings[labels],
+                views=(view,),
+                boxes=boxes.get(image, ()),
+            )
             for image, patient, split, labels, view in zip(*columns, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _rows(self, table: Path) -> pd.DataFrame:
         rows = read_table(table, COLUMNS, self.faults, optional=("View Position",), ids=("image", "patient"))

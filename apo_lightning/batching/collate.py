@@ -40,9 +40,18 @@ class Collator:
             a question, report or answer holds it, see `text_tokens`.
     """
 
-    def __init__(self, processor: Any, *, prompt: str, findings: Sequence[str], max_prompt_tokens: int,
-                 max_branch_tokens: int, max_context_tokens: int, keys: bool = False,
-                 keep: Callable[[str], bool] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        prompt: str,
+        findings: Sequence[str],
+        max_prompt_tokens: int,
+        max_branch_tokens: int,
+        max_context_tokens: int,
+        keys: bool = False,
+        keep: Callable[[str], bool] | None = None,
+    ) -> None:
         self.read, self.keys = TextTokens(processor), keys
         self.processor, self.tokenizer = self.read.processor, self.read.tokenizer
         self.answer = TextTokens(self.processor, keep) if keep else self.read
@@ -53,6 +62,13 @@ class Collator:
         self.max_prompt_tokens = max_context_tokens if self.reads_reports else max_prompt_tokens
         self.max_branch_tokens = max_branch_tokens
         self.cut: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, student: Any, prompt: str, findings: Sequence[str], **how: Any) -> Collator:
+        """For a `models.student.Student`, with the token limits of its own settings."""
+        limits = ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
+        limits = {name: getattr(student.settings, name) for name in limits}
+        return cls(student.processor, prompt=prompt, findings=findings, **limits, **how)
 
     def __call__(self, items: Sequence[Item]) -> PromptBatch | BranchBatch:
         prompt = self._prompts(items)
@@ -86,9 +102,13 @@ class Collator:
         vision = {name: value for name, value in features.items() if name not in TEXT_INPUTS}
         images = [image_key(image) for image in split_images(vision)] if self.keys and vision else None
         return PromptBatch(
-            [example.study.id for example, _ in items], features["input_ids"], features["attention_mask"], vision,
-            [len(images) for _, images in items], image_keys=images,
-        )  # fmt: skip
+            [example.study.id for example, _ in items],
+            features["input_ids"],
+            features["attention_mask"],
+            vision,
+            [len(images) for _, images in items],
+            image_keys=images,
+        )
 
     def _reports(self, example: Example) -> list[str]:
         return [" ".join(said.text.split()) for said in example.context] if self.reads_reports else []
@@ -169,8 +189,10 @@ class Collator:
             branch_ids=torch.full((*shape, length), self.tokenizer.pad_token_id),
             branch_mask=torch.zeros((*shape, length), dtype=torch.long),
             conflict=torch.zeros((*shape, length), dtype=torch.bool),
-            weight=torch.zeros(shape), agreement=torch.zeros(shape), present=torch.zeros(shape, dtype=torch.bool),
-        )  # fmt: skip
+            weight=torch.zeros(shape),
+            agreement=torch.zeros(shape),
+            present=torch.zeros(shape, dtype=torch.bool),
+        )
         for b, row in enumerate(rows):
             for u, branch in enumerate(row):
                 ids, inside = encoded[b][u]

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.config.layers import Layers, unknown
 from apo_lightning.config.registered import Path, Section, get
-from apo_lightning.errors import ApoError, ConfigError
+from apo_lightning.errors import ApoError, ConfigError, nearest
 from apo_lightning.settings import REQUIRED
 
 WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", File: "a file name", Any: "anything"}
@@ -114,6 +114,8 @@ class Checker:
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
         """One value in the type ``hint``. Nested settings and mappings of them are walked, so that each is named."""
+        if value is False and "off" in _words(hint):  # as YAML reads the word
+            return "off"
         if _is_already(hint, value):
             return copy.deepcopy(value)
         hint = _section(hint, value)
@@ -128,7 +130,7 @@ class Checker:
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
-        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}")
+        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}", nearest(str(value), _words(hint)))
         raise _Mistyped
 
     def construct(self, cls: type, values: Mapping[str, Any], path: Path) -> Any:
@@ -190,6 +192,12 @@ def in_words(hint: Any) -> str:
     if origin is dict or is_dataclass(hint):
         return "a mapping (key: value)"
     return WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _words(hint: Any) -> list[str]:
+    """The words that a choice allows, also one that may be null; none where any word does."""
+    kinds = (hint, *typing.get_args(hint))
+    return [word for kind in kinds if typing.get_origin(kind) is typing.Literal for word in typing.get_args(kind)]
 
 
 def _is_already(hint: Any, value: Any) -> bool:

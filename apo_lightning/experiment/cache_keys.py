@@ -89,13 +89,13 @@ def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Co
     elsewhere does not depend on where: another evaluation set trains nothing again, unless its patients have to leave
     training. A set that answers for itself counts as a whole."""
     if splits is None or not isinstance(own.data, Transfer):
-        return {"data": own.fingerprint, "collect": own.done["collect"]}, own.data.parts
+        return {"data": own.fingerprint, "collect": own.done["collect"]}, own.data.sets
     studies = [study for split in splits for study in own.data.studies(split) if own.heard.get(study.id)]
     said = hashlib.sha256()
     for name in sorted(study.id for study in studies):
         texts = {teacher: text.text for teacher, text in own.heard[name].items()}
         said.update(json.dumps([name, texts]).encode())
-    parts = {own.data.part_of(study) for study in studies}
+    parts = {own.data.set_of(study) for study in studies}
     return {"data": own.data.fingerprint_of(studies), "texts": said.hexdigest()}, parts
 
 
@@ -110,7 +110,7 @@ def of_judged(own: Context, splits: Sequence[str] = ("train",)) -> StageFolder |
 
 def data_classes(own: Context, parts: Collection[CXRDataModule] | None = None) -> list[type]:
     """Classes of the data sets: the fingerprint knows what they say of their studies, not how they open an image."""
-    return [type(part) for part in own.data.parts if parts is None or part in parts]
+    return [type(part) for part in own.data.sets if parts is None or part in parts]
 
 
 def template(name: str) -> dict[str, str]:

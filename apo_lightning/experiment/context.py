@@ -11,13 +11,12 @@ from typing import Any
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.experiment import caching, tracking, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
-from apo_lightning.experiment.scored import judging_findings, scored_findings
+from apo_lightning.experiment.scored import best_teacher, judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.experiment.stage_folder import StageFolder
-from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.models.network import Networks
 from apo_lightning.models.student import Student
 from apo_lightning.settings import ExperimentSettings
@@ -55,6 +54,11 @@ class Context:
         self.done: dict[str, StageFolder] = {}
 
     @property
+    def who(self) -> tracking.Who:
+        """Under which names Weights & Biases knows it."""
+        return tracking.Who(self.cfg.name, self.arm, self.seed)
+
+    @property
     def stages(self) -> list[str]:
         """Names of the stages that the arm runs, in order."""
         return self.cfg.arms[self.arm].stages
@@ -72,8 +76,8 @@ class Context:
         """Names and weights of the teachers that this arm hears."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
-            read, named = self.thinking.read(self.trajectories), list(self.cfg.teachers)
-            chosen = [best_teacher(read, self.data.studies("val"), named, self.judged_by)]
+            read = self.thinking.apply_policy(self.trajectories, "read")
+            chosen = [best_teacher(read, self.data.studies("val"), list(self.cfg.teachers), self.judged_by)]
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
@@ -94,7 +98,7 @@ class Context:
     @cached_property
     def heard(self) -> dict[str, dict[str, Any]]:
         """Study to teacher to trajectory, as the student learns from it."""
-        return examples.index(self.thinking.teach(self.trajectories), list(self.teachers))
+        return examples.index(self.thinking.apply_policy(self.trajectories, "taught"), list(self.teachers))
 
     @cached_property
     def preferred(self) -> dict[str, Answer]:

@@ -52,7 +52,7 @@ def write(cfg: ExperimentSettings, run_folder: Path, arms: Mapping[str, Context]
 def _said(context: Context) -> dict[str, dict[str, str]]:
     """Teacher to study to text, as findings are read from it."""
     said: dict[str, dict[str, str]] = {name: {} for name in context.cfg.teachers}
-    for text in context.thinking.read(context.trajectories):
+    for text in context.thinking.apply_policy(context.trajectories, "read"):
         said.setdefault(text.teacher, {})[text.study] = text.text
     return said
 

@@ -120,7 +120,7 @@ def _view(own: Context, further: FurtherSet) -> Context:
 def _spoken_of(own: Context, data: CXRDataModule) -> bool:
     """Whether teachers were asked about every study of a further set, since it is part of the run's own. An equal id
     alone says nothing: it may be another image."""
-    if not any(share_patients(part, data) for part in own.data.parts):
+    if not any(share_patients(part, data) for part in own.data.sets):
         return False
     asked = {(study.id, study.patient) for split in SPLITS for study in own.data.studies(split)}
     return all((study.id, study.patient) in asked for study in data.studies("test"))

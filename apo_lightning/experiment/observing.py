@@ -42,7 +42,7 @@ def scored_tokens(batch: BranchBatch) -> int:
 
 def guarded(cfg: ExperimentSettings, data: CXRDataModule) -> set[str]:
     """Names of an arm's data sets that are shown only with ``acknowledge``."""
-    sections = zip([cfg.data, cfg.evaluate.data], data.parts, strict=False)
+    sections = zip([cfg.data, cfg.evaluate.data], data.sets, strict=False)
     return {section["name"] for section, part in sections if part.credentialed}
 
 

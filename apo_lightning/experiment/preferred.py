@@ -9,10 +9,10 @@ from apo_lightning import config
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment.scored import judging_findings
-from apo_lightning.metrics.answers import judges_progression
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Strategy
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
 

@@ -19,7 +19,7 @@ from apo_lightning.files.atomic import removal
 from apo_lightning.files.formats import write_csv
 from apo_lightning.hashing import inventory
 from apo_lightning.metrics.agreement import agreement
-from apo_lightning.metrics.answers import answered, judges_progression, text_outcomes
+from apo_lightning.metrics.answers import answered, text_outcomes
 from apo_lightning.metrics.baselines import baseline_outcomes, prevalence_outcomes, prevalence_score_outcomes
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
@@ -29,6 +29,7 @@ from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Answer, Study
 
 COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
@@ -267,7 +268,7 @@ def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
     studies = own.data.studies(own.cfg.evaluate.split)
     for name in own.cfg.teachers:
         if _spoken(studies, {t.study for t in own.trajectories if t.teacher == name}):
-            texts = {t.study: t.text for t in own.thinking.read(own.trajectories) if t.teacher == name}
+            texts = {t.study: t.text for t in own.thinking.apply_policy(own.trajectories, "read") if t.teacher == name}
             outcomes = _of_texts(cfg, texts, studies, own.scored, own)
             yield Measured("teacher", name, name, 0, outcomes)
 
@@ -275,7 +276,8 @@ def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
 def _baselines(own: Context) -> Iterator[Measured]:
     studies = own.data.studies(own.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in own.trajectories})
-    made = baseline_outcomes(own.thinking.read(own.trajectories), studies, list(own.cfg.teachers), own.scored)
+    said = own.thinking.apply_policy(own.trajectories, "read")
+    made = baseline_outcomes(said, studies, list(own.cfg.teachers), own.scored)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])

@@ -20,7 +20,7 @@ from apo_lightning import config, signals
 from apo_lightning.config.layers import label, read_file
 from apo_lightning.console import Console
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import objective, processes
 from apo_lightning.files import disk
 from apo_lightning.files.atomic import write_bytes, write_text
 from apo_lightning.files.formats import quoted, unquoted
@@ -71,7 +71,7 @@ def points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
     """The points of a sweep file, each with its experiment loaded and checked.
 
     Raises:
-        ConfigError: what is wrong with the file, or with every point that is wrong.
+        ConfigError: what is wrong with the file, with every point that is wrong, or with its metric.
     """
     spec = read_file(path)
     experiment, fixed = read_command(spec, path)
@@ -85,9 +85,20 @@ def points(path: Path, overrides: Sequence[str] = ()) -> list[Point]:
             found.append(Point(number, values, tuple(words), config.load(experiment, words), experiment))
         except ConfigError as error:
             problems.append(f"Point {number} of {label(path)}, {_said(values)}: {error}")
-    if problems:
+    if problems := problems or _unclear(spec.get("metric"), found, label(path)):
         raise ConfigError("\n".join(problems))
     return found
+
+
+def _unclear(metric: Any, found: Sequence[Point], where: str) -> list[str]:
+    """What is wrong with the sweep's metric, each once however many points there are."""
+    said = []
+    for point in found:
+        try:
+            objective.require(metric, point.cfg, where)
+        except ConfigError as error:
+            said.append(str(error))
+    return list(dict.fromkeys(said))
 
 
 def read_command(spec: Mapping[str, Any], path: Path) -> tuple[Path, list[str]]:

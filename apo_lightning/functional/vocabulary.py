@@ -27,7 +27,7 @@ CHUNK_BYTES = 33 << 20
 def head_token_logps(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, chunk_bytes: int = 2 * CHUNK_BYTES
 ) -> Tensor:
-    """Log-probability of one token a row: ``log softmax(hidden @ weight.T + bias)[target]``.
+    """Log-probability of one token per row: ``log softmax(hidden @ weight.T + bias)[target]``.
 
     Args:
         hidden: ``[M, H]`` hidden state that predicts each token.
@@ -157,9 +157,15 @@ class _Head:
 class _HeadRows(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, function: RowFunction, dtype: torch.dtype,
-        chunk_bytes: int, wanted: bool,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        function: RowFunction,
+        dtype: torch.dtype,
+        chunk_bytes: int,
+        wanted: bool,
+    ) -> Tensor:
         head = _Head(weight, bias, dtype, len(hidden), chunk_bytes)
         frozen = not any(ctx.needs_input_grad[1:3])
         values = torch.empty(len(hidden), dtype=head.wide.dtype, device=hidden.device)

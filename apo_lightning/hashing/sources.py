@@ -34,9 +34,9 @@ SILENT = (
     "cli", "config", "console", "errors", "leader", "progress", "registry", "reports", "settings", "signals",
     "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
-        "cache_keys", "caching", "checks", "explain", "failure_files", "further_sets", "jsonl_logger", "machine",
-        "observing", "once", "processes", "rehearsal", "results", "run", "run_folder", "sample_files", "stage_folder",
-        "store", "sweep", "tracking", "upkeep",
+        "answer_files", "cache_keys", "caching", "checks", "context", "explain", "failure_files", "further_sets",
+        "jsonl_logger", "machine", "observing", "once", "pipeline", "processes", "rehearsal", "results", "run",
+        "run_folder", "sample_files", "scored", "stage_folder", "steps", "store", "sweep", "tracking", "upkeep",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by

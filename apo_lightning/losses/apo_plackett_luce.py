@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import plackett_luce_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.losses.preference import PreferenceLoss
 from apo_lightning.types import LossOutput
 
 
@@ -36,9 +36,15 @@ class ApoPlackettLuce(PreferenceLoss):
     order: Literal["weight", "agreement"]
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
-        present: Tensor, agreement: Tensor,
-    ) -> LossOutput:  # fmt: skip
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        agreement: Tensor,
+    ) -> LossOutput:
         """Tensors as in `PreferenceLoss`; ``agreement`` ``[B, 1+N]`` in [0, 1], slot 0 unused.
 
         Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import draw_one, pairwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.losses.preference import PreferenceLoss
 from apo_lightning.types import LossOutput
 
 
@@ -27,9 +27,15 @@ class Dpo(PreferenceLoss):
     weighs: ClassVar[bool] = False
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
-        present: Tensor, generator: torch.Generator,
-    ) -> LossOutput:  # fmt: skip
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        generator: torch.Generator,
+    ) -> LossOutput:
         """Tensors as in `PreferenceLoss`; the draws are those of ``generator``, one a study."""
         seen = self.candidates(policy_token_logps, reference_token_logps, mask, weight, present)
         drawn = draw_one(seen.counted, generator)

@@ -6,24 +6,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from apo_lightning.metrics.answers import (
-    judges_progression,
-    labels_of,
-    patients_of,
-)
+from apo_lightning.metrics.answers import labels_of, patients_of
 from apo_lightning.metrics.findings import of_findings
 from apo_lightning.metrics.outcomes import Outcomes
 from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.metrics.progression import of_progression
 from apo_lightning.metrics.scored import ScoredOutcomes
 from apo_lightning.text.labeler import read
-from apo_lightning.text.progression import CLASSES, read_progression
+from apo_lightning.text.progression import CLASSES, judges_progression, read_progression
 from apo_lightning.text.votes import majority_course, majority_vote
 from apo_lightning.types import Study, Trajectory
 
 
-def baseline_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
-                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+def baseline_outcomes(
+    trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str], findings: Sequence[str]
+) -> dict[str, Outcomes]:
     """Rows that need no training: majority vote of the teachers (refusals abstain), and the same answer always."""
     texts = {(t.study, t.teacher): t.text for t in trajectories}
     if judges_progression(studies):
@@ -62,8 +59,9 @@ def prevalence_score_outcomes(
     return ScoredOutcomes(patients_of(studies), labels_of(studies, findings), scores, findings, "likelihood")
 
 
-def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],
-                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+def _course_baselines(
+    texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str], findings: Sequence[str]
+) -> dict[str, Outcomes]:
     said = [[read_progression(texts.get((s.id, name), ""), findings) for name in names] for s in studies]
     answers = {"majority_vote": [majority_course(each, findings) for each in said]}
     answers |= {f"always_{course}": [dict.fromkeys(findings, course)] * len(studies) for course in CLASSES}

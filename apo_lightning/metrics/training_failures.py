@@ -35,9 +35,9 @@ class TrainingLimits:
         probe: area under the ROC curve of the style probe, against every teacher, from which on t+ counts as told
             apart by style (1.0: alone it says nothing, since a student has its own words).
         lost: share of a teacher's conflicting texts that get a higher reward than t+ (0).
-        fall: nats a token by which t+ may lie below the reference while the teachers' texts lie below it too (t+ lies
+        fall: nats per token by which t+ may lie below the reference while the teachers' texts lie below it too (t+ lies
             .3 to .6 above).
-        rise: nats a token by which the negative log-likelihood may rise above the stage's best window (.14 at most).
+        rise: nats per token by which the negative log-likelihood may rise above the stage's best window (.14 at most).
     """
 
     after: float = 0.5
@@ -79,16 +79,20 @@ def contrasts(rewards: Tensor, disagreement: Sequence[Mapping[str, float]], sour
 
 
 def moved(policy: Tensor, reference: Tensor, lengths: Tensor, counted: Tensor) -> Means:
-    """Nats a token by which t+ (``moved_chosen``) and the teachers' texts (``moved_rejected``) are likelier than under
-    the reference. All arguments ``[B, 1+N]``; ``counted`` bool."""
+    """Nats per token by which t+ (``moved_chosen``) and the teachers' texts (``moved_rejected``) are likelier than
+    under the reference. All arguments ``[B, 1+N]``; ``counted`` bool."""
     change = ((policy - reference) / lengths.clamp_min(1)).tolist()
     kept = counted.tolist()
     sides = {"moved_chosen": slice(0, 1), "moved_rejected": slice(1, None)}
     values = {
-        name: [v for row, there in zip(change, kept, strict=True)
-               for v, counts in zip(row[part], there[part], strict=True) if counts]
+        name: [
+            v
+            for row, there in zip(change, kept, strict=True)
+            for v, counts in zip(row[part], there[part], strict=True)
+            if counts
+        ]
         for name, part in sides.items()
-    }  # fmt: skip
+    }
     return {n: sum(v) / len(v) for n, v in values.items() if v}, {n: len(v) for n, v in values.items()}
 
 
@@ -104,14 +108,20 @@ def no_convergence(steps: Sequence[Step], limits: TrainingLimits, step: int) -> 
     margin = mean_margin(steps)
     if above < limits.distinct:
         return Failure(
-            NO_CONVERGENCE, step, above, limits.distinct,
+            NO_CONVERGENCE,
+            step,
+            above,
+            limits.distinct,
             f"t+ and the teachers' texts are not told apart: t+ comes first only {above:+.2f} above chance.",
-        )  # fmt: skip
+        )
     if margin < limits.margin:
         return Failure(
-            NO_CONVERGENCE, step, margin, limits.margin,
+            NO_CONVERGENCE,
+            step,
+            margin,
+            limits.margin,
             f"The preference is too weak to matter: the mean reward margin is {margin:.3g}.",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -125,10 +135,13 @@ def style_alone(steps: Sequence[Step], limits: TrainingLimits, step: int, probe:
     if not (share < limits.explained and probe >= limits.probe):
         return None
     return Failure(
-        STYLE_ALONE, step, share, limits.explained,
+        STYLE_ALONE,
+        step,
+        share,
+        limits.explained,
         f"The student tells t+ by its style: conflicts in findings explain {max(share, 0):.0%} of the reward margin, "
         f"and style alone tells t+ from every teacher (area {probe:.2f}).",
-    )  # fmt: skip
+    )
 
 
 def bias(steps: Sequence[Step], limits: TrainingLimits, step: int) -> Failure | None:
@@ -139,10 +152,13 @@ def bias(steps: Sequence[Step], limits: TrainingLimits, step: int) -> Failure | 
     if worst is None or lost[worst] <= limits.lost:
         return None
     return Failure(
-        BIAS, step, lost[worst], limits.lost,
+        BIAS,
+        step,
+        lost[worst],
+        limits.lost,
         f"The student takes the side of '{worst}': where it contradicts t+, its text has the higher reward in "
         f"{lost[worst]:.0%} of cases.",
-    )  # fmt: skip
+    )
 
 
 def collapse(steps: Sequence[Step], limits: TrainingLimits, step: int, best: float) -> Failure | None:
@@ -155,15 +171,21 @@ def collapse(steps: Sequence[Step], limits: TrainingLimits, step: int, best: flo
     chosen, rejected, rise = average(steps, "moved_chosen"), average(steps, "moved_rejected"), average(steps, "nll")
     if chosen < -limits.fall and rejected < 0:
         return Failure(
-            COLLAPSE, step, chosen, -limits.fall,
-            f"t+ has become less likely than it was before this stage ({chosen:+.2f} nats a token), together with the "
-            f"teachers' texts ({rejected:+.2f}): what is learned is to say something else.",
-        )  # fmt: skip
+            COLLAPSE,
+            step,
+            chosen,
+            -limits.fall,
+            f"t+ has become less likely than it was before this stage ({chosen:+.2f} nats per token), together with "
+            f"the teachers' texts ({rejected:+.2f}): what is learned is to say something else.",
+        )
     if rise - best > limits.rise:
         return Failure(
-            COLLAPSE, step, rise - best, limits.rise,
-            f"What is taught has become less likely again: {rise:.2f} nats a token, after {best:.2f} at best.",
-        )  # fmt: skip
+            COLLAPSE,
+            step,
+            rise - best,
+            limits.rise,
+            f"What is taught has become less likely again: {rise:.2f} nats per token, after {best:.2f} at best.",
+        )
     return None
 
 

@@ -56,21 +56,28 @@ class Asked:
     @property
     def listed(self) -> tuple[str, ...]:
         """Findings that the prompt lists."""
-        return tuple(self.data.counted if self.plan.split == "test" else self.data.findings)
+        return tuple(self.data.scored_findings if self.plan.split == "test" else self.data.findings)
 
     @property
     def courses(self) -> bool:
         """Whether studies are labelled with the course of their findings, and are asked for it."""
         return any(study.progression for study in self.studies)
 
-    def answers(self, studies: Sequence[Study], *, how: DecodingSettings | None = None, samples: int = 1,
-                beside: str = "", swapped: bool = False) -> dict[str, list[Answer]]:  # fmt: skip
+    def answers(
+        self,
+        studies: Sequence[Study],
+        *,
+        how: DecodingSettings | None = None,
+        samples: int = 1,
+        beside: str = "",
+        swapped: bool = False,
+    ) -> dict[str, list[Answer]]:
         """One or more answers to each study.
 
         Args:
             studies: who is asked about.
             how: decoding; None: as the evaluation says.
-            samples: answers a study.
+            samples: answers per study.
             beside: names the answers that are not the ones that are read; an interrupted call finds its own again.
             swapped: show the earlier and the current image in the other order.
         """

@@ -38,7 +38,7 @@ def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dic
 
 
 def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or asked.courses:
         return [], {}
@@ -60,7 +60,7 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
 
 
 def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or not how.in_place or asked.courses:
         return [], {}
@@ -102,11 +102,14 @@ def _flips(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any
     other = asked.answers(studies, beside="flips", swapped=True)
     return [
         {
-            "study": study.id, "patient": study.patient, "progression": dict(study.progression),
-            "text": texts.get(study.id, ""), "swapped": other[study.id][0].text,
+            "study": study.id,
+            "patient": study.patient,
+            "progression": dict(study.progression),
+            "text": texts.get(study.id, ""),
+            "swapped": other[study.id][0].text,
         }
         for study in studies
-    ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}  # fmt: skip
+    ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}
 
 
 ASKING = {"statements": _statements, "in_place": _in_place, "samples": _samples, "flips": _flips}

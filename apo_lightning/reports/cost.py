@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from apo_lightning.hashing import inventory
-from apo_lightning.reports.folder import StageFolder, is_there, read_jsonl, stage_folders
+from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders
 
 STAGES = ("collect", "spd", "self_distill", "apo", "evaluate")
 COUNTED = {"calls": "calls", "requests": "calls", "tokens": "tokens", "scored_tokens": "scored tokens"}
@@ -32,7 +32,7 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _distinct(folders: Iterable[StageFolder]) -> list[Path]:
+def _distinct(folders: Iterable[FinishedStage]) -> list[Path]:
     """One path to each stored stage."""
     return list({folder.path.resolve(): folder.path for folder in folders}.values())
 
@@ -71,9 +71,11 @@ def duration(seconds: float) -> str:
 def _answers(paths: Iterable[Path], records: Iterable[Mapping[str, Any]], run_folder: Path) -> str:
     """How many texts of how many teachers; calls are known where a manifest of the stage has them."""
     rows = [
-        row for path in paths if is_there(path / "trajectories.jsonl", run_folder)
+        row
+        for path in paths
+        if is_there(path / "trajectories.jsonl", run_folder)
         for row in read_jsonl(path / "trajectories.jsonl", run_folder)
-    ]  # fmt: skip
+    ]
     if not rows:
         return "not recorded"
     teachers = {str(row.get("teacher")) for row in rows}

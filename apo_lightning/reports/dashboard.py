@@ -11,9 +11,12 @@ from typing import Any
 from apo_lightning.errors import ConfigError
 
 NAME = "apo-lightning"
-READ_ME = """**How to read this project.** One run is one stage of one arm and seed. Runs are grouped by experiment and
-arm; the job type is the stage: `spd` (learn), `apo` (critique), `evaluate`, and `report`, which holds the tables of the
-whole experiment.
+ARM = "arm"
+"""Key of a run's config."""
+READ_ME = """**How to read this project.** One run is one stage of one arm and seed, with the arm's settings as
+its config. The group is the experiment, the job type is the stage: `spd` (learn), `apo` (critique), `evaluate`, and
+`report`, which holds the tables of the whole experiment. Panels draw one line an arm; filter by group where a project
+holds several experiments.
 
 1. *Results*: the report's table, with 95 % intervals over patients and seeds, and paired differences between arms.
 2. *Learn*: the loss of SPD. Arms that share a stage share its run.
@@ -56,10 +59,12 @@ def build(entity: str, project: str) -> Any:
         ) from error
 
     def lines(which: Sequence[Panel]) -> list[Any]:
-        return [panels.LinePlot(title=title, x="Step", y=list(keys), groupby="group") for title, keys in which]
+        return [
+            panels.LinePlot(title=title, x="Step", y=list(keys), groupby=panels.Config(ARM)) for title, keys in which
+        ]
 
     def bars(which: Sequence[Panel]) -> list[Any]:
-        return [panels.BarPlot(title=title, metrics=list(keys), groupby="group") for title, keys in which]
+        return [panels.BarPlot(title=title, metrics=list(keys), groupby=panels.Config(ARM)) for title, keys in which]
 
     def section(name: str, own: list[Any], columns: int = 2) -> Any:
         layout = workspaces.SectionLayoutSettings(columns=columns, rows=2)

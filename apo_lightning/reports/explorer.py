@@ -87,10 +87,15 @@ def payload(found: Tested, as_read: Callable[[str], str] = str) -> dict[str, Any
             break
     places = {author.key: place for place, author in enumerate(authors)}
     return {
-        "findings": [visible(name) for name in found.findings], "values": list(task.values), "course": found.course,
-        "kinds": list(KINDS), "authors": [_author(author, places) for author in authors], "texts": texts.rows,
-        "studies": studies, "all": len(found.truth),
-    }  # fmt: skip
+        "findings": [visible(name) for name in found.findings],
+        "values": list(task.values),
+        "course": found.course,
+        "kinds": list(KINDS),
+        "authors": [_author(author, places) for author in authors],
+        "texts": texts.rows,
+        "studies": studies,
+        "all": len(found.truth),
+    }
 
 
 class Texts:
@@ -106,12 +111,12 @@ class Texts:
         if text not in self._known:
             said = self.task.read(text)
             self._known[text] = len(self.rows), said
-            self.rows.append([visible(text), self._kind(said.kind), self.told(said.counted), self._spans(text, said)])
+            self.rows.append([visible(text), self._kind(said.kind), self.told(said.values), self._spans(text, said)])
             self.size += len(text)
         return self._known[text]
 
     def told(self, values: Mapping[str, int | None]) -> str:
-        """One character a finding: the number of its value, or a dash."""
+        """One character per finding: the number of its value, or a dash."""
         return "".join("-" if values.get(name) is None else str(values[name]) for name in self.task.findings)
 
     def _kind(self, kind: str) -> int:
@@ -175,7 +180,7 @@ def _counted(author: Author, study: str, own: Said, texts: Texts) -> Iterator[di
     row, more = author.rows[study], {}
     if author.kind == "arm" and not texts.task.course and isinstance(row.get("findings"), Mapping):
         told = texts.told({name: int(v) for name, v in row["findings"].items() if v in (0, 1)})
-        more |= {"said": told} if told != texts.told(own.counted) else {}
+        more |= {"said": told} if told != texts.told(own.values) else {}
     if row.get("refused") and own.kind not in ("refused", "nothing"):
         more["refused"] = 1
     if likely := author.likelihoods.get(study):

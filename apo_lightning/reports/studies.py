@@ -9,7 +9,7 @@ from typing import Any
 
 from apo_lightning.errors import ArtifactError
 from apo_lightning.reports.folder import (
-    StageFolder,
+    FinishedStage,
     advice,
     is_there,
     read_json_list,
@@ -90,12 +90,14 @@ def gather(run_folder: Path, labels: Mapping[str, str]) -> Tested:
     preferred = _preferred(written, labels, truth)
     return Tested(
         findings=tuple(dict.fromkeys(name for own in truth.values() for name in own)),
-        truth=truth, course=course, entries=entries,
+        truth=truth,
+        course=course,
+        entries=entries,
         patients={study: str(rows[study]["patient"]) for study in truth if rows[study].get("patient") is not None},
         teachers=tuple(_teachers(run_folder, truth)),
         preferred=tuple(preferred.values()),
         arms=tuple(_arms(run_folder, answers, labels, preferred)),
-    )  # fmt: skip
+    )
 
 
 def samples_of(run_folder: Path) -> Rows:
@@ -133,9 +135,9 @@ def _labels(row: Mapping[str, Any], entry: Mapping[str, Any], course: bool) -> M
 
 def _of_stage(
     run_folder: Path, stage: str, name: str, labels: Mapping[str, str]
-) -> dict[str, tuple[StageFolder, Path, Rows]]:
+) -> dict[str, tuple[FinishedStage, Path, Rows]]:
     """Arm to the stage of its first seed that holds the file, in experiment order; shared ones are read once."""
-    first: dict[str, StageFolder] = {}
+    first: dict[str, FinishedStage] = {}
     for folder in stage_folders(run_folder, stage):
         if folder.arm in labels and require_stage(folder, run_folder) and is_there(folder.path / name, run_folder):
             first.setdefault(folder.arm, folder)
@@ -150,7 +152,7 @@ def _of_stage(
 
 
 def by_study(path: Path, run_folder: Path) -> Rows:
-    """A file of one line a study. Raises ArtifactError where it is corrupt."""
+    """A file of one line per study. Raises ArtifactError where it is corrupt."""
     return {str(get(row, "study", path, run_folder)): row for row in read_jsonl(path, run_folder)}
 
 
@@ -170,8 +172,9 @@ def _teachers(run_folder: Path, studies: Mapping[str, Any]) -> Iterator[Author]:
     return (Author(f"teacher:{name}", "teacher", name, rows=own) for name, own in rows.items())
 
 
-def _preferred(written: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Mapping[str, str],
-               studies: Mapping[str, Any]) -> dict[Path, Author]:  # fmt: skip
+def _preferred(
+    written: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str], studies: Mapping[str, Any]
+) -> dict[Path, Author]:
     """Stored t+ to its author; arms that share it share the author. One that was not written for any of the studies
     is left out."""
     sharing: dict[Path, list[str]] = {}
@@ -186,15 +189,25 @@ def _preferred(written: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Ma
     return found
 
 
-def _arms(run_folder: Path, answers: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Mapping[str, str],
-          preferred: Mapping[Path, Author]) -> Iterator[Author]:  # fmt: skip
+def _arms(
+    run_folder: Path,
+    answers: Mapping[str, tuple[FinishedStage, Path, Rows]],
+    labels: Mapping[str, str],
+    preferred: Mapping[Path, Author],
+) -> Iterator[Author]:
     before = _before({arm: folder.path.parent for arm, (folder, _, _) in answers.items()})
     for arm, (folder, _, rows) in answers.items():
         learned = preferred.get((folder.path.parent / "self_distill" / "preferred.jsonl").resolve())
         yield Author(
-            f"arm:{arm}", "arm", labels[arm], folder.seed, rows, _likelihoods(folder, run_folder),
-            before=f"arm:{before[arm]}" if arm in before else "", preferred=learned.key if learned else "",
-        )  # fmt: skip
+            f"arm:{arm}",
+            "arm",
+            labels[arm],
+            folder.seed,
+            rows,
+            _likelihoods(folder, run_folder),
+            before=f"arm:{before[arm]}" if arm in before else "",
+            preferred=learned.key if learned else "",
+        )
 
 
 def _before(stages: Mapping[str, Path]) -> dict[str, str]:
@@ -209,7 +222,7 @@ def _before(stages: Mapping[str, Path]) -> dict[str, str]:
     return {arm: earlier for arm, earlier in found.items() if earlier}
 
 
-def _likelihoods(folder: StageFolder, run_folder: Path) -> dict[str, dict[str, float]]:
+def _likelihoods(folder: FinishedStage, run_folder: Path) -> dict[str, dict[str, float]]:
     """Study to finding to how likely the student takes it to be present; empty where that was not measured."""
     path = folder.path / "statements.jsonl"
     if not is_there(path, run_folder):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 
 from apo_lightning.models.student import Student
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.base import Staying
+from apo_lightning.stages.staying import Staying
 from apo_lightning.types import Answer, PromptBatch
 
 
@@ -22,6 +22,10 @@ class Written:
     number: int
     studies: list[str]
     answers: list[list[Answer]]
+
+    def to(self, *where: Any, **how: Any) -> Self:
+        """Itself: there is no tensor in it. Without this Lightning would look for some, and change frozen records."""
+        return self
 
 
 class Writer(Staying):

@@ -1,4 +1,4 @@
-"""Trajectories from a JSONL file, in either form of `trajectory_files`: a line a trajectory, or a line an image.
+"""Trajectories from a JSONL file, in either form of `trajectory_files`: one line per trajectory, or one per image.
 
 A study that a teacher does not have is left out, so the number of teachers varies by study. An empty text is kept here:
 the stages filter and count it.
@@ -82,9 +82,15 @@ class Recorded:
         doubtful = lookalikes(own.keys() - named.keys(), ids - rows.keys(), "s")
         if doubtful:
             text, study = min(doubtful.items())
-            log.warning("teachers.%s: %s has %d texts of ids that are no studies here but may be: '%s' may be '%s'. "
-                        "They are left out; write them as the data set does.",
-                        self.name, self.path, len(doubtful), text, study)  # fmt: skip
+            log.warning(
+                "teachers.%s: %s has %d texts of ids that are no studies here but may be: '%s' may be '%s'. "
+                "They are left out; write them as the data set does.",
+                self.name,
+                self.path,
+                len(doubtful),
+                text,
+                study,
+            )
         return rows
 
     def _nothing(self, studies: Sequence[Study]) -> DataError:

@@ -22,8 +22,17 @@ from data_modules.tables.identifiers import listed, normal
 SOURCES = ("ecgen-radiology", "NLMCXR_reports.tgz", "indiana_reports.csv", "annotation.json")
 PROJECTIONS, R2GEN_SPLIT, ANNOTATION = "indiana_projections.csv", "r2gen_split.csv", "annotation.json"
 SECTIONS = ("comparison", "indication", "findings", "impression")
-VIEWS = {"frontal": "frontal", "pa": "frontal", "ap": "frontal", "lateral": "lateral", "large lateral": "lateral",
-         "l": "lateral", "ll": "lateral", "rl": "lateral", "": ""}  # fmt: skip
+VIEWS = {
+    "frontal": "frontal",
+    "pa": "frontal",
+    "ap": "frontal",
+    "lateral": "lateral",
+    "large lateral": "lateral",
+    "l": "lateral",
+    "ll": "lateral",
+    "rl": "lateral",
+    "": "",
+}
 """How tables call the views: Kaggle's two words, DICOM's view positions, torchxrayvision's PA and L."""
 VIEW_COLUMNS = ("view", "projection", "tsne-view", "View Position")
 
@@ -60,7 +69,7 @@ def find_reports(folder: Path, chosen: str | None) -> Path:
     if path is None:
         raise AbsentError(
             f"{folder} has none of {', '.join(names)}. Fetch the reports where the images come from, "
-            "or correct data.root or data.reports_file."
+            "or correct data.root or data.index_file."
         )
     return path
 
@@ -78,7 +87,7 @@ def read_reports(data: FolderDataModule, source: Path) -> list[Report]:
     elif source.suffix == ".json":
         reports = _read_r2gen(data, source)
     else:
-        raise DataError(f"data.reports_file: {source} is no folder of XML, .tgz, .csv or .json. Name one of these.")
+        raise DataError(f"data.index_file: {source} is no folder of XML, .tgz, .csv or .json. Name one of these.")
     data.say(f"reports from {source.name}: {len(reports):,}")
     return sorted(reports, key=lambda report: int(report.uid[3:]))
 
@@ -99,7 +108,7 @@ def _read_xml(data: FolderDataModule, source: Path) -> list[Report]:
             names = [f"{node.get('id', '')}.png" for node in root.iter("parentImage")]
             found[uid] = (where, names, _report(uid, root))
     if not where:
-        raise DataError(f"{source} holds no XML file. Fetch NLMCXR_reports.tgz again, or correct data.reports_file.")
+        raise DataError(f"{source} holds no XML file. Fetch NLMCXR_reports.tgz again, or correct data.index_file.")
     wanted = (name for _, names, _ in found.values() for name in names)
     base = _image_folder(data, wanted, ("NLMCXR_png", "images", "."))
     reports = []
@@ -131,9 +140,12 @@ def _read_kaggle(data: FolderDataModule, source: Path) -> list[Report]:
     known |= set(rows["uid"])
     columns = ("uid", "filename", "projection")
     shown = read_table(
-        find(source.parent, (PROJECTIONS,)), dict(zip(columns, columns, strict=True)), data.faults,
-        ids=("uid", "filename"), unique=("filename",),
-    )  # fmt: skip
+        find(source.parent, (PROJECTIONS,)),
+        dict(zip(columns, columns, strict=True)),
+        data.faults,
+        ids=("uid", "filename"),
+        unique=("filename",),
+    )
     shown = normal(shown, {"uid": OPEN_I_NUMBER}, data.faults)
     shown = data.faults.drop(shown, ~shown["uid"].isin(known), f"{source.name} has no such uid", "uid")
     shown = data.faults.drop(shown, ~shown["projection"].str.lower().isin(VIEWS), "unknown projection", "projection")

@@ -111,8 +111,8 @@ def _few_patients(splits: Mapping[str, Sequence[Study]]) -> str:
         who = f"{total} studies are of {len(studies)} patients ({_some(sorted(studies))}); {count} of them carry"
     return (
         f"{who} the patient id '{name}', and a patient is never parted. Anonymising often leaves one PatientID for "
-        "all. Name the column of the real ones in data.patient (with a table, data.table); or, if no patient has two "
-        "studies, say data.study_is_patient=true, and each study counts as one."
+        "all. Name the column of the real ones in data.patient (with a table, data.index_file); or, if no patient has "
+        "two studies, say data.study_is_patient=true, and each study counts as one."
     )
 
 

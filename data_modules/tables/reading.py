@@ -47,7 +47,7 @@ def read_table(
         unique: names in the result that together must not repeat; the first row of equals is kept.
 
     Returns:
-        one row a line in order, and a column ``where``: file and line, for messages.
+        one row per line in order, and a column ``where``: file and line, for messages.
 
     Raises:
         DataError: missing or unreadable file, no row that can be used, a column that is missing or under another
@@ -217,9 +217,11 @@ def _read_plain(path: Path, wanted: list[str], text: TextFile, separator: str) -
     kept = fast.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pyarrow.string()))
     try:
         table = fast.read_csv(
-            path, fast.ReadOptions(encoding=text.encoding.removesuffix("-sig")),
-            fast.ParseOptions(delimiter=separator), kept,
-        )  # fmt: skip
+            path,
+            fast.ReadOptions(encoding=text.encoding.removesuffix("-sig")),
+            fast.ParseOptions(delimiter=separator),
+            kept,
+        )
     except (pyarrow.ArrowInvalid, KeyError):
         return None
     rows = table.to_pandas()

@@ -59,10 +59,22 @@ def test_without_workers_nothing_is_started():
 def metrics(folder: Path, *settings: str) -> list[dict]:
     """What SPD logged, in a process of its own that has imported nothing of ours before."""
     done = subprocess.run(
-        [sys.executable, "-m", "apo_lightning", "run", str(ROOT / "experiments/smoke.yaml"), "only=[spd_mt]",
-         "trainer.accelerator=cpu", f"runs_dir={folder}", *settings],
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "apo_lightning",
+            "run",
+            str(ROOT / "experiments/smoke.yaml"),
+            "only=[spd_mt]",
+            "trainer.accelerator=cpu",
+            f"runs_dir={folder}",
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     [file] = folder.glob("store/spd-*/metrics.jsonl")
     rows = [json.loads(line) for line in file.read_text().splitlines()]
@@ -81,7 +93,7 @@ def test_every_mixture_trains_and_logs_the_same(words, tmp_path, name):
     data = []
     if name == "tabular":
         folder = tabular_folder(tmp_path / "set")
-        data = ["data.name=tabular", f"data.root={folder}", "data.table=table.csv", "data.split=split"]
+        data = ["data.name=tabular", f"data.root={folder}", "data.index_file=table.csv", "data.split=split"]
         words = [word for word in words if not word.startswith("data.")]
     found = {}
     for augment, workers, mode in CELLS:

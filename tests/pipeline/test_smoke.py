@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from apo_lightning import config
 from apo_lightning.experiment.run import run
 from apo_lightning.teachers.recorded import read_jsonl
+from tests.helpers import offline_wandb
 from tests.pipeline.conftest import ROOT
 
 SMOKE = ROOT / "experiments" / "smoke.yaml"
@@ -79,9 +80,27 @@ def test_arms_share_spd_and_every_stage_says_what_it_was_made_of(folder: Path) -
     assert not list(folder.parent.glob("store/*/checkpoints")) and not list(folder.parent.glob("store/*/parts"))
 
 
-def test_every_stage_is_an_offline_wandb_run(folder: Path) -> None:
-    runs = [path.parent.parent.name for path in folder.parent.glob("store/*/wandb/offline-run-*")]
-    assert sorted(name.rsplit("-", 1)[0] for name in runs) == ["apo", "evaluate", "evaluate", "evaluate", "spd"]
+def test_every_wandb_run_says_whose_it_is_and_with_which_settings(folder: Path, words: list[str]) -> None:
+    """Read from the offline files; arms that share a stage share its run."""
+    found = {own.name: own for own in offline_wandb.read_all(folder.parent)}
+    assert set(found) == {
+        "base/seed0/evaluate", "spd_mt/seed0/spd", "spd_mt/seed0/evaluate", "apo_listwise/seed0/apo",
+        "apo_listwise/seed0/evaluate", "report",
+    }  # fmt: skip
+    report = found.pop("report")
+    assert {"tables/results", "figures/accuracy", "studies"} <= set(report.logged())
+    assert report.config["seeds"] == [0] and set(report.config["arms"]) == {"base", "spd_mt", "apo_listwise"}
+    given = [*words, f"runs_dir={folder.parent}"]
+    cfg = config.load(SMOKE, given)
+    for name, own in found.items():
+        arm, _, stage = name.split("/")
+        assert (own.group, own.job_type, own.exit_code) == ("smoke", stage, 0)
+        assert own.tags == ["smoke", arm, "seed0", stage]
+        settings = config.to_dict(config.resolve_arm(cfg, arm, given))
+        del settings["arms"]
+        assert {key: own.config[key] for key in settings} == settings
+        assert own.config["arm"] == arm and own.config["seed"] == 0 and own.config["stage"] == stage
+    assert len(found["apo_listwise/seed0/apo"].curve("train/loss")) == 6
 
 
 def test_every_teacher_spoke_of_every_study(folder: Path) -> None:

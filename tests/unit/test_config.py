@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import BASE, CALLBACKS, DATA, EXPERIMENT, LOSSES, TEACHERS, fake_registries, write_experiment
@@ -93,6 +94,16 @@ MISTAKES = {
     "stages.apo.optim.lr=.inf": "stages.apo.optim.lr must be > 0, got inf (command line).",
     "stages.apo.loss.beta=0": "stages.apo.loss.beta must be > 0, got 0.0 (command line).",
     "stages.apo.loss.reduction=max": "stages.apo.loss.reduction must be one of sum, mean, got 'max' (command line).",
+    "student.adapter.kind=lorra": "student.adapter.kind must be one of lora, qlora, full, got 'lorra' (command line). "
+    "Did you mean 'lora'?",
+    "student.scorer.mode=brachwise": "student.scorer.mode must be one of auto, joint, branchwise, separate, got "
+    "'brachwise' (command line). Did you mean 'branchwise'?",
+    "student.dtype=fp8": "student.dtype must be one of float32, bfloat16, float16, got 'fp8' (command line).",
+    "evaluate.split=train": "evaluate.split must be one of val, test, got 'train' (command line).",
+    "evaluate.likelihood.form=3": "evaluate.likelihood.form must be one of statements, yes_no, off, got 3 "
+    "(command line).",
+    "evaluate.report_text.backend=x": "evaluate.report_text.backend must be one of auto, python, coco, off or null, "
+    "got 'x' (command line).",
     "stages.apo.loss.name=dop": "No loss is named 'dop' (command line). Did you mean 'dpo'? "
     "Known: dpo, likelihood, listwise.",
     "stages.apo.loss=dpo": "stages.apo.loss must be a mapping (key: value), got 'dpo' (command line).",
@@ -131,6 +142,14 @@ MISTAKES = {
     "seeds=[0": "The value of 'seeds=[0' is not valid YAML (command line). Quote it: key='\"value\"'.",
     "data.studies=${no.such}": f"data.studies cannot be resolved: Interpolation key 'no.such' not found ({FILE}).",
 }
+
+
+@pytest.mark.parametrize("key", ["evaluate.likelihood.form", "evaluate.report_text.backend"])
+def test_off_is_a_word_and_not_false(path: Path, key: str) -> None:
+    settings: Any = config.load(path, [f"{key}=off"])
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    assert settings == "off"
 
 
 class TestMistakes:

@@ -39,10 +39,13 @@ class Sick(FolderDataModule):
             return Study(name, patient, split, (str(self.folder / f"{name}.png"),), findings)
 
         return [
-            study("a", "p1", "train", 1.0, 0.0, 0.0, 0.0), study("b", "p2", "test", 0.0, 0.0, 0.0, 0.0),
-            study("c", "p3", "train", NAN, 1.0, 1.0, 1.0), study("d", "p4", "train", 1.0, 0.0, 0.0, 0.0),
-            study("e", "p5", "val", 0.0, 0.0, 1.0, 1.0), study("f", "p3", "test", 0.0, NAN, 1.0, 1.0),
-        ]  # fmt: skip
+            study("a", "p1", "train", 1.0, 0.0, 0.0, 0.0),
+            study("b", "p2", "test", 0.0, 0.0, 0.0, 0.0),
+            study("c", "p3", "train", NAN, 1.0, 1.0, 1.0),
+            study("d", "p4", "train", 1.0, 0.0, 0.0, 0.0),
+            study("e", "p5", "val", 0.0, 0.0, 1.0, 1.0),
+            study("f", "p3", "test", 0.0, NAN, 1.0, 1.0),
+        ]
 
 
 @pytest.fixture
@@ -65,8 +68,9 @@ def test_everything_that_is_wrong_is_found_and_nothing_else(sick):
     assert [[study for study, _ in group] for group in found.duplicates] == [["a", "b"]]
     assert found.duplicates_across == 1
     assert found.label_conflicts == [
-        ("c", "no_finding beside fracture"), ("a, b", "the same image, and edema is both present and absent"),
-    ]  # fmt: skip
+        ("c", "no_finding beside fracture"),
+        ("a, b", "the same image, and edema is both present and absent"),
+    ]
 
 
 def test_prevalence_by_hand(sick):
@@ -90,9 +94,15 @@ def test_the_terminal_shows_every_trouble(sick, capsys):
     show(summarise(sick, "sick"), Console(width=120))
     said = capsys.readouterr().out
     parts = (
-        "1 = 50.0%", "train: 1 images", "no frontal image: 3", "table.csv:9: patient is empty", "a = b",
-        "1 groups of equal images, 1 across splits", "no_finding beside fracture", "train+test: 1 patients",
-    )  # fmt: skip
+        "1 = 50.0%",
+        "train: 1 images",
+        "no frontal image: 3",
+        "table.csv:9: patient is empty",
+        "a = b",
+        "1 groups of equal images, 1 across splits",
+        "no_finding beside fracture",
+        "train+test: 1 patients",
+    )
     assert [part for part in parts if part not in said] == []
 
 
@@ -114,6 +124,12 @@ def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
         (["chestxray41", "root=x"], ["There is no experiment 'chestxray41'", "Data sets: ", "chestxray14"]),
         (["chestxray14"], ["data.root must be given"]),
         (["chestxray14", "rot=x"], ["Unknown key 'data.rot'", "Did you mean 'root'?"]),
+        (["chestxray14", "root=x", "labels_file=y.csv"], ["data.labels_file is not set here", "It is index_file now."]),
+        (["chexpert", "root=x", "labels_file=y.csv"], ["data.labels_file is not set here", "It is index_file now."]),
+        (["cxr_max", "root=x", "file=y.jsonl"], ["data.file is not set here", "It is index_file now."]),
+        (["open_i", "root=x", "reports_file=y"], ["data.reports_file is not set here", "It is index_file now."]),
+        (["tabular", "root=x", "table=y.csv"], ["data.table is not set here", "It is index_file now."]),
+        (["chestxdet10", "root=x", "table=y.csv"], ["Unknown key 'data.table'", "Known: "]),
         (["chestxray14", "root=/nowhere"], ["/nowhere is no folder"]),
     ],
 )
@@ -160,6 +176,6 @@ def test_a_mapping_may_be_given_key_by_key(tmp_path, capsys):
     (tmp_path / "index.csv").write_text("image,labels\n" + "".join(f"{i}.png,Foo\n" for i in range(9)))
     for i in range(9):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
-    words = [f"root={tmp_path}", "table=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
+    words = [f"root={tmp_path}", "index_file=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
     assert commands.main(["data", "summary", "tabular", *words]) == 0
     assert "mass" in capsys.readouterr().out

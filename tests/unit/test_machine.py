@@ -108,7 +108,7 @@ def test_cuda_cards_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_prompt_that_cannot_be_filled(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.txt").write_text(text)
-    monkeypatch.setattr(prompts, "files", lambda package: tmp_path)
+    monkeypatch.setattr(prompts, "__path__", [str(tmp_path)])
     with pytest.raises(ConfigError, match=said):
         prompts.load("mine")
     (tmp_path / "mine.txt").write_text("It costs $$5: ${findings}, $reports")

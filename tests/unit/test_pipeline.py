@@ -7,13 +7,12 @@ import sys
 import traceback
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import pytest
 
 from apo_lightning import config, leader
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import cache_keys, tracking
+from apo_lightning.experiment import cache_keys
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -21,7 +20,7 @@ from apo_lightning.experiment.steps.fit import Fit
 from apo_lightning.experiment.steps.generate import Generate
 from apo_lightning.files.jsonlines import write as write_jsonl
 from apo_lightning.hashing import contents
-from apo_lightning.settings import EvaluateSettings, WandbSettings
+from apo_lightning.settings import EvaluateSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.teachers import TEACHERS
 from callbacks import CALLBACKS
@@ -143,34 +142,6 @@ def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.
     assert len(said) == 2 and "frozen_guard did not see this stage train" in said[0] and "rm -r" in said[0]
     stage_keys(callbacks={"frozen_guard": {}})  # an earlier version kept no such list
     assert len(said) == 2
-
-
-class FakeRun:
-    logged: dict[str, float]
-
-    def __enter__(self) -> FakeRun:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def log(self, values: dict[str, float]) -> None:
-        FakeRun.logged = values
-
-
-@pytest.mark.parametrize("trial", [False, True])
-def test_a_trial_keeps_its_agents_mode_and_is_one_run(trial: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "online")
-    if trial:
-        monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(tracking.wandb, "init", lambda **how: given.update(how) or FakeRun())
-    settings = WandbSettings(mode="offline")
-    tracking.wandb_summary(settings, Path("."), {"val/accuracy": 0.5}, group="x/apo")
-    assert FakeRun.logged == {"val/accuracy": 0.5}
-    assert {"group", "mode"} <= set(given) if not trial else not {"group", "mode"} & set(given)
-    assert tracking.os.environ["WANDB_MODE"] == ("online" if trial else "offline")
-    assert (tracking.wandb_logger(settings, Path("."), group="x", stage="spd") == []) == trial
 
 
 def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Context:

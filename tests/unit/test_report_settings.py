@@ -33,11 +33,15 @@ def smoke(*words: str) -> ExperimentSettings:
 @pytest.mark.parametrize(
     ("asked", "prompt", "backend"),
     [
-        (None, "describe", "off"), (None, "diagnose", "off"), (None, "report", "python"),
-        ("auto", "describe", "python"), ("coco", "diagnose", "coco"), ("off", "report", "off"),
+        (None, "describe", "off"),
+        (None, "diagnose", "off"),
+        (None, "report", "python"),
+        ("auto", "describe", "python"),
+        ("coco", "diagnose", "coco"),
+        ("off", "report", "off"),
         ("python", "progression", "python"),
     ],
-)  # fmt: skip
+)
 def test_who_measures(asked: str | None, prompt: str, backend: str) -> None:
     assert ReportTextSettings(backend=asked).resolved(prompt).backend == backend
 
@@ -47,7 +51,7 @@ def test_who_measures(asked: str | None, prompt: str, backend: str) -> None:
     [
         (
             ["evaluate.report_text.backend=cocoo"],
-            r"report_text\.backend must be one of auto, python, coco, off, got 'c",
+            r"report_text\.backend must be one of auto, python, coco, off or null, got 'c",
         ),
         (["evaluate.report_text.tokenizer=bert"], r"report_text\.tokenizer must be one of r2gen, ptb, got 'bert'"),
         (["evaluate.report_text.also=[chexbrt]"], r"also names no metric 'chexbrt' .*Did you mean 'chexbert'"),

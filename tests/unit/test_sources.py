@@ -27,10 +27,12 @@ EDITED = {
     "apo_lightning/losses/apo_listwise.py": {"apo", "evaluate"},
     "apo_lightning/losses/apo_pairwise.py": set(),
     "apo_lightning/losses/base.py": WRITTEN,
-    "apo_lightning/functional/preference.py": WRITTEN,
+    "apo_lightning/losses/preference.py": {"apo", "evaluate"},
+    "apo_lightning/functional/preference.py": {"apo", "evaluate"},
     "apo_lightning/functional/__init__.py": WRITTEN,
     "apo_lightning/scoring/prefix.py": WRITTEN,
     "apo_lightning/stages/base.py": WRITTEN,
+    "apo_lightning/stages/staying.py": WRITTEN,
     "apo_lightning/stages/apo.py": {"apo", "evaluate"},
     "apo_lightning/stages/generate.py": {"self_distill", "apo", "evaluate"},
     "apo_lightning/models/student.py": WRITTEN,
@@ -42,7 +44,7 @@ EDITED = {
     "apo_lightning/experiment/steps/fit.py": WRITTEN,
     "apo_lightning/experiment/steps/generate.py": {"self_distill", "apo", "evaluate"},
     "apo_lightning/experiment/steps/evaluate.py": {"evaluate"},
-    "apo_lightning/experiment/answer_files.py": {"evaluate"},
+    "apo_lightning/experiment/answer_files.py": set(),
     "apo_lightning/metrics/answers.py": set(),
     "apo_lightning/experiment/checkpoints.py": WRITTEN,
     "apo_lightning/positives/student.py": {"self_distill", "apo", "evaluate"},
@@ -85,8 +87,12 @@ EDITED = {
     "data_modules/summary.py": set(),
 }
 """File to the stages whose result it is part of."""
-WORDS = {"a comment": "\n# a comment\n", "a string": '\n"""Words."""\n', "lines": "\n\n\n",
-         "for a checker": "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import decimal\n"}  # fmt: skip
+WORDS = {
+    "a comment": "\n# a comment\n",
+    "a string": '\n"""Words."""\n',
+    "lines": "\n\n\n",
+    "for a checker": "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import decimal\n",
+}
 COMMENTED = "apo_lightning/losses/base.py"
 
 
@@ -99,9 +105,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     wanted = {file: "\n" if file.endswith((".json", ".safetensors")) else CODE for file in EDITED}
     wanted |= {f"{COMMENTED}:{what}": text for what, text in WORDS.items()}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.edited_copy", str(copy)], input=json.dumps(wanted), text=True,
-        capture_output=True, cwd=copy, env={**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.helpers.edited_copy", str(copy)],
+        input=json.dumps(wanted),
+        text=True,
+        capture_output=True,
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}"},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -220,8 +230,12 @@ def test_a_class_of_ones_own_is_its_modules_and_their_package(path: Path) -> Non
     package(path, "mylab")
     kind = importlib.import_module("mylab.teacher").Mine
     assert list(sources_of(kind)) == [
-        "./mylab/__init__.py", "./mylab/base.py", "./mylab/deep.py", "./mylab/lazy.py", "./mylab/teacher.py",
-    ]  # fmt: skip
+        "./mylab/__init__.py",
+        "./mylab/base.py",
+        "./mylab/deep.py",
+        "./mylab/lazy.py",
+        "./mylab/teacher.py",
+    ]
 
 
 def test_a_folder_without_an_init_is_followed_too(path: Path) -> None:

@@ -13,13 +13,16 @@ import yaml
 from conftest import ROOT
 from fakes import fake_registries, write_experiment
 
+from apo_lightning import config
 from apo_lightning.config.layers import read_words
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import processes, sweep
+from apo_lightning.experiment import objective, processes, sweep
 
 COMMAND = [
     "${env}", "python", "-m", "apo_lightning", "run", "experiments/small.yaml", "only=[apo]", "${args_no_hyphens}",
 ]  # fmt: skip
+ALL = [*COMMAND[:6], "seeds=[0, 3]", "evaluate.split=val", COMMAND[-1]]
+ONE = [*ALL[:-1], "only=[apo]", COMMAND[-1]]
 BETAS = {"stages.apo.loss.beta": {"values": [0.1, 1.0]}}
 
 
@@ -118,6 +121,52 @@ class TestGrid:
         assert ran == []
 
 
+class TestMetric:
+    """Of one arm where several are run, and one that its runs log."""
+
+    @pytest.mark.parametrize(
+        ("command", "name"),
+        [
+            (ALL, "apo/val/accuracy"), (ALL, "sft/seed3/val/accuracy"), (ALL, "apo/seed0/apo/train/loss"),
+            (ONE, "val/accuracy"), (ONE, "apo/val/f1"), (ONE, "apo/seed3/val/accuracy"),
+        ],
+    )  # fmt: skip
+    def test_taken(self, command: list[str], name: str) -> None:
+        assert len(sweep.points(sweep_file(command=command, metric={"name": name, "goal": "maximize"}))) == 2
+
+    def test_one_arm_needs_none(self) -> None:
+        assert len(sweep.points(sweep_file(command=ONE))) == 2
+
+    @pytest.mark.parametrize(
+        ("command", "metric", "said"),
+        [
+            (ALL, {"name": "val/accuracy"}, "metric.name must begin with one of the 4 arms that are run, got "
+             "'val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. val/accuracy "
+             "alone needs one arm: only=[base]. Known: apo, base, dpo, sft."),
+            (ALL, {"name": "apoo/val/accuracy"}, "metric.name must begin with one of the 4 arms that are run, got "
+             "'apoo/val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. "
+             "val/accuracy alone needs one arm: only=[base]. Did you mean 'apo'? Known: apo, base, dpo, sft."),
+            (ALL, None, "metric.name must begin with one of the 4 arms that are run, got nothing"),
+            (ALL, {"name": "apo/seed1/val/accuracy"}, "metric.name must name a seed that is run (0, 3), got 'apo/s"),
+            (ALL, {"name": "apo/test/accuracy"}, "metric.name must be measured on evaluate.split, which is val, got"),
+            (ONE, {"name": "test/accuracy"}, "metric.name must be measured on evaluate.split, which is val, got 'te"),
+            (ONE, "val/accuracy", "metric must be a mapping with name and goal, got 'val/accuracy' (experiments/sw"),
+            (ONE, {"goal": "maximize"}, "metric must be a mapping with name and goal, got {'goal': 'maximize'}"),
+        ],
+    )  # fmt: skip
+    def test_refused_once_before_anything_runs(self, ran: list, command: list, metric: object, said: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            sweep.sweep(sweep_file(command=command, metric=metric))
+        assert str(caught.value).startswith(said) and "\n" not in str(caught.value) and ran == []
+
+    def test_each_point_is_asked_for_its_own_arms(self) -> None:
+        parameters = {"only": {"values": [["apo"], ["sft"], ["sft", "apo"]]}}
+        with pytest.raises(ConfigError, match="one of the 2 arms"):
+            sweep.points(sweep_file(command=ALL, parameters=parameters, metric={"name": "val/accuracy"}))
+        one = {"only": {"values": [["apo"], ["sft"]]}}
+        assert len(sweep.points(sweep_file(command=ALL, parameters=one, metric={"name": "val/accuracy"}))) == 2
+
+
 class TestSweep:
     def test_table_is_the_mean_over_seeds_of_each_arm(self, ran: list) -> None:
         frame = sweep.sweep(sweep_file())
@@ -178,10 +227,14 @@ def test_axis_is_logarithmic_from_a_factor_of_ten() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments/sweeps").glob("*.yaml")), ids=lambda path: path.stem)
-def test_our_sweep_files_are_what_wandb_takes(path: Path) -> None:
+def test_our_sweep_files_are_what_wandb_takes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``wandb sweep`` wants a command, a method, and parameters with values; the macro must be the last word."""
     spec = yaml.safe_load(path.read_text())
     assert spec["command"][:2] == ["${env}", "python"]
     assert spec["command"][-1] == "${args_no_hyphens}"
     assert spec["metric"]["goal"] in ("maximize", "minimize")
+    monkeypatch.undo()  # the fake registries
+    monkeypatch.chdir(ROOT)
+    experiment, words = sweep.read_command(spec, path)
+    objective.require(spec["metric"], config.load(experiment, words), path.name)
     assert len(sweep.expand(spec, path)) >= 2

@@ -45,21 +45,12 @@ def test_a_guarded_set_sends_neither_texts_nor_images(tmp_path: Path, acknowledg
     guarded = {"credentialed": True, "acknowledged": acknowledged}
     folder = fake_run.make(tmp_path, arms=("spd_mt", "sft"), teacher_text="patient words", manifest=guarded)
     write(folder)
-    tracking.wandb_report(WandbSettings(mode="offline"), folder, group="fake")
+    tracking.tell_report(WandbSettings(mode="offline"), folder, "fake", {})
     files = told(folder)
     assert any("results" in path.name for path in files)  # the numbers are there in both cases
     words = [path for path in files if b"patient words" in path.read_bytes()]
     radiographs = [path for path in files if "studies" in path.as_posix()]
     assert bool(words) == acknowledged and bool(radiographs) == acknowledged
-
-
-def test_no_run_of_a_report_where_wandb_is_disabled_or_a_trial_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tracking.wandb, "init", lambda **_: pytest.fail("W&B was asked"))
-    tracking.wandb_report(WandbSettings(mode="disabled"), tmp_path, group="x")
-    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
-    tracking.wandb_report(WandbSettings(mode="offline"), tmp_path, group="x")
 
 
 def test_a_dashboard_shows_tables_first_and_names_what_is_logged() -> None:
@@ -68,6 +59,8 @@ def test_a_dashboard_shows_tables_first_and_names_what_is_logged() -> None:
     assert [section.name for section in made.sections][:2] == ["Read me", "Results"]
     said = json.dumps(made._to_model().model_dump(mode="json"))
     assert all(name in said for name in dashboard.RESULTS)
+    panels = [panel for section in made.sections[1:4] for panel in section.panels if hasattr(panel, "groupby")]
+    assert len(panels) == 8 and {panel.groupby.name for panel in panels} == {"arm"}
     assert all(key in said for panels in (dashboard.LEARN, dashboard.CRITIQUE) for _, keys in panels for key in keys)
 
 

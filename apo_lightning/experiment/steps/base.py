@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apo_lightning import leader
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.once import once
 from apo_lightning.experiment.stage_folder import StageFolder
-
-if TYPE_CHECKING:
-    from apo_lightning.experiment.context import Context
 
 
 class Step(ABC):

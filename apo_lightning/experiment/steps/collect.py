@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.experiment import cache_keys
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.hashing.sources import sources_of
 from apo_lightning.teachers import TEACHERS, pool, recorded
 from apo_lightning.trajectories import records
 from data_modules.loading.splits import SPLITS
-
-if TYPE_CHECKING:
-    from apo_lightning.experiment.context import Context
 
 NAMES = ("kind", "name", "teacher")
 """Settings of a teacher that are names, whatever a file here is called."""

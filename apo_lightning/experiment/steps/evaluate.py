@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from apo_lightning import leader, probes
+from apo_lightning import config, leader, probes
 from apo_lightning.experiment import answer_files, cache_keys, tracking, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_means
@@ -61,9 +61,8 @@ class Evaluate(Step):
     def after(self, folder: StageFolder, *, stored: bool) -> None:
         """A trial of a sweep is told its metric also where the store has it."""
         if (not stored or tracking.in_wandb_sweep()) and leader.is_leader():
-            values = read_means(folder.path / "scores.json", self.plan.split)
-            group = f"{self.own.cfg.name}/{self.own.arm}"
-            tracking.wandb_summary(self.own.cfg.wandb, folder.path, values, group=group)
+            cfg, values = self.own.cfg, read_means(folder.path / "scores.json", self.plan.split)
+            tracking.tell_evaluation(cfg.wandb, folder.path, self.own.who, values, config.to_dict(cfg))
 
     def _asked(self, student: Student, folder: StageFolder) -> probes.Asked:
         own = self.own

@@ -70,14 +70,11 @@ class Fit(Step):
             collate=collate, batch_studies=self.plan.batch_studies, seed=own.seed, train=stream, steps=self.plan.steps,
             accumulate=self.plan.accumulate,
         )  # fmt: skip
-        group = f"{own.cfg.name}/{own.arm}"
-        loggers = tracking.wandb_logger(own.cfg.wandb, folder.path, group=group, stage=self.name)
-        shown = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge)
+        shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
+        loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
         callbacks = observing.build(own.cfg.callbacks, folder, upload=shown)
         told = trainer.fit(stage, own.data, own.cfg.trainer, self.plan, folder.path, callbacks, loggers)
         self._save(student, folder)
-        for logger in loggers:
-            logger.experiment.finish()
         return {
             "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut),
             "computed": caching.facts(student, reference), "control": collate.control_texts(stream),
@@ -87,6 +84,7 @@ class Fit(Step):
     def after(self, folder: StageFolder, *, stored: bool) -> None:
         if stored:
             observing.tell_unseen(self.own.cfg.callbacks, folder)
+            tracking.tell_stored(self.own.cfg.wandb, folder.path, self.own.who, self.name)
 
     def _stage(self, student: Student) -> tuple[Stage, Any]:
         """The LightningModule with all that it reads, and the cache of its reference."""
