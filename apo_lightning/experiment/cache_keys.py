@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
 from apo_lightning.hashing.sources import sources_of
 from apo_lightning.settings import TrainerSettings
+from apo_lightning.teachers import TEACHERS
 from data_modules.base import CXRDataModule
 from data_modules.transfer import Transfer
 
@@ -45,6 +46,21 @@ def _exists(name: str | Path) -> bool:
         return False
 
 
+NAMES = ("kind", "name", "teacher")
+"""Settings of a teacher that are names, whatever a file here is called."""
+
+
+def of_teachers(own: Context, names: Iterable[str]) -> tuple[dict[str, Any], list[type]]:
+    """Teachers' settings but their weights, with the content of the files that these name; and their classes."""
+    sections = {name: {k: v for k, v in own.cfg.teachers[name].items() if k != "weight"} for name in names}
+    files = {
+        f"{name}.{key}": content(path, own.folder.store)
+        for name, section in sections.items()
+        for key, path in paths({k: v for k, v in section.items() if k not in NAMES})
+    }
+    return {"teachers": sections, "files": files}, [TEACHERS.lookup(own["kind"]) for own in sections.values()]
+
+
 def of_student(
     own: Context, made_by: StageFolder | None, sees: Sequence[str] | None = None, code: Sequence[Any] = (), **more: Any
 ) -> dict[str, Any]:
@@ -56,7 +72,8 @@ def of_student(
         more: what else.
     """
     shown, parts = seen(own, sees)
-    return {**basis(own, made_by), **shown, **more, "sources": sources_of(*code, *EVERY, *data_classes(own, parts))}
+    made = sources_of(*code, *EVERY, *data_classes(own, parts))
+    return {**basis(own, made_by), **shown, **more, "sources": {**made, **caching.revision(own.cfg.student.model)}}
 
 
 EVERY = (trainer, context, examples, collate)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
 
 from apo_lightning.caches.features import FeatureCache
 from apo_lightning.caches.reference import ReferenceCache
 from apo_lightning.caches.tensor_store import TensorStore
-from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.stage_folder import NUMERIC, StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
 from apo_lightning.hashing.sources import sources_of
 from apo_lightning.models.processor import locate
@@ -22,6 +26,17 @@ def base_digest(model: str, store: Path) -> str:
     """Content of a model folder; of a hub name the name itself. ``store`` remembers it between processes."""
     base = Path(locate(model))
     return remembered_digest(base, store / "digests.json") if base.is_dir() else model
+
+
+def revision(model: str) -> dict[str, str]:
+    """The commit of a hub name's files on this disk, which counts as source does: the name stays where weights are
+    replaced."""
+    if Path(locate(model)).is_dir():
+        return {}
+    with suppress(ValueError):  # no name that a hub could have
+        found = try_to_load_from_cache(model, "config.json")
+        return {f"{model} (hub)": Path(found).parent.name} if isinstance(found, str) else {}
+    return {}
 
 
 def feature_cache(cfg: ExperimentSettings, student: Student, store: Path) -> FeatureCache | None:
@@ -48,6 +63,7 @@ def _tower(cfg: ExperimentSettings, student: Student, store: Path) -> dict[str, 
         "sources": digest(sources_of(Student)),
         "weights": base_digest(own.model, store) + (f"@{commit}" if commit else ""),
         "processor": f"{own.model}, pixels {own.min_pixels} to {own.max_pixels}",
+        "libraries": ", ".join(f"{name} {'.'.join(version(name).split('.')[:2])}" for name in NUMERIC),
         "precision": f"{own.dtype}, {cfg.trainer.precision}, {'4 bits' if own.adapter.kind == 'qlora' else 'whole'}",
     }
 

@@ -30,6 +30,7 @@ from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.files.characters import visible
 from apo_lightning.files.formats import write_csv
+from apo_lightning.hashing import sources
 from apo_lightning.hashing.contents import digest, file_digest
 from apo_lightning.metrics.report_text.measured import require_reports, words
 from apo_lightning.models.network import Networks
@@ -48,6 +49,7 @@ def run(cfg: ExperimentSettings) -> Path:
     Raises:
         ConfigError, DataError, ArtifactError: before any training.
     """
+    sources.remember()
     trainer.quiet()
     _name_trial(cfg)
     folder, settled = RunFolder(Path(cfg.runs_dir), cfg.name), json.loads(json.dumps(config.to_dict(cfg)))

@@ -146,8 +146,8 @@ def _stage(path: Path, links: Mapping[str, Sequence[str]], users: Mapping[str, s
 
 def edited(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Files of ours whose source is not what a manifest says, or that are gone, and files of a user's that are found
-    and are not."""
-    then = record.get("sources") or {}
+    and are not. Prompts and weights are not looked up."""
+    then = {name: made for name, made in (record.get("sources") or {}).items() if name.endswith(".py")}
     now = {name: _now(name) for name in then}
     return tuple(name for name in then if now[name] != then[name] and (now[name] or not name.startswith("./")))
 

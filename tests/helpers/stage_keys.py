@@ -30,14 +30,15 @@ def stage_keys(manifest: Mapping[str, Any] | None = None, **changes: Any) -> dic
         manifest: see `keys_of`.
         changes: settings of the arm.
     """
-    cfg = copy.deepcopy(_smoke())
+    cfg = copy.deepcopy(smoke())
     for name, value in changes.items():
         setattr(cfg, name, value)
     return keys_of(cfg, manifest)
 
 
 @cache
-def _smoke() -> ExperimentSettings:
+def smoke() -> ExperimentSettings:
+    """Resolved settings of that arm; to be copied before they are changed."""
     return config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), ARM)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 import traceback
@@ -12,7 +13,7 @@ import pytest
 
 from apo_lightning import config, leader
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import cache_keys
+from apo_lightning.experiment import cache_keys, caching
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -25,10 +26,58 @@ from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.teachers import TEACHERS
 from callbacks import CALLBACKS
 from data_modules.phantom import Phantom
-from tests.helpers.stage_keys import begin_anew, changed, stage_keys
+from data_modules.transfer import Transfer
+from tests.helpers.stage_keys import begin_anew, changed, smoke, stage_keys
 
 ROOT = Path(__file__).resolve().parents[2]
+
 ALL = {"collect", "spd", "self_distill", "apo", "evaluate"}
+
+
+@pytest.mark.parametrize(("form", "after"), [("yes_no", {"evaluate"}), ("statements", set())])
+def test_a_prompt_that_a_probe_asks_is_its_words(monkeypatch: pytest.MonkeyPatch, form: str, after: set[str]) -> None:
+    """No setting names it."""
+    plan = EvaluateSettings(likelihood=LikelihoodSettings(form))
+    before, load = stage_keys(evaluate=plan), cache_keys.prompts.load
+    other = Template("Is there $findings, or not?")
+    monkeypatch.setattr(cache_keys.prompts, "load", lambda name: other if name == "yes_no" else load(name))
+    assert changed(before, stage_keys(evaluate=plan)) == after
+
+
+def test_weights_that_a_hub_has_replaced_are_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The name stays; a folder is known by its content."""
+    monkeypatch.setattr(caching, "locate", lambda model: "lab/net" if model == "lab/net" else model)
+    place = {"commit": "a" * 40}
+    monkeypatch.setattr(
+        caching, "try_to_load_from_cache", lambda model, file: str(tmp_path / "snapshots" / place["commit"] / file)
+    )
+    student = copy.deepcopy(smoke().student)
+    student.model = "lab/net"
+    before = stage_keys(student=student)
+    place["commit"] = "b" * 40
+    assert changed(before, stage_keys(student=student)) == ALL - {"collect"}
+    assert caching.revision(str(tmp_path)) == {}
+
+
+def test_a_teacher_of_logits_is_known_where_another_set_is_answered(tmp_path: Path) -> None:
+    """There a stage is shown texts, and no text says by whose weights its distributions come."""
+    write_jsonl(tmp_path / "said.jsonl", [{"study": "s", "teacher": "m", "text": "Edema."}])
+    (tmp_path / "student").mkdir()
+    section = {"kind": "hf_logits", "path": str(tmp_path / "said.jsonl"), "student": str(tmp_path / "student")}
+
+    def spd() -> str:
+        begin_anew()
+        cfg = copy.deepcopy(smoke())
+        cfg.teachers, cfg.stages.spd.loss = {"m": section}, {"name": "spd_kl"}
+        data = Transfer(Phantom(train=4, val=2, test=2), Phantom(train=2, val=2, test=2, seed=5))
+        own = Context(cfg, "spd_mt", 0, data, RunFolder(tmp_path / "runs", "x"))
+        own.done["collect"], own.trajectories = own.folder.stage("collect", {}), []
+        return Fit(own, "spd").inputs()["logits"]["files"]["m.student"]
+
+    (tmp_path / "student" / "adapter").write_text("1")
+    before = spd()
+    (tmp_path / "student" / "adapter").write_text("22")
+    assert before != spd() and len(before) == 64
 
 
 def test_the_same_settings_hash_the_same() -> None:

@@ -10,12 +10,9 @@ from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.hashing.sources import sources_of
-from apo_lightning.teachers import TEACHERS, pool, recorded
+from apo_lightning.teachers import pool, recorded
 from apo_lightning.trajectories import records
 from data_modules.loading.splits import SPLITS
-
-NAMES = ("kind", "name", "teacher")
-"""Settings of a teacher that are names, whatever a file here is called."""
 
 
 class Collect(Step):
@@ -27,15 +24,9 @@ class Collect(Step):
     def inputs(self) -> dict[str, Any]:
         """Every teacher's settings but its weight, the files that it reads, and its source."""
         own = self.own
-        sections = {name: {k: v for k, v in s.items() if k != "weight"} for name, s in own.cfg.teachers.items()}
-        files = {
-            f"{name}.{key}": cache_keys.content(path, own.folder.store)
-            for name, section in sections.items()
-            for key, path in cache_keys.paths({k: v for k, v in section.items() if k not in NAMES})
-        }
-        kinds = [TEACHERS.lookup(section["kind"]) for section in sections.values()]
+        asked, kinds = cache_keys.of_teachers(own, own.cfg.teachers)
         code = sources_of(type(self), *kinds, pool, records, *cache_keys.data_classes(own))
-        return {"data": own.fingerprint, "teachers": sections, "files": files, "sources": code}
+        return {"data": own.fingerprint, **asked, "sources": code}
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         teachers = {name: self.own.teacher(name) for name in self.own.cfg.teachers}

@@ -12,8 +12,10 @@ from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_means
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
+from apo_lightning.hashing.contents import digest
 from apo_lightning.hashing.sources import sources_of
 from apo_lightning.models.student import Student
+from apo_lightning.probes.wordings import QUESTION
 from apo_lightning.stages.likelihoods import Likelihoods
 from apo_lightning.types import Answer, Example
 
@@ -40,10 +42,16 @@ class Evaluate(Step):
 
     def inputs(self) -> dict[str, Any]:
         plan = {name: value for name, value in asdict(self.plan).items() if name not in LATER}
-        return cache_keys.of_student(
+        inputs = cache_keys.of_student(
             self.own, self.made_by, None, (type(self), probes), evaluate=plan, teachers=self.own.teachers,
             preferred=self.own.newest("preferred"), prompt=cache_keys.template(self.prompt), before=self.before,
         )  # fmt: skip
+        return {**inputs, "sources": {**inputs["sources"], **self.words()}}
+
+    def words(self) -> dict[str, str]:
+        """A prompt that a probe asks and no setting names: it counts as source does."""
+        asks = self.plan.likelihood.form == QUESTION
+        return {f"prompts/{QUESTION}.txt": digest(cache_keys.template(QUESTION))} if asks else {}
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, plan = self.own, self.plan
@@ -112,7 +120,7 @@ class EvaluateSet(Evaluate):
         plan = {name: value for name, value in asdict(self.plan).items() if name not in OF_ITS_OWN}
         code = sources_of(type(self), probes, *cache_keys.EVERY, *cache_keys.data_classes(own))
         seen = {"data": own.fingerprint, "evaluate": plan, "prompt": cache_keys.template(self.prompt)}
-        return {**cache_keys.basis(own, self.made_by), **seen, "sources": code}
+        return {**cache_keys.basis(own, self.made_by), **seen, "sources": {**code, **self.words()}}
 
     def likelihoods(self, student: Student) -> list[dict[str, Any]]:
         return []

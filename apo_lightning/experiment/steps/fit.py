@@ -23,6 +23,7 @@ from apo_lightning.stages.base import Stage
 from apo_lightning.stages.spd import LOGITS
 from apo_lightning.types import Example
 from callbacks import CALLBACKS
+from data_modules.transfer import Transfer
 
 CHOICE = ("keep", "monitor", "mode")
 """Settings of what a stage hands on, no part of its key where that is the last step."""
@@ -51,8 +52,11 @@ class Fit(Step):
         code = [type(self), self.kind, LOSSES.lookup(plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
         code += [keeping] if decided else []
         splits = ("train", "val") if decided else ("train",)
-        more = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
+        more: dict[str, Any] = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
         more["trainer"] = cache_keys.of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
+        if needs(LOSSES.lookup(plan.loss["name"])) & LOGITS and isinstance(own.data, Transfer):
+            more["logits"], kinds = cache_keys.of_teachers(own, own.teachers)  # of `collect` only its texts are seen
+            code += kinds
         left = CHOICE if plan.keep == "last" else ()
         stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
