@@ -210,9 +210,13 @@ def test_what_cannot_be_kept(own: dict[str, Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("monitor", "mode", "expected"),
     [
-        ("val/loss", None, "min"), ("val/margin", None, "max"), ("val/logp/gpt5", None, "max"),
-        ("val/reward_accuracy", None, "max"), ("val/odd", "max", "max"), ("val/loss", "max", "max"),
+        ("val/loss", None, "min"),
+        ("val/margin", None, "max"),
+        ("val/logp/gpt5", None, "max"),
+        ("val/reward_accuracy", None, "max"),
+        ("val/odd", "max", "max"),
+        ("val/loss", "max", "max"),
     ],
-)  # fmt: skip
+)
 def test_which_way_is_better(monitor: str, mode: Any, expected: str) -> None:
     assert plan(keep="best", monitor=monitor, mode=mode).direction() == expected

@@ -19,9 +19,7 @@ from callbacks import CALLBACKS
 
 SMOKE = Path(__file__).resolve().parents[2] / "experiments/smoke.yaml"
 RENAMED = {"nodes", "log_every"}
-FIVE = {
-    "accelerator": "auto", "devices": 1, "num_nodes": 1, "strategy": "single", "precision": "32-true",
-}  # fmt: skip
+FIVE = {"accelerator": "auto", "devices": 1, "num_nodes": 1, "strategy": "single", "precision": "32-true"}
 
 
 def complaint(*words: str) -> str:
@@ -110,9 +108,13 @@ def test_settings_of_lightnings_callbacks_are_filled_in_for_the_record() -> None
     words = ["callbacks.EMAWeightAveraging.decay=0.9", "callbacks.RichProgressBar={}"]
     own = config.to_dict(config.load(SMOKE, words))["callbacks"]
     assert own["EMAWeightAveraging"] == {
-        "decay": 0.9, "device": None, "use_buffers": True, "update_every_n_steps": 1, "update_starting_at_step": None,
+        "decay": 0.9,
+        "device": None,
+        "use_buffers": True,
+        "update_every_n_steps": 1,
+        "update_starting_at_step": None,
         "update_starting_at_epoch": None,
-    }  # fmt: skip
+    }
     assert own["RichProgressBar"] == {"refresh_rate": 100, "leave": False, "console_kwargs": None}
 
 
