@@ -47,11 +47,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     "Did you mean 'beta'? Known: beta, lr."
     """
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    hint = f"Did you mean '{close[0]}'? " if close else ""
+    hint = f"{near} " if (near := nearest(word, names)) else ""
     shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:SHOWN]]
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return f"{hint}Known: {', '.join(shown) or 'none'}{more}."
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Sentence that offers the nearest known name; empty where none is near.
+
+    >>> nearest("branchwize", ["joint", "branchwise"]), nearest("x", ["joint"])
+    ("Did you mean 'branchwise'?", '')
+    """
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"Did you mean '{close[0]}'?" if close else ""
 
 
 def first_line(error: BaseException) -> str:

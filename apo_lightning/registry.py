@@ -18,11 +18,19 @@ class Registry(dict[str, type]):
 
     Args:
         kind: singular noun used in error messages, for example ``"loss"``.
+
+    Attributes:
+        elsewhere: names that are no member, to a sentence that says what to do instead.
     """
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
+        self.elsewhere: dict[str, str] = {}
+
+    def hint(self, name: str) -> str:
+        """What to do about a name that is no member."""
+        return self.elsewhere.get(name) or did_you_mean(name, self)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Class decorator that files its class under ``name``.
@@ -49,7 +57,7 @@ class Registry(dict[str, type]):
             ConfigError: nothing is filed there; the message names the nearest and all known names.
         """
         if name not in self:
-            raise ConfigError(f"No {self.kind} is named '{name}'. {did_you_mean(name, self)}")
+            raise ConfigError(f"No {self.kind} is named '{name}'. {self.hint(name)}")
         return self[name]
 
 

@@ -145,6 +145,8 @@ class PromptBatch:
         image_counts: images of each study, length B.
         image_keys: content hash of each image, where the collator was asked for them; names of cached features.
         features: what the vision tower makes of each image, once somebody has asked; see `scoring.vision`.
+        padding: a batch that this process is given only because the others have one more: it is computed, and counts
+            for nothing.
     """
 
     studies: list[str]
@@ -154,6 +156,7 @@ class PromptBatch:
     image_counts: list[int]
     image_keys: list[bytes] | None = field(default=None, kw_only=True)
     features: list[dict[str, Tensor]] | None = field(default=None, kw_only=True)
+    padding: bool = field(default=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.studies)

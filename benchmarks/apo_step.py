@@ -44,14 +44,14 @@ def agree(ours: Ours) -> None:
         off = (ours.step(name) - wanted).abs().max() / ours.setup.answer
         turn = (gradient(ours.model) - grad_wrt_logps).norm() / grad_wrt_logps.norm()
         if off > 1e-4 or turn > 1e-3:
-            raise RuntimeError(f"{name} is off: {off:.1e} nats a token, gradient {turn:.1e}")
+            raise RuntimeError(f"{name} is off: {off:.1e} nats per token, gradient {turn:.1e}")
 
 
 def agree_with_trl(trl: BesideTRL, logps: Tensor) -> None:
     """Raise where TRL's log-probs of the first pair are not ours ``[1, U]``: it would see other texts or images."""
     off = (trl.pair(0) - logps[0, :2]).abs().max() / trl.setup.answer
     if off > 1e-4:
-        raise RuntimeError(f"TRL's log-probabilities differ by {off:.1e} nats a token")
+        raise RuntimeError(f"TRL's log-probabilities differ by {off:.1e} nats per token")
 
 
 def times(setup: Setup, names: Sequence[str], repeats: int) -> dict[str, Row]:

@@ -26,7 +26,7 @@ from apo_lightning.reports.figures import DPI, STYLE, png
 MODES = {"separate": "#7F7F7F", "joint": "#0072B2", "branchwise_1": "#D55E00"}
 FLOOR = "floor"
 AXES = {"negatives": "teachers N", "prompt": "prompt tokens P"}
-VALUES = {"median_s": "seconds a step", "peak_mb": "peak MB a step"}
+VALUES = {"median_s": "seconds per step", "peak_mb": "peak MB per step"}
 SLOPES = {
     "s_a_teacher": ("negatives", "median_s", 1), "mb_a_teacher": ("negatives", "peak_mb", 1),
     "s_a_1000_prompt_tokens": ("prompt", "median_s", 1000), "mb_a_1000_prompt_tokens": ("prompt", "peak_mb", 1000),

@@ -78,7 +78,7 @@ def differences(
 
 
 def rate(bench: Bench, add: Add) -> None:
-    """Tokens a second and use of the device's arithmetic, joint; and for how much of a step the device is busy."""
+    """Tokens per second and use of the device's arithmetic, joint; and for how much of a step the device is busy."""
     model = bench.adapted()
     for prompt in bench.prompts:
         setup = bench.setup(prompt)

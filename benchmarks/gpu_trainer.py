@@ -175,7 +175,7 @@ def pipeline(bench: Bench, add: Add) -> None:
 
         began = time.perf_counter()
         with patch.object(network, "load_network", lambda *_: share(bench.base)), bench.meter.peak() as row:
-            place = run.run(cfg, words)
+            place = run.run(cfg)
         add(what="run", seconds=time.perf_counter() - began, **row)
         for manifest in sorted(Path(scratch, "runs").rglob("manifest.json")):
             told = json.loads(manifest.read_text())

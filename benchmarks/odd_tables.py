@@ -1,9 +1,9 @@
 """What comes of odd tables: every file that a data set, a teacher or an importer reads, in every form that exports,
 spreadsheets, downloads and hands leave (``tests/helpers/odd_*.py``).
 
-A table with a line a set: how many forms were tried, read rightly (the clean file's studies), refused rightly (an error
-that names the file, and row, column and value where one is odd), read as other studies without a word (silent), ended
-in a traceback (crash), or refused unclearly. ``--show`` prints those of the last three kinds.
+A table with a line per set: how many forms were tried, read rightly (the clean file's studies), refused rightly (an
+error that names the file, and row, column and value where one is odd), read as other studies without a word (silent),
+ended in a traceback (crash), or refused unclearly. ``--show`` prints those of the last three kinds.
 
     python benchmarks/odd_tables.py [--only NAME] [--show]
 """

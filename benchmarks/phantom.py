@@ -1,4 +1,4 @@
-"""How many phantom studies a second one core draws, at the size the experiments use and at full size."""
+"""How many phantom studies per second one core draws, at the size the experiments use and at full size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from apo_lightning.phantom.world import cases
 
 
 def studies_a_second(size: int, count: int = 300) -> float:
-    """Drawn studies a second of processor time, after one study of warm-up."""
+    """Drawn studies per second of processor time, after one study of warm-up."""
     found = cases(0, count)
     draw(found[0], size)
     began = time.process_time()
@@ -22,7 +22,7 @@ def studies_a_second(size: int, count: int = 300) -> float:
 
 
 def main() -> None:
-    table = Table("image side", "studies a second of one core")
+    table = Table("image side", "studies per second of one core")
     for size, count in ((112, 300), (224, 150), (448, 40)):
         table.add_row(f"{size} px", f"{studies_a_second(size, count):.0f}")
     Console().print(table)

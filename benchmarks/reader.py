@@ -30,7 +30,7 @@ SECTIONS = ("findings", "impression")
 
 def kinds(reports: Sequence[Report]) -> Table:
     """How many texts of each section are of which kind."""
-    table = Table("section", "findings", "texts", *KINDS, "texts a second", title="Kinds of texts")
+    table = Table("section", "findings", "texts", *KINDS, "texts per second", title="Kinds of texts")
     for section in SECTIONS:
         texts = [report.sections[section] for report in reports if report.sections.get(section)]
         for name, findings in (("seven", CANONICAL), ("NIH's fourteen", NIH)):
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds the reports and the folder of images, as docs/data.md says")
     parser.add_argument("--reports", default="NLMCXR_reports.tgz")
     own = parser.parse_args()
-    data = OpenI(root=str(own.folder), reports_file=own.reports)
+    data = OpenI(root=str(own.folder), index_file=own.reports)
     reports = read_reports(data, find_reports(own.folder, own.reports))
     Console().print(kinds(reports), agreement(reports))
 

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1])
     own = parser.parse_args()
-    table = Table("threads", *(f"s a step beside {n} busy processes" for n in own.busy))
+    table = Table("threads", *(f"s per step beside {n} busy processes" for n in own.busy))
     taken: dict[tuple[str, int], list[float]] = {}
     for count in own.busy:
         with busy(count):

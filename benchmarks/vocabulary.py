@@ -1,7 +1,7 @@
 """Token log-probs over a large vocabulary: a plain pass with all logits beside ours in chunks.
 
 Time is that of scoring and backward, both in one process, in turns, on the same inputs, at a number of tokens whose
-logits fit; the median counts. Memory is the highest resident size of a fresh process a row, less the same after the
+logits fit; the median counts. Memory is the highest resident size of a fresh process per row, less the same after the
 inputs and tensors as large as their gradients were filled (the gradients' place is given back before the pass).
 Linux only.
 """

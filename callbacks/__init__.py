@@ -1,4 +1,5 @@
-"""Lightning callbacks, one file each: they observe and write, and never change weights or losses.
+"""Callbacks, one file each: they observe and write, and never change weights or losses. Beside them an experiment may
+name those of Lightning (`of_lightning`).
 
 A class that declares ``observes = True`` may be added to an experiment without training anything again. One that does
 not is taken to change what is trained: with it, or with other settings of it, a stage is another stage. The same holds

@@ -73,7 +73,7 @@ class Throughput(Callback):
             self.rows.append(row)
             jsonlines.append(self.path, row)
             rolling = {f"throughput/{key}": value for key, value in self.rates.compute().items()}
-            for logger in trainer.loggers:
+            for logger in (each for each in trainer.loggers if getattr(each, "keeps_times", True)):
                 logger.log_metrics(rolling | {"throughput/memory_gb": row["memory_gb"]}, step=self.step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

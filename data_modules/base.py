@@ -1,36 +1,21 @@
-"""What every data set shares: splits by patient, data fraction, checks, image cache, fingerprint, loaders."""
+"""What every data set shares: splits by patient, data fraction, checks, image cache, fingerprint."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from lightning.pytorch import LightningDataModule
 from PIL import Image
-from torch.utils.data import DataLoader
 
-from apo_lightning.errors import DataError
 from apo_lightning.findings import CANONICAL
-from apo_lightning.types import Example, Study
-from data_modules.images.augment import AUGMENT
+from apo_lightning.types import Study
 from data_modules.loading import checks
-from data_modules.loading.sampler import (
-    ExampleSet,
-    Item,
-    NumberedBatches,
-    Plan,
-    ResumableBatchSampler,
-    ResumableLoader,
-    own_generator,
-    rewind_to_whole_step,
-)
+from data_modules.loading.loaders import Loaders
 from data_modules.loading.splits import SPLITS, share_of_patients
-from data_modules.loading.workers import loading
 from data_modules.tables import Faults
 
 SMALL_SET = 5_000
@@ -40,7 +25,7 @@ CACHE_BYTES = 1 << 30
 
 
 @dataclass(eq=False, kw_only=True)
-class CXRDataModule(LightningDataModule):
+class CXRDataModule(Loaders):
     """A chest X-ray data set. A subclass gives ``read_studies`` and ``open_images``; sets in folders extend
     ``FolderDataModule`` and give ``read_index`` alone.
 
@@ -48,6 +33,7 @@ class CXRDataModule(LightningDataModule):
         seed: of the data fraction and of splits that are cut here, >= 0.
         data_fraction: share of the training set that is used, in (0, 1]. Nested: 1 % lies inside 10 %.
         fraction_by: ``patient`` draws whole patients, ``study`` single studies.
+        limit_studies: studies of each split that are used, the first ones; None: all.
         findings: those that are used, of the set's ``vocabulary``; empty means all.
         augment: ``none`` or ``mild``: small rotations, shifts, contrast and noise of training images, never a flip.
         num_workers: processes that load images; 0 loads in the training process.
@@ -58,6 +44,7 @@ class CXRDataModule(LightningDataModule):
     seed: int = 0
     data_fraction: float = 1.0
     fraction_by: str = "patient"
+    limit_studies: int | None = None
     findings: list[str] = field(default_factory=list)
     augment: str = "none"
     num_workers: int = 0
@@ -82,7 +69,6 @@ class CXRDataModule(LightningDataModule):
         super().__init__()
         checks.check_settings(self)
         self.findings = tuple(self.findings) or self.vocabulary
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer predict batches than processes
         self.faults = Faults()
         """Rows of tables that cannot be used."""
         self.bad: list[tuple[str, str]] = []
@@ -92,18 +78,16 @@ class CXRDataModule(LightningDataModule):
         self.notes: dict[str, None] = {}
         """What was found where, each sentence once; printed before a run."""
         self._studies: dict[str, list[Study]] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable, self._cached_bytes = set[str](), 0
         self._cache: dict[str, list[Image.Image]] = {}
-        self._cached_bytes = 0
-        self._plan: Plan | None = None
 
     @property
-    def parts(self) -> tuple[CXRDataModule, ...]:
+    def sets(self) -> tuple[CXRDataModule, ...]:
         """The sets that this one is made of."""
         return (self,)
 
     @property
-    def counted(self) -> tuple[str, ...]:
+    def scored_findings(self) -> tuple[str, ...]:
         """Findings on which answers to the evaluation split are scored."""
         return tuple(self.findings)
 
@@ -135,7 +119,7 @@ class CXRDataModule(LightningDataModule):
                 key = attrgetter("patient" if self.fraction_by == "patient" else "id")
                 kept = share_of_patients(map(key, found), self.data_fraction, self.seed)
                 found = [study for study in found if key(study) in kept]
-            found = self.complete(found)
+            found = self.complete(found[: self.limit_studies])
             self._studies[split] = found if set(self.findings) == set(self.vocabulary) else self._narrowed(found)
         return [study for study in self._studies[split] if study.id not in self._unreadable]
 
@@ -218,81 +202,20 @@ class CXRDataModule(LightningDataModule):
         }
         return f"{seen}-{how}" if how else seen
 
-    def connect(
-        self,
-        *,
-        collate: Callable[[list[Item]], Any],
-        batch_studies: int,
-        seed: int,
-        train: Sequence[Example] | None = None,
-        predict: Sequence[Example] | None = None,
-        steps: int | None = None,
-        accumulate: int = 1,
-        skip_batches: frozenset[int] = frozenset(),
-    ) -> None:
-        """What the next stage iterates.
-
-        Args:
-            collate: list of (example, its images) to a batch.
-            batch_studies: studies of a batch of one process.
-            seed: of the training order.
-            train: examples of the training stream.
-            predict: examples of the prediction, in this order.
-            steps: optimiser steps of the whole training; None leaves the end to the Trainer.
-            accumulate: batches of an optimiser step.
-            skip_batches: numbers of prediction batches that are done.
+    def setup(self, stage: str | None = None) -> None:
+        """Read the splits that a Trainer's call needs (``fit``, ``validate``, ``test``; None: all), so that a faulty
+        table stops it before a step. ``prepare_data`` has nothing to do: sets lie where the settings say, and nothing
+        is fetched.
 
         Raises:
-            ValueError: a count is not positive.
+            DataError: see `studies`.
         """
-        if batch_studies < 1 or accumulate < 1:
-            raise ValueError(f"batch_studies and accumulate must be >= 1, got {batch_studies} and {accumulate}")
-        length = None if steps is None else steps * accumulate
-        self._plan = Plan(collate, batch_studies, seed, train, predict, length, accumulate, skip_batches)
-
-    def train_dataloader(self) -> DataLoader:
-        """Endless seeded batches; a resumed fit goes on where the checkpoint stopped. See ``sampler.py``."""
-        plan, rank, world = self._connected("train"), *self._place()
-        if self.trainer is not None and self.trainer.fit_loop.restarting:
-            rewind_to_whole_step(self.trainer.fit_loop.epoch_loop, plan.accumulate)
-        sampler = ResumableBatchSampler(
-            len(plan.train), batch_studies=plan.batch_studies, seed=plan.seed, rank=rank, world=world,
-            length=plan.length, position=self._batches_trained,
-        )  # fmt: skip
-        return ResumableLoader(
-            ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed), batch_sampler=sampler,
-            collate_fn=plan.collate, order=plan.order(world), **self._workers(),
-        )  # fmt: skip
-
-    def predict_dataloader(self) -> DataLoader:
-        """``(batch number, collated)`` in order; this process's share, without ``skip_batches``."""
-        plan, rank, world = self._connected("predict"), *self._place()
-        batches = NumberedBatches(
-            ExampleSet(plan.predict, self.images), plan.collate,
-            batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
-        )  # fmt: skip
-        return DataLoader(batches, batch_size=None, generator=own_generator(), **self._workers())
-
-    def _workers(self) -> dict[str, Any]:
-        """Page-locked memory is for copies to a GPU."""
-        return {**loading(self.num_workers), "pin_memory": torch.cuda.is_available()}
+        for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), None: SPLITS}.get(stage, ()):
+            self.studies(split)
 
     def __getstate__(self) -> dict[str, Any]:
         """Loading processes need neither the trainer nor a copy of the cache."""
         return {**self.__dict__, "trainer": None, "_cache": {}, "_cached_bytes": 0}
-
-    def _connected(self, kind: str) -> Plan:
-        if self._plan is None or not getattr(self._plan, kind):
-            raise DataError(f"There is nothing to {kind} on: call connect({kind}=...) with at least one example first.")
-        return self._plan
-
-    def _place(self) -> tuple[int, int]:
-        """This process's rank among those that see different data, and their number."""
-        share = self.trainer.distributed_sampler_kwargs if self.trainer is not None else None
-        return (share["rank"], share["num_replicas"]) if share else (0, 1)
-
-    def _batches_trained(self) -> int:
-        return 0 if self.trainer is None else self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
 
 
 def _is_small(studies: Sequence[Study]) -> bool:

@@ -50,11 +50,12 @@ class ChestXray14(FolderDataModule):
     validation patients.
 
     Args:
-        labels_file: table inside ``root``; None finds the 2020 or the 2017 edition.
+        index_file: table inside ``root``; None finds the 2020 or the 2017 edition.
     """
 
-    labels_file: str | None = None
+    index_file: str | None = None
 
+    elsewhere: ClassVar[dict[str, str]] = {"labels_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = NIH
     patients_of: ClassVar[str] = "nih"
     citation: ClassVar[str] = (
@@ -65,7 +66,7 @@ class ChestXray14(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies in table order, one an image."""
-        chosen = self.labels_file
+        chosen = self.index_file
         table = require_index(self.folder / chosen) if chosen else find(self.folder, TABLES, index=True)
         rows = self._rows(table)
         splits = self._splits(rows, table)

@@ -23,7 +23,7 @@ from data_modules.tables.labels import as_findings, check_policies, settle
 
 TRAIN, VALID = "train.csv", "valid.csv"
 BY_STUDY, BY_IMAGE = "groundtruth.csv", "test_labels.csv"
-"""Labels of the test set as they are published: one row a study, or one an image."""
+"""Labels of the test set as they are published: one row per study, or one per image."""
 LABELS = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
     "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
@@ -53,19 +53,20 @@ class CheXpert(FolderDataModule):
     Age and sex are not read. ``vocabulary.COMPETITION`` names the five findings on which the set is scored.
 
     Args:
-        labels_file: table of the training images; later labels of the same images have the same columns.
+        index_file: table of the training images; later labels of the same images have the same columns.
         views: ``frontal``, ``lateral`` or both; studies without such an image are left out.
         max_images: images of a study that are used, >= 1: PA, AP, other frontal ones, lateral, in this order.
         uncertain: what an uncertain label becomes, ``ignore``, ``zeros``, ``ones`` or ``mixed``; see ``labels.py``.
         unmentioned: what an empty label becomes, ``absent`` or ``unknown``.
     """
 
-    labels_file: str = TRAIN
+    index_file: str = TRAIN
     views: list[str] = field(default_factory=lambda: ["frontal"])
     max_images: int = 1
     uncertain: str = "ignore"
     unmentioned: str = "absent"
 
+    elsewhere: ClassVar[dict[str, str]] = {"labels_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = CHEXPERT
     credentialed: ClassVar[bool] = True
     patients_of: ClassVar[str] = "chexpert"
@@ -86,7 +87,7 @@ class CheXpert(FolderDataModule):
         """Studies of the training, validation and test table in their order."""
         archive = self._archive()
         bases = self._bases(archive)
-        train = look_for(self.folder, (self.labels_file,)) or find(archive, (self.labels_file,))
+        train = look_for(self.folder, (self.index_file,)) or find(archive, (self.index_file,))
         valid, test = find(archive, (VALID,)), self._test_table(archive, bases)
         rows = [self._rows(train, "train"), self._rows(valid, "val" if test else "test")]
         if test is None:
@@ -135,7 +136,7 @@ class CheXpert(FolderDataModule):
         return found
 
     def _rows(self, table: Path, split: str, column: str = "Path") -> pd.DataFrame:
-        """One row an image, or a study where the table names these: split, study, patient, top (the split folder),
+        """One row per image, or a study where the table names these: split, study, patient, top (the split folder),
         file, raw labels, and the columns ``side`` and ``view`` where the table has them."""
         rows = read_table(
             table, {column: "path", **COLUMNS}, self.faults, optional=("Frontal/Lateral", "AP/PA"), ids=("path",)

@@ -53,14 +53,14 @@ class _Row(NamedTuple):
 @DATA.register("cxr_max")
 @dataclass(eq=False, kw_only=True)
 class CxrMax(FolderDataModule):
-    """Images with labels, reports and trajectories, one line an image; `trajectory_files` gives the format.
+    """Images with labels, reports and trajectories, one line per image; `trajectory_files` gives the format.
 
     The same file serves the teachers: ``teachers.gpt5: {kind: recorded, path: <root>/cxr_max.jsonl}``. Patients are the
     key ``patient``, or the folder in MIMIC-CXR's layout; one that is no subject id of MIMIC-CXR makes a line unusable.
     Lines without a key ``split`` are cut by patient.
 
     Args:
-        file: the JSONL file inside ``root``.
+        index_file: the JSONL file inside ``root``.
         images_root: folder below which the images lie, where it is not ``root``, such as a copy of MIMIC-CXR-JPG.
         unlisted: what a label that a line does not list means: ``absent`` (0), or ``unknown`` (NaN; beside No Finding
             diseases are absent all the same). A line without ``labels`` leaves all of them unknown.
@@ -68,11 +68,12 @@ class CxrMax(FolderDataModule):
             These may be any texts, and are known to be no patients of MIMIC-CXR's sets.
     """
 
-    file: str = "cxr_max.jsonl"
+    index_file: str = "cxr_max.jsonl"
     images_root: str | None = None
     unlisted: str = "absent"
     patients: str = "mimic"
 
+    elsewhere: ClassVar[dict[str, str]] = {"file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = CHEXPERT
     credentialed: ClassVar[bool] = True
     patients_of: ClassVar[str] = "mimic"
@@ -131,11 +132,12 @@ class CxrMax(FolderDataModule):
         return [row for row in rows if row.patient not in other]
 
     def _file(self) -> Path:
-        path = self.folder / self.file
+        path = self.folder / self.index_file
         if not path.is_file():
             others = sorted(p.name for p in self.folder.glob("*.jsonl"))
-            hint = f"The folder has {', '.join(others)}: set data.file." if others else "Make it by 'apo data import'."
-            raise (DataError if others else AbsentError)(f"data.file: {path} is not there. {hint}")
+            there = f"The folder has {', '.join(others)}: set data.index_file."
+            hint = there if others else "Make it by 'apo data import'."
+            raise (DataError if others else AbsentError)(f"data.index_file: {path} is not there. {hint}")
         return path
 
     def _base(self) -> str:

@@ -116,7 +116,7 @@ class MIMICCXR(FolderDataModule):
         ]  # fmt: skip
 
     def _rows(self) -> pd.DataFrame:
-        """One row an image: dicom, subject, study, view, split, and date and time where priors are asked for."""
+        """One row per image: dicom, subject, study, view, split, and date and time where priors are asked for."""
         columns = {"dicom_id": "dicom", "subject_id": "subject", "study_id": "study", "ViewPosition": "view"}
         times = {"StudyDate": "date", "StudyTime": "time"} if self.prior else {}
         rows = read_table(self._table("metadata"), columns | times, self.faults)
@@ -222,7 +222,7 @@ class MIMICCXR(FolderDataModule):
             )
         faults = Faults()
         found = files.read([*keys.items()], faults)
-        self.faults += [fault for fault in faults if fault not in self.faults]  # a table is read once a split
+        self.faults += [fault for fault in faults if fault not in self.faults]  # a table is read once per split
         texts = {
             study: compose(parts, self.sections, drop_comparisons=self.drop_comparisons)
             for study, parts in found.items()
@@ -250,7 +250,7 @@ def find_priors(studies: pd.DataFrame) -> list[Prior | None]:
     same moment neither is before the other.
 
     Args:
-        studies: one row a study: study, subject, when, path of its first image.
+        studies: one row per study: study, subject, when, path of its first image.
     """
     patient, _ = pd.factorize(studies["subject"])
     when = studies["when"].to_numpy()

@@ -121,7 +121,7 @@ class MSCXRT(FolderDataModule):
         return _folder(self.images_root, "data.images_root")
 
     def _rows(self) -> pd.DataFrame:
-        """One row a pair: ids, image paths below ``files`` without suffix, course and quality of each finding."""
+        """One row per pair: ids, image paths below ``files`` without suffix, course and quality of each finding."""
         columns = IDS | {f"{name}_progression": name for name in FINDINGS}
         qualities = {f"{name}_label_quality": f"{name}_quality" for name in FINDINGS}
         optional = () if self._picks_quality else tuple(qualities)
@@ -170,7 +170,7 @@ class MSCXRT(FolderDataModule):
         ]  # fmt: skip
 
     def _courses(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """One column a finding: its course, "" where it was not judged or the judgement is not used."""
+        """One column per finding: its course, "" where it was not judged or the judgement is not used."""
         words = rows[list(FINDINGS)].apply(lambda column: column.str.lower())
         known = words.isin(CLASSES)
         if self._picks_quality:

@@ -66,7 +66,7 @@ class OpenI(FolderDataModule):
     The images are CC BY-NC-ND 4.0: no commercial use, and modified images must not be passed on.
 
     Args:
-        reports_file: folder or file inside ``root`` that holds the reports; None takes the first that is there of
+        index_file: folder or file inside ``root`` that holds the reports; None takes the first that is there of
             ``ecgen-radiology``, ``NLMCXR_reports.tgz`` (read without unpacking), ``indiana_reports.csv`` and
             ``annotation.json``.
         views_file: table with ``imageid`` or ``filename``, and ``view``, ``projection``, ``View Position`` or
@@ -86,7 +86,7 @@ class OpenI(FolderDataModule):
         whole: all studies are tested on, as for zero-shot classification.
     """
 
-    reports_file: str | None = None
+    index_file: str | None = None
     views_file: str | None = None
     views: list[str] = field(default_factory=lambda: ["frontal"])
     max_images: int = 1
@@ -96,6 +96,7 @@ class OpenI(FolderDataModule):
     official_split: str = "none"
     whole: bool = False
 
+    elsewhere: ClassVar[dict[str, str]] = {"reports_file": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = tuple(sorted([*TERMS, NO_FINDING]))
     citation: ClassVar[str] = (
         "D. Demner-Fushman, M. D. Kohli, M. B. Rosenman, S. E. Shooshan, L. Rodriguez, S. Antani, G. R. Thoma, "
@@ -120,7 +121,7 @@ class OpenI(FolderDataModule):
 
     def read_index(self) -> list[Study]:
         """Studies by uid, those that have an image of ``views``."""
-        source = find_reports(self.folder, self.reports_file)
+        source = find_reports(self.folder, self.index_file)
         reports = self._in_splits(self._with_views(read_reports(self, source), source), source)
         if any(report.terms is None for report in reports):
             self.say(f"{source.name} has no labels: findings are unknown; its reports are findings sections alone")

@@ -72,24 +72,24 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
     Raises:
         DataError: a table cannot be read at all.
     """
-    for part in data.parts:
-        part.allow_missing = True
+    for one in data.sets:
+        one.allow_missing = True
     splits = {split: data.studies(split) for split in SPLITS}
     used = [study for studies in splits.values() for study in studies]
-    unusable = [fault for part in data.parts for fault in part.faults]
+    unusable = [fault for one in data.sets for fault in one.faults]
     duplicates: list[list[tuple[str, str]]] = []
-    if not quick and all(part.on_disk for part in data.parts):
+    if not quick and all(one.on_disk for one in data.sets):
         bad, _ = find_bad_images(used, data.open_images, on_disk=True, full=True, seed=0)
         unusable += sorted(bad.values())
         duplicates = same_content([(s.id, path) for s in used for path in s.images])
     split_of = {study.id: study.split for study in used}
     return Summary(
         name=name, citation=data.citation, credentialed=data.credentialed,
-        notes=[note for part in data.parts for note in part.notes],
+        notes=[note for one in data.sets for note in one.notes],
         counts={split: _counts(studies) for split, studies in splits.items()},
-        prevalence=prevalence(splits, list(dict.fromkeys([*data.findings, *data.counted]))),
-        missing={split: n for part in data.parts for split, n in getattr(part, "missing", {}).items()},
-        left_out=dict(sum((part.left_out for part in data.parts), Counter())),
+        prevalence=prevalence(splits, list(dict.fromkeys([*data.findings, *data.scored_findings]))),
+        missing={split: n for one in data.sets for split, n in getattr(one, "missing", {}).items()},
+        left_out=dict(sum((one.left_out for one in data.sets), Counter())),
         unusable=unusable, patients_in_two_splits=patients_in_two(_comparable(data, splits)), duplicates=duplicates,
         duplicates_across=sum(len({split_of[study] for study, _ in group}) > 1 for group in duplicates),
         label_conflicts=label_conflicts(used, duplicates), removed=getattr(data, "removed", 0),
@@ -98,8 +98,8 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
 
 def _comparable(data: CXRDataModule, splits: dict[str, list[Study]]) -> dict[str, list[Study]]:
     """Splits whose patient ids are of one numbering: two sets share one only where both say whose it is."""
-    whose = {part.patients_of for part in data.parts}
-    same = len(data.parts) == 1 or (len(whose) == 1 and whose != {""})
+    whose = {one.patients_of for one in data.sets}
+    same = len(data.sets) == 1 or (len(whose) == 1 and whose != {""})
     return splits if same else {split: studies for split, studies in splits.items() if split != "test"}
 
 

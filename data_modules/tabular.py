@@ -46,13 +46,13 @@ INDEX = "index.csv"
 @DATA.register("tabular")
 @dataclass(eq=False, kw_only=True)
 class Tabular(FolderDataModule):
-    """A CSV, TSV or Parquet table with a row an image or a row a study, or every DICOM file below ``root``.
+    """A CSV, TSV or Parquet table with a row per image or a row per study, or every DICOM file below ``root``.
 
     Patients are never parted by a split that is cut here, so say who is who: in the column ``patient``, or in the
     headers of DICOM images where there is no such column. Without either each study counts as a patient of its own.
 
     Args:
-        table: table inside ``root``; None takes ``index.csv`` if there is one with the column ``image``, else the DICOM
+        index_file: table inside ``root``; None takes ``index.csv`` if it has the column ``image``, else the DICOM
             files below ``root``, told by content, with patients, studies and views from their headers and no labels.
         image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
         patient: column of patient ids; None, or the absence of a column ``patient``: see above.
@@ -78,7 +78,7 @@ class Tabular(FolderDataModule):
         citation: who made the images and whom to cite.
     """
 
-    table: str | None = None
+    index_file: str | None = None
     image: str = "image"
     patient: str | None = PATIENT
     study_is_patient: bool = False
@@ -97,6 +97,7 @@ class Tabular(FolderDataModule):
     credentialed: bool = True
     citation: str = "the user's own images"
 
+    elsewhere: ClassVar[dict[str, str]] = {"table": "It is index_file now"}
     vocabulary: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -108,12 +109,12 @@ class Tabular(FolderDataModule):
             del self.findings  # the table says, once it is asked
         if len(set(chosen)) < len(chosen) or "" in chosen:
             raise ValueError(f"findings_columns must name different findings, got {dict(self.findings_columns)}")
-        if self.table is not None and not self.table.lower().endswith(SUFFIXES):
-            raise ValueError(f"table must end in {', '.join(SUFFIXES)}, got '{self.table}'")
-        self._table = self.table if self.table is not None else self._index()
+        if self.index_file is not None and not self.index_file.lower().endswith(SUFFIXES):
+            raise ValueError(f"index_file must end in {', '.join(SUFFIXES)}, got '{self.index_file}'")
+        self._table = self.index_file if self.index_file is not None else self._index()
         idle = [key for key in ("study", "split", "labels", "report", "view", "findings_columns") if getattr(self, key)]
         if idle and self._table is None:
-            raise ValueError(f"{idle[0]} names a column, got table=None and no {INDEX} with images in root")
+            raise ValueError(f"{idle[0]} names a column, got index_file=None and no {INDEX} with images in root")
         wrong = {word: name for word, name in self.split_map.items() if name not in SPLITS}
         if wrong:
             raise ValueError(f"split_map must map onto train, val and test, got {wrong}")
@@ -159,7 +160,7 @@ class Tabular(FolderDataModule):
     def _folder_rows(self) -> pd.DataFrame:
         """Every DICOM file. Where there is none, the error names the tables that lie in ``root``."""
         tables = sorted(path.name for path in self.folder.iterdir() if path.name.lower().endswith(SUFFIXES))
-        beside = f"{', '.join(tables[:5])} in {self.folder}: name it in data.table to read it" if tables else ""
+        beside = f"{', '.join(tables[:5])} in {self.folder}: name it in data.index_file to read it" if tables else ""
         try:
             rows = read_folder(self._image_folder, self.faults, self.body_parts, self.view_positions)
         except DataError as error:
@@ -171,7 +172,7 @@ class Tabular(FolderDataModule):
         return own(rows.assign(split="", report=""), {"patient": "p"}, self.faults, self.say)
 
     def _table_rows(self, path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """One row an image, and labels by the same index.
+        """One row per image, and labels by the same index.
 
         Raises:
             DataError: the table cannot be read, lacks a column that a setting names, or has an unknown split.

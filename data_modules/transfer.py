@@ -48,12 +48,12 @@ class Transfer(CXRDataModule):
         self.removed = 0
         """Studies of ``source`` whose patient is tested on."""
         super().__init__(seed=source.seed, num_workers=source.num_workers, augment=source.augment, cache=False)
-        self.credentialed = any(part.credentialed for part in self.parts)
-        self.citation = "; ".join(dict.fromkeys(part.citation for part in self.parts))
+        self.credentialed = any(one.credentialed for one in self.sets)
+        self.citation = "; ".join(dict.fromkeys(one.citation for one in self.sets))
         self._made = True
 
     @property
-    def parts(self) -> tuple[CXRDataModule, ...]:
+    def sets(self) -> tuple[CXRDataModule, ...]:
         return (self.source, self.target) if self.target else (self.source,)
 
     @property
@@ -75,8 +75,8 @@ class Transfer(CXRDataModule):
         """The base sets what it was given, which is nothing."""
 
     @property
-    def counted(self) -> tuple[str, ...]:
-        return self.answered.counted
+    def scored_findings(self) -> tuple[str, ...]:
+        return self.answered.scored_findings
 
     def read_studies(self, split: str) -> Sequence[Study]:
         """
@@ -126,12 +126,12 @@ class Transfer(CXRDataModule):
             )
 
     def images(self, study: Study) -> list[Image.Image]:
-        return self.part_of(study).images(study)
+        return self.set_of(study).images(study)
 
     def open_images(self, study: Study) -> list[Image.Image]:
-        return self.part_of(study).open_images(study)
+        return self.set_of(study).open_images(study)
 
-    def part_of(self, study: Study) -> CXRDataModule:
+    def set_of(self, study: Study) -> CXRDataModule:
         """The set that a study is of."""
         return self.answered if study.split == "test" else self.source
 
@@ -157,9 +157,9 @@ class Transfer(CXRDataModule):
                     f"Split '{split}' has no studies once the {self.removed} of tested patients are left out. Train on "
                     "a larger part (data.data_fraction, data.val_fraction), or answer another set."
                 )
-        self.bad = [row for part in self.parts for row in part.bad]
-        for part in self.parts:
-            self.notes |= part.notes
+        self.bad = [row for one in self.sets for row in one.bad]
+        for one in self.sets:
+            self.notes |= one.notes
         if self.removed:
             self.notes[f"{self.removed:,} studies of patients that are tested on are left out of training"] = None
         for data in self.tested.values():
@@ -210,17 +210,17 @@ class Transfer(CXRDataModule):
     def fingerprint_of(self, studies: Sequence[Study]) -> str:
         """Of some studies, and of how they are shown: training depends on those alone that it sees."""
         found = []
-        for part in self.parts:
-            if not (own := [study for study in studies if self.part_of(study) is part]):
+        for one in self.sets:
+            if not (own := [study for study in studies if self.set_of(study) is one]):
                 continue
             full = sum(len(study.images) for study in own) < SMALL_SET
-            how = [getattr(part, key, None) for key in ("augment", "max_side")]
-            found.append(f"{hash_studies(own, on_disk=part.on_disk, full=full)}-{how}")
+            how = [getattr(one, key, None) for key in ("augment", "max_side")]
+            found.append(f"{hash_studies(own, on_disk=one.on_disk, full=full)}-{how}")
         return "+".join(found)
 
     def facts(self) -> dict[str, Any]:
         """What is used of both, and the facts of each."""
-        source, *target = (part.facts() for part in self.parts)
+        source, *target = (one.facts() for one in self.sets)
         left_out = dict(sum((Counter(own["left_out"]) for own in (source, *target)), Counter()))
         fraction = {key: source[key] for key in ("data_fraction", "fraction_by", "seed")}
         both = {"removed": self.removed, "source": source, **({"target": target[0]} if target else {})}

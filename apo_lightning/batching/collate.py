@@ -54,6 +54,13 @@ class Collator:
         self.max_branch_tokens = max_branch_tokens
         self.cut: Counter[str] = Counter()
 
+    @classmethod
+    def of(cls, student: Any, prompt: str, findings: Sequence[str], **how: Any) -> Collator:
+        """For a `models.student.Student`, with the token limits of its own settings."""
+        limits = ("max_prompt_tokens", "max_branch_tokens", "max_context_tokens")
+        limits = {name: getattr(student.settings, name) for name in limits}
+        return cls(student.processor, prompt=prompt, findings=findings, **limits, **how)
+
     def __call__(self, items: Sequence[Item]) -> PromptBatch | BranchBatch:
         prompt = self._prompts(items)
         if not any(example.branches for example, _ in items):

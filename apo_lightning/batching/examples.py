@@ -33,13 +33,13 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
     return [Example(s, (), tuple(heard[s.id].values())) for s in studies if heard.get(s.id)]
 
 
-def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool,
-           counts: Counter[str], findings: Sequence[str] = (),
-           as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
-    """SPD: one branch a teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
-    ``findings`` or the canonical ones, and normal ones, are kept and counted. ``as_read`` makes of a text what findings
-    are read from, each character where it stood."""
-    examples = []
+def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool = True,
+                 counts: Counter[str] | None = None, findings: Sequence[str] = (),
+                 as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
+    """SPD: one branch per teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
+    ``findings`` or the canonical ones, and normal ones, are kept; ``counts`` says how many. ``as_read`` makes of a text
+    what findings are read from, each character where it stood."""
+    examples, counts = [], Counter() if counts is None else counts
     for study in studies:
         branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
         if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
@@ -50,18 +50,20 @@ def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, f
 
 
 def preference_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
-           preferred: Mapping[str, str], *, drop_refusals: bool, drop_copies: bool, counts: Counter[str],
-           findings: Sequence[str] = (), compare: Sequence[str] = (), as_read: Callable[[str], str] = str,
-           cut: Container[str] = (), drop_cut: bool = False) -> list[Example]:  # fmt: skip
+                        preferred: Mapping[str, str], *, drop_refusals: bool = True, drop_copies: bool = True,
+                        counts: Counter[str] | None = None, findings: Sequence[str] = (), compare: Sequence[str] = (),
+                        as_read: Callable[[str], str] = str, cut: Container[str] = (),
+                        drop_cut: bool = False) -> list[Example]:  # fmt: skip
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
     Args:
-        findings, as_read: see ``taught``.
+        counts: gets how many texts and studies are kept and left out, by reason.
+        findings, as_read: see `spd_examples`.
         compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
     """
-    examples = []
+    examples, counts = [], Counter() if counts is None else counts
     for study in studies:
         best = preferred.get(study.id, "").strip()
         if not best:

@@ -10,7 +10,7 @@ from apo_lightning.caches.tensor_store import TensorStore
 
 
 class FeatureCache:
-    """One row an image: all that the tower gives for it, by name, in the tower's precision.
+    """One row per image: all that the tower gives for it, by name, in the tower's precision.
 
     Args:
         store: its identity holds what decides the features (the tower's weights and precision, the processor). It

@@ -94,7 +94,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         else:
             rows.append(row)
     if not rows:
-        raise DataError(f"{path} has no texts. Give a file of trajectories, one JSON object a line.")
+        raise DataError(f"{path} has no texts. Give a file of trajectories, one JSON object per line.")
     return rows
 
 

@@ -46,36 +46,29 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
     from apo_lightning import config
 
     cfg = config.load(config.find(name), overrides)
-    from apo_lightning.experiment import run as runner
+    from apo_lightning.experiment import checks
 
-    notes = runner.check_arms(_resolved(cfg, overrides))
+    notes = checks.check_arms(cfg.resolved)
     _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
     return 0
 
 
 def check_file(path: Path) -> tuple[str, list[str]]:
-    """Check one file of ``experiments/``: an experiment, a base that others extend, or a sweep. Returns what it was and
-    what could not be looked at."""
+    """Check one file of ``experiments/``: an experiment, a base that others extend, a preset, or a sweep. Returns what
+    it was and what could not be looked at."""
     from apo_lightning import config
 
-    if path.parent.name == "base":
+    if path.parent.name in ("base", "presets"):
         config.check_base(path)
-        return "base", []
+        return path.parent.name.removesuffix("s"), []
     if path.parent.name == "sweeps":
         from apo_lightning.experiment.sweep import points
 
         return f"sweep of {len(points(path))} points", []
     cfg = config.load(path)
-    from apo_lightning.experiment import run as runner
+    from apo_lightning.experiment import checks
 
-    return f"experiment with {_arms(cfg)}", runner.check_arms(_resolved(cfg), here=False)
-
-
-def _resolved(cfg: ExperimentSettings, overrides: Sequence[str] = ()) -> dict[str, ExperimentSettings]:
-    """The arms that would run, each with its own settings laid over the experiment's."""
-    from apo_lightning import config
-
-    return {arm: config.resolve_arm(cfg, arm, overrides) for arm in cfg.only or cfg.arms}
+    return f"experiment with {_arms(cfg)}", checks.check_arms(cfg.resolved, here=False)
 
 
 def _arms(cfg: ExperimentSettings) -> str:

@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         return show_outcome(processes.launch(["run", options.experiment, *options.overrides], cfg.trainer))
     from apo_lightning.experiment import run as runner
 
-    runner.run(cfg, options.overrides)
+    runner.run(cfg)
     return 0
 
 
@@ -128,9 +128,13 @@ def list_(options: argparse.Namespace) -> None:
             continue
         registry = section.registry()
         title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
-        _print_group(title, {name: _first(item) for name, item in registry.items()})
+        members = {name: item for name, item in registry.items() if not item.__module__.startswith("lightning.")}
+        _print_group(title, {name: _first(item) for name, item in members.items()})
+        if theirs := [name for name in registry if name not in members]:
+            Console().print(f"  of Lightning: {', '.join(theirs)}", markup=False, highlight=False, soft_wrap=True)
     _print_group("text_metrics (evaluate.report_text)", {name: _first(item) for name, item in TEXT_METRICS.items()})
     _print_group("experiments", dict(config.list_experiments()))
+    _print_group("presets (preset=NAME)", dict(config.list_experiments(config.EXPERIMENTS / "presets")))
 
 
 def sweep(options: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
     """
     from apo_lightning import config
     from apo_lightning.config.layers import Layers, read_words
-    from apo_lightning.experiment import run
+    from apo_lightning.experiment import checks
     from data_modules import DATA
 
     if what not in DATA:
@@ -59,7 +59,7 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
             known = f"Data sets: {', '.join(sorted(DATA))}."
             raise ConfigError(f"{error}\n{known}" if "There is no experiment" in str(error) else str(error)) from error
         names = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
-        return run.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
+        return checks.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
     layers = Layers("command line")
     for word in read_words(overrides):
         layers.put(word.path, word.value, layers.home)

@@ -36,7 +36,7 @@ def _put(layers: Layers, word: Word) -> str | None:
     of its files that the new class has too, and loses those that mean nothing to it."""
     kind, place = enclosing(word.path) or (None, ())
     before = get(layers.tree, word.path)
-    problem = layers.put(word.path, word.value, COMMAND_LINE)
+    problem = layers.put(word.path, word.value, word.source)
     if kind and word.path == kind.named_by(place) and before not in (None, word.value):
         registry = kind.registry()
         if str(word.value) in registry:
@@ -113,7 +113,8 @@ def alike(plain: Layers, layers: Layers, cfg: ExperimentSettings, words: Sequenc
             which = [word for word in words if _collide(word, run[one]) or _collide(word, run[other])]
             problems.append(
                 f"The arms {one} and {other} would be the same run under two names, because of "
-                f"{', '.join(map(_key, which))} ({COMMAND_LINE}). Leave one out with only=[...]."
+                f"{', '.join(map(_key, which))} ({', '.join(dict.fromkeys(word.source for word in which))}). Leave one "
+                "out with only=[...]."
             )
     return problems
 

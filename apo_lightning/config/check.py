@@ -8,21 +8,23 @@ import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, is_dataclass
 from pathlib import Path as File
 from types import NoneType, UnionType
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.config.layers import Layers, unknown
 from apo_lightning.config.registered import Path, Section, get
-from apo_lightning.errors import ApoError, ConfigError, did_you_mean
+from apo_lightning.errors import ApoError, ConfigError, nearest
 from apo_lightning.settings import REQUIRED
 
 WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", File: "a file name", Any: "anything"}
+PLAIN = (bool, int, float, str, list, tuple, dict, File)
 PLURALS = {int: "integers", float: "numbers", bool: "true or false", str: "text", File: "file names"}
 
 
@@ -45,7 +47,8 @@ def settings_of(cls: type) -> dict[str, Setting]:
         default = MISSING if argument.default is inspect.Parameter.empty else argument.default
         if name in fields and fields[name].default_factory is not MISSING:
             default = fields[name].default_factory()
-        if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) and _schema(hint):
+        nested = is_dataclass(hint) and not is_dataclass(cls)  # another library's
+        if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) and _schema(hint) and not nested:
             found[name] = Setting(hint, default)
     return found
 
@@ -80,7 +83,7 @@ class Checker:
             self.missing.append(kind.named_by(path))
             return None
         if str(name) not in (registry := kind.registry()):
-            known = did_you_mean(str(name), registry)
+            known = registry.hint(str(name))
             self.say(kind.named_by(path), f"No {registry.kind} is named '{name}'", known)
             return None
         cls, before = registry[str(name)], len(self.missing)
@@ -96,7 +99,9 @@ class Checker:
         settings = {key: setting for key, setting in settings_of(cls).items() if key not in given}
         values, failed = {}, set()
         for key, value in tree.items():
-            if key not in settings:
+            if key not in settings and (where := getattr(cls, "elsewhere", {}).get(key)):
+                self.say((*path, key), f"{'.'.join((*path, key))} is not set here", f"{where}.")
+            elif key not in settings:
                 self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings))
             elif value != REQUIRED:
                 try:
@@ -109,6 +114,8 @@ class Checker:
 
     def value(self, hint: Any, value: Any, path: Path) -> Any:
         """One value in the type ``hint``. Nested settings and mappings of them are walked, so that each is named."""
+        if value is False and "off" in _words(hint):  # as YAML reads the word
+            return "off"
         if _is_already(hint, value):
             return copy.deepcopy(value)
         hint = _section(hint, value)
@@ -123,7 +130,7 @@ class Checker:
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
-        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}")
+        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}", nearest(str(value), _words(hint)))
         raise _Mistyped
 
     def construct(self, cls: type, values: Mapping[str, Any], path: Path) -> Any:
@@ -132,9 +139,9 @@ class Checker:
         while _bindable(cls, values):
             try:
                 return cls(**values)
-            except (ValueError, TypeError, ConfigError) as error:
+            except (ValueError, TypeError, ConfigError, MisconfigurationException) as error:
                 text = str(error).rstrip(".")
-                key = text.split(" ")[0]
+                key = text.split(" ")[0].strip("`")
                 known = key in settings_of(cls)
                 self.say((*path, key) if known else path, _prefixed(text, path, known))
                 if key not in values or settings_of(cls)[key].default is MISSING:
@@ -166,7 +173,10 @@ class _Mistyped(Exception):
 
 def with_defaults(cls: type, values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str, Any]:
     """``values`` and the defaults of all other settings of ``cls``."""
-    defaults = {k: s.default for k, s in settings_of(cls).items() if s.default is not MISSING and k not in given}
+    settings = {key: setting for key, setting in settings_of(cls).items() if key not in given}
+    defaults = {
+        key: own.default for key, own in settings.items() if own.default is not MISSING and _is_plain(own.default)
+    }
     return {**values, **{key: copy.deepcopy(default) for key, default in defaults.items() if key not in values}}
 
 
@@ -184,6 +194,12 @@ def in_words(hint: Any) -> str:
     return WORDS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
+def _words(hint: Any) -> list[str]:
+    """The words that a choice allows, also one that may be null; none where any word does."""
+    kinds = (hint, *typing.get_args(hint))
+    return [word for kind in kinds if typing.get_origin(kind) is typing.Literal for word in typing.get_args(kind)]
+
+
 def _is_already(hint: Any, value: Any) -> bool:
     """Whether nothing of a value has to be converted; asking OmegaConf takes a hundred times as long."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -192,6 +208,11 @@ def _is_already(hint: Any, value: Any) -> bool:
     if origin is dict and args[1] is Any:
         return type(value) is dict and all(type(key) is args[0] for key in value)
     return type(value) is hint
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a file can hold a default; another library's may be a device or a theme."""
+    return value is None or isinstance(value, PLAIN)
 
 
 def _section(hint: Any, value: Any) -> Any:
@@ -208,7 +229,15 @@ def _concrete(hint: Any) -> Any:
         return dict[args]
     if origin in (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection):
         return list[args]
+    if origin in (typing.Union, UnionType) and not _schema(hint):
+        return _what_files_hold(args) or hint
     return hint
+
+
+def _what_files_hold(args: Sequence[Any]) -> Any:
+    """Those of several types that a file can give: of ``str | Profiler | None`` a text or null."""
+    held = [arg for arg in args if arg is not NoneType and not is_dataclass(arg) and _schema(_concrete(arg))]
+    return typing.Union[(*held, *(arg for arg in args if arg is NoneType))] if held else None
 
 
 @functools.cache

@@ -26,6 +26,7 @@ class Word:
 
     path: Path
     value: Any
+    source: str = COMMAND_LINE
 
 
 @dataclass

@@ -10,15 +10,17 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning.config import arms, loss_stages, rules
+from apo_lightning.config import arms, loss_stages, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
-from apo_lightning.config.layers import Layers, Word, read_layers, read_words
+from apo_lightning.config.layers import Layers, read_layers, read_words
 from apo_lightning.config.registered import TEACHERS, found, get
+from apo_lightning.config.shape import settings_for
 from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.registry import Registry
 from apo_lightning.settings import REQUIRED, ExperimentSettings
@@ -40,26 +42,26 @@ def find(name: str, folder: Path = EXPERIMENTS) -> Path:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
-    """Read, merge and check an experiment, each of its arms included. Labels of arms say what the command line changed.
+    """Read, merge and check an experiment, each of its arms included, which are in ``resolved`` as they run. Labels of
+    arms say what the command line changed.
 
     Raises:
         ConfigError: everything that is wrong, one sentence a line.
     """
-    words = read_words(overrides)
-    layers = read_layers(find(str(path), path.parent))
+    layers = read_layers(path := find(str(path), path.parent))
+    words = presets.unfold(read_words(overrides), layers, path)
     plain = layers.copy()
     problems = arms.override(layers, words)
     for each in (layers, plain):
         each.resolve()
     cfg, found_now = _check(layers)
     problems += found_now
-    elsewhere = loss_stages.misplaced(layers)
+    elsewhere, resolved = loss_stages.misplaced(layers), {}
     for name, arm in cfg.arms.items() if isinstance(cfg.arms, Mapping) else ():
-        again = words if not cfg.only or name in cfg.only else []
-        own = _arm_problems(layers, name, arm.set, again)
-        problems += [f"arm '{name}': {text}" for text in own if text not in problems]
         laid = layers.copy()
-        arms.lay(laid, name, arm.set, again)
+        own = arms.lay(laid, name, arm.set, words if not cfg.only or name in cfg.only else [])
+        resolved[name], more = _check(laid)
+        problems += [f"arm '{name}': {text}" for text in own + more if text not in problems]
         elsewhere = {**loss_stages.misplaced(laid), **elsewhere}
     problems = _causes(problems, elsewhere)
     if isinstance(cfg.arms, Mapping):
@@ -67,6 +69,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
     _raise(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
     for name, arm in cfg.arms.items():
         arm.label = arms.label(plain, layers, name, arm, words)
+    cfg.resolved = {name: _complete(replace(resolved[name], arms=cfg.arms)) for name in cfg.only or cfg.arms}
     return cfg
 
 
@@ -79,27 +82,23 @@ def check_base(path: Path) -> None:
     layers = read_layers(path)
     layers.tree = _without_references(layers.tree)
     checker = Checker(layers)
-    checker.read(ExperimentSettings, layers.tree)
+    checker.read(settings_for(layers.tree), layers.tree)
     for kind, place in found(layers.tree):
         checker.registered(kind, place)
     _raise(checker.problems, layers.home)
 
 
-def resolve_arm(cfg: ExperimentSettings, arm: str, overrides: Sequence[str] = ()) -> ExperimentSettings:
+def resolve_arm(cfg: ExperimentSettings, arm: str) -> ExperimentSettings:
     """The experiment as ``arm`` runs it: its ``set`` laid over ``cfg``, then the command line once more.
 
     The registered sections of the result hold all settings of their classes, defaults included.
 
     Raises:
-        ConfigError: no such arm, or settings that do not fit together.
+        ConfigError: no such arm, or it is none of those that run.
     """
-    if arm not in cfg.arms:
-        raise ConfigError(f"No arm is named '{arm}'. {did_you_mean(arm, cfg.arms)}")
-    layers = Layers("the experiment", dataclasses.asdict(cfg))
-    problems = arms.lay(layers, arm, cfg.arms[arm].set, read_words(overrides))
-    laid, more = _check(layers)
-    _raise(problems + more, f"arm '{arm}'")
-    return _complete(laid)
+    if arm not in cfg.resolved:
+        raise ConfigError(f"No arm that runs is named '{arm}'. {did_you_mean(arm, cfg.resolved)}")
+    return copy.deepcopy(cfg.resolved[arm])
 
 
 def build(
@@ -149,10 +148,10 @@ def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     """Types, ranges, registered sections and rules. Sections get their values in the right types."""
     callbacks = layers.tree.get("callbacks")
-    if isinstance(callbacks, Mapping):  # "metrics_jsonl:" with nothing behind it is a callback without settings
+    if isinstance(callbacks, Mapping):  # "frozen_guard:" with nothing behind it is a callback without settings
         layers.tree["callbacks"] = {name: {} if section is None else section for name, section in callbacks.items()}
     checker = Checker(layers)
-    cfg = checker.read(ExperimentSettings, layers.tree)
+    cfg = checker.read(settings_for(layers.tree), layers.tree)
     for kind, place in found(layers.tree):
         typed = checker.registered(kind, place)
         if typed is not None:
@@ -185,11 +184,6 @@ def _causes(problems: list[str], elsewhere: Mapping[str, str]) -> list[str]:
     """``problems``, without those of the settings of a loss that is in the wrong stage."""
     kept = [text for text in problems if not any(f"stages.{stage}.loss" in text for stage in elsewhere)]
     return [*elsewhere.values(), *kept]
-
-
-def _arm_problems(layers: Layers, name: str, changes: Mapping[str, Any], words: Sequence[Word]) -> list[str]:
-    laid = layers.copy()
-    return arms.lay(laid, name, changes, words) + _check(laid)[1]
 
 
 def _complete(cfg: ExperimentSettings) -> ExperimentSettings:

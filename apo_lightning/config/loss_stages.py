@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Sequence
 
+from apo_lightning.config import shape
 from apo_lightning.config.check import settings_of
 from apo_lightning.config.layers import Layers, Word
 from apo_lightning.config.registered import LOSSES, enclosing, get
 from apo_lightning.settings import ArmSettings
 
-STAGES = ("spd", "apo")
-"""Those that have a loss."""
+TRAINED = ("spd", "apo")
+"""The paper's stages that have a loss."""
 
 
 def misplaced(layers: Layers) -> dict[str, str]:
     """Stage to a sentence that says where its loss belongs, for stages whose loss needs what they do not provide."""
-    found = {}
-    for stage in STAGES:
+    found, trained = {}, (*TRAINED, *(name for name in shape.named(layers.tree) if name in shape.stages()))
+    for stage in trained:
         key = ("stages", stage, "loss", "name")
         name, registry = str(get(layers.tree, key)), LOSSES.registry()
         needed = _needs(registry[name]) if name in registry else frozenset()
         if not needed:
             continue
-        provided = {each: importlib.import_module("apo_lightning.stages").STAGES[each].provides for each in STAGES}
+        provided = {each: shape.stages()[each].provides for each in trained}
         if missing := sorted(needed - provided[stage]):
-            homes = [each for each in STAGES if needed <= provided[each]]
+            homes = [each for each in trained if needed <= provided[each]]
             fitting = sorted(each for each, kind in registry.items() if _needs(kind) <= provided[stage])
             found[stage] = (
                 f"stages.{stage}.loss: '{name}' is a loss for {' and '.join(homes) or 'no stage'}: it needs "

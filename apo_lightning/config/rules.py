@@ -6,7 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
+from apo_lightning.config.shape import PAPER
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
@@ -14,8 +16,11 @@ from apo_lightning.settings import ExperimentSettings
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
-STAGES = ("spd", "self_distill", "apo")
-"""In the order in which they may follow each other."""
+ARTEFACTS = {
+    "spd": (("trajectories",), ("student",)), "self_distill": (("trajectories", "student"), ("preferred",)),
+    "apo": (("trajectories", "preferred"), ("student",)),
+}  # fmt: skip
+"""What the paper's stages read and write, as their classes say, whose import takes seconds."""
 
 MEASURED = "evaluate.report_text"
 """How all texts of a table are measured."""
@@ -32,11 +37,11 @@ LARGEST = 1e30
 STORE, OWN_FOLDERS = "store", ("figures", "samples", "sets")
 """Folders that every run makes."""
 
-Finding = tuple[Path, str] | tuple[Path, str, str]
+Problem = tuple[Path, str] | tuple[Path, str, str]
 """A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
 
 
-def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
+def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     """Every rule that ``cfg`` breaks. Values of the wrong type were reported before and are passed over."""
     yield from _names(cfg)
     yield from _seeds(cfg.seeds)
@@ -47,9 +52,10 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
     yield from _text_metrics(cfg)
+    yield from training_rules.broken(cfg)
 
 
-def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _acknowledged(cfg: ExperimentSettings) -> Iterator[Problem]:
     further = [own.data for own in _sets(cfg).values()]
     used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data, *further) if isinstance(s, Mapping)]
     for name in cfg.acknowledge:
@@ -58,7 +64,7 @@ def _acknowledged(cfg: ExperimentSettings) -> Iterator[Finding]:
             yield ("acknowledge",), text, did_you_mean(name, used)
 
 
-def _text_metrics(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _text_metrics(cfg: ExperimentSettings) -> Iterator[Problem]:
     """Names under ``also``; the two backends are chosen by ``backend``, and what is always measured needs no name."""
     known = [name for name in TEXT_METRICS if name not in (*BACKENDS, *ALWAYS)]
     for name in cfg.evaluate.report_text.also:
@@ -80,7 +86,7 @@ def runs_stage(cfg: ExperimentSettings, stage: str) -> bool:
     return any(stage in arm.stages for arm in _mapping(cfg.arms).values())
 
 
-def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _names(cfg: ExperimentSettings) -> Iterator[Problem]:
     if cfg.name != "???" and not all(FOLDER_NAME.fullmatch(part) for part in cfg.name.split("/")):
         yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
     if cfg.name.lower().split("/")[0] == STORE:
@@ -92,7 +98,7 @@ def _names(cfg: ExperimentSettings) -> Iterator[Finding]:
             yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))
 
 
-def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Finding]:
+def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Problem]:
     """Names in the mapping at ``place`` that cannot each be a folder beside the others."""
     seen: dict[str, str] = {}
     for name in _mapping(names):
@@ -106,7 +112,7 @@ def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[F
             yield (*place, name), f"{both} are one folder where upper and lower case are the same"
 
 
-def _curves(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _curves(cfg: ExperimentSettings) -> Iterator[Problem]:
     """A line of a curve has one arm at each place of its axis."""
     seen: dict[tuple[str, str, float], str] = {}
     for name, arm in _mapping(cfg.arms).items():
@@ -117,12 +123,12 @@ def _curves(cfg: ExperimentSettings) -> Iterator[Finding]:
             yield ("arms", name, "curve", "x"), text, "Give each its own, or another line."
 
 
-def _seeds(seeds: list[int]) -> Iterator[Finding]:
+def _seeds(seeds: list[int]) -> Iterator[Problem]:
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         yield ("seeds",), f"seeds must be one or more different integers >= 0, got {seeds}"
 
 
-def _teachers(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _teachers(cfg: ExperimentSettings) -> Iterator[Problem]:
     teachers = _mapping(cfg.teachers)
     if not teachers and cfg.teachers != "???":
         yield ("teachers",), "teachers must name at least one teacher"
@@ -140,19 +146,12 @@ def _teachers(cfg: ExperimentSettings) -> Iterator[Finding]:
         yield ("teachers",), "No teacher that is selected has a weight > 0"
 
 
-def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _arms(cfg: ExperimentSettings) -> Iterator[Problem]:
     if not _mapping(cfg.arms) and cfg.arms != "???":
         yield ("arms",), "arms must name at least one arm"
     for name, arm in _mapping(cfg.arms).items():
         key = ("arms", name, "stages")
-        unknown = [stage for stage in arm.stages if stage not in STAGES]
-        for stage in unknown:
-            yield key, f"{'.'.join(key)} names no stage '{stage}'", did_you_mean(stage, STAGES)
-        if not unknown and arm.stages != [stage for stage in STAGES if stage in arm.stages]:
-            yield key, f"{'.'.join(key)} must be in the order {', '.join(STAGES)}, each once, got {arm.stages}"
-        if "apo" in arm.stages and "self_distill" not in arm.stages:
-            text = f"{'.'.join(key)}: 'apo' reads preferred.jsonl, which no stage before it writes"
-            yield key, text, "Add 'self_distill' before it."
+        yield from _order(key, arm.stages)
         for setting, value in arm.set.items():
             below = [f"{setting}.{key}" for key in value] if isinstance(value, Mapping) else []
             held = next((key for key in (setting, *below) if _is_shared(key)), "")
@@ -163,11 +162,31 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Finding]:
                 )
 
 
+def _order(key: Path, names: list[str]) -> Iterator[Problem]:
+    """Stages of an arm: known ones, the paper's in their order, each behind those whose artefacts it reads."""
+    where, extra = ".".join(key), [name for name in names if name not in PAPER]
+    known = shape.stages() if extra else {}
+    unknown = [name for name in extra if name not in known]
+    for name in unknown:
+        yield key, f"{where} names no stage '{name}'", did_you_mean(name, dict.fromkeys([*PAPER, *known]))
+    paper = [name for name in names if name in PAPER]
+    if not unknown and (paper != [name for name in PAPER if name in paper] or len(set(names)) < len(names)):
+        yield key, f"{where} must be in the order {', '.join(PAPER)}, each once, got {names}"
+    written: set[str] = set()
+    for name in names:
+        reads, writes = (known[name].reads, known[name].writes) if name in known else ARTEFACTS.get(name, ((), ()))
+        if "preferred" in reads and "preferred" not in written:
+            text = f"{where}: '{name}' reads preferred.jsonl, which no stage before it writes"
+            yield key, text, "Add 'self_distill' before it."
+            return
+        written |= set(writes)
+
+
 def _is_shared(setting: str) -> bool:
     return setting.split(".")[0] in SHARED or setting.startswith(MEASURED)
 
 
-def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _precision(cfg: ExperimentSettings) -> Iterator[Problem]:
     """What is computed is computed in one kind of 16 bits, with a loss scaler where that is float16."""
     key, precision, dtype = ("trainer", "precision"), cfg.trainer.precision, cfg.student.dtype
     if dtype == "float16" and precision != "16-mixed":
@@ -177,7 +196,7 @@ def _precision(cfg: ExperimentSettings) -> Iterator[Finding]:
         yield key, "trainer.precision must be bf16-mixed or 32-true where student.dtype is bfloat16, got '16-mixed'"
 
 
-def _splits(cfg: ExperimentSettings) -> Iterator[Finding]:
+def _splits(cfg: ExperimentSettings) -> Iterator[Problem]:
     key, chosen = ("stages", "self_distill", "splits"), cfg.stages.self_distill.splits
     if not isinstance(chosen, list) or not runs_stage(cfg, "self_distill"):
         return

@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import nn
 
 from apo_lightning.errors import first_line
 from apo_lightning.files.atomic import remove, write_bytes
@@ -55,7 +56,6 @@ class WholeFolders(ModelParallelStrategy):
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> dict[str, Any]:
         from torch.distributed.checkpoint.state_dict import (
             StateDictOptions,
-            get_model_state_dict,
             get_optimizer_state_dict,
             set_optimizer_state_dict,
         )
@@ -63,16 +63,40 @@ class WholeFolders(ModelParallelStrategy):
         from apo_lightning.experiment.shard_files import load_safely
 
         path = Path(self.broadcast(checkpoint_path))
-        names = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        trained = {name: value for name, value in get_model_state_dict(self.model).items() if name in names}
-        load_safely({"state_dict": trained}, path)
-        self.model.load_state_dict(trained, strict=False)
+        load_trained(self.model, path)
         for number, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
             load_safely(state, path)
             own = state[f"optimizer_{number}"]
             set_optimizer_state_dict(self.model, optimizer, own, options=StateDictOptions(cpu_offload=True))
         return _load(path / META)
+
+
+def step_of(path: Path) -> int:
+    """
+    >>> step_of(Path("checkpoints/step=50-v1.ckpt"))
+    50
+    """
+    return int(NAME.fullmatch(path.name)[1])
+
+
+def load_trained(stage: nn.Module, path: Path) -> None:
+    """Put what was trained from a checkpoint, of either form, into ``stage``. Every process must call it.
+
+    Raises:
+        Exception: of nearly any kind, where it is damaged.
+    """
+    if path.is_dir():
+        from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+        from apo_lightning.experiment.shard_files import load_safely
+
+        names = {name for name, parameter in stage.named_parameters() if parameter.requires_grad}
+        trained = {name: value for name, value in get_model_state_dict(stage).items() if name in names}
+        load_safely({"state_dict": trained}, path)
+    else:
+        trained = _load(path)["state_dict"]
+    stage.load_state_dict(trained, strict=False)
 
 
 def newest(folder: Path, stage: LightningModule) -> tuple[Path | None, list[str]]:

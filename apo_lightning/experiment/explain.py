@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from apo_lightning.errors import DataError, DivergedError
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.preferred import KEY, writes
 from apo_lightning.files.atomic import removal
-from apo_lightning.types import Example
-
-if TYPE_CHECKING:
-    from apo_lightning.experiment.pipeline import Pipeline
-
-WRITERS = ("self_distill", "evaluate")
-"""Stages that read a student and let it write."""
+from apo_lightning.stages import STAGES
+from apo_lightning.types import Example, Study
 
 
 @contextmanager
-def where(own: Pipeline, stage: str) -> Iterator[None]:
+def where(own: Context, stage: str) -> Iterator[None]:
     """An error that nobody foresaw ends with where it happened and how to go on, under its traceback."""
     try:
         yield
     except DivergedError as error:
-        made_by = next((own.done[name] for name in ("apo", "spd") if name in own.done), None)
-        if made_by is None or stage not in WRITERS:  # a stage that trains says itself what it is
+        made_by, kind = own.newest("student"), STAGES.get(stage)
+        if made_by is None or (kind is not None and "student" in kind.writes):  # who trains says itself what it is
             raise
         raise DivergedError(
             f"Stage {stage} of arm '{own.arm}', seed {own.seed}: {error} It was read from {made_by.path / 'student'}. "
@@ -41,13 +36,13 @@ def where(own: Pipeline, stage: str) -> Iterator[None]:
         raise
 
 
-def required(stream: list[Example], own: Pipeline, stage: str, counts: Counter[str]) -> list[Example]:
+def required(stream: list[Example], own: Context, stage: str, counts: Counter[str]) -> list[Example]:
     """``stream``, which a stage learns from.
 
     Args:
         stream: its examples.
         own: the arm, with the stages before this one done.
-        stage: ``spd`` or ``apo``.
+        stage: its name.
         counts: what was filtered, by reason.
 
     Raises:
@@ -56,14 +51,14 @@ def required(stream: list[Example], own: Pipeline, stage: str, counts: Counter[s
     if stream:
         return stream
     studies = own.data.studies("train")
-    why = _no_teacher(own, counts) if stage == "spd" else _no_preferred(own, [study.id for study in studies])
+    why = _no_preferred(own, studies) if "preferred" in STAGES.lookup(stage).reads else _no_teacher(own, counts)
     raise DataError(
         f"Stage {stage} of arm '{own.arm}', seed {own.seed} has nothing to learn from: no text serves the "
         f"{len(studies)} training studies. {why}"
     )
 
 
-def _no_teacher(own: Pipeline, counts: Counter[str]) -> str:
+def _no_teacher(own: Context, counts: Counter[str]) -> str:
     file = own.done["collect"].path / "trajectories.jsonl"
     said = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
     return (
@@ -72,7 +67,7 @@ def _no_teacher(own: Pipeline, counts: Counter[str]) -> str:
     )
 
 
-def _unpicked(own: Pipeline) -> str:
+def _unpicked(own: Context) -> str:
     name = own.cfg.stages.self_distill.positive["name"]
     return (
         f"{KEY} '{name}' picks among the texts of {', '.join(own.teachers)}, and none that it could take states one of "
@@ -80,8 +75,10 @@ def _unpicked(own: Pipeline) -> str:
     )
 
 
-def _no_preferred(own: Pipeline, studies: list[str]) -> str:
-    file, here = own.done["self_distill"].path / "preferred.jsonl", [s for s in studies if s in own.preferred]
+def _no_preferred(own: Context, studies: Sequence[Study]) -> str:
+    written = own.newest("preferred")
+    assert written is not None  # the rules of an experiment want it before
+    file, here = written.path / "preferred.jsonl", [study.id for study in studies if study.id in own.preferred]
     if not writes(own.cfg):
         return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own)}"
     empty = sum(not own.preferred[study].text.strip() for study in here)

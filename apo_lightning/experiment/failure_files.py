@@ -7,13 +7,14 @@ too: nothing is generated a second time. Training leaves a file of the same name
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_rows
 from apo_lightning.files.formats import write_json
 from apo_lightning.metrics.answer_failures import evaluation_failures
@@ -22,12 +23,7 @@ from apo_lightning.metrics.failures import Failure
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
 
-if TYPE_CHECKING:
-    from apo_lightning.experiment.pipeline import Pipeline
-
 NAME = "failures.json"
-TRAINING = ("apo", "spd")
-"""Stages that leave a student, the last one first."""
 
 
 @dataclass(frozen=True)
@@ -41,45 +37,56 @@ class Evaluated:
     before: str | None
 
 
-def write(cfg: ExperimentSettings, run_folder: Path, last: Pipeline) -> Path:
+def write(cfg: ExperimentSettings, run_folder: Path, arms: Mapping[str, Context]) -> Path:
     """Judge every arm and seed of the folder and write what is found, which the printed table says: an empty list where
     all is well."""
-    found = list(_evaluated(cfg, run_folder))
-    said: dict[str, dict[str, str]] = {name: {} for name in cfg.teachers}
-    for text in last.thinking.read(last.trajectories):
-        said.setdefault(text.teacher, {})[text.study] = text.text
+    found, some = list(_evaluated(cfg, run_folder)), next(iter(arms.values()))
     rows = []
     for own in found:
-        for failure in _judge(own, found, said, last):
+        context = arms.get(own.arm, some)  # an arm of an earlier run has none of its own
+        for failure in _judge(own, found, _said(context), context):
             rows.append({"arm": own.arm, "seed": own.seed, "stage": "evaluate", **failure.row()})
     return write_json(run_folder / NAME, rows)
 
 
+def _said(context: Context) -> dict[str, dict[str, str]]:
+    """Teacher to study to text, as findings are read from it."""
+    said: dict[str, dict[str, str]] = {name: {} for name in context.cfg.teachers}
+    for text in context.thinking.apply_policy(context.trajectories, "read"):
+        said.setdefault(text.teacher, {})[text.study] = text.text
+    return said
+
+
 def _judge(own: Evaluated, found: list[Evaluated], teachers: Mapping[str, Mapping[str, str]],
-           last: Pipeline) -> list[Failure]:  # fmt: skip
+           context: Context) -> list[Failure]:  # fmt: skip
     rows = read_rows(own.folder / "predictions.jsonl")
     if not rows or not all("truth" in row for row in rows):
         return []  # an earlier version kept no labels beside the answers
     trained = own.made_by is not None
     earlier = next((e for e in found if trained and e.made_by == own.before and e.seed == own.seed), None)
-    before = _texts(read_rows(earlier.folder / "predictions.jsonl"), last) if earlier else None
+    before = _texts(read_rows(earlier.folder / "predictions.jsonl"), context) if earlier else None
     studies = [answered(row) for row in rows]
     if before is not None and not all(study.id in before for study in studies):
         before = None  # of another split
-    return evaluation_failures(before, _texts(rows, last), teachers, studies, list(rows[0]["truth"]))
+    return evaluation_failures(before, _texts(rows, context), teachers, studies, list(rows[0]["truth"]))
 
 
-def _texts(rows: list[dict[str, Any]], last: Pipeline) -> dict[str, str]:
-    return {row["study"]: last.thinking.as_read(row["text"]) for row in rows}
+def _texts(rows: list[dict[str, Any]], context: Context) -> dict[str, str]:
+    return {row["study"]: context.thinking.as_read(row["text"]) for row in rows}
 
 
 def _evaluated(cfg: ExperimentSettings, run_folder: Path) -> Iterator[Evaluated]:
     for arm in cfg.arms:
         for place in sorted(run_folder.glob(f"{arm}/seed*")):
             if (seed := SEED.fullmatch(place.name)) and (place / "evaluate" / "predictions.jsonl").exists():
-                stage = next((place / name for name in TRAINING if (place / name).exists()), None)
+                stage = _last_trained(place, cfg.arms[arm].stages)
                 before = _from(stage) if stage else None
                 yield Evaluated(arm, int(seed[1]), place / "evaluate", _from(place / "evaluate"), before)
+
+
+def _last_trained(place: Path, stages: Sequence[str]) -> Path | None:
+    """The folder of the last stage of an arm that wrote a student."""
+    return next((place / name for name in reversed(stages) if (place / name / "student").exists()), None)
 
 
 def _from(folder: Path) -> str | None:

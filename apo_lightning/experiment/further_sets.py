@@ -5,16 +5,18 @@ What is not on disk is named and left out, so that one experiment file serves wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.markup import escape
 
 from apo_lightning import config, leader
 from apo_lightning.errors import AbsentError
 from apo_lightning.experiment import rehearsal, results
+from apo_lightning.experiment.context import Context
+from apo_lightning.experiment.steps.evaluate import OWN
 from apo_lightning.files.characters import visible
 from apo_lightning.files.formats import write_json
 from apo_lightning.settings import ExperimentSettings
@@ -22,9 +24,6 @@ from data_modules import DATA
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 from data_modules.transfer import naming, share_patients
-
-if TYPE_CHECKING:
-    from apo_lightning.experiment.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class FurtherSet:
         return {
             "name": self.name, "title": self.title, "studies": len(studies),
             "patients": len({study.patient for study in studies}),
-            "findings": [] if self.left_out else list(self.data.counted), "left_out": self.left_out,
+            "findings": [] if self.left_out else list(self.data.scored), "left_out": self.left_out,
         }  # fmt: skip
 
 
@@ -93,26 +92,35 @@ def present(sets: Sequence[FurtherSet]) -> list[FurtherSet]:
     return [own for own in sets if not own.left_out]
 
 
-def write(cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path, last: Pipeline) -> list[dict[str, Any]]:
+def write(cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path,
+          arms: Mapping[str, Context]) -> list[dict[str, Any]]:  # fmt: skip
     """The tables of every set, and ``sets.json``, which names those without one too.
+
+    Args:
+        arms: each arm that ran, with all that it has done.
 
     Returns:
         what ``sets.json`` holds.
     """
     for own in present(sets):
-        view = last.for_set(own.name)
-        view.trajectories = last.trajectories if _spoken_of(last, own.data) else []
-        results.write(cfg.of_set(own.name), folder, view, f"{results.OWN}_{own.name}", folder / "sets" / own.name)
+        views = {arm: _view(each, own) for arm, each in arms.items()}
+        results.write(cfg.of_set(own.name), folder, views, f"{OWN}_{own.name}", folder / "sets" / own.name)
     facts = [own.facts() for own in sets]
     if facts:
         write_json(folder / "sets" / "sets.json", facts)
     return facts
 
 
-def _spoken_of(last: Pipeline, data: CXRDataModule) -> bool:
+def _view(own: Context, further: FurtherSet) -> Context:
+    view = own.for_set(further.name)
+    view.trajectories = own.trajectories if _spoken_of(own, further.data) else []
+    return view
+
+
+def _spoken_of(own: Context, data: CXRDataModule) -> bool:
     """Whether teachers were asked about every study of a further set, since it is part of the run's own. An equal id
     alone says nothing: it may be another image."""
-    if not any(share_patients(part, data) for part in last.data.parts):
+    if not any(share_patients(part, data) for part in own.data.sets):
         return False
-    asked = {(study.id, study.patient) for split in SPLITS for study in last.data.studies(split)}
+    asked = {(study.id, study.patient) for split in SPLITS for study in own.data.studies(split)}
     return all((study.id, study.patient) in asked for study in data.studies("test"))

@@ -22,8 +22,8 @@ from apo_lightning.metrics.report_text.measured import lacking
 from apo_lightning.settings import ExperimentSettings, StudentSettings, TrainerSettings
 
 ACCELERATORS = ("auto", "gpu", "cpu", "cuda", "mps", "tpu")
-OURS = ("single", "fsdp2")
-"""Strategies that are ours; every other name is Lightning's."""
+STRATEGIES = ("auto", "single", "ddp", "fsdp2")
+"""Those of which it is tested that the weights in a stage's folder are those that were trained."""
 
 
 def check_names(trainer: TrainerSettings, student: StudentSettings) -> None:
@@ -52,13 +52,16 @@ def check_here(cfg: ExperimentSettings) -> None:
 
 
 def _unknown(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str]:
-    known = {
-        "accelerator": (trainer.accelerator, (*ACCELERATORS, *AcceleratorRegistry.available_accelerators())),
-        "strategy": (trainer.strategy, (*OURS, "auto", *StrategyRegistry.available_strategies())),
-    }
-    for key, (value, names) in known.items():
-        if value not in names:
-            yield f"trainer.{key} '{value}' does not exist. {did_you_mean(value, set(names))}"
+    kinds = {*ACCELERATORS, *AcceleratorRegistry.available_accelerators()}
+    if trainer.accelerator not in kinds:
+        yield f"trainer.accelerator '{trainer.accelerator}' does not exist. {did_you_mean(trainer.accelerator, kinds)}"
+    if (name := trainer.strategy) in StrategyRegistry.available_strategies() and name not in STRATEGIES:
+        yield (
+            f"trainer.strategy must be one of {', '.join(STRATEGIES)}, got '{name}': under another one, which may take "
+            "weights apart in its own way, a stage would store wrong weights without a word."
+        )
+    elif name not in STRATEGIES:
+        yield f"trainer.strategy '{name}' does not exist. {did_you_mean(name, STRATEGIES)}"
     if student.attention == "flash_attention_2" and student.dtype == "float32":
         yield (
             "student.attention flash_attention_2 computes in 16 bits, and student.dtype is float32. "
@@ -93,10 +96,10 @@ def _devices(trainer: TrainerSettings, on_cpu: bool, count: int) -> Iterator[str
     if trainer.devices > most:
         what = f"processes of {os.cpu_count()} cores" if on_cpu else "devices"
         yield f"trainer.devices must be at most {most} on this machine ({what}), got {trainer.devices}."
-    elif trainer.strategy in ("single", "single_device") and trainer.devices * trainer.nodes > 1:
+    elif trainer.strategy == "single" and trainer.devices * trainer.num_nodes > 1:
         yield (
-            f"trainer.strategy '{trainer.strategy}' uses one device, and trainer.devices x trainer.nodes is "
-            f"{trainer.devices * trainer.nodes}. Set trainer.strategy=ddp or fsdp2, or one device."
+            f"trainer.strategy '{trainer.strategy}' uses one device, and trainer.devices x trainer.num_nodes is "
+            f"{trainer.devices * trainer.num_nodes}. Set trainer.strategy=ddp or fsdp2, or one device."
         )
 
 

@@ -12,8 +12,11 @@ from apo_lightning import config, leader
 from apo_lightning.config.registered import CALLBACKS as SECTION
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.characters import visible
+from apo_lightning.hashing import inventory
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
+from callbacks.of_lightning import OBSERVERS
 from data_modules.base import CXRDataModule
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -22,25 +25,24 @@ GIVEN = SECTION.given
 
 
 def build(sections: Sections, folder: StageFolder, *, upload: bool = False) -> list[Any]:
-    """Configured callbacks; they write into the stage's folder. The file of metrics comes last, so that it holds what
-    the others log in the same step.
+    """Configured callbacks; they write into the stage's folder.
 
     Args:
         upload: whether texts and images of the data may be shown elsewhere.
     """
-    chosen = {
-        name: {k: v for k, v in own.items() if k not in GIVEN}
-        for name, own in sorted(sections.items(), key=lambda item: item[0] == "metrics_jsonl")
-    }
-    return [
-        config.build(CALLBACKS, own, f"callbacks.{name}", None, folder=str(folder.path), upload=upload)
-        for name, own in chosen.items()
-    ]
+    chosen = {name: {k: v for k, v in own.items() if k not in GIVEN} for name, own in sections.items()}
+    offered = {"folder": str(folder.path), "upload": upload, "batch_size_fn": len, "length_fn": scored_tokens}
+    return [config.build(CALLBACKS, own, f"callbacks.{name}", None, **offered) for name, own in chosen.items()]
+
+
+def scored_tokens(batch: BranchBatch) -> int:
+    """What Lightning's ThroughputMonitor counts beside studies."""
+    return int(batch.branch_mask.sum())
 
 
 def guarded(cfg: ExperimentSettings, data: CXRDataModule) -> set[str]:
     """Names of an arm's data sets that are shown only with ``acknowledge``."""
-    sections = zip([cfg.data, cfg.evaluate.data], data.parts, strict=False)
+    sections = zip([cfg.data, cfg.evaluate.data], data.sets, strict=False)
     return {section["name"] for section, part in sections if part.credentialed}
 
 
@@ -50,14 +52,15 @@ def interfering(sections: Sections) -> dict[str, Any]:
 
 
 def observes(kind: type, own: Mapping[str, Any]) -> bool:
-    """Whether a callback with these settings changes nothing: it declares that it observes, and none of the settings
-    with which it would interfere (``interferes_with``) is on."""
-    return getattr(kind, "observes", False) and not any(own.get(name) for name in getattr(kind, "interferes_with", ()))
+    """Whether a callback with these settings changes nothing: it declares that it observes, or is one of Lightning's
+    that does, and none of the settings with which it would interfere (``interferes_with``) is on."""
+    looks = getattr(kind, "observes", False) or kind in OBSERVERS
+    return looks and not any(own.get(name) for name in getattr(kind, "interferes_with", ()))
 
 
 def tell_unseen(sections: Sections, folder: StageFolder) -> None:
     """Say which callbacks of this run did not see a stored stage train, and so have nothing written there."""
-    seen = folder.manifest().get("callbacks", sections)
+    seen = inventory.read(folder.path).get("callbacks", sections)
     unseen = [name for name, own in sections.items() if name not in seen or seen[name] != own]
     if unseen:
         leader.say(

@@ -37,8 +37,8 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     began = time.monotonic()
     leader.say(f"  {name} ...")
     if leader.is_leader():
-        if edited := folder.edited():
-            leader.say_plainly(f"  {folder.stage}: source of {_listed(edited)} changed")
+        if why := folder.why_anew():
+            leader.say_plainly(f"  {folder.stage}: {'; '.join(why)}")
         folder.begin()
     facts = work()
     leader.barrier()  # finishing removes what another process may still read
@@ -49,8 +49,3 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
     computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
     leader.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")
-
-
-def _listed(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"

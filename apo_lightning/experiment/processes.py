@@ -54,10 +54,9 @@ class Outcome:
 
 def wanted(settings: TrainerSettings) -> bool:
     """True where this command must start the processes: several are asked for, and nobody has started them yet."""
-    count = settings.devices * settings.nodes
+    count = settings.devices * settings.num_nodes
     by_slurm = int(os.environ.get("SLURM_NTASKS", 1)) == count
-    inside = any(word in settings.strategy for word in ("spawn", "fork", "notebook"))  # Lightning makes those itself
-    return count > 1 and not (by_slurm or inside or any(name in os.environ for name in STARTED))
+    return count > 1 and not (by_slurm or any(name in os.environ for name in STARTED))
 
 
 def is_member() -> bool:
@@ -71,7 +70,7 @@ def launch(words: Sequence[str], settings: TrainerSettings) -> Outcome:
     Raises:
         Stopped: SIGINT, SIGTERM or SIGHUP; all processes have ended.
     """
-    return watch([sys.executable, "-m", "apo_lightning", *words], settings.devices, settings.nodes)
+    return watch([sys.executable, "-m", "apo_lightning", *words], settings.devices, settings.num_nodes)
 
 
 def watch(command: Sequence[str], count: int, nodes: int = 1) -> Outcome:

@@ -82,7 +82,7 @@ def rehearse_on(cfg: ExperimentSettings, data: CXRDataModule) -> None:
     Raises:
         ConfigError: a prompt cannot be made of a study, or is too long.
     """
-    processor, counted = _processor(cfg), data.counted if cfg.evaluate.split == "test" else ()
+    processor, counted = _processor(cfg), data.scored_findings if cfg.evaluate.split == "test" else ()
     splits = {"prompt": ["train"], DISTIL: cfg.stages.self_distill.splits, "evaluate.prompt": [cfg.evaluate.split]}
     splits[LIKELIHOOD] = [cfg.evaluate.split]
     for key, (name, listed) in _prompts(cfg, data.findings, counted or data.findings).items():
@@ -100,7 +100,7 @@ def rehearse_set(cfg: ExperimentSettings, name: str, data: CXRDataModule) -> Non
     """
     processor, prompt = _processor(cfg), question(cfg, name)
     with _refusing(cfg, f"evaluate.sets.{name}.prompt", prompt, processor):
-        collate = _collator(cfg, processor, prompt, data.counted)
+        collate = _collator(cfg, processor, prompt, data.scored_findings)
         for study, images in _roomiest(data, "test"):
             collate([(Example(study), images)])
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
+from apo_lightning.experiment.steps.evaluate import OWN
 from apo_lightning.files.atomic import removal
 from apo_lightning.files.formats import write_csv
 from apo_lightning.hashing import inventory
 from apo_lightning.metrics.agreement import agreement
-from apo_lightning.metrics.answers import answered, judges_progression, text_outcomes
+from apo_lightning.metrics.answers import answered, text_outcomes
 from apo_lightning.metrics.baselines import baseline_outcomes, prevalence_outcomes, prevalence_score_outcomes
 from apo_lightning.metrics.bootstrap import Interval, Resampled
 from apo_lightning.metrics.comparison import compare
@@ -27,10 +29,8 @@ from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Answer, Study
-
-if TYPE_CHECKING:
-    from apo_lightning.experiment.pipeline import Pipeline
 
 COLUMNS = ("arm", "label", "kind", "seed", "metric", "finding", "value")
 BOUNDS = ("value", "low", "high", "seeds", "studies", "patients")
@@ -62,11 +62,8 @@ class Measured:
             yield from part.rows()
 
 
-OWN = "evaluate"
-"""The stage in which an arm answers its own evaluation set; those of further sets bear their names too."""
-
-
-def write(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str = OWN, into: Path | None = None) -> Path:
+def write(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, Context], stage: str = OWN,
+          into: Path | None = None) -> Path:  # fmt: skip
     """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines.
 
     Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
@@ -74,12 +71,13 @@ def write(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str = OW
     Args:
         cfg: the experiment.
         folder: its run folder.
-        last: a pipeline of it, with the data that the stage answers (`Pipeline.for_set`).
+        arms: those of this run, at least one, each with the data that it answers (`Context.for_set`).
         stage: whose answers.
         into: where the tables are written; None: the run folder.
     """
-    consensus = _consensus(cfg, folder, last) if stage == OWN else ()
-    found = [*_arms(cfg, folder, last, stage), *consensus, *_teachers(cfg, last), *_baselines(last)]
+    own = _Contexts(arms)
+    consensus = _consensus(cfg, folder, own) if stage == OWN else ()
+    found = [*_arms(cfg, folder, own, stage), *consensus, *_untrained(cfg, arms)]
     tables, place = list(_resampled(found)), into or folder
     _write(place / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
     _write(place / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))
@@ -159,63 +157,70 @@ def _now(cfg: ExperimentSettings, arm: str) -> Container[int]:
     return cfg.seeds if arm in (cfg.only or cfg.arms) else ()
 
 
-def _arms(cfg: ExperimentSettings, folder: Path, last: Pipeline, stage: str) -> Iterator[Measured]:
+class _Contexts(dict[str, Context]):
+    """Arm to its context; for an arm of an earlier run into the same folder, that of the first one of this run."""
+
+    def __missing__(self, arm: str) -> Context:
+        return next(iter(self.values()))
+
+
+def _arms(cfg: ExperimentSettings, folder: Path, arms: _Contexts, stage: str) -> Iterator[Measured]:
     for arm, section in cfg.arms.items():
         for seed, path in _stored(folder, arm, stage, "scores.json", _now(cfg, arm)):
-            yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, last))
+            yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, arms[arm]))
 
 
 def _of_texts(cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str],
-              last: Pipeline) -> list[Measure]:  # fmt: skip
+              own: Context) -> list[Measure]:  # fmt: skip
     """What texts get right, and how they read beside the reports of their studies: by the settings of the experiment,
     one way for all rows."""
     asked = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
     here = {study.id for study in studies}
-    told = [study for study in last.data.studies(cfg.evaluate.split) if study.id in here]
+    told = [study for study in own.data.studies(cfg.evaluate.split) if study.id in here]
     return [text_outcomes(texts, studies, findings), *report_outcomes(texts, told, asked)]
 
 
-def _evaluated(cfg: ExperimentSettings, stage: Path, last: Pipeline) -> tuple[list[Measure], list[Row]]:
+def _evaluated(cfg: ExperimentSettings, stage: Path, own: Context) -> tuple[list[Measure], list[Row]]:
     """What a stored evaluation counted, and those of its values that have no counts. An earlier version's has fewer
     files."""
     outcomes: list[Measure] = []
     answers = read_rows(stage / "predictions.jsonl")
-    studies = _answered(answers, last)
+    studies = _answered(answers, own)
     if studies:
-        findings = list(answers[0].get("truth", last.counted))
-        texts = {row["study"]: last.thinking.as_read(row["text"]) for row in answers}
-        outcomes += _of_texts(cfg, texts, studies, findings, last)
+        findings = list(answers[0].get("truth", own.scored))
+        texts = {row["study"]: own.thinking.as_read(row["text"]) for row in answers}
+        outcomes += _of_texts(cfg, texts, studies, findings, own)
     for name in (*FILES, "likelihoods"):
         rows = read_rows(path) if (path := stage / f"{name}.jsonl").exists() else []
         if rows:
-            outcomes.append(measured(name, rows, last.thinking.as_read))
+            outcomes.append(measured(name, rows, own.thinking.as_read))
     known = {name for part in outcomes for name, *_ in part.rows()}
     kept = read_scores(stage / "scores.json")
-    own = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
-    return outcomes, own
+    alone = [row for row in kept if row[0] not in known and (not studies or row[0].startswith(("logp", "cut")))]
+    return outcomes, alone
 
 
-def _answered(answers: Sequence[dict[str, Any]], last: Pipeline) -> list[Study]:
+def _answered(answers: Sequence[dict[str, Any]], own: Context) -> list[Study]:
     """Studies of the answers with their labels: beside the answers, or, where an earlier version wrote those, from
     the data set that is at hand; none where it does not hold them all."""
     if all("truth" in row for row in answers):
         return [answered(row) for row in answers]
-    known = {study.id: study for study in last.data.studies(last.cfg.evaluate.split)}
+    known = {study.id: study for study in own.data.studies(own.cfg.evaluate.split)}
     return [known[row["study"]] for row in answers] if all(row["study"] in known for row in answers) else []
 
 
-def _consensus(cfg: ExperimentSettings, folder: Path, last: Pipeline) -> Iterator[Measured]:
+def _consensus(cfg: ExperimentSettings, folder: Path, arms: _Contexts) -> Iterator[Measured]:
     """t+ itself by each strategy, where it was found for the evaluation split: it has read the teachers, the arms have
     not. Of arms with one strategy the first one's; texts that all seeds share are one row."""
     if cfg.evaluate.split not in cfg.stages.self_distill.splits:
         return
-    studies, told, shared = last.data.studies(cfg.evaluate.split), dict[str, str](), set[Path]()
+    told, shared = dict[str, str](), set[Path]()
     for arm in (arm for arm, section in cfg.arms.items() if "self_distill" in section.stages):
         for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
             name = _strategy(path.parent)
             if told.setdefault(name, arm) == arm and path.resolve() not in shared:
                 shared.add(path.resolve())
-                yield from _texts_of(cfg, read_preferred(path), name, seed, studies, last)
+                yield from _texts_of(cfg, read_preferred(path), name, seed, arms[arm])
 
 
 def _strategy(stage: Path) -> str:
@@ -225,13 +230,32 @@ def _strategy(stage: Path) -> str:
 
 
 def _texts_of(cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int,
-              studies: Sequence[Study], last: Pipeline) -> Iterator[Measured]:  # fmt: skip
-    texts = {study.id: last.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
+              own: Context) -> Iterator[Measured]:  # fmt: skip
+    studies = own.data.studies(cfg.evaluate.split)
+    texts = {study.id: own.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
     if texts:
         by = ("", "") if strategy == DEFAULT else (f"_{strategy}", f" by {strategy}")
         cut = sum(written[study].cut for study in texts) / len(texts)
-        outcomes, values = _of_texts(cfg, texts, studies, last.counted, last), [("cut", MEAN, cut)]
+        outcomes, values = _of_texts(cfg, texts, studies, own.scored, own), [("cut", MEAN, cut)]
         yield Measured("baseline", f"preferred{by[0]}", f"t+{by[1]} (reads the teachers)", seed, outcomes, values)
+
+
+def _untrained(cfg: ExperimentSettings, arms: Mapping[str, Context]) -> Iterator[Measured]:
+    """Teachers, votes and constant answers on each arm's own data; arms with one answer share the row. Where another
+    arm's data give another one, that row is named for the arm too."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    looked_at: set[tuple[Any, ...]] = set()
+    for arm, own in arms.items():
+        collected = own.done.get("collect")
+        alike = (id(own.data), collected and collected.key, own.thinking, tuple(own.cfg.teachers))
+        if alike in looked_at:
+            continue
+        looked_at.add(alike)
+        for row in (*_teachers(cfg, own), *_baselines(own)):
+            values, before = repr(list(row.rows())), seen.setdefault((row.kind, row.arm), set())
+            if values not in before:
+                yield replace(row, arm=f"{row.arm}@{arm}", label=f"{row.label} ({arm})") if before else row
+                before.add(values)
 
 
 def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
@@ -239,25 +263,26 @@ def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
     return any(study.id in texts for study in studies)
 
 
-def _teachers(cfg: ExperimentSettings, last: Pipeline) -> Iterator[Measured]:
+def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
     """Those that have spoken of the evaluation split."""
-    studies = last.data.studies(last.cfg.evaluate.split)
-    for name in last.cfg.teachers:
-        if _spoken(studies, {t.study for t in last.trajectories if t.teacher == name}):
-            texts = {t.study: t.text for t in last.thinking.read(last.trajectories) if t.teacher == name}
-            outcomes = _of_texts(cfg, texts, studies, last.counted, last)
+    studies = own.data.studies(own.cfg.evaluate.split)
+    for name in own.cfg.teachers:
+        if _spoken(studies, {t.study for t in own.trajectories if t.teacher == name}):
+            texts = {t.study: t.text for t in own.thinking.apply_policy(own.trajectories, "read") if t.teacher == name}
+            outcomes = _of_texts(cfg, texts, studies, own.scored, own)
             yield Measured("teacher", name, name, 0, outcomes)
 
 
-def _baselines(last: Pipeline) -> Iterator[Measured]:
-    studies = last.data.studies(last.cfg.evaluate.split)
-    spoken = _spoken(studies, {t.study for t in last.trajectories})
-    made = baseline_outcomes(last.thinking.read(last.trajectories), studies, list(last.cfg.teachers), last.counted)
+def _baselines(own: Context) -> Iterator[Measured]:
+    studies = own.data.studies(own.cfg.evaluate.split)
+    spoken = _spoken(studies, {t.study for t in own.trajectories})
+    said = own.thinking.apply_policy(own.trajectories, "read")
+    made = baseline_outcomes(said, studies, list(own.cfg.teachers), own.scored)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])
-    train = last.trained.studies("train")
-    if guess := prevalence_outcomes(train, studies, last.counted):
-        scored = last.cfg.evaluate.likelihood.form != "off" and not judges_progression(studies)
-        known = [prevalence_score_outcomes(train, studies, last.counted)] if scored else []
+    train = own.trained.studies("train")
+    if guess := prevalence_outcomes(train, studies, own.scored):
+        scored = own.cfg.evaluate.likelihood.form != "off" and not judges_progression(studies)
+        known = [prevalence_score_outcomes(train, studies, own.scored)] if scored else []
         yield Measured("baseline", "prevalence", LABELS["prevalence"], 0, [guess, *known])

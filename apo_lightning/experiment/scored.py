@@ -1,12 +1,16 @@
-"""Which findings answers are scored on, and teachers judged by."""
+"""Which findings answers are scored on, and teachers judged by, and who is the best of them: what stands in the keys of
+steps by its value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from apo_lightning.errors import DataError, did_you_mean
+from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.settings import EvaluateSettings
 from data_modules.base import CXRDataModule
+
+__all__ = ["best_teacher", "judging_findings", "scored_findings"]
 
 
 def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, ...]:
@@ -15,7 +19,7 @@ def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, .
     Raises:
         DataError: a name is none of the set's.
     """
-    known = data.counted if plan.split == "test" else tuple(data.findings)
+    known = data.scored_findings if plan.split == "test" else tuple(data.findings)
     for name in plan.findings:
         if name not in known:
             hint = did_you_mean(name, known)

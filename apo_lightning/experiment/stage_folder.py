@@ -67,10 +67,12 @@ class StageFolder:
     Attributes:
         key: hash of all inputs, with those of the stages before.
         settings_key: the same without any source: it finds results of other versions of the code.
+        made_of: the stages that it was made from, by name, with their keys.
     """
 
     def __init__(self, root: Path, stage: str, inputs: Mapping[str, Any]) -> None:
         self.stage, self.root = stage, root
+        self.made_of = {own.stage: own.key for own in inputs.values() if isinstance(own, StageFolder)}
         self.inputs = {name: own.key if isinstance(own, StageFolder) else own for name, own in inputs.items()}
         self.key = digest(self.inputs)
         settings = {name: own.settings_key if isinstance(own, StageFolder) else own for name, own in inputs.items()}
@@ -87,7 +89,7 @@ class StageFolder:
         manifest = self.path / "manifest.json"
         if not os.path.lexists(manifest):
             return False
-        record = self.manifest()
+        record = inventory.read(self.path)
         made_of = record.get("inputs_sha256")
         if made_of != self.key:
             raise ArtifactError(
@@ -133,7 +135,8 @@ class StageFolder:
         """Mark as complete and drop what only a restart would have needed."""
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         keys = {"inputs_sha256": self.key, "settings_sha256": self.settings_key}
-        record = {"stage": self.stage, **keys, "sources": self.inputs.get("sources", {}), "finished": stamp}
+        made = {"sources": self.inputs.get("sources", {}), "made_of": self.made_of}
+        record = {"stage": self.stage, **keys, **made, "finished": stamp}
         record |= {**provenance(), **facts}
         record["files"] = inventory.take(self.path, leave_out=PRUNABLE)
         write_json(self.path / "manifest.json", inventory.sealed(record))
@@ -141,9 +144,9 @@ class StageFolder:
             shutil.rmtree(self.path / name, ignore_errors=True)
         return self
 
-    def edited(self) -> list[str]:
-        """Files whose source has changed since the newest stored result with these settings; none where there is no
-        such result."""
+    def why_anew(self) -> list[str]:
+        """Why the newest stored result with these settings is not taken, a sentence each; none where there is no such
+        result."""
         alike = []
         for path in self.root.glob(f"{self.stage}-*/{inventory.MANIFEST}"):
             with suppress(ArtifactError):  # a damaged one explains nothing
@@ -153,20 +156,22 @@ class StageFolder:
         if not alike:
             return []
         newest = max(alike, key=lambda record: str(record.get("finished", "")))
-        return changed(newest["sources"], self.inputs.get("sources", {}))
+        edited = changed(newest["sources"], self.inputs.get("sources", {}))
+        before = newest.get("made_of", self.made_of)
+        anew = [stage for stage, key in self.made_of.items() if before.get(stage) != key]
+        said = [f"source of {_listed(edited)} changed"] if edited else []
+        return [*said, *(f"{stage} was made anew" for stage in anew)]
 
     def other_versions(self) -> list[str]:
         """Libraries of `NUMERIC` of which another major or minor version made the stored result."""
-        before, now = self.manifest().get("versions", {}), provenance()["versions"]
+        before, now = inventory.read(self.path).get("versions", {}), provenance()["versions"]
         return [
             f"{name} {before[name]} (here {now[name]})"
             for name in NUMERIC
             if name in before and before[name].split(".")[:2] != now[name].split(".")[:2]
         ]
 
-    def manifest(self) -> dict[str, Any]:
-        """
-        Raises:
-            ArtifactError: it is missing or damaged.
-        """
-        return inventory.read(self.path)
+
+def _listed(names: list[str], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

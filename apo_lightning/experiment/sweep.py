@@ -172,7 +172,7 @@ def _train(point: Point) -> None:
         return
     from apo_lightning.experiment import run
 
-    run.run(point.cfg, point.overrides)
+    run.run(point.cfg)
 
 
 def results(run_folder: Path) -> list[dict[str, Any]]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from apo_lightning.errors import ConfigError
-from apo_lightning.experiment.checkpoints import WholeFiles, WholeFolders, newest
+from apo_lightning.errors import ConfigError, StoppedError
+from apo_lightning.experiment.checkpoints import WholeFiles, WholeFolders, newest, step_of
+from apo_lightning.experiment.jsonl_logger import JsonlLogger
+from apo_lightning.experiment.keeping import Best, Checkpoints, Validated
 from apo_lightning.leader import console, from_leader, is_leader, join_beside, joined, say, warn
 from apo_lightning.settings import FitSettings, TrainerSettings
 from data_modules.base import CXRDataModule
@@ -30,15 +33,13 @@ def connect(settings: TrainerSettings) -> None:
     Raises:
         ConfigError: several devices are asked for, and this is the only process.
     """
-    if settings.devices * settings.nodes == 1 or joined():
+    if settings.devices * settings.num_nodes == 1 or joined():
         return
     own = trainer(settings, fit=False, callbacks=[]).strategy
-    if isinstance(own.launcher, _MultiProcessingLauncher):
-        return  # it forks inside of fit and predict; outside of them there is one process
     if not own.cluster_environment.creates_processes_externally:
         raise ConfigError(
-            f"trainer.devices={settings.devices} and trainer.nodes={settings.nodes} need several processes, and this "
-            "is the only one. Start it with 'apo run', torchrun or srun."
+            f"trainer.devices={settings.devices} and trainer.num_nodes={settings.num_nodes} need several processes, "
+            "and this is the only one. Start it with 'apo run', torchrun or srun."
         )
     own.setup_environment()
     join_beside()
@@ -62,25 +63,35 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
     if settings.strategy == "fsdp2":
         if not fit:
             return "ddp"
-        return WholeFolders(data_parallel_size=settings.devices * settings.nodes, tensor_parallel_size=1)
+        return WholeFolders(data_parallel_size=settings.devices * settings.num_nodes, tensor_parallel_size=1)
     return "auto" if settings.strategy == "single" else settings.strategy
 
 
 def takes_apart(settings: TrainerSettings) -> bool:
     """Whether a strategy replaces a network's parameters by pieces of them, so that no other student can share it."""
-    return settings.strategy not in ("single", "auto") and not settings.strategy.startswith("ddp")
+    return settings.strategy == "fsdp2"
+
+
+PASSED = (
+    "accelerator", "devices", "num_nodes", "precision", "log_every_n_steps", "num_sanity_val_steps", "deterministic",
+    "benchmark", "inference_mode", "detect_anomaly", "enable_model_summary", "enable_autolog_hparams",
+)  # fmt: skip
+TO_FIT = ("fast_dev_run", "limit_train_batches", "gradient_clip_algorithm", "sync_batchnorm")
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
 def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),
             **options: Any) -> Trainer:  # fmt: skip
     """A Trainer with this project's habits; the data module owns the order of the data."""
     sharded = fit and settings.strategy == "fsdp2"  # which writes its checkpoints itself
-    bar = [RichProgressBar(leave=False)] if console.is_terminal and is_leader() else []
+    wanted = settings.enable_progress_bar
+    theirs = any(isinstance(each, ProgressBar) for each in callbacks)
+    shown = console.is_terminal and is_leader() if wanted is None else wanted
+    bar = [RichProgressBar(leave=False)] if shown and not theirs else []
+    passed = {name: getattr(settings, name) for name in (*PASSED, *(TO_FIT if fit else ()))}
     made = Trainer(
-        accelerator=settings.accelerator, devices=settings.devices, num_nodes=settings.nodes,
-        strategy=strategy(settings, fit=fit), precision=settings.precision, logger=list(loggers) or False,
-        callbacks=[*callbacks, *bar], log_every_n_steps=settings.log_every, enable_progress_bar=bool(bar),
-        enable_model_summary=False, use_distributed_sampler=False,
+        **passed, strategy=strategy(settings, fit=fit), logger=list(loggers) or False, callbacks=[*callbacks, *bar],
+        enable_progress_bar=bool(bar) or theirs, use_distributed_sampler=False,
         plugins=[] if sharded else [WholeFiles()], **options,
     )  # fmt: skip
     # On SIGTERM Lightning's handler enters a collective, in whatever the others are doing; a fit then ends as if it had
@@ -89,23 +100,106 @@ def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callbac
     return made
 
 
+def validates(settings: TrainerSettings, plan: FitSettings, callbacks: Mapping[str, Any] | Iterable[Callback]) -> bool:
+    """Whether a stage is validated while it trains: an interval is given, the best weights are kept, or a callback
+    monitors a metric of the validation split. Without, the split is not read.
+
+    Args:
+        callbacks: sections of the experiment by name, or callbacks.
+    """
+    own = callbacks.values() if isinstance(callbacks, Mapping) else callbacks
+    watched = [each.get("monitor") if isinstance(each, Mapping) else getattr(each, "monitor", None) for each in own]
+    asked = plan.keep == "best" or any(str(name).startswith("val/") for name in watched)
+    return asked or settings.val_check_interval is not None
+
+
+def decides(settings: TrainerSettings, plan: FitSettings, active: Mapping[str, Any]) -> bool:
+    """Whether weights that are handed on depend on what is validated.
+
+    Args:
+        active: sections of the callbacks that interfere.
+    """
+    return validates(settings, plan, active) and (plan.keep == "best" or bool(active))
+
+
 def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, plan: FitSettings, folder: Path,
-        callbacks: Sequence[Callback], loggers: Sequence[Any]) -> None:  # fmt: skip
-    """Train ``stage``; if ``folder`` holds checkpoints of an interrupted fit, go on from the newest whole one."""
-    checkpoints = ModelCheckpoint(
-        dirpath=folder / "checkpoints", filename="{step}", every_n_train_steps=plan.checkpoint_every, monitor="step",
-        mode="max", save_top_k=2, save_on_train_epoch_end=False,
-    )  # fmt: skip
-    found, damaged = from_leader(lambda: newest(folder / "checkpoints", stage))
+        callbacks: Sequence[Callback], loggers: Sequence[Any]) -> dict[str, Any]:  # fmt: skip
+    """Train ``stage``; if ``folder`` holds checkpoints of an interrupted fit, go on from the newest whole one.
+
+    Returns:
+        what is to be known of it: ``stopped``, the step where it was ended early; ``kept``, step and metric of the best
+        weights, where those are handed on.
+
+    Raises:
+        ConfigError: it is to be validated and cannot be.
+        StoppedError: ``fast_dev_run``: it went well, and is not stored.
+    """
+    validated = validates(settings, plan, callbacks)
+    if validated and not is_overridden("validation_step", stage):
+        raise ConfigError(
+            f"stages.{stage.name}.keep, trainer.val_check_interval or a callback's monitor asks for validation, and "
+            f"{type(stage).__name__} has no validation_step."
+        )
+    journal = JsonlLogger(folder, every=settings.log_every_n_steps)
+    best = Best(folder, plan) if plan.keep == "best" else None
+    before, after = [Validated()] if validated else [], [best] if best else []
     run = trainer(
-        settings, fit=True, callbacks=[*callbacks, checkpoints], loggers=loggers, max_steps=plan.steps, max_epochs=-1,
-        accumulate_grad_batches=plan.accumulate, gradient_clip_val=plan.optim.grad_clip,
+        settings, fit=True, callbacks=[*before, *callbacks, *after, Checkpoints(folder, plan.checkpoint_every)],
+        loggers=[journal, *loggers], max_steps=plan.steps, max_epochs=-1, accumulate_grad_batches=plan.accumulate,
+        gradient_clip_val=plan.optim.grad_clip, profiler=_profiler(settings, folder),
+        **_validation(settings, plan, validated),
     )  # fmt: skip
+    journal.rate = lambda: run.optimizers[0].param_groups[0]["lr"]
+    found = _go_on(stage, folder, journal)
+    run.fit(stage, data, ckpt_path=found, weights_only=True)
+    return _result(stage, settings, plan, run, best)
+
+
+def _go_on(stage: LightningModule, folder: Path, journal: JsonlLogger) -> Path | None:
+    """The newest whole checkpoint of an interrupted fit."""
+    found, damaged = from_leader(lambda: newest(folder / "checkpoints", stage))
     for problem in damaged:
         warn(f"    {problem}; going back to {'an earlier one' if found else 'the start'}.")
     if found:
         say(f"    continuing from {found.stem}")
-    run.fit(stage, data, ckpt_path=found, weights_only=True)
+    journal.continue_from(step_of(found) if found else 0)
+    return found
+
+
+def _result(stage: LightningModule, settings: TrainerSettings, plan: FitSettings, run: Trainer,
+            best: Best | None) -> dict[str, Any]:  # fmt: skip
+    if settings.fast_dev_run:
+        raise StoppedError(
+            f"trainer.fast_dev_run={settings.fast_dev_run}: stage {stage.name} went through its batches without an "
+            "error, and nothing of it is stored, so that no later stage can read it. Leave it out for the run "
+            "itself; preset=debug goes through every stage."
+        )
+    facts: dict[str, Any] = {}
+    if run.global_step < plan.steps:
+        facts["stopped"] = run.global_step
+        say(f"    ended early, at step {run.global_step} of {plan.steps}")
+    if best:
+        facts["kept"] = best.hand_on(stage)
+        score = facts["kept"][plan.monitor]
+        say(f"    handed on: the weights of step {facts['kept']['step']}, {plan.monitor} {score:.4g}")
+    return facts
+
+
+def _validation(settings: TrainerSettings, plan: FitSettings, wanted: bool) -> dict[str, Any]:
+    """When a stage is validated; without a word about it, as often as it is saved."""
+    if not wanted:
+        return {"limit_val_batches": 0}
+    interval = settings.val_check_interval
+    if interval is None:
+        interval = plan.checkpoint_every * plan.accumulate
+    epochs = 1 if isinstance(interval, float) else None  # None: batches count on over epochs
+    how = {"val_check_interval": interval, "check_val_every_n_epoch": epochs}
+    return how | {"limit_val_batches": settings.limit_val_batches}
+
+
+def _profiler(settings: TrainerSettings, folder: Path) -> Any:
+    """Lightning's, whose table goes into the stage's folder."""
+    return PROFILERS[settings.profiler](dirpath=folder, filename="profile") if settings.profiler else None
 
 
 def predict(

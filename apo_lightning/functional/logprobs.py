@@ -46,7 +46,7 @@ def sequence_logps(token_logps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def length_normalized(logps: Tensor, lengths: Tensor) -> Tensor:
-    """Mean log-probability a token, from sums and token counts of one shape; a sequence without tokens gives 0."""
+    """Mean log-probability per token, from sums and token counts of one shape; a sequence without tokens gives 0."""
     return logps / lengths.to(logps.dtype).clamp_min(1)
 
 

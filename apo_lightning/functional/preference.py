@@ -142,7 +142,7 @@ def draw_one(present: Tensor, generator: torch.Generator) -> Tensor:
         generator: one number a row is drawn from it, so that padding columns change no draw.
 
     Returns:
-        ``[B, N]`` bool with one True a row; none in a row without a present entry.
+        ``[B, N]`` bool with one True per row; none in a row without a present entry.
     """
     uniform = torch.rand(len(present), generator=generator, device=generator.device, dtype=torch.float64)
     count = present.sum(-1, keepdim=True)

@@ -83,7 +83,7 @@ def mixture(teachers: Sequence[FullTeacher], weight: Tensor) -> FullTeacher:
         weight: ``[U]``, or ``[M, U]`` by row, scaled here to sum 1. What a teacher of weight 0 says is not looked at.
     """
     if len(teachers) != weight.shape[-1]:
-        raise ValueError(f"a mixture needs one weight a teacher, got {len(teachers)} teachers and {weight.shape[-1]}")
+        raise ValueError(f"a mixture needs one weight per teacher, got {len(teachers)} teachers and {weight.shape[-1]}")
     rows_weight = weight if weight.dim() == 2 else weight[None]
     share = normalize_weights(rows_weight, torch.ones_like(rows_weight, dtype=torch.bool), total=1.0)
 

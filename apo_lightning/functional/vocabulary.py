@@ -27,7 +27,7 @@ CHUNK_BYTES = 33 << 20
 def head_token_logps(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, bias: Tensor | None = None, chunk_bytes: int = 2 * CHUNK_BYTES
 ) -> Tensor:
-    """Log-probability of one token a row: ``log softmax(hidden @ weight.T + bias)[target]``.
+    """Log-probability of one token per row: ``log softmax(hidden @ weight.T + bias)[target]``.
 
     Args:
         hidden: ``[M, H]`` hidden state that predicts each token.

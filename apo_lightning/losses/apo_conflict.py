@@ -10,7 +10,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import listwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.losses.preference import PreferenceLoss
 from apo_lightning.types import LossOutput
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from apo_lightning.functional.preference import listwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import Candidates, PreferenceLoss
+from apo_lightning.losses.preference import Candidates, PreferenceLoss
 
 
 @LOSSES.register("apo_listwise")

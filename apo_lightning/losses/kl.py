@@ -12,7 +12,8 @@ from apo_lightning.functional.logprobs import length_normalized, masked_mean, se
 from apo_lightning.functional.mixture import normalize_weights
 from apo_lightning.functional.teacher_logits import FullTeacher, TopK
 from apo_lightning.functional.vocabulary import RowFunction
-from apo_lightning.losses.base import NllReduction, check_choices
+from apo_lightning.losses.base import NllReduction
+from apo_lightning.settings.checks import check_choices
 from apo_lightning.types import LossOutput, detached
 
 

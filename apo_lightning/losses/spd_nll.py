@@ -11,7 +11,8 @@ from torch import Tensor
 from apo_lightning.functional.logprobs import masked_mean
 from apo_lightning.functional.mixture import normalize_weights
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import NllReduction, check_choices, nll
+from apo_lightning.losses.base import NllReduction, nll
+from apo_lightning.settings.checks import check_choices
 from apo_lightning.types import LossOutput, detached
 
 

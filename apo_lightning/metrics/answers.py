@@ -11,7 +11,7 @@ from apo_lightning.metrics.findings import FindingOutcomes, of_findings
 from apo_lightning.metrics.outcomes import Outcomes, Row
 from apo_lightning.metrics.progression import CourseOutcomes, of_progression
 from apo_lightning.text.labeler import kind, parse, read
-from apo_lightning.text.progression import read_progression
+from apo_lightning.text.progression import judges_progression, read_progression
 from apo_lightning.types import Study
 
 
@@ -22,7 +22,7 @@ def labels_of(studies: Sequence[Study], findings: Sequence[str]) -> np.ndarray:
 
 
 def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> FindingOutcomes:
-    """What one text a study gets right; a study without a text counts as refused."""
+    """What one text per study gets right; a study without a text counts as refused."""
     said = [texts.get(study.id, "") for study in studies]
     stated, refusals = read(said, findings)
     kinds = np.array([kind(text, findings) for text in said], dtype=object)
@@ -32,21 +32,20 @@ def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Se
     )  # fmt: skip
 
 
-def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> CourseOutcomes:
-    """How well texts tell the course of findings, over the studies that are labelled with it."""
+def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *,
+                      every: bool = False) -> CourseOutcomes:  # fmt: skip
+    """How well texts tell the course of findings, over the studies that are labelled with it. ``every``: findings that
+    no study is labelled with have their columns too."""
     labelled = [study for study in studies if study.progression]
     answers = [read_progression(texts.get(study.id, ""), findings) for study in labelled]
-    return of_progression([study.progression for study in labelled], answers, findings, patients_of(labelled))
+    courses = [study.progression for study in labelled]
+    return of_progression(courses, answers, findings, patients_of(labelled), every=every)
 
 
 def text_outcomes(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str]) -> Outcomes:
     """All that is measured on texts alone. Where studies are labelled with the course of their findings, that is what
     the texts are asked for, and "present or absent" would measure nothing."""
     return (score_progression if judges_progression(studies) else score_texts)(texts, studies, findings)
-
-
-def judges_progression(studies: Sequence[Study]) -> bool:
-    return any(study.progression for study in studies)
 
 
 def patients_of(studies: Sequence[Study]) -> list[str]:

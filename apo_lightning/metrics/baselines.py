@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from apo_lightning.metrics.answers import (
-    judges_progression,
-    labels_of,
-    patients_of,
-)
+from apo_lightning.metrics.answers import labels_of, patients_of
 from apo_lightning.metrics.findings import of_findings
 from apo_lightning.metrics.outcomes import Outcomes
 from apo_lightning.metrics.prevalence import most_frequent, most_frequent_courses, prevalence_scores
 from apo_lightning.metrics.progression import of_progression
 from apo_lightning.metrics.scored import ScoredOutcomes
 from apo_lightning.text.labeler import read
-from apo_lightning.text.progression import CLASSES, read_progression
+from apo_lightning.text.progression import CLASSES, judges_progression, read_progression
 from apo_lightning.text.votes import majority_course, majority_vote
 from apo_lightning.types import Study, Trajectory
 

@@ -60,7 +60,7 @@ def of_flip_rows(rows: Sequence[Mapping[str, Any]], findings: Sequence[str],
 
 
 FILES = ("statements", "in_place", "samples", "flips")
-"""Names of the files of an evaluation that probes write, one line a study."""
+"""Names of the files of an evaluation that probes write, one line per study."""
 
 
 SCORED = {"statements": "likelihood", "in_place": "in_place"}

@@ -43,7 +43,7 @@ class CourseOutcomes(Outcomes):
 
 def of_progression(
     labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str],
-    patients: Sequence[str] | None = None,
+    patients: Sequence[str] | None = None, *, every: bool = False,
 ) -> CourseOutcomes:  # fmt: skip
     """What is counted of the courses that answers tell.
 
@@ -52,6 +52,7 @@ def of_progression(
         answers: the same for the answers; a finding that an answer leaves out is wrong.
         findings: those that are scored; one without any label is left out.
         patients: ``[S]``; None takes each study for a patient of its own.
+        every: keep findings without any label.
 
     Raises:
         ValueError: another number of answers than of labels, or a label that is no class.
@@ -61,7 +62,7 @@ def of_progression(
     for label in (value for study in labels for value in study.values()):
         if label not in CLASSES:
             raise ValueError(f"labels must be one of {', '.join(CLASSES)}, got '{label}'")
-    named = [name for name in findings if any(name in study for study in labels)]
+    named = [name for name in findings if every or any(name in study for study in labels)]
     cells = [(name, course) for name in named for course in CLASSES]
     counts = np.zeros((len(labels), 2 * len(cells) + 2))
     for row, truth, said in zip(counts, labels, answers, strict=True):

@@ -35,6 +35,31 @@ def of_batch(logps: Tensor, rewards: Tensor | None, sources: Sequence[Sequence[s
     return {name: sum(values) / len(values) for name, values in found.items()}, {k: len(v) for k, v in found.items()}
 
 
+def of_validation(logps: Tensor, rewards: Tensor | None, sources: Sequence[Sequence[str]]) -> Means:
+    """The same of a batch of validation studies, under the names of a validation: ``logp_preferred``,
+    ``logp/<teacher>``, ``reward_accuracy`` (``rank1_accuracy``) beside ``reward_chance``, and ``margin``: r_+ less the
+    mean r_u of its study. Arguments as in `of_batch`."""
+    values, counts = of_batch(logps, rewards, sources)
+    if rewards is not None:
+        gaps = (rewards[:, :1] - rewards[:, 1:]).nanmean(-1)
+        values["margin"], counts["margin"] = float(gaps.nanmean()), int(gaps.isfinite().sum())
+    names = {name: VALIDATED.get(name, name.replace("logp_rejected/", "logp/")) for name in values}
+    return {names[n]: value for n, value in values.items()}, {names[n]: count for n, count in counts.items()}
+
+
+VALIDATED = {"logp_chosen": "logp_preferred", "rank1_accuracy": "reward_accuracy", "rank1_chance": "reward_chance"}
+"""How a validation calls what a step calls otherwise."""
+
+
+def of_texts(logps: Tensor, sources: Sequence[Sequence[str]]) -> Means:
+    """``logp/<source>`` in nats, the mean over the studies that have a text of it. ``logps`` ``[B, U]``."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row, names in zip(logps.tolist(), sources, strict=True):
+        for name, value in zip(names, row, strict=False):
+            found[f"logp/{name}"].append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}, {k: len(v) for k, v in found.items()}
+
+
 def _add_rewards(found: dict[str, list[float]], row: Sequence[float], names: Sequence[str]) -> None:
     """The rewards of one study; those of the teachers mean something only beside one of t+."""
     chosen = row[0]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apo_lightning.metrics.answers import (
-    dict_of,
-    judges_progression,
-    text_outcomes,
-)
+from apo_lightning.metrics.answers import dict_of, text_outcomes
 from apo_lightning.metrics.outcomes import MEAN, Outcomes
+from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Study, Trajectory
 
 

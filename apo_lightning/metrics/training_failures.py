@@ -35,9 +35,9 @@ class TrainingLimits:
         probe: area under the ROC curve of the style probe, against every teacher, from which on t+ counts as told
             apart by style (1.0: alone it says nothing, since a student has its own words).
         lost: share of a teacher's conflicting texts that get a higher reward than t+ (0).
-        fall: nats a token by which t+ may lie below the reference while the teachers' texts lie below it too (t+ lies
+        fall: nats per token by which t+ may lie below the reference while the teachers' texts lie below it too (t+ lies
             .3 to .6 above).
-        rise: nats a token by which the negative log-likelihood may rise above the stage's best window (.14 at most).
+        rise: nats per token by which the negative log-likelihood may rise above the stage's best window (.14 at most).
     """
 
     after: float = 0.5
@@ -79,8 +79,8 @@ def contrasts(rewards: Tensor, disagreement: Sequence[Mapping[str, float]], sour
 
 
 def moved(policy: Tensor, reference: Tensor, lengths: Tensor, counted: Tensor) -> Means:
-    """Nats a token by which t+ (``moved_chosen``) and the teachers' texts (``moved_rejected``) are likelier than under
-    the reference. All arguments ``[B, 1+N]``; ``counted`` bool."""
+    """Nats per token by which t+ (``moved_chosen``) and the teachers' texts (``moved_rejected``) are likelier than
+    under the reference. All arguments ``[B, 1+N]``; ``counted`` bool."""
     change = ((policy - reference) / lengths.clamp_min(1)).tolist()
     kept = counted.tolist()
     sides = {"moved_chosen": slice(0, 1), "moved_rejected": slice(1, None)}
@@ -156,13 +156,13 @@ def collapse(steps: Sequence[Step], limits: TrainingLimits, step: int, best: flo
     if chosen < -limits.fall and rejected < 0:
         return Failure(
             COLLAPSE, step, chosen, -limits.fall,
-            f"t+ has become less likely than it was before this stage ({chosen:+.2f} nats a token), together with the "
-            f"teachers' texts ({rejected:+.2f}): what is learned is to say something else.",
+            f"t+ has become less likely than it was before this stage ({chosen:+.2f} nats per token), together with "
+            f"the teachers' texts ({rejected:+.2f}): what is learned is to say something else.",
         )  # fmt: skip
     if rise - best > limits.rise:
         return Failure(
             COLLAPSE, step, rise - best, limits.rise,
-            f"What is taught has become less likely again: {rise:.2f} nats a token, after {best:.2f} at best.",
+            f"What is taught has become less likely again: {rise:.2f} nats per token, after {best:.2f} at best.",
         )  # fmt: skip
     return None
 

@@ -33,8 +33,8 @@ def locate(model: str) -> str:
 class StillImages:
     """Laid over a processor class of transformers: no video half, and images as one record each.
 
-    ``processor(text=[...], images=[[...], ...])``, one list of images a text, returns ``input_ids, attention_mask`` and
-    what `image_records.by_image` says.
+    ``processor(text=[...], images=[[...], ...])``, one list of images per text, returns ``input_ids, attention_mask``
+    and what `image_records.by_image` says.
     """
 
     @classmethod

@@ -20,7 +20,7 @@ from apo_lightning.settings import AdapterSettings, StudentSettings
 
 
 def count_on_meta(settings: StudentSettings) -> tuple[int, int]:
-    """Build the student with its adapter without any memory, once a process for each model and adapter.
+    """Build the student with its adapter without any memory, once per process for each model and adapter.
 
     Returns:
         number of parameters in all, and of those that are trained.

@@ -31,7 +31,7 @@ def _seen(present: Mapping[str, Detail], finding: str, *, misses: str = "", side
 
 
 def biased_view(present: Mapping[str, Detail]) -> dict[str, Detail]:
-    """What the pre-trained student reports of a case; a fixed rule a finding."""
+    """What the pre-trained student reports of a case; a fixed rule per finding."""
     seen = {
         "atelectasis": _seen(present, "atelectasis", side="right"),
         "cardiomegaly": _seen(present, "cardiomegaly", misses="mild"),

@@ -1,5 +1,5 @@
-"""Where the preferred trajectory t+ comes from: one file a strategy, a frozen dataclass of its settings. The folder is
-discovered."""
+"""Where the preferred trajectory t+ comes from: one file per strategy, a frozen dataclass of its settings. The folder
+is discovered."""
 
 from __future__ import annotations
 

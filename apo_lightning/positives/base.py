@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from apo_lightning.metrics.answers import judges_progression
 from apo_lightning.text.labeler import parse
 from apo_lightning.text.mentions import NO_FINDING
-from apo_lightning.text.progression import read_progression
+from apo_lightning.text.progression import judges_progression, read_progression
 from apo_lightning.types import Answer, Study
 
 Value = float | str

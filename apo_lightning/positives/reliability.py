@@ -24,20 +24,20 @@ class Reliability:
 
     def __init__(self, seen: Evidence, smoothing: float) -> None:
         self.smoothing, self.values = smoothing, len(CLASSES) if seen.courses else PRESENCE
-        self.counted: Counter[tuple[str, str, Value]] = Counter()
+        self.told: Counter[tuple[str, str, Value]] = Counter()
         self.right: Counter[tuple[str, str, Value]] = Counter()
         for study in seen.labelled:
             truth = seen.truth(study)
             for teacher, stated in seen.said(study.id).items():
                 for finding, value in stated.items():
                     if finding in truth:
-                        self.counted[teacher, finding, value] += 1
+                        self.told[teacher, finding, value] += 1
                         self.right[teacher, finding, value] += truth[finding] == value
 
     def __call__(self, teacher: str, finding: str, value: Value) -> float:
         """In (0, 1)."""
         key = teacher, finding, value
-        return (self.right[key] + self.smoothing) / (self.counted[key] + self.smoothing * self.values)
+        return (self.right[key] + self.smoothing) / (self.told[key] + self.smoothing * self.values)
 
 
 def check_smoothing(smoothing: float) -> None:

@@ -58,7 +58,7 @@ def own_words(texts: Mapping[str, str], findings: Sequence[str], count: int,
     Args:
         texts: study to answer.
         findings: those that are asked for.
-        count: sentences a side, at most.
+        count: sentences per side, at most.
         as_read: makes of an answer what is read of it; one that is read otherwise than it stands has no places.
     """
     said: dict[tuple[str, float], Counter[str]] = {}

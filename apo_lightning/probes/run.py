@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from apo_lightning import leader
-from apo_lightning.experiment import trainer
 from apo_lightning.probes.asked import Asked
 from apo_lightning.probes.flips import can_flip
 from apo_lightning.probes.in_place import decisions, facts, own_words
@@ -39,7 +38,7 @@ def probe(asked: Asked, texts: Mapping[str, str]) -> tuple[dict[str, Lines], dic
 
 
 def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or asked.courses:
         return [], {}
@@ -48,10 +47,9 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
         leader.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
     if not rounds:
         return [], known
-    device = trainer.device(asked.pipeline.cfg.trainer)  # Lightning leaves a model on the CPU when it is done with it
 
     def ask() -> list[dict[str, float]]:
-        return probabilities(asked.student, asked.data, asked.studies, rounds, how.normalize, device)
+        return probabilities(asked.student, asked.data, asked.studies, rounds, how.normalize, asked.device)
 
     found = leader.from_leader(ask)
     lines = [
@@ -62,15 +60,15 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
 
 
 def _in_place(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any]]:
-    """One line a study, computed by the leader alone."""
+    """One line per study, computed by the leader alone."""
     how, began = asked.plan.likelihood, time.monotonic()
     if how.form == "off" or not how.in_place or asked.courses:
         return [], {}
-    words = own_words(texts, asked.findings, how.in_place, asked.pipeline.thinking.as_read)
-    collate, device = asked.collator(asked.prompt, asked.listed), trainer.device(asked.pipeline.cfg.trainer)
+    words = own_words(texts, asked.findings, how.in_place, asked.as_read)
+    collate = asked.collator(asked.prompt, asked.listed)
 
     def ask() -> list[dict[str, float]]:
-        return decisions(asked.student, asked.data, asked.studies, texts, words, collate, device)
+        return decisions(asked.student, asked.data, asked.studies, texts, words, collate, asked.device)
 
     found = leader.from_leader(ask)
     lines = [
@@ -92,7 +90,7 @@ def _samples(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, A
     lines = [
         {**_of(study, asked.findings), "texts": [answer.text for answer in drawn[study.id]]} for study in asked.studies
     ]
-    silent = sum(unread(line["texts"], asked.findings, asked.pipeline.thinking.as_read) for line in lines)
+    silent = sum(unread(line["texts"], asked.findings, asked.as_read) for line in lines)
     cut = sum(answer.cut for answers in drawn.values() for answer in answers)
     return lines, {"each": count, "decoding": how.decoding(), "cut": cut, "studies_without_readable": silent}
 

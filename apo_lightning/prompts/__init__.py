@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
+from pathlib import Path
 from string import Template
 
 from apo_lightning.errors import ConfigError, did_you_mean
@@ -11,7 +11,11 @@ from apo_lightning.errors import ConfigError, did_you_mean
 
 def names() -> list[str]:
     """All templates of this folder."""
-    return sorted(item.name[:-4] for item in files(__package__).iterdir() if item.name.endswith(".txt"))
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for folder in __path__ for path in Path(folder).glob("*.txt")}
 
 
 PLACES = ("findings", "reports")
@@ -23,11 +27,11 @@ def load(name: str) -> Template:
     Raises:
         ConfigError: there is no such file, it is empty or not UTF-8, or it has a ``$`` that is not one of the places.
     """
-    if name not in names():
-        raise ConfigError(f"No prompt is named '{name}'. {did_you_mean(name, names())}")
+    if name not in (known := _files()):
+        raise ConfigError(f"No prompt is named '{name}'. {did_you_mean(name, known)}")
     where = f"apo_lightning/prompts/{name}.txt"
     try:
-        template = Template(files(__package__).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip())
+        template = Template(known[name].read_text(encoding="utf-8").strip())
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where} is not a text file in UTF-8: {error.reason} at byte {error.start}.") from error
     if not template.template:

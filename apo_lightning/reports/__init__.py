@@ -190,7 +190,7 @@ def _unfinished(frame: pd.DataFrame, manifest: dict[str, Any]) -> list[str]:
 
 
 def _without_intervals(found: Results, run_folder: Path) -> list[str]:
-    """A sentence for rows that an earlier version measured, which kept no answer a study beside its labels."""
+    """A sentence for rows that an earlier version measured, which kept no answer per study beside its labels."""
     known = {row[:2] for row in found.intervals.index}
     rows = found.values[["kind", "arm", "label"]].drop_duplicates(["kind", "arm"])
     names = [label for kind, arm, label in rows.itertuples(index=False) if (kind, arm) not in known]

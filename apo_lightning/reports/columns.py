@@ -86,7 +86,7 @@ KINDS = (
                None),
     )),
 )  # fmt: skip
-"""The report texts come between the last two, a table a backend, see `backends`."""
+"""The report texts come between the last two, a table per backend, see `backends`."""
 SUMMARY = tuple(column for kind in KINDS for column in kind.columns)
 
 TEXTS = {
@@ -140,7 +140,7 @@ def _name(metric: str) -> str:
 
 
 def kinds(frame: pd.DataFrame) -> list[Kind]:
-    """Groups of columns in the order in which they are shown; what is measured a finding comes second."""
+    """Groups of columns in the order in which they are shown; what is measured per finding comes second."""
     order = [*KINDS[:-1], *backends(frame), KINDS[-1]]
     if measure(frame) == "progression_accuracy":
         order.sort(key=lambda kind: kind.name != "progression")
@@ -165,7 +165,7 @@ def findings(frame: pd.DataFrame, metric: str | None = None) -> list[str]:
 
 
 def each(frame: pd.DataFrame, metric: str, best: str | None = "max") -> list[Column]:
-    """A column a finding."""
+    """A column per finding."""
     word = {"accuracy": "accuracy", "progression_accuracy": "progression"}.get(metric, metric.replace("_", " "))
     names = findings(frame, metric)
     return [Column(metric, name, name.replace("_", " "), f"{word} on that finding", best=best) for name in names]

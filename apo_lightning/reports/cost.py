@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from apo_lightning.hashing import inventory
-from apo_lightning.reports.folder import StageFolder, is_there, read_jsonl, stage_folders
+from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders
 
 STAGES = ("collect", "spd", "self_distill", "apo", "evaluate")
 COUNTED = {"calls": "calls", "requests": "calls", "tokens": "tokens", "scored_tokens": "scored tokens"}
@@ -32,7 +32,7 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _distinct(folders: Iterable[StageFolder]) -> list[Path]:
+def _distinct(folders: Iterable[FinishedStage]) -> list[Path]:
     """One path to each stored stage."""
     return list({folder.path.resolve(): folder.path for folder in folders}.values())
 

@@ -17,7 +17,7 @@ from apo_lightning.reports.table import arm_labels, reference_arm
 
 FIGURES = {
     "accuracy.png": (
-        "Accuracy a finding",
+        "Accuracy per finding",
         "Which arm is right on which finding? Bars: arms, with the 95 % interval over patients and seeds. Black line: "
         "the majority vote of the teachers. Dashed: the teacher with the best mean accuracy on this split.",
     ),

@@ -106,12 +106,12 @@ class Texts:
         if text not in self._known:
             said = self.task.read(text)
             self._known[text] = len(self.rows), said
-            self.rows.append([visible(text), self._kind(said.kind), self.told(said.counted), self._spans(text, said)])
+            self.rows.append([visible(text), self._kind(said.kind), self.told(said.values), self._spans(text, said)])
             self.size += len(text)
         return self._known[text]
 
     def told(self, values: Mapping[str, int | None]) -> str:
-        """One character a finding: the number of its value, or a dash."""
+        """One character per finding: the number of its value, or a dash."""
         return "".join("-" if values.get(name) is None else str(values[name]) for name in self.task.findings)
 
     def _kind(self, kind: str) -> int:
@@ -175,7 +175,7 @@ def _counted(author: Author, study: str, own: Said, texts: Texts) -> Iterator[di
     row, more = author.rows[study], {}
     if author.kind == "arm" and not texts.task.course and isinstance(row.get("findings"), Mapping):
         told = texts.told({name: int(v) for name, v in row["findings"].items() if v in (0, 1)})
-        more |= {"said": told} if told != texts.told(own.counted) else {}
+        more |= {"said": told} if told != texts.told(own.values) else {}
     if row.get("refused") and own.kind not in ("refused", "nothing"):
         more["refused"] = 1
     if likely := author.likelihoods.get(study):

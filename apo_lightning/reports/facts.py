@@ -155,7 +155,7 @@ def _fit(settings: Mapping[str, Any], stage: str) -> str:
     own = _get(settings, "stages", stage)
     loss, optim = _get(own, "loss"), _get(own, "optim")
     details = ", ".join(f"{name} {value}" for name, value in loss.items() if name != "name" and value is not None)
-    studies = f"{own.get('batch_studies')} studies a batch"
+    studies = f"{own.get('batch_studies')} studies per batch"
     many = f" × {own['accumulate']} accumulated" if own.get("accumulate", 1) != 1 else ""
     schedule = f", {optim['schedule']} schedule" if optim.get("schedule") else ""
     return (
@@ -184,7 +184,7 @@ def _writing(own: Mapping[str, Any]) -> str:
     if "max_new_tokens" not in own:
         return ""
     drawn = f"sampled at temperature {own.get('temperature')}" if own.get("sample") else "greedy"
-    samples = f", {own['samples']} samples a study" if own.get("samples", 1) != 1 else ""
+    samples = f", {own['samples']} samples per study" if own.get("samples", 1) != 1 else ""
     return f"{drawn}{samples}, at most {own['max_new_tokens']} new tokens"
 
 

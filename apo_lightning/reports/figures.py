@@ -63,7 +63,7 @@ def wrapped(text: str, width: int) -> str:
 
 
 def accuracy_bars(results: Results) -> Figure:
-    """Accuracy of every arm, a group of bars a finding and one for the mean; whiskers are 95 % intervals.
+    """Accuracy of every arm, a group of bars per finding and one for the mean; whiskers are 95 % intervals.
 
     Black ticks: the majority vote; dashed: the teacher of the best mean accuracy.
     """

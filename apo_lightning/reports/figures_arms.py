@@ -46,7 +46,7 @@ def forest_panels(results: Results) -> dict[str, pd.DataFrame]:
 
 
 def forest(results: Results) -> Figure:
-    """A panel a metric, a line an arm: its difference from the reference arm with the 95 % interval.
+    """A panel per metric, one line per arm: its difference from the reference arm with the 95 % interval.
 
     Grey: the interval holds 0, or a test does not tell the two apart. A hollow mark: too small to compare.
     """
@@ -121,7 +121,7 @@ def _known(axes: Axes, y: float, row: pd.Series, metrics: Sequence[str]) -> None
 
 
 def curve(results: Results, points: Sequence[Point], metrics: Sequence[str]) -> Figure:
-    """A panel a metric over the axis that the points are of, a line a ``line``; whiskers are 95 % intervals."""
+    """A panel per metric over the axis that the points are of, one line per ``line``; whiskers are 95 % intervals."""
     table = wide(results).loc["arm"]
     lines = list(dict.fromkeys(point.line for point in points))
     with matplotlib.rc_context(STYLE):

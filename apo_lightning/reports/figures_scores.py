@@ -75,7 +75,7 @@ def calibration(curves: Mapping[str, pd.DataFrame], labels: Mapping[str, str]) -
 
 
 def drift(found: pd.DataFrame) -> Figure:
-    """Left: over the stream; right: over the report. A line a teacher, with a mark of its own."""
+    """Left: over the stream; right: over the report. A line per teacher, with a mark of its own."""
     names = {STREAM: "along the stream, from first to last study", REPORT: "along the report, first to last sentence"}
     shown = [along for along in names if found.loc[found["along"] == along, "part"].nunique() > 1]
     teachers = list(dict.fromkeys(found["teacher"]))

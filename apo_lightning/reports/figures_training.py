@@ -94,7 +94,7 @@ def validation_metrics(metrics: pd.DataFrame) -> list[str]:
 
 
 def validation_curves(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]]) -> Figure:
-    """A panel a metric, a line an arm."""
+    """A panel per metric, one line per arm."""
     names = validation_metrics(metrics)
     if not names:
         raise ValueError("no arm has a metric that begins with val/")

@@ -24,7 +24,7 @@ SEED = re.compile(r"seed(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
-class StageFolder:
+class FinishedStage:
     """One finished stage of one arm and seed. ``path`` is the link under the arm."""
 
     arm: str
@@ -128,7 +128,7 @@ def read_json_list(path: Path, run_folder: Path) -> list[dict[str, Any]]:
 
 
 def read_jsonl(path: Path, run_folder: Path) -> list[dict[str, Any]]:
-    """One object a line; a last line without its end (the writer was killed) is left out.
+    """One object per line; a last line without its end (the writer was killed) is left out.
 
     Raises:
         ArtifactError: any other line is not a JSON object; names file and line.
@@ -154,7 +154,7 @@ def _ask(read: Callable[[], Any], path: Path, run_folder: Path) -> Any:
         raise ArtifactError(f"{path} is not readable as JSON ({what}). {advice(path, run_folder)}") from error
 
 
-def require_stage(folder: StageFolder, run_folder: Path) -> StageFolder:
+def require_stage(folder: FinishedStage, run_folder: Path) -> FinishedStage:
     """
     Raises:
         ArtifactError: something of a finished stage is missing, was changed, or was added.
@@ -178,7 +178,7 @@ def _require_same(path: Path, run_folder: Path) -> None:
         )
 
 
-def stage_folders(run_folder: Path, stage: str) -> list[StageFolder]:
+def stage_folders(run_folder: Path, stage: str) -> list[FinishedStage]:
     """The folders of one stage over all arms and seeds, sorted; links that lead nowhere are left out.
 
     Raises:
@@ -189,12 +189,12 @@ def stage_folders(run_folder: Path, stage: str) -> list[StageFolder]:
         number = SEED.fullmatch(path.parent.name)
         if number and path.is_dir() and own(path, run_folder):
             _require_same(path, run_folder)
-            found.append(StageFolder(path.parent.parent.name, int(number[1]), path))
+            found.append(FinishedStage(path.parent.parent.name, int(number[1]), path))
     return sorted(found, key=lambda item: (item.arm, item.seed))
 
 
 def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.DataFrame:
-    """metrics.jsonl of one stage, one row a step: arm, label, seed, run, step, and a column a metric.
+    """metrics.jsonl of one stage, one row per step: arm, label, seed, run, step, and a column per metric.
 
     ``labels`` maps arm to label and gives the order; other arms are left out. ``run`` is the name of the stored
     folder, the same for arms that share it. A step that was written twice (a resumed run) keeps its last values.
@@ -206,7 +206,7 @@ def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.
             continue  # `checked.notes` says of one that is gone
         rows = [row for row in read_jsonl(path, run_folder) if "step" in row]
         if not all(_is_step(row) for row in rows):
-            raise ArtifactError(f"{path} must hold a whole step and numbers a line. {advice(path, run_folder)}")
+            raise ArtifactError(f"{path} must hold a whole step and numbers in each line. {advice(path, run_folder)}")
         if rows:
             steps = pd.DataFrame(rows).groupby("step", as_index=False).last()
             steps.insert(0, "run", folder.path.resolve().name)

@@ -36,7 +36,7 @@ PER_FINDING = {
     "flip_consistency": "Flip consistency of each finding",
     KAPPA: "Agreement of seeds on each finding (Cohen's kappa)",
 }
-"""Tables with a column a finding; all but the measure's are folded."""
+"""Tables with a column per finding; all but the measure's are folded."""
 LEAST = ("likelihood_ece", "in_place_ece")
 WITHOUT_BEST = (KAPPA,)
 
@@ -71,8 +71,8 @@ class Group:
 
 @lru_cache(maxsize=32)
 def groups(results: Results) -> list[Group]:
-    """Every table that the results have values for: the summary first, then the measure a finding, then the others;
-    tables of other measures a finding come last, folded."""
+    """Every table that the results have values for: the summary first, then the measure per finding, then the others;
+    tables of other measures per finding come last, folded."""
     table, frame = wide(results), results.values
     shown = [(kind, _known(table, kind.columns)) for kind in kinds(frame)]
     made = [_group(results, kind.name, kind.title, kind.note, found) for kind, found in shown if found]

@@ -46,13 +46,13 @@ class Said:
         kind: refused, nothing, normal or stated, see `apo_lightning.text.labeler`.
         spans: sentences that state something of the findings that are asked for, in order.
         whole: what the text states as a whole, with sides.
-        counted: what the table counts of it: finding to value.
+        values: what the table counts of it: finding to value.
     """
 
     kind: str
     spans: tuple[Span, ...]
     whole: Mapping[str, Stated]
-    counted: Mapping[str, int]
+    values: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def majority(said: Sequence[Said], task: Task) -> dict[str, int]:
     """
     votes: dict[str, Counter[int]] = {}
     for each in said:
-        for name, value in each.counted.items():
+        for name, value in each.values.items():
             votes.setdefault(name, Counter())[value] += 1
     tie = CLASSES.index("stable") if task.course else PRESENCE.index("absent")
     best = {name: max(cast.values()) for name, cast in votes.items()}

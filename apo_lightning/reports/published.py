@@ -33,7 +33,7 @@ WHY = (
     "student has 7B parameters. MS-CXR-T was made for progression (1,326 pairs of images), and the paper appears to "
     "score the presence of a finding in one image. Raw accuracy follows the prevalence: Sonnet-4 and Moonshot-v1 on "
     "consolidation and pneumothorax look like an always-yes and an always-no answer. No interval was published; about "
-    "265 pairs a finding make a standard error near .025."
+    "265 pairs per finding make a standard error near .025."
 )
 
 

@@ -36,7 +36,7 @@ def show(audited: Sequence[Audited], findings: Sequence[str], console: Console, 
 
 
 def write_csv(path: Path, audited: Sequence[Audited], findings: Sequence[str]) -> Path:
-    """One row a sentence and finding, and one for each sentence that states nothing."""
+    """One row per sentence and finding, and one for each sentence that states nothing."""
     return formats.write_csv(path, COLUMNS, _lines(audited, findings))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from apo_lightning.errors import ArtifactError
 from apo_lightning.reports.folder import (
-    StageFolder,
+    FinishedStage,
     advice,
     is_there,
     read_json_list,
@@ -133,9 +133,9 @@ def _labels(row: Mapping[str, Any], entry: Mapping[str, Any], course: bool) -> M
 
 def _of_stage(
     run_folder: Path, stage: str, name: str, labels: Mapping[str, str]
-) -> dict[str, tuple[StageFolder, Path, Rows]]:
+) -> dict[str, tuple[FinishedStage, Path, Rows]]:
     """Arm to the stage of its first seed that holds the file, in experiment order; shared ones are read once."""
-    first: dict[str, StageFolder] = {}
+    first: dict[str, FinishedStage] = {}
     for folder in stage_folders(run_folder, stage):
         if folder.arm in labels and require_stage(folder, run_folder) and is_there(folder.path / name, run_folder):
             first.setdefault(folder.arm, folder)
@@ -150,7 +150,7 @@ def _of_stage(
 
 
 def by_study(path: Path, run_folder: Path) -> Rows:
-    """A file of one line a study. Raises ArtifactError where it is corrupt."""
+    """A file of one line per study. Raises ArtifactError where it is corrupt."""
     return {str(get(row, "study", path, run_folder)): row for row in read_jsonl(path, run_folder)}
 
 
@@ -170,7 +170,7 @@ def _teachers(run_folder: Path, studies: Mapping[str, Any]) -> Iterator[Author]:
     return (Author(f"teacher:{name}", "teacher", name, rows=own) for name, own in rows.items())
 
 
-def _preferred(written: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Mapping[str, str],
+def _preferred(written: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str],
                studies: Mapping[str, Any]) -> dict[Path, Author]:  # fmt: skip
     """Stored t+ to its author; arms that share it share the author. One that was not written for any of the studies
     is left out."""
@@ -186,7 +186,7 @@ def _preferred(written: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Ma
     return found
 
 
-def _arms(run_folder: Path, answers: Mapping[str, tuple[StageFolder, Path, Rows]], labels: Mapping[str, str],
+def _arms(run_folder: Path, answers: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str],
           preferred: Mapping[Path, Author]) -> Iterator[Author]:  # fmt: skip
     before = _before({arm: folder.path.parent for arm, (folder, _, _) in answers.items()})
     for arm, (folder, _, rows) in answers.items():
@@ -209,7 +209,7 @@ def _before(stages: Mapping[str, Path]) -> dict[str, str]:
     return {arm: earlier for arm, earlier in found.items() if earlier}
 
 
-def _likelihoods(folder: StageFolder, run_folder: Path) -> dict[str, dict[str, float]]:
+def _likelihoods(folder: FinishedStage, run_folder: Path) -> dict[str, dict[str, float]]:
     """Study to finding to how likely the student takes it to be present; empty where that was not measured."""
     path = folder.path / "statements.jsonl"
     if not is_there(path, run_folder):

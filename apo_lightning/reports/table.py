@@ -41,7 +41,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A printed row: its kind, arm name, label and one cell a column."""
+    """A printed row: its kind, arm name, label and one cell per column."""
 
     kind: str
     arm: str

@@ -31,7 +31,7 @@ SHORTER = {
 
 
 def tables(found: Results, name: str) -> list[Table]:
-    """The summaries, the measure a finding, and the arms beside their reference."""
+    """The summaries, the measure per finding, and the arms beside their reference."""
     shown = [group for group in groups(found) if not group.folded]
     logp = next((group for group in shown if group.name == "logp"), None)
     made = [table for group in shown if group is not logp for table in _group(group, found, name)]
@@ -50,7 +50,7 @@ def _group(group: Group, found: Results, name: str) -> list[Table]:
     each = any(column.finding != "mean" for column in group.columns)
     word = title(found.values).removeprefix("mean ")
     said = (
-        f"{word} a finding"
+        f"{word} per finding"
         if each
         else "summary"
         if group.name == "text"

@@ -54,7 +54,7 @@ def _table(frame: pd.DataFrame) -> wandb.Table:
 
 
 def _studies(run_folder: Path) -> wandb.Table | None:
-    """One row a study; None where nothing may be shown, or nothing is there."""
+    """One row per study; None where nothing may be shown, or nothing is there."""
     labels = results.arm_labels(load(run_folder).values)
     shown, _ = samples.collect(run_folder, read_manifest(run_folder), labels, count=SHOWN)
     rows = [_row(sample, run_folder) for sample in shown]

@@ -1,4 +1,4 @@
-"""An image processor's output as one record an image, so that features and log-probs can be kept by content and no
+"""An image processor's output as one record per image, so that features and log-probs can be kept by content and no
 record depends on its neighbours. A batch is the records in order, joined.
 
 Qwen-VL cuts an image into patches (``pixel_values`` ``[patches, d]``, ``image_grid_thw`` ``[n, 3]``). Every other
@@ -68,7 +68,7 @@ def _unpadded(values: Tensor, rows: Sequence[int], padded: int) -> Tensor:
 
 
 def split_images(vision: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The images of a batch cut into one record an image."""
+    """The images of a batch cut into one record per image."""
     if "image_grid_thw" in vision:
         grids = vision["image_grid_thw"]
         pixels = torch.split(vision["pixel_values"], grids.prod(-1).tolist())

@@ -1,4 +1,4 @@
-"""Images to features, once a study. A feature record holds the tensors of one image: ``pooler_output`` ``[t, H]`` (t
+"""Images to features, once per study. A feature record holds the tensors of one image: ``pooler_output`` ``[t, H]`` (t
 image tokens; ``[tiles, t, H]`` in families that give tiles of one length as one tensor), and ``deepstack_<k>``
 ``[t, H]`` in families that add features to deeper layers (Qwen3-VL)."""
 
@@ -26,7 +26,7 @@ def encode(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
         vision: images as `image_records` holds them.
 
     Returns:
-        one record an image. No graph, where the tower is frozen.
+        one record per image. No graph, where the tower is frozen.
     """
     if "tiles" in vision:
         return _encode_tiles(parts, vision)
@@ -43,7 +43,7 @@ def _encode_tiles(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
     kind = parts.whole.config.model_type
     if kind == "llava_onevision":
         return [{"pooler_output": image} for image in _encode_one_vision(parts, inputs, tiles)]
-    if kind in ("idefics3", "smolvlm"):  # they take studies of tiles; one tile a study needs no padding
+    if kind in ("idefics3", "smolvlm"):  # they take studies of tiles; one tile per study needs no padding
         inputs = {name: value[:, None] for name, value in inputs.items()}
     found = parts.trunk.get_image_features(**inputs, return_dict=True).pooler_output
     if isinstance(found, Tensor):  # [tiles, t, H]

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from apo_lightning.settings.checks import REQUIRED
 from apo_lightning.settings.experiment import (
-    AdapterSettings,
     ArmSettings,
-    DecodingSettings,
     EvaluateSettings,
     ExperimentSettings,
-    FitSettings,
-    OptimSettings,
     PoolSettings,
-    ScorerSettings,
-    SelfDistillSettings,
-    StagesSettings,
-    StudentSettings,
-    TrainerSettings,
     WandbSettings,
 )
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
+from apo_lightning.settings.stages import (
+    DecodingSettings,
+    FitSettings,
+    OptimSettings,
+    SelfDistillSettings,
+    StagesSettings,
+)
+from apo_lightning.settings.student import AdapterSettings, ScorerSettings, StudentSettings
+from apo_lightning.settings.trainer import TrainerSettings
 
 __all__ = [
     "REQUIRED", "AdapterSettings", "ArmSettings", "CacheSettings", "CurvePoint", "DecodingSettings",

@@ -5,74 +5,18 @@ mappings; `config.py` checks them against the settings of what they name.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
 
-from apo_lightning.settings.checks import REQUIRED
-from apo_lightning.settings.checks import choice as _choice
+from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
-
-
-@dataclass
-class AdapterSettings:
-    """How the student is trained: ``lora`` adapters, ``qlora`` (the same over 4-bit weights), or ``full``."""
-
-    kind: str = "lora"
-    r: int = 8
-    alpha: int = 32
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _choice("kind", self.kind, ("lora", "qlora", "full"))
-        _positive(r=self.r, alpha=self.alpha)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-
-
-@dataclass
-class ScorerSettings:
-    """How answers are scored: ``joint``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto`` takes joint
-    where it fits the memory and branchwise elsewhere. All give the same numbers up to rounding."""
-
-    mode: str = "auto"
-    rows: int | None = None
-    """Answers that run at a time, at most."""
-    memory_gb: float | None = None
-    """What ``auto`` may plan with; null: most of what is free."""
-
-    def __post_init__(self) -> None:
-        _choice("mode", self.mode, ("auto", "joint", "branchwise", "separate"))
-        _positive(rows=self.rows, memory_gb=self.memory_gb)
-
-
-@dataclass
-class StudentSettings:
-    """The vision-language model: ``nano`` (embedded), a folder, or a name on the Hugging Face hub."""
-
-    model: str = REQUIRED
-    adapter: AdapterSettings = field(default_factory=AdapterSettings)
-    dtype: str = "float32"
-    attention: str = "sdpa"
-    gradient_checkpointing: bool = False
-    scorer: ScorerSettings = field(default_factory=ScorerSettings)
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    max_prompt_tokens: int = REQUIRED
-    max_branch_tokens: int = REQUIRED
-    max_context_tokens: int = REQUIRED
-    """Budget of the reconcile prompt, which holds the texts of all teachers."""
-
-    def __post_init__(self) -> None:
-        _choice("dtype", self.dtype, ("float32", "bfloat16", "float16"))
-        _choice("attention", self.attention, ("sdpa", "eager", "flash_attention_2"))
-        _positive(max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens)
-        _positive(max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
-        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
-            raise ValueError(f"min_pixels must be at most max_pixels ({self.max_pixels}), got {self.min_pixels}")
+from apo_lightning.settings.stages import DecodingSettings, StagesSettings
+from apo_lightning.settings.student import StudentSettings
+from apo_lightning.settings.trainer import TrainerSettings
 
 
 @dataclass
@@ -82,101 +26,8 @@ class PoolSettings:
     select: Any = "all"
 
 
-@dataclass
-class OptimSettings:
-    """AdamW with warm-up and a schedule."""
-
-    lr: float = REQUIRED
-    weight_decay: float = 0.0
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
-    warmup: float = 0.05
-    schedule: str = "cosine"
-    grad_clip: float = 1.0
-
-    def __post_init__(self) -> None:
-        _choice("schedule", self.schedule, ("cosine", "constant"))
-        _positive(lr=self.lr, grad_clip=self.grad_clip)
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup must be in [0, 1), got {self.warmup}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be >= 0, got {self.weight_decay}")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
-
-
-@dataclass
-class FitSettings:
-    """A stage that trains: its loss, its optimiser, and how long. ``steps`` counts optimiser steps."""
-
-    loss: dict[str, Any] = REQUIRED
-    optim: OptimSettings = field(default_factory=OptimSettings)
-    steps: int = REQUIRED
-    batch_studies: int = REQUIRED
-    accumulate: int = 1
-    checkpoint_every: int = 50
-    drop_refusals: bool = True
-    drop_copies: bool = True
-    """Negatives only: refusals (and empty texts), and exact copies of the preferred trajectory."""
-    drop_cut: bool = False
-    """Leave out studies whose t+ ran into ``max_new_tokens``; otherwise it is taught without an end-of-turn token."""
-
-    def __post_init__(self) -> None:
-        _positive(steps=self.steps, batch_studies=self.batch_studies)
-        _positive(accumulate=self.accumulate, checkpoint_every=self.checkpoint_every)
-
-
-@dataclass
-class DecodingSettings:
-    """How texts are written: greedy, or sampled. Decoding settings that came with a model are not used."""
-
-    max_new_tokens: int = REQUIRED
-    sample: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    """Most likely tokens that are drawn from; 0: all."""
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-
-    def __post_init__(self) -> None:
-        _positive(max_new_tokens=self.max_new_tokens, temperature=self.temperature, top_p=self.top_p)
-        _positive(repetition_penalty=self.repetition_penalty)
-        if self.top_p > 1:
-            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
-        for key in ("top_k", "no_repeat_ngram_size"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"{key} must be >= 0 (0 switches it off), got {getattr(self, key)}")
-
-    def decoding(self) -> dict[str, Any]:
-        """These settings alone, of a section that has more: what a manifest says of how texts were written."""
-        return {own.name: getattr(self, own.name) for own in fields(DecodingSettings)}
-
-
-@dataclass
-class SelfDistillSettings(DecodingSettings):
-    """How t+ is found: by a strategy (``apo_lightning/positives``); ``student`` reads every teacher and writes."""
-
-    positive: dict[str, Any] = field(default_factory=lambda: {"name": "student"})
-    prompt: str = "reconcile"
-    batch_studies: int = REQUIRED
-    samples: int = 1
-    """Texts a study; of several, t+ is the one that agrees best with the others in what it states."""
-    splits: list[str] = field(default_factory=lambda: ["train", "val", "test"])
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _positive(batch_studies=self.batch_studies, samples=self.samples)
-        if self.samples != REQUIRED and self.samples > 1 and not self.sample:
-            raise ValueError(f"samples must be 1 unless sample is true (greedy texts are alike), got {self.samples}")
-
-
-@dataclass
-class StagesSettings:
-    """learn, compare, critique."""
-
-    spd: FitSettings = field(default_factory=FitSettings)
-    self_distill: SelfDistillSettings = field(default_factory=SelfDistillSettings)
-    apo: FitSettings = field(default_factory=FitSettings)
+LOW, HIGH = ("loss", "nll", "perplexity", "error"), ("accuracy", "margin", "reward", "logp", "auroc", "f1")
+"""Parts of a metric's name that say whether it is better when low or when high."""
 
 
 @dataclass
@@ -189,13 +40,13 @@ class EvaluateSettings(DecodingSettings):
     """Further sets that are answered beside that one, by the name of their folder; those not on disk are left out."""
     prompt: str | None = None
     """What is asked; None: the prompt of the experiment."""
-    split: str = "test"
+    split: Literal["val", "test"] = "test"
     batch_studies: int = REQUIRED
     findings: list[str] = field(default_factory=list)
     """Findings that are counted; empty means all of the data set."""
     likelihood: LikelihoodSettings = field(default_factory=LikelihoodSettings)
     samples: int = 0
-    """Answers a study that are drawn for a vote, beside the one that is read; 0: none."""
+    """Answers per study that are drawn for a vote, beside the one that is read; 0: none."""
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     flip: bool = True
     """Ask once more with the earlier and the current image swapped, where a study has both and its course is told."""
@@ -207,7 +58,7 @@ class EvaluateSettings(DecodingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _choice("split", self.split, ("val", "test"))
+        check_choices(self)
         _positive(batch_studies=self.batch_studies)
         if self.samples != 0 and self.samples < 2:
             raise ValueError(f"samples must be 0 (no vote) or at least 2, got {self.samples}")
@@ -227,32 +78,15 @@ class ArmSettings:
 
 
 @dataclass
-class TrainerSettings:
-    """Passed to Lightning's Trainer. ``strategy`` is ``single``, ``ddp``, ``fsdp2`` or any name Lightning knows."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: str = "single"
-    precision: str = "32-true"
-    log_every: int = 1
-
-    def __post_init__(self) -> None:
-        kept = ("32-true", "bf16-mixed", "16-mixed")
-        _choice("precision", self.precision, kept, "what is trained stays float32")
-        _positive(devices=self.devices, nodes=self.nodes, log_every=self.log_every)
-
-
-@dataclass
 class WandbSettings:
     """Weights & Biases; ``offline`` writes beside the run and never needs an account."""
 
-    mode: str = "offline"
+    mode: Literal["offline", "online", "disabled"] = "offline"
     project: str = "apo-lightning"
     entity: str | None = None
 
     def __post_init__(self) -> None:
-        _choice("mode", self.mode, ("offline", "online", "disabled"))
+        check_choices(self)
         if not 0 < len(self.project) <= 128 or set(self.project) & set("/\\#?%:"):
             raise ValueError(f"project must be 1 to 128 characters without / \\ # ? % :, got '{self.project}'")
 
@@ -282,6 +116,9 @@ class ExperimentSettings:
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     cache: CacheSettings = field(default_factory=CacheSettings)
     wandb: WandbSettings = field(default_factory=WandbSettings)
+
+    resolved = MappingProxyType[str, "ExperimentSettings"]({})
+    """Arm to the experiment as that arm runs it, given by `config.load`; no field, since it is made of the others."""
 
     def of_set(self, name: str) -> ExperimentSettings:
         """The same experiment where a further set is answered: its question, its test split, all of its findings."""

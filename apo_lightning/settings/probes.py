@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from apo_lightning.settings.checks import choice, positive
+from apo_lightning.settings.checks import check_choices, positive
 
 
 @dataclass
@@ -12,26 +13,25 @@ class LikelihoodSettings:
     """How likely the student finds it that a finding is present, as a probability.
 
     ``statements`` compares statements in several wordings ("Edema: yes", "There is no edema") as beginnings of its
-    answer to the evaluation's prompt: one pass a study. ``yes_no`` asks for each finding ("Is there edema? Answer yes
-    or no."): one pass a finding. ``off``: neither.
+    answer to the evaluation's prompt: one pass per study. ``yes_no`` asks for each finding ("Is there edema? Answer yes
+    or no."): one pass per finding. ``off``: neither.
     """
 
-    form: str = "statements"
-    normalize: str = "sum"
+    form: Literal["statements", "yes_no", "off"] = "statements"
+    normalize: Literal["sum", "token_mean"] = "sum"
     """``sum``: log-probs of statements as they are, so that what is compared are the probabilities of beginning an
     answer so, and wordings that the student hardly uses have no say. ``token_mean``: divided by the number of tokens,
     so that all wordings have one, and long ones no malus."""
     wordings: int = 2
-    """Pairs of statements a finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
+    """Pairs of statements per finding, the first ones of `probes.wordings`. For the embedded student a third ranks no
     better and costs as much as all its answers."""
 
     in_place: int = 3
-    """Sentences of its own a side, between which the student decides where its answer does (`probes.in_place`); 0:
+    """Sentences of its own per side, between which the student decides where its answer does (`probes.in_place`); 0:
     not asked."""
 
     def __post_init__(self) -> None:
-        choice("form", self.form, ("statements", "yes_no", "off"))
-        choice("normalize", self.normalize, ("sum", "token_mean"))
+        check_choices(self)
         positive(wordings=self.wordings)
         if self.in_place < 0:
             raise ValueError(f"in_place must be >= 0 (0 switches it off), got {self.in_place}")

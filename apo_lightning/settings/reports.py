@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
-from apo_lightning.errors import did_you_mean
+from apo_lightning.settings.checks import check_choices
 
-BACKENDS = ("auto", "python", "coco", "off")
-TOKENIZERS = ("r2gen", "ptb")
+Backend = Literal["auto", "python", "coco", "off"]
+BACKENDS = get_args(Backend)
 REPORT_PROMPT = "report"
 """The prompt that asks for a radiology report and for nothing else."""
 
@@ -17,22 +18,17 @@ class ReportTextSettings:
     """Answers beside the radiologist's report of their study, where it has one. Measured on stored texts: to change it
     trains nothing and asks nothing again."""
 
-    backend: str | None = None
+    backend: Backend | None = None
     """Who computes BLEU, ROUGE-L and METEOR: ``python`` (sacrebleu, rouge-score, nltk), ``coco`` (pycocoevalcap, with
     Java: what R2Gen and its followers print), ``auto`` (python), ``off``. Null: python where the prompt is ``report``,
     else off. The two never stand in one table."""
-    tokenizer: str = "r2gen"
+    tokenizer: Literal["r2gen", "ptb"] = "r2gen"
     """What ``coco`` reads: reports cleaned as by ``r2gen``, or the words of the Penn Treebank tokenizer (``ptb``)."""
     also: list[str] = field(default_factory=list)
     """Further text metrics by name, such as ``chexbert``: their packages and weights must be on disk."""
 
     def __post_init__(self) -> None:
-        for key, allowed in (("backend", BACKENDS), ("tokenizer", TOKENIZERS)):
-            value = getattr(self, key)
-            if value is not None and value not in allowed:
-                raise ValueError(
-                    f"{key} must be one of {', '.join(allowed)}, got '{value}'. {did_you_mean(value, allowed)}"
-                )
+        check_choices(self)
         if len(set(self.also)) < len(self.also):
             raise ValueError(f"also must name each metric once, got {self.also}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from apo_lightning.caches.reference import ReferenceCache
+from apo_lightning.metrics.rewards import of_validation
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
 from apo_lightning.types import BranchBatch, Scores
@@ -26,6 +27,7 @@ class APO(Stage):
     """
 
     name = "apo"
+    reads: ClassVar[tuple[str, ...]] = ("trajectories", "preferred")
     provides = (
         frozenset({
             "policy_token_logps", "policy_logps", "lengths", "mask", "weight", "present", "agreement", "conflict",
@@ -40,14 +42,26 @@ class APO(Stage):
         if self.wanted <= CHOSEN:
             batch = batch.first(1)
         policy = self.student.score(batch, self.grad_wrt_logps(batch))
-        given = self.quantities(batch, policy)
-        if REFERENCE & self.wanted:
-            given["reference_token_logps"] = self._reference(batch)
-            given["reference_logps"] = given["reference_token_logps"].sum(-1)
+        given = self._given(batch, policy)
         seen = {"reference_logps": given["reference_logps"]} if "reference_logps" in given else {}
         return self.log_loss(
             self.compute_loss(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen,
         )  # fmt: skip
+
+    def validation_step(self, batch: BranchBatch, batch_idx: int) -> None:
+        """Loss and its metrics; log-probs of t+ and of every teacher, whether or not the loss hears them; of a loss
+        with rewards, whether t+ comes first and by how much. See `metrics.rewards.of_validation`."""
+        policy = self.student.score(batch)
+        output = self.compute_loss(self._given(batch, policy))
+        self.log_validation(output, batch, of_validation(policy.logps, output.rewards, batch.sources))
+
+    def _given(self, batch: BranchBatch, policy: Scores) -> dict[str, Any]:
+        """What the stage can hand to a loss, with the reference where the loss asks for it."""
+        given = self.quantities(batch, policy)
+        if REFERENCE & self.wanted:
+            given["reference_token_logps"] = self._reference(batch)
+            given["reference_logps"] = given["reference_token_logps"].sum(-1)
+        return given
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
         return dict(

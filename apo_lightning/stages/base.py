@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from apo_lightning.errors import DivergedError
+from apo_lightning.errors import ArtifactError, ConfigError, DivergedError
 from apo_lightning.losses.base import bind
+from apo_lightning.metrics.means import NamedMeans
+from apo_lightning.metrics.rewards import Means
 from apo_lightning.models.student import Student
 from apo_lightning.settings import OptimSettings
+from apo_lightning.stages.staying import Staying
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch, LossOutput, Scores
 
 
 def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
     """Multiple of the peak learning rate at an optimiser step (counted from 0).
+
+    Not transformers' ``get_scheduler``: its ramp begins at 0, so that the first step of a fit does nothing, and its
+    cosine differs from this one in the last bit of every fourth step, which would move every result.
 
     >>> [round(warmup_factor(s, steps=10, warmup=0.2, schedule="constant"), 2) for s in (0, 1, 2, 9)]
     [0.5, 1.0, 1.0, 1.0]
@@ -33,23 +40,18 @@ def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> flo
     return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
 
 
-class Staying(LightningModule):
-    """A module that stays on its device when Lightning is done with it: the next stage goes on with the same network,
-    and moving 16 GB to the CPU and back takes longer than many a fit."""
-
-    def cpu(self) -> Self:
-        """What a strategy calls in its teardown; ``.to("cpu")`` moves the module."""
-        return self
-
-
 class Stage(Staying):
     """A stage that trains the student with an injected loss.
+
+    It stands alone: a plain ``lightning.Trainer`` fits, validates and tests it on any loader of `BranchBatch`.
+    ``load_from_checkpoint(path, student=..., loss=...)`` gives it back, from a student that was made trainable the same
+    way.
 
     Args:
         student: already trainable (`Student.make_trainable`).
         loss: registered loss; the keywords of its call are what it needs of the stage.
-        optim: optimiser settings.
-        steps: optimiser steps in all.
+        optim: optimiser settings, or a mapping of them.
+        steps: optimiser steps in all, over which the learning rate runs its schedule.
         seed: of everything random inside a step.
 
     Raises:
@@ -57,16 +59,23 @@ class Stage(Staying):
     """
 
     name: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ("trajectories",)
+    """Artefacts of earlier steps that the stage is made of: ``trajectories``, ``preferred``, ``student``."""
+    writes: ClassVar[tuple[str, ...]] = ("student",)
+    artefacts: Mapping[str, Path] = {}
+    """Where those lie, by name, once a run has given the stage its place."""
     provides: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings, *, steps: int,
-                 seed: int) -> None:  # fmt: skip
+    def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings | Mapping[str, Any], *,
+                 steps: int, seed: int) -> None:  # fmt: skip
         super().__init__()
+        optim = OptimSettings(**optim) if isinstance(optim, Mapping) else optim
+        self.save_hyperparameters({"optim": asdict(optim), "steps": steps, "seed": seed})
         self.student, self.loss, self.optim, self.steps, self.seed = student, loss, optim, steps, seed
         self.wanted = bind(loss, self.provides, self.name)
         self.strict_loading = False  # checkpoints hold trained parameters only
         self.generator = torch.Generator()
-        self.means = StepMeans()
+        self.means, self.validated = StepMeans(), NamedMeans()
         self.last: BranchBatch | None = None
 
     def on_fit_start(self) -> None:
@@ -74,9 +83,9 @@ class Stage(Staying):
         self.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed by step, so that a resumed run draws what the undisturbed one would have drawn."""
+        """Seed by step, over all epochs, so that a resumed run draws what the undisturbed one would have drawn."""
         self.last = batch
-        seed = (self.seed * 1_000_003 + batch_idx) % 2**63
+        seed = (self.seed * 1_000_003 + self.trainer.fit_loop.epoch_loop.total_batch_idx) % 2**63
         torch.manual_seed(seed)
         self.generator.manual_seed(seed + self.global_rank)
 
@@ -120,6 +129,43 @@ class Stage(Staying):
             raise self._diverged(f"the loss is {loss} at step {self.trainer.global_step + 1}")
         self.log_dict(values, batch_size=1)
 
+    def on_validation_epoch_start(self) -> None:
+        self.validated = NamedMeans()  # what an interrupted validation has left
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """What a loss draws belongs to the batch, in whichever process and at whichever step it is validated."""
+        share = self.trainer.distributed_sampler_kwargs or {"rank": 0, "num_replicas": 1}
+        self.generator.manual_seed(self.seed * 1_000_003 + batch_idx * share["num_replicas"] + share["rank"])
+
+    def log_validation(self, output: LossOutput, batch: BranchBatch, more: Means = ({}, {})) -> None:
+        """Note a loss with its metrics, and ``more`` means beside them: what is logged as ``val/...`` (``test/...``) at
+        the end. Of ``accuracy`` and ``logp_chosen`` a stage may know more than the loss, under a name of its own."""
+        if batch.padding:
+            return
+        better = {"accuracy": "reward_accuracy", "logp_chosen": "logp_preferred"}
+        values = {"loss": output.loss, **output.metrics}
+        values = {name: value for name, value in values.items() if better.get(name) not in more[0]}
+        counts = {name: output.counts.get(name, len(batch)) for name in values}
+        self.validated.update({**values, **more[0]}, {**counts, **more[1]})
+
+    def on_validation_epoch_end(self) -> None:
+        prefix = "test" if self.trainer.testing else "val"
+        values = self.validated.compute(self.device)
+        self.log_dict({f"{prefix}/{name}": v for name, v in values.items()}, batch_size=1, sync_dist=True)
+
+    def test_step(self, batch: BranchBatch, batch_idx: int) -> None:
+        """As a validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self.on_validation_batch_start(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()
+
     def on_train_end(self) -> None:
         """
         Raises:
@@ -138,7 +184,13 @@ class Stage(Staying):
             _shard(self.student, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> dict[str, Any]:
+        """
+        Raises:
+            ConfigError: nothing of the student is trained.
+        """
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+        if not trained:
+            raise ConfigError("Nothing of the student is trained: call student.make_trainable(seed) before the fit.")
         how = dict(lr=self.optim.lr, betas=tuple(self.optim.betas), weight_decay=self.optim.weight_decay)
         optimizer = torch.optim.AdamW(trained, **how)
         shape = dict(steps=self.steps, warmup=self.optim.warmup, schedule=self.optim.schedule)
@@ -154,6 +206,20 @@ class Stage(Staying):
         self._require_finite()
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """
+        Raises:
+            ArtifactError: it holds weights that this student has not: they would be left out without a word.
+        """
+        own = dict(self.named_parameters()).keys() if "state_dict" in checkpoint else set()
+        left = sorted(checkpoint.get("state_dict", {}).keys() - own)
+        if left:
+            raise ArtifactError(
+                f"The checkpoint has {len(left)} weights that the student has not, such as {left[0]}. Load the student "
+                f"that it was trained from, with the same student.adapter (here {self.student.settings.adapter}), and "
+                "call student.make_trainable(seed) first."
+            )
 
     def _require_finite(self) -> None:
         trained = (parameter for parameter in self.parameters() if parameter.requires_grad)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import torch
 
 from apo_lightning.models.student import Student
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.base import Staying
+from apo_lightning.stages.staying import Staying
 from apo_lightning.types import Answer, PromptBatch
 
 
@@ -21,6 +22,10 @@ class Written:
     number: int
     studies: list[str]
     answers: list[list[Answer]]
+
+    def to(self, *where: Any, **how: Any) -> Self:
+        """Itself: there is no tensor in it. Without this Lightning would look for some, and change frozen records."""
+        return self
 
 
 class Writer(Staying):
@@ -45,4 +50,6 @@ class Writer(Staying):
 class SelfDistill(Writer):
     """`t+ ~ q(. | image, question, tau_1 .. tau_N)`."""
 
-    name = "self_distill"
+    name: ClassVar[str] = "self_distill"
+    reads: ClassVar[tuple[str, ...]] = ("trajectories", "student")
+    writes: ClassVar[tuple[str, ...]] = ("preferred",)

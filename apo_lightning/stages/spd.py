@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from apo_lightning.metrics.rewards import of_texts
 from apo_lightning.models.student import Student
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
@@ -42,6 +43,15 @@ class SPD(Stage):
             return self.log_loss(self.compute_loss(self._compared(batch)), batch)
         scores = self.student.score(batch, self.grad_wrt_logps(batch))
         return self.log_loss(self.compute_loss(self.quantities(batch, scores)), batch)
+
+    def validation_step(self, batch: BranchBatch, batch_idx: int) -> None:
+        """Loss and its metrics, and ``logp/<teacher>`` where log-probs are what the loss looks at."""
+        if self.wanted & LOGITS:
+            self.log_validation(self.compute_loss(self._compared(batch)), batch)
+            return
+        scores = self.student.score(batch)
+        output = self.compute_loss(self.quantities(batch, scores))
+        self.log_validation(output, batch, of_texts(scores.logps, batch.sources))
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
         return dict(

@@ -43,7 +43,7 @@ def check_stream(studies: Sequence[Study], t: Sequence[float]) -> None:
         ValueError: another length, or a place outside [0, 1].
     """
     if len(studies) != len(t):
-        raise ValueError(f"t must have one value a study, got {len(t)} for {len(studies)} studies")
+        raise ValueError(f"t must have one value per study, got {len(t)} for {len(studies)} studies")
     for study, place in zip(studies, t, strict=True):
         if not 0 <= place <= 1:
             raise ValueError(f"t must lie in [0, 1], got {place} for study '{study.id}'")

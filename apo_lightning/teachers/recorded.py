@@ -1,4 +1,4 @@
-"""Trajectories from a JSONL file, in either form of `trajectory_files`: a line a trajectory, or a line an image.
+"""Trajectories from a JSONL file, in either form of `trajectory_files`: one line per trajectory, or one per image.
 
 A study that a teacher does not have is left out, so the number of teachers varies by study. An empty text is kept here:
 the stages filter and count it.

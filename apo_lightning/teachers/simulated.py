@@ -137,7 +137,7 @@ class Simulated:
                 raise ValueError(f"{key} must be in 0..{len(bank) - 1} (phantom/wording.py), got {getattr(self, key)}")
 
     def signal(self, studies: Sequence[Study], t: Sequence[float]) -> list[Trajectory]:
-        """One text a study. Findings whose label is NaN, and those without words, are left out of it."""
+        """One text per study. Findings whose label is NaN, and those without words, are left out of it."""
         check_stream(studies, t)
         return [
             Trajectory(study.id, self.name, self._text(study, place), place)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from apo_lightning.text.labeler import mentioned, plain_answer
 from apo_lightning.text.plain_text import sentences_of
+from apo_lightning.types import Study
 
 CLASSES = ("improving", "stable", "worsening")
 _WORDS = {
@@ -56,3 +57,7 @@ def _distance(sentence: str, one: tuple[int, int], other: tuple[int, int]) -> tu
     """Boundaries of clauses and letters between two places."""
     (_, end), (start, _) = sorted((one, other))
     return len(_CLAUSE.findall(sentence, end, max(start, end))), max(start - end, 0)
+
+
+def judges_progression(studies: Sequence[Study]) -> bool:
+    return any(study.progression for study in studies)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from apo_lightning.types import Trajectory
 
@@ -87,10 +88,7 @@ class ThinkingPolicy:
         """A text as findings are read from it; spans in it are spans of ``text``."""
         return all_as_answer(text) if self.judged else text
 
-    def teach(self, trajectories: Iterable[Trajectory]) -> list[Trajectory]:
-        """Trajectories as the student learns from them."""
-        return [replace(said, text=self.as_taught(said.text)) for said in trajectories]
-
-    def read(self, trajectories: Iterable[Trajectory]) -> list[Trajectory]:
-        """Trajectories as findings are read from them."""
-        return [replace(said, text=self.as_read(said.text)) for said in trajectories]
+    def apply_policy(self, trajectories: Iterable[Trajectory], use: Literal["taught", "read"]) -> list[Trajectory]:
+        """Trajectories as the student learns from them (``taught``), or as findings are read from them (``read``)."""
+        shown = self.as_taught if use == "taught" else self.as_read
+        return [replace(said, text=shown(said.text)) for said in trajectories]

@@ -84,7 +84,7 @@ def is_image(row: Mapping[str, Any]) -> bool:
 def check_image(row: Mapping[str, Any]) -> None:
     """
     Raises:
-        ValueError: this is not a row of the form with one line an image.
+        ValueError: this is not a row of the form with one line per image.
     """
     _refuse_unknown(row, IMAGE_KEYS)
     _require("id", row, _is_name(row.get("id")), "a string that is not empty")
@@ -129,7 +129,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one line a row; whoever reads ``path`` meanwhile sees the old file or the whole new one."""
+    """Write one line per row; whoever reads ``path`` meanwhile sees the old file or the whole new one."""
     jsonlines.write(Path(path), rows)
 
 

@@ -1,4 +1,4 @@
-"""From the rows of a user's table to one row an image: ids, several images in a cell, rows that contradict others."""
+"""From the rows of a user's table to one row per image: ids, several images in a cell, rows that contradict others."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def with_ids(rows: pd.DataFrame, faults: Faults) -> pd.DataFrame:
 
 
 def parted(rows: pd.DataFrame, faults: Faults) -> pd.DataFrame:
-    """One row an image; rows from one line share its index.
+    """One row per image; rows from one line share its index.
 
     Args:
         rows: columns ``where``, ``image`` and ``view``, the last "" where nothing is known.

@@ -60,7 +60,7 @@ def find_reports(folder: Path, chosen: str | None) -> Path:
     if path is None:
         raise AbsentError(
             f"{folder} has none of {', '.join(names)}. Fetch the reports where the images come from, "
-            "or correct data.root or data.reports_file."
+            "or correct data.root or data.index_file."
         )
     return path
 
@@ -78,7 +78,7 @@ def read_reports(data: FolderDataModule, source: Path) -> list[Report]:
     elif source.suffix == ".json":
         reports = _read_r2gen(data, source)
     else:
-        raise DataError(f"data.reports_file: {source} is no folder of XML, .tgz, .csv or .json. Name one of these.")
+        raise DataError(f"data.index_file: {source} is no folder of XML, .tgz, .csv or .json. Name one of these.")
     data.say(f"reports from {source.name}: {len(reports):,}")
     return sorted(reports, key=lambda report: int(report.uid[3:]))
 
@@ -99,7 +99,7 @@ def _read_xml(data: FolderDataModule, source: Path) -> list[Report]:
             names = [f"{node.get('id', '')}.png" for node in root.iter("parentImage")]
             found[uid] = (where, names, _report(uid, root))
     if not where:
-        raise DataError(f"{source} holds no XML file. Fetch NLMCXR_reports.tgz again, or correct data.reports_file.")
+        raise DataError(f"{source} holds no XML file. Fetch NLMCXR_reports.tgz again, or correct data.index_file.")
     wanted = (name for _, names, _ in found.values() for name in names)
     base = _image_folder(data, wanted, ("NLMCXR_png", "images", "."))
     reports = []

@@ -25,7 +25,7 @@ DIRECTORY = "DICOMDIR"
 def read_folder(
     folder: Path, faults: Faults, body_parts: Sequence[str] = (), view_positions: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """One row an image, in order of paths.
+    """One row per image, in order of paths.
 
     Args:
         folder: symbolic links in it are followed, each folder once.
@@ -52,7 +52,7 @@ def read_folder(
             refused += 1
     if not rows and not refused:
         raise (DataError if paths else AbsentError)(
-            f"{folder}: none of {len(paths)} files is DICOM. Set data.table to the table of your images, or data.root "
+            f"{folder}: none of {len(paths)} files is DICOM. Set data.index_file to the table of your images, or "
             "to the folder with the DICOM files."
         )
     return pd.DataFrame(rows, columns=["where", "image", "study", "patient", "view", "modality"], dtype=str)

@@ -45,6 +45,8 @@ def check_settings(data: Any) -> None:
         raise ValueError(f"data_fraction must be in (0, 1], got {data.data_fraction}")
     if data.fraction_by not in ("patient", "study"):
         raise ValueError(f"fraction_by must be patient or study, got '{data.fraction_by}'")
+    if data.limit_studies is not None and data.limit_studies < 1:
+        raise ValueError(f"limit_studies must be >= 1, got {data.limit_studies}")
     for name in data.findings:
         if data.vocabulary and name not in data.vocabulary:
             raise ValueError(f"findings names '{name}'. {did_you_mean(name, data.vocabulary)}")
@@ -109,8 +111,8 @@ def _few_patients(splits: Mapping[str, Sequence[Study]]) -> str:
         who = f"{total} studies are of {len(studies)} patients ({_some(sorted(studies))}); {count} of them carry"
     return (
         f"{who} the patient id '{name}', and a patient is never parted. Anonymising often leaves one PatientID for "
-        "all. Name the column of the real ones in data.patient (with a table, data.table); or, if no patient has two "
-        "studies, say data.study_is_patient=true, and each study counts as one."
+        "all. Name the column of the real ones in data.patient (with a table, data.index_file); or, if no patient has "
+        "two studies, say data.study_is_patient=true, and each study counts as one."
     )
 
 

@@ -39,6 +39,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
     Args:
         length: what ``len`` answers, for the progress bar; the stream itself does not end. None: no ``len``.
         position: number of batches already trained on, asked at the start of every iteration.
+        ends: an iteration ends with the pass in which it begins, and ``len`` is that of a pass.
 
     Raises:
         ValueError: a count is not positive, or ``rank`` is not below ``world``.
@@ -54,6 +55,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         world: int = 1,
         length: int | None = None,
         position: Callable[[], int] = int,
+        ends: bool = False,
     ) -> None:
         if size < 1 or batch_studies < 1 or not 0 <= rank < world:
             raise ValueError(
@@ -62,13 +64,15 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
             )
         self.size, self.batch_studies, self.seed = size, batch_studies, seed
         self.rank, self.world = rank, world
-        self.length, self.position = length, position
         self.batches_a_pass = max(1, size // (batch_studies * world))
+        self.length, self.position, self.ends = self.batches_a_pass if ends else length, position, ends
 
     def __iter__(self) -> Iterator[list[Draw]]:
         held, order = -1, []
         for number in count(self.position()):
             epoch, place = divmod(number, self.batches_a_pass)
+            if self.ends and epoch > held >= 0:
+                return
             if epoch != held:
                 held, order = epoch, self.order(epoch)
             start = (place * self.world + self.rank) * self.batch_studies
@@ -90,12 +94,14 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
 
 @dataclass(frozen=True)
 class Plan:
-    """The arguments of ``CXRDataModule.connect``."""
+    """The arguments of ``Loaders.connect``."""
 
     collate: Callable[[list[Item]], Any]
     batch_studies: int
     seed: int
     train: Sequence[Example] | None
+    val: Sequence[Example] | None
+    test: Sequence[Example] | None
     predict: Sequence[Example] | None
     length: int | None
     accumulate: int
@@ -139,38 +145,6 @@ class ExampleSet(Dataset[Item]):
         return example, [self.augment(image, int(seed)) for image, seed in zip(images, seeds, strict=True)]
 
 
-class NumberedBatches(Dataset[tuple[int, Any]]):
-    """Whole collated batches of fixed composition: batch ``n`` holds examples ``n * size`` to ``(n + 1) * size``.
-
-    Whoever continues an interrupted prediction skips the numbers that are done; the others stay what they were.
-    Processes take every ``world``-th number. An item is ``(number, collated)``.
-    """
-
-    def __init__(
-        self,
-        items: ExampleSet,
-        collate: Callable[[list[Item]], Any],
-        *,
-        batch_studies: int,
-        skip: frozenset[int] = frozenset(),
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.items, self.collate, self.batch_studies = items, collate, batch_studies
-        total = -(-len(items) // batch_studies)
-        self.numbers = [number for number in range(rank, total, world) if number not in skip]
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> tuple[int, Any]:
-        if index >= len(self.numbers):
-            raise IndexError(index)
-        start = self.numbers[index] * self.batch_studies
-        stop = min(start + self.batch_studies, len(self.items))
-        return self.numbers[index], self.collate([self.items[0, i] for i in range(start, stop)])
-
-
 def own_generator() -> torch.Generator:
     """For loaders: without one they draw from the global stream, and dropout after a resume would differ."""
     return torch.Generator().manual_seed(0)
@@ -208,13 +182,14 @@ def rewind_to_whole_step(epoch_loop: Any, accumulate: int) -> None:
     """Take back the batches of a step that was cut off in the middle of its accumulation.
 
     Their gradients died with the process, so they are trained on again. ``ModelCheckpoint`` makes such checkpoints:
-    after a resume it no longer knows that it has saved the current step, and saves at the next batch.
+    after a resume it no longer knows that it has saved the current step, and saves at the next batch. Lightning ends an
+    epoch with a step, however many batches it has.
 
     Args:
         epoch_loop: ``trainer.fit_loop.epoch_loop`` with its progress restored and training not yet begun.
     """
     progress = epoch_loop.batch_progress
-    extra = progress.total.processed % accumulate
+    extra = 0 if progress.is_last_batch else progress.current.processed % accumulate
     if extra == 0:
         return
     for tracker in (progress.total, progress.current):

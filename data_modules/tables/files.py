@@ -152,7 +152,7 @@ def _refuse_nested(path: Path, schema: object, wanted: list[str]) -> None:
         held = kind.value_type if kinds.is_dictionary(kind) else kind
         if kinds.is_nested(held) or kinds.is_binary(held) or kinds.is_large_binary(held):
             raise DataError(
-                f"{path}: column '{name}' holds {kind}, not one text or number a row. Write it as text, several "
+                f"{path}: column '{name}' holds {kind}, not one text or number per row. Write it as text, several "
                 "values of a cell parted by '|'."
             )
 

@@ -57,7 +57,7 @@ def by_column(
         uncertain, unmentioned: see ``labels.settle``.
 
     Returns:
-        the rows that are left, and their labels: one column a finding, 1, 0 or NaN.
+        the rows that are left, and their labels: one column per finding, 1, 0 or NaN.
     """
     said = {name: rows[name].str.strip().str.lower() for name in columns}
     plain = {name: rows[name].where(~words.isin(WORDS), words.map(WORDS)) for name, words in said.items()}
@@ -86,7 +86,7 @@ def by_list(
         unlabelled: labels that say nothing, in any case.
 
     Returns:
-        the rows that are left, and their labels: one column a finding, 1, 0, or NaN in a cell without a label.
+        the rows that are left, and their labels: one column per finding, 1, 0, or NaN in a cell without a label.
 
     Raises:
         DataError: a label has no letter or digit of which a name could be made.
@@ -114,7 +114,7 @@ def merge(labels: pd.DataFrame, studies: pd.Series) -> tuple[pd.DataFrame, int]:
     """Labels by study, and the number of studies whose rows differ: 1 where any row has it, else 0 where any has that.
 
     Args:
-        labels: one column a finding, 1, 0 or NaN.
+        labels: one column per finding, 1, 0 or NaN.
         studies: study of each row, by the same index.
     """
     if studies.is_unique:
@@ -125,7 +125,7 @@ def merge(labels: pd.DataFrame, studies: pd.Series) -> tuple[pd.DataFrame, int]:
 
 
 def shared(labels: pd.DataFrame) -> list[dict[str, float]]:
-    """One dictionary a row; rows with equal labels have the same one."""
+    """One dictionary per row; rows with equal labels have the same one."""
     group = labels.groupby(list(labels.columns), dropna=False, sort=False).ngroup()
     held = as_findings(labels[~group.duplicated().to_numpy()].set_axis(group.unique()))
     return [held[number] for number in group]

@@ -37,7 +37,7 @@ def settle(raw: pd.DataFrame, *, uncertain: str, unmentioned: str) -> pd.DataFra
     """Labels after the policies.
 
     Args:
-        raw: one column a finding (canonical names), values 1, 0, -1 (uncertain) and NaN (not mentioned).
+        raw: one column per finding (canonical names), values 1, 0, -1 (uncertain) and NaN (not mentioned).
         uncertain: ``ignore`` (U-Ignore: NaN), ``zeros``, ``ones`` or ``mixed``.
         unmentioned: ``absent`` (0) or ``unknown`` (NaN). Where ``no_finding`` is 1, diseases that are not mentioned are
             absent under both.

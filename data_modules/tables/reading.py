@@ -47,7 +47,7 @@ def read_table(
         unique: names in the result that together must not repeat; the first row of equals is kept.
 
     Returns:
-        one row a line in order, and a column ``where``: file and line, for messages.
+        one row per line in order, and a column ``where``: file and line, for messages.
 
     Raises:
         DataError: missing or unreadable file, no row that can be used, a column that is missing or under another

@@ -191,15 +191,40 @@ def test_settings_out_of_range_are_refused_with_their_value(make, wrong):
         make(**wrong)
 
 
-def test_loaders_hand_over_examples_with_their_images(make):
+def test_the_four_loaders_hand_over_examples_with_their_images(make):
     data = make()
     examples = [Example(study) for study in data.studies(data.splits[-1])][:9]
-    data.connect(collate=list, batch_studies=2, seed=0, train=examples, predict=examples)
-    batch = next(iter(data.train_dataloader()))
-    assert len(batch) == 2
-    assert all(isinstance(example, Example) and image.mode == "L" for example, (image, *_) in batch)
+    data.prepare_data()
+    data.setup("fit")
+    data.connect(
+        collate=list, batch_studies=2, seed=0, train=examples, val=examples, test=examples[:5], predict=examples
+    )
+    batches = list(data.train_dataloader())
+    assert [len(batch) for batch in batches] == [2] * len(batches) == [2] * max(1, len(examples) // 2)
+    assert all(isinstance(example, Example) and image.mode == "L" for example, (image, *_) in batches[0])
+    validated = [[example.study.id for example, _ in batch] for batch in data.val_dataloader()]
+    assert validated == [[e.study.id for e in examples[i : i + 2]] for i in range(0, len(examples), 2)]
+    tested = [example for batch in data.test_dataloader() for example, _ in batch]
+    assert tested == examples[:5]
     answered = [example for _, batch in data.predict_dataloader() for example, _ in batch]
     assert [e.study.id for e in answered] == [e.study.id for e in examples]
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict", None])
+def test_setup_reads_the_splits_that_a_call_needs(make, stage):
+    data, read = make(), []
+    data.read_studies = lambda split, own=data.read_studies: (read.append(split), own(split))[1]
+    data.setup(stage)
+    wanted = {"fit": {"train", "val"}, "validate": {"val"}, "test": {"test"}, "predict": set(), None: set(SPLITS)}
+    assert set(read) == wanted[stage] & set(data.splits)
+
+
+@pytest.mark.parametrize("kind", ["train", "val", "test", "predict"])
+def test_what_was_not_connected_is_an_error_that_says_how(make, kind):
+    data = make()
+    data.connect(collate=list, batch_studies=2, seed=0)
+    with pytest.raises(DataError, match=rf"call connect\({kind}=\.\.\.\)"):
+        getattr(data, f"{kind}_dataloader")()
 
 
 def test_a_loading_process_gets_a_light_copy(make):
@@ -214,7 +239,7 @@ def test_findings_narrow_labels_details_and_boxes(make):
     whole = make()
     name = next(name for s in every(whole) for name, value in s.findings.items() if value == 1.0)
     narrow = make(findings=[name])
-    assert narrow.findings == narrow.counted == (name,)
+    assert narrow.findings == narrow.scored_findings == (name,)
     assert [study.findings.get(name) for study in every(narrow)] == pytest.approx(
         [study.findings.get(name) for study in every(whole)], nan_ok=True
     )

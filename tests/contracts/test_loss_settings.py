@@ -11,7 +11,8 @@ import pytest
 
 from apo_lightning.errors import ConfigError
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss, bind, needs
+from apo_lightning.losses.base import bind, needs
+from apo_lightning.losses.preference import PreferenceLoss
 from tests.helpers.loss_batches import choices, each_loss, preferences, settings
 
 NAN, INF = math.nan, math.inf

@@ -21,7 +21,7 @@ from torch.nn.functional import softplus
 from apo_lightning.functional.logprobs import masked_mean
 from apo_lightning.functional.preference import listwise_nll
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss
+from apo_lightning.losses.preference import PreferenceLoss
 
 
 @LOSSES.register("{name}")

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from apo_lightning import config
 from apo_lightning.experiment import observing
+from apo_lightning.experiment.jsonl_logger import JsonlLogger
+from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.losses import LOSSES
 from apo_lightning.phantom.world import FINDINGS
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
 from apo_lightning.types import PREFERRED, Example, Study
 from callbacks import CALLBACKS
-from callbacks.metrics_jsonl import MetricsJsonl
 from tests.helpers import tiny
 
 STEPS = 4
@@ -55,13 +56,14 @@ def fit(folder: Path, *watching: Callback) -> tuple[APO, list[dict[str, Any]], T
     student = tiny.student(dropout=0.2).make_trainable(seed=0)
     loss = LOSSES["apo_listwise"](beta=0.5, nll_weight=0.1, reduction="sum")
     stage = APO(student, loss, OptimSettings(lr=1e-3), steps=STEPS, seed=0)
-    writing = [] if any(isinstance(each, MetricsJsonl) for each in watching) else [MetricsJsonl(str(folder))]
     Trainer(
-        accelerator="cpu", max_steps=STEPS, logger=False, callbacks=[*watching, *writing], enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
+        accelerator="cpu", max_steps=STEPS, logger=JsonlLogger(folder), log_every_n_steps=1,
+        callbacks=list(watching), enable_model_summary=False,
+        enable_progress_bar=any(isinstance(each, ProgressBar) for each in watching),
+        enable_checkpointing=False,
     ).fit(stage, datamodule=Data())  # fmt: skip
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return stage, rows, torch.get_rng_state()
+    return stage, [row for row in rows if "train/loss" in row], torch.get_rng_state()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +83,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[APO, list[dict[str,
 def test_training_comes_to_the_same_bit_for_bit(
     tmp_path: Path, alone: tuple[APO, list[dict[str, Any]], Tensor], name: str
 ) -> None:
-    watch = config.build(CALLBACKS, SETTINGS.get(name, {}), f"callbacks.{name}", None, folder=str(tmp_path / "run"))
+    [watch] = observing.build({name: SETTINGS.get(name, {})}, StageFolder(tmp_path, "run", {}))
     stage, rows, random = fit(tmp_path / "run", watch)
     plain, expected, before = alone
     trained = {key: value for key, value in plain.named_parameters() if value.requires_grad}

@@ -88,7 +88,7 @@ def test_nothing_asked_nothing_answered(teacher: Teacher) -> None:
 
 
 def test_places_must_fit(teacher: Teacher) -> None:
-    with pytest.raises(ValueError, match="one value a study, got 1 for 12"):
+    with pytest.raises(ValueError, match="one value per study, got 1 for 12"):
         teacher.signal(STUDIES, [0.0])
     with pytest.raises(ValueError, match=r"t must lie in \[0, 1\], got 1\.5"):
         teacher.signal(STUDIES[:1], [1.5])

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import PreferenceLoss, needs
+from apo_lightning.losses.base import needs
+from apo_lightning.losses.preference import PreferenceLoss
 from apo_lightning.stages import STAGES
 from apo_lightning.types import LossOutput
 

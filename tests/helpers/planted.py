@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader
 
+from apo_lightning.experiment.jsonl_logger import JsonlLogger
 from apo_lightning.losses import LOSSES
 from apo_lightning.models.student import Student
 from apo_lightning.nano import parts
@@ -21,7 +22,6 @@ from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example
 from callbacks.failure_signatures import FailureSignatures
-from callbacks.metrics_jsonl import MetricsJsonl
 from tests.helpers import tiny
 
 STUDIES, BATCH, STEPS, WINDOW = 24, 4, 16, 4
@@ -93,7 +93,7 @@ def train(folder: Path, rows: Sequence[dict[str, str]], loss: str = "apo_listwis
     order = [given[i % len(given)] for i in range(STEPS)]
     watch = watch or FailureSignatures(str(folder), window=WINDOW)
     Trainer(
-        accelerator="cpu", max_steps=STEPS, logger=False, callbacks=[watch, MetricsJsonl(str(folder))],
+        accelerator="cpu", max_steps=STEPS, logger=JsonlLogger(folder), log_every_n_steps=1, callbacks=[watch],
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     ).fit(stage, DataLoader(order, batch_size=None))  # fmt: skip
     return json.loads((folder / "failures.json").read_text())

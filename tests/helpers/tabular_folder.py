@@ -40,5 +40,5 @@ def tabular_folder(root: Path) -> Path:
 def settings(folder: Path) -> dict[str, str]:
     """What builds a small data module in ``folder``, for the contract tests."""
     tabular_folder(folder)
-    columns = {"table": "table.csv", "split": "split", "view": "view", "report": "report"}
+    columns = {"index_file": "table.csv", "split": "split", "view": "view", "report": "report"}
     return {"root": str(folder), **columns, "uncertain": "zeros", "unmentioned": "absent"}

@@ -101,7 +101,7 @@ def root(tmp_path) -> Path:
 
 
 def test_everything_bad_is_named_and_everything_good_is_kept(root, tmp_path):
-    data = Tabular(root=str(root), table="index.csv", max_bad_share=0.5)
+    data = Tabular(root=str(root), index_file="index.csv", max_bad_share=0.5)
     data.check(report_path=tmp_path / "unusable.tsv")
     kept = {study.id for split in data.splits for study in data.studies(split)}
     assert kept == {Path(name).stem for name in [*(f"g{i}.png" for i in range(GOOD)), *FINE]}
@@ -115,7 +115,13 @@ def test_everything_bad_is_named_and_everything_good_is_kept(root, tmp_path):
 
 
 def test_more_than_the_allowed_share_stops_the_run_with_the_list(root, capsys):
-    words = ["runs_dir=runs", "wandb.mode=disabled", "data.name=tabular", f"data.root={root}", "data.table=index.csv"]
+    words = [
+        "runs_dir=runs",
+        "wandb.mode=disabled",
+        "data.name=tabular",
+        f"data.root={root}",
+        "data.index_file=index.csv",
+    ]
     assert commands.main(["run", str(ROOT / "experiments/smoke.yaml"), *words]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "studies and rows cannot be used" in said and "data.max_bad_share=0.01" in said
@@ -126,5 +132,5 @@ def test_more_than_the_allowed_share_stops_the_run_with_the_list(root, capsys):
 def test_latin_1_names_are_read(root):
     text = (root / "index.csv").read_bytes().decode("utf-8-sig").replace("g0.png;p0;0", "g0.png;Müller;0", 1)
     (root / "index.csv").write_bytes(text.encode("latin-1"))
-    data = Tabular(root=str(root), table="index.csv", max_bad_share=0.5)
+    data = Tabular(root=str(root), index_file="index.csv", max_bad_share=0.5)
     assert "Müller" in {study.patient for split in data.splits for study in data.studies(split)}

@@ -27,7 +27,7 @@ def go(words: list[str], folder: Path, *more: str) -> dict[str, dict[str, int]]:
     file = folder / "arms.yaml"
     file.write_text(f"extends: [{ROOT}/experiments/smoke.yaml]\nname: caches\n{ARMS}")
     given = [*words, f"runs_dir={folder / 'runs'}", "wandb.mode=disabled", *more]
-    path = run(config.load(file, given), given)
+    path = run(config.load(file, given))
     return {
         arm: json.loads((path / arm / "seed0/apo/manifest.json").read_text())["computed"]
         for arm in ("first", "second", "third")

@@ -10,7 +10,8 @@ import pytest
 
 from apo_lightning import config
 from apo_lightning.errors import ArtifactError, ConfigError, DataError
-from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment import pipeline
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run import run
 from apo_lightning.models.student import Student
 from tests.pipeline.conftest import ROOT
@@ -25,14 +26,14 @@ class Begun(Exception):
 
 def start(words: list[str], *more: str) -> None:
     given = [*words, "runs_dir=runs", "wandb.mode=disabled", *more]
-    run(config.load(SMOKE, given), given)
+    run(config.load(SMOKE, given))
 
 
 def assert_free(words: list[str], monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
-    def begun(self: Pipeline) -> None:
+    def begun(own: Context) -> None:
         raise Begun
 
-    monkeypatch.setattr(Pipeline, "run", begun)
+    monkeypatch.setattr(pipeline, "run", begun)
     with pytest.raises(Begun):
         start(words, MENDED, *more)
 
@@ -71,11 +72,11 @@ def test_a_student_that_cannot_be_built_claims_nothing(
 
 
 def test_an_evaluated_arm_keeps_the_folder(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(self: Pipeline) -> None:
+    def stop(own: Context) -> None:
         raise KeyboardInterrupt
 
-    plain: Callable[[Pipeline], object] = Pipeline.run
-    monkeypatch.setattr(Pipeline, "run", lambda self: plain(self) if self.arm == "base" else stop(self))
+    plain: Callable[[Context], object] = pipeline.run
+    monkeypatch.setattr(pipeline, "run", lambda own: plain(own) if own.arm == "base" else stop(own))
     with pytest.raises(KeyboardInterrupt):
         start(words)
     with pytest.raises(ArtifactError, match=r"stages\.spd\.optim\.lr was .*name=smoke_2"):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from apo_lightning.cli import commands
-from callbacks.metrics_jsonl import MetricsJsonl
-from callbacks.trajectory_writer import TrajectoryWriter
+from apo_lightning.experiment.jsonl_logger import JsonlLogger
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from tests.pipeline.conftest import ROOT
 
 
@@ -25,10 +25,11 @@ class Interrupted(Exception):
 def interrupt(monkeypatch: pytest.MonkeyPatch, cls: type, hook: str, stage: str, count: int) -> None:
     plain, calls = getattr(cls, hook), []
 
-    def deadly(self: Any, trainer: Any, module: Any, *args: Any, **kwargs: Any) -> None:
-        plain(self, trainer, module, *args, **kwargs)
-        calls.append(1)
-        if getattr(module, "name", "") == stage and len(calls) == count:
+    def deadly(self: Any, *args: Any, **kwargs: Any) -> None:
+        plain(self, *args, **kwargs)
+        writes = getattr(self, "path", None) or self.parts
+        calls.extend([1] if f"/{stage}-" in str(writes) else [])
+        if calls and len(calls) == count:
             raise Interrupted
 
     monkeypatch.setattr(cls, hook, deadly)
@@ -50,11 +51,11 @@ def test_the_numbers_are_those_of_an_undisturbed_run(
     """SPD goes back to the older checkpoint, APO to its start, and self-distillation asks one batch again."""
     assert commands.main(command(words, tmp_path / "calm")) == 0
     torn = tmp_path / "torn"
-    spd = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "spd", 5) / "checkpoints"
+    spd = run_until(words, torn, JsonlLogger, "log_metrics", "spd", 5) / "checkpoints"
     (spd / "step=4.ckpt").write_bytes(bytes(900))
-    part = run_until(words, torn, TrajectoryWriter, "on_predict_batch_end", "self_distill", 2) / "parts/000000.json"
+    part = run_until(words, torn, PredictionFiles, "write_on_batch_end", "self_distill", 2) / "parts/000000.json"
     part.write_text('{"studies": ["of another run"], "texts": [["x"]], "cut": [[false]]}')
-    apo = run_until(words, torn, MetricsJsonl, "on_train_batch_end", "apo", 5) / "checkpoints"
+    apo = run_until(words, torn, JsonlLogger, "log_metrics", "apo", 5) / "checkpoints"
     for path in apo.iterdir():
         path.write_text("not a checkpoint")
     assert commands.main(command(words, torn)) == 0

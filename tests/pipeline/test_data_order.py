@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
+from apo_lightning.errors import ConfigError
 from apo_lightning.types import Example, Study
 from data_modules.base import CXRDataModule
 
@@ -97,9 +98,21 @@ def test_another_seed_is_another_order_and_another_disturbance(alone):
 def test_validation_and_prediction_are_never_disturbed():
     data = Placed().at(rank=0, world=1, trained=0)
     examples = [Example(study) for study in data.studies("val")]
-    data.connect(collate=collate, batch_studies=4, seed=3, predict=examples)
+    data.connect(collate=collate, batch_studies=4, seed=3, val=examples, test=examples, predict=examples)
+    before = torch.get_rng_state()
     said = [tuple(item) for _, batch in data.predict_dataloader() for item in batch]
     assert said == collate([(e, data.open_images(e.study)) for e in examples])
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert [tuple(item) for batch in loader for item in batch] == said
+    assert torch.equal(torch.get_rng_state(), before), "nothing is drawn from the global stream"
+
+
+def test_a_trainer_that_would_share_out_twice_is_refused():
+    data = Ramps()
+    data.connect(collate=collate, batch_studies=4, seed=3, val=[Example(study) for study in data.studies("val")])
+    data.trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp_spawn", logger=False, enable_checkpointing=False)
+    with pytest.raises(ConfigError, match="Pass use_distributed_sampler=False"):
+        data.val_dataloader()
 
 
 class Witness(LightningModule):

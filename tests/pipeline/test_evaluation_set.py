@@ -75,7 +75,7 @@ def again(words, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         }  # fmt: skip
         (place / "mine.yaml").write_text(yaml.safe_dump(own))
         given = [*words, f"runs_dir={place}/runs", "wandb.mode=disabled", "student.max_prompt_tokens=200"]
-        yield lambda *more: run(config.load(place / "mine.yaml", [*given, *more]), [*given, *more])
+        yield lambda *more: run(config.load(place / "mine.yaml", [*given, *more]))
     finally:
         DATA.pop("pairs")
 

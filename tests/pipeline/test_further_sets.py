@@ -110,7 +110,7 @@ def go(words, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         own |= other
         (place / f"{name}.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
         given = [*words, *OWN, f"runs_dir={place}/runs", *more]
-        return run(config.load(place / f"{name}.yaml", given), given)
+        return run(config.load(place / f"{name}.yaml", given))
 
     return again
 

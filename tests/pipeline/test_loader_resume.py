@@ -83,7 +83,7 @@ class Kill(Callback):
         self.batch = batch
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
-        if batch_idx == self.batch:
+        if trainer.fit_loop.epoch_loop.total_batch_idx == self.batch:
             raise RuntimeError("killed")
 
 
@@ -156,12 +156,28 @@ def test_checkpoint_in_the_middle_of_an_accumulation_repeats_its_step(tmp_path, 
     assert loops[0]._batches_that_stepped == loops[1]._batches_that_stepped, "the step that loggers write"
 
 
-def test_without_a_length_the_stream_is_the_same(tmp_path):
+@pytest.mark.parametrize("kill", [5, 7, 9, 10, 11])
+def test_without_a_length_an_epoch_is_a_pass_and_the_stream_is_the_same(tmp_path, kill):
+    """Passes of 5 batches: killed in the second pass and in the third, at the first batch of a pass and at its last."""
     whole, _ = fit(tmp_path / "whole")
-    fit(tmp_path / "cut", kill=7, steps=None)
+    passes, trainer = fit(tmp_path / "passes", steps=None)
+    assert passes.seen == whole.seen and trainer.current_epoch == 3
+    fit(tmp_path / "cut", kill=kill, steps=None)
     rest, _ = fit(tmp_path / "cut", resume=True, steps=None)
-    assert rest.seen == whole.seen[4:]
+    assert rest.seen == whole.seen[4 if kill < 8 else 8 :]
     assert torch.equal(rest.weight, whole.weight)
+
+
+def test_a_step_at_the_end_of_a_pass_is_whole(tmp_path):
+    """Passes of 5 batches, 3 a step: Lightning steps after batches 3, 5, 8 and 10, a resume begins behind one."""
+    whole, _ = fit(tmp_path / "whole", accumulate=3, steps=None, every=1)
+    assert len(whole.seen) == 33
+    for kill, start in ((6, 5), (9, 8), (10, 10)):
+        folder = tmp_path / str(kill)
+        fit(folder, accumulate=3, steps=None, every=1, kill=kill)
+        rest, _ = fit(folder, accumulate=3, steps=None, every=1, resume=True)
+        assert rest.seen == whole.seen[start:]
+        assert torch.equal(rest.weight, whole.weight)
 
 
 def test_more_steps_than_the_stream_announced_go_on_with_it(tmp_path):

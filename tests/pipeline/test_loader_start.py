@@ -81,7 +81,7 @@ def test_every_mixture_trains_and_logs_the_same(words, tmp_path, name):
     data = []
     if name == "tabular":
         folder = tabular_folder(tmp_path / "set")
-        data = ["data.name=tabular", f"data.root={folder}", "data.table=table.csv", "data.split=split"]
+        data = ["data.name=tabular", f"data.root={folder}", "data.index_file=table.csv", "data.split=split"]
         words = [word for word in words if not word.startswith("data.")]
     found = {}
     for augment, workers, mode in CELLS:

@@ -21,7 +21,7 @@ SMOKE = ROOT / "experiments" / "smoke.yaml"
 @pytest.fixture(scope="module")
 def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = [*words, f"runs_dir={tmp_path_factory.mktemp('runs')}"]
-    return run(config.load(SMOKE, given), given)
+    return run(config.load(SMOKE, given))
 
 
 def stage(folder: Path, arm: str, name: str) -> Path:
@@ -96,7 +96,7 @@ def test_every_wandb_run_says_whose_it_is_and_with_which_settings(folder: Path, 
         arm, _, stage = name.split("/")
         assert (own.group, own.job_type, own.exit_code) == ("smoke", stage, 0)
         assert own.tags == ["smoke", arm, "seed0", stage]
-        settings = config.to_dict(config.resolve_arm(cfg, arm, given))
+        settings = config.to_dict(cfg.resolved[arm])
         del settings["arms"]
         assert {key: own.config[key] for key in settings} == settings
         assert own.config["arm"] == arm and own.config["seed"] == 0 and own.config["stage"] == stage
@@ -118,7 +118,7 @@ def test_a_second_run_trains_and_predicts_nothing(
     monkeypatch.setattr(Trainer, "predict", refuse)
     before = (folder / "results.csv").read_text()
     given = [*words, f"runs_dir={folder.parent}", "wandb.mode=disabled"]
-    run(config.load(SMOKE, given), given)
+    run(config.load(SMOKE, given))
     assert (folder / "results.csv").read_text() == before
 
 

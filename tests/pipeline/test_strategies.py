@@ -11,18 +11,15 @@ import pytest
 from apo_lightning import config, positives
 from apo_lightning.cli import commands
 from apo_lightning.experiment import preferred
-from apo_lightning.experiment.pipeline import Pipeline
 from apo_lightning.experiment.run import run
-from apo_lightning.experiment.run_folder import RunFolder
-from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.jsonlines import read as read_jsonl
 from apo_lightning.hashing import sources
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Picked
 from apo_lightning.registry import discover
 from apo_lightning.teachers.recorded import read_jsonl as read_texts
-from data_modules.phantom import Phantom
 from tests.helpers.evidence import evidence
+from tests.helpers.stage_keys import begin_anew, changed, keys_of
 from tests.pipeline.conftest import ROOT
 
 ARMS = """
@@ -46,7 +43,7 @@ def folder(words: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("positives")
     (home / "positives.yaml").write_text(ARMS.format(root=ROOT))
     given = [*words, f"runs_dir={home / 'runs'}", "wandb.mode=disabled", "stages.apo.steps=2"]
-    return run(config.load(home / "positives.yaml", given), given)
+    return run(config.load(home / "positives.yaml", given))
 
 
 def stage(folder: Path, arm: str, name: str = "self_distill") -> Path:
@@ -80,35 +77,27 @@ def test_the_table_has_a_row_for_each_strategy(folder: Path) -> None:
     assert value["preferred_majority"] == value["majority_vote"]
 
 
-def keys(monkeypatch: pytest.MonkeyPatch, positive: dict, **more: object) -> dict[str, str]:
+def keys(positive: dict, **more: object) -> dict[str, str]:
     """Hashes of all stages of the smoke experiment, without running any."""
     words = [f"{key.replace('__', '.')}={value}" for key, value in more.items()]
-    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise", words)
+    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
     cfg.stages.self_distill.positive = positive
-    monkeypatch.setattr(Pipeline, "_once", lambda self, folder, work: folder)
-    monkeypatch.setattr(StageFolder, "done", True)
-    monkeypatch.setattr(StageFolder, "manifest", lambda self: {})
-    own = Pipeline(cfg, "apo_listwise", cfg.seeds[0], Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
-    return {name: folder.key for name, folder in own.run().items()}
-
-
-def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
-    return {name for name in one if one[name] != other[name]}
+    return keys_of(cfg)
 
 
 ROUTER = {"name": "router", "smoothing": 1.0}
 
 
 def test_t_plus_depends_on_its_strategy_and_on_nothing_that_it_does_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = keys(monkeypatch, ROUTER)
+    plain = keys(ROUTER)
     after = {"self_distill", "apo", "evaluate"}
-    assert changed(plain, keys(monkeypatch, {"name": "student"})) == after
-    assert changed(plain, keys(monkeypatch, {"name": "router", "smoothing": 2.0})) == after
-    assert changed(plain, keys(monkeypatch, ROUTER, seeds="[3]")) == {"spd", "apo", "evaluate"}
-    assert changed(plain, keys(monkeypatch, ROUTER, stages__self_distill__max_new_tokens=5)) == set()
-    assert changed(plain, keys(monkeypatch, ROUTER, evaluate__findings="[edema]")) == after
-    written = keys(monkeypatch, {"name": "student"})
-    assert changed(written, keys(monkeypatch, {"name": "student"}, evaluate__findings="[edema]")) == {"evaluate"}
+    assert changed(plain, keys({"name": "student"})) == after
+    assert changed(plain, keys({"name": "router", "smoothing": 2.0})) == after
+    assert changed(plain, keys(ROUTER, seeds="[3]")) == {"spd", "apo", "evaluate"}
+    assert changed(plain, keys(ROUTER, stages__self_distill__max_new_tokens=5)) == set()
+    assert changed(plain, keys(ROUTER, evaluate__findings="[edema]")) == after
+    written = keys({"name": "student"})
+    assert changed(written, keys({"name": "student"}, evaluate__findings="[edema]")) == {"evaluate"}
 
 
 @pytest.mark.parametrize("name", ["router", "student"])
@@ -116,14 +105,12 @@ def test_t_plus_depends_on_its_strategy_and_on_nothing_that_it_does_not_use(monk
 def test_an_edited_strategy_is_made_anew(monkeypatch: pytest.MonkeyPatch, name: str, file: str) -> None:
     """The others are not; the reader of texts is part of all."""
     section = ROUTER if name == "router" else {"name": name}
-    plain, path = keys(monkeypatch, section), ROOT / "apo_lightning" / file
+    plain, path = keys(section), ROOT / "apo_lightning" / file
     read = sources.source
     monkeypatch.setattr(sources, "source", lambda at: read(at) + (b"\nEDITED = 1\n" if at == path else b""))
-    sources._read.cache_clear()
-    assert ("self_distill" in changed(plain, keys(monkeypatch, section))) == (
-        name == "router" or file.startswith("text")
-    )
-    sources._read.cache_clear()
+    begin_anew()
+    assert ("self_distill" in changed(plain, keys(section))) == (name == "router" or file.startswith("text"))
+    begin_anew()
 
 
 def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +123,7 @@ def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     discover(positives)
     try:
         given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
-        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise", given)
+        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise")
         seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
         assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
     finally:

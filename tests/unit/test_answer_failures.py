@@ -161,7 +161,7 @@ def test_a_run_compares_each_student_with_the_one_it_started_from(tmp_path: Path
         ]
         write_jsonl(place / "evaluate/predictions.jsonl", rows)
     texts = [Trajectory(study, name, text) for name, own in TEACHERS.items() for study, text in own.items()]
-    thinking = SimpleNamespace(read=list, as_read=str)
+    thinking = SimpleNamespace(apply_policy=lambda texts, use: list(texts), as_read=str)
     last = SimpleNamespace(thinking=thinking, trajectories=texts)
     cfg = SimpleNamespace(arms=dict.fromkeys(answers), teachers=dict.fromkeys(TEACHERS))
     rows = json.loads(failure_files.write(cfg, tmp_path, last).read_text())

@@ -106,6 +106,6 @@ def test_arms_that_the_file_itself_makes_alike_are_its_own_affair(tmp_path: Path
 def test_the_label_goes_with_the_settings_and_stays() -> None:
     words = ["only=[apo_listwise]", "stages.apo.loss.beta=1.0"]
     cfg = config.load(ABLATION, words)
-    resolved = config.resolve_arm(cfg, "apo_listwise", words)
+    resolved = config.resolve_arm(cfg, "apo_listwise")
     assert resolved.arms["apo_listwise"].label == f"{LISTWISE} [apo.loss.beta=1.0]"
     assert config.to_dict(cfg)["arms"]["apo_listwise"]["label"] == f"{LISTWISE} [apo.loss.beta=1.0]"

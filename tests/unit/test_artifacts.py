@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from apo_lightning.errors import ArtifactError
-from apo_lightning.experiment import run_folder
+from apo_lightning.experiment import stage_folder
 from apo_lightning.experiment.run_folder import RunFolder, differences
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.atomic import write_text
 from apo_lightning.files.jsonlines import read as read_jsonl
+from apo_lightning.hashing import inventory
 from apo_lightning.hashing.contents import file_digest
 
 
@@ -21,7 +22,7 @@ def test_a_stage_is_done_only_after_finish_and_only_for_its_inputs(tmp_path: Pat
     assert folder.finish(studies=3).done
     assert StageFolder(tmp_path, "spd", {"lr": 1.0}).done
     assert not StageFolder(tmp_path, "spd", {"lr": 2.0}).done
-    assert folder.manifest()["studies"] == 3
+    assert inventory.read(folder.path)["studies"] == 3
 
 
 def test_a_stage_folder_of_other_inputs_is_refused(tmp_path: Path) -> None:
@@ -143,25 +144,33 @@ def test_an_edited_source_is_named_and_the_stage_before_it_does_not_hide_it(tmp_
         return StageFolder(tmp_path, "apo", {"from": first, "sources": {"functional/preference.py": apo}})
 
     stored = chain("a", "a")
-    assert stored.edited() == []  # nothing to compare with
+    assert stored.why_anew() == []  # nothing to compare with
     stored.begin().finish()
     now = chain("a", "b")
     assert now.key != stored.key and now.settings_key == stored.settings_key
-    assert now.edited() == ["functional/preference.py"]
-    assert chain("b", "a").key != stored.key and chain("b", "a").edited() == []
+    assert now.why_anew() == ["source of functional/preference.py changed"]
+    after = chain("b", "a")
+    assert after.key != stored.key and after.why_anew() == ["spd was made anew"]
+    assert chain("b", "b").why_anew() == ["source of functional/preference.py changed", "spd was made anew"]
     now.begin().finish(finished="2999-01-01")
-    assert chain("a", "b").edited() == []
+    assert chain("a", "b").why_anew() == []
     (tmp_path / "apo-000000000000").mkdir()
     (tmp_path / "apo-000000000000/manifest.json").write_text("{")
-    assert chain("a", "a").edited() == ["functional/preference.py"]
+    assert chain("a", "a").why_anew() == ["source of functional/preference.py changed"]
+
+
+def test_of_many_edited_files_four_are_named(tmp_path: Path) -> None:
+    StageFolder(tmp_path, "spd", {"sources": {}}).begin().finish()
+    now = StageFolder(tmp_path, "spd", {"sources": {f"{name}.py": "1" for name in "abcdef"}})
+    assert now.why_anew() == ["source of a.py, b.py, c.py, d.py and 2 more changed"]
 
 
 def test_a_result_of_another_library_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = StageFolder(tmp_path, "spd", {}).begin().finish()
-    assert set(folder.manifest()["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
+    assert set(inventory.read(folder.path)["versions"]) >= {"torch", "transformers", "peft", "tokenizers"}
     assert folder.other_versions() == []
-    here = run_folder.provenance()
+    here = stage_folder.provenance()
     major, minor = here["versions"]["torch"].split(".")[:2]
     for version, told in ((f"{major}.{minor}.99", []), (f"{major}.999.0", ["torch"]), (f"99.{minor}.0", ["torch"])):
-        monkeypatch.setattr(run_folder, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
+        monkeypatch.setattr(stage_folder, "provenance", lambda v=version: {"versions": here["versions"] | {"torch": v}})
         assert [said.split(" ")[0] for said in folder.other_versions()] == told

@@ -113,7 +113,7 @@ def test_the_later_of_two_editions_is_read_unless_one_is_named(root):
     older = (root / TABLE).read_text().replace("Pneumonia", "Hernia")
     (root / "Data_Entry_2017.csv").write_text(older)
     assert present(index(root)["00000002_000"]) == {"pneumonia"}
-    assert present(index(root, labels_file="Data_Entry_2017.csv")["00000002_000"]) == {"hernia"}
+    assert present(index(root, index_file="Data_Entry_2017.csv")["00000002_000"]) == {"hernia"}
 
 
 def crlf(text: str) -> bytes:
@@ -283,7 +283,7 @@ def broken(change, *, reason: str, **settings):
         broken(lambda r: (r / TABLE).unlink(), reason="has none of Data_Entry_2017_v2020.csv, "),
         broken(lambda r: (r / "test_list.txt").unlink(), reason=r"none of test_list.txt \(nor gzipped"),
         broken(lambda r: (r / "test_list.txt").write_bytes(b""), reason="test_list.txt: names no image"),
-        broken(lambda r: None, reason="other.csv: cannot be read as a table", labels_file="other.csv"),
+        broken(lambda r: None, reason="other.csv: cannot be read as a table", index_file="other.csv"),
         broken(lambda r: (r / "images" / "00000003_000.png").unlink(), reason="1 of .*00000003_000.*allow_missing"),
         broken(lambda r: None, reason="No image of the table.*data.images_dir", images_dir="pictures"),
         broken(lambda r: box_file(r) or replace(r / "BBox_List_2017.csv", "Bbox [x", "x"), reason="no column 'Bbox"),

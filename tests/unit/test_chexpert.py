@@ -254,9 +254,9 @@ def test_images_dir_holds_the_split_folders(root):
 
 def test_other_labels_of_the_training_images(root):
     (root / ARCHIVE / "train.csv").rename(root / "train_cheXbert.csv")
-    assert index(root, labels_file="train_cheXbert.csv")["patient00001/study1"].findings["support_devices"] == 1.0
+    assert index(root, index_file="train_cheXbert.csv")["patient00001/study1"].findings["support_devices"] == 1.0
     (root / "train_cheXbert.csv").rename(root / ARCHIVE / "train_cheXbert.csv")
-    assert len(index(root, labels_file="train_cheXbert.csv")) == 30 + 5 + 6
+    assert len(index(root, index_file="train_cheXbert.csv")) == 30 + 5 + 6
 
 
 NEW = "train/patient00098/study1/view1_frontal.jpg"
@@ -369,7 +369,7 @@ def broken(change, reason, **settings):
         broken(lambda r: shutil.copytree(r / ARCHIVE, r / "CheXpert-v1.0"), "has 2 archives: CheXpert-v1.0, CheX"),
         broken(lambda r: (r / ARCHIVE / "train.csv").unlink(), "none of train.csv"),
         broken(lambda r: (r / ARCHIVE / "valid.csv").unlink(), "none of valid.csv"),
-        broken(lambda r: None, "none of other.csv", labels_file="other.csv"),
+        broken(lambda r: None, "none of other.csv", index_file="other.csv"),
         broken(lambda r: edit(r / ARCHIVE / "train.csv", "Path", "File"), "train.csv has no column 'Path'"),
         broken(lambda r: edit(r / ARCHIVE / "valid.csv", "Edema", "Oedema"), "no column 'Edema'. Did you mean 'Oed"),
         broken(lambda r: edit(r / "CheXpert/groundtruth.csv", "Study", "S"), "groundtruth.csv has no column 'Study'"),

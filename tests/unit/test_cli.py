@@ -29,7 +29,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = []
     fakes = {
         "experiment.run": {
-            "run": lambda cfg, overrides: seen.append(("run", cfg.name, cfg.seeds, list(overrides))),
+            "run": lambda cfg: seen.append(("run", cfg.name, cfg.seeds, cfg.resolved["apo"].stages.apo.loss["beta"])),
+        },
+        "experiment.checks": {
             "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
         "reports": {"write": lambda folder: seen.append(("report", str(folder))) or folder / "report.html"},
@@ -45,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("name", ["small", "experiments/small.yaml"])
 def test_run_takes_words_as_wandb_prints_them(calls: list, name: str) -> None:
     assert main(["run", name, "stages.apo.loss.beta=0.1", "seeds=[1,2]"]) == 0
-    assert calls == [("run", "small", [1, 2], ["stages.apo.loss.beta=0.1", "seeds=[1,2]"])]
+    assert calls == [("run", "small", [1, 2], 0.1)]
 
 
 def test_errors_are_one_line_without_a_traceback(calls: list, capsys: pytest.CaptureFixture) -> None:
@@ -67,7 +69,7 @@ def test_unknown_experiment(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(calls: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    def stop(cfg, overrides):
+    def stop(cfg):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", stop)
@@ -96,7 +98,7 @@ def test_what_fails_for_want_of_what_a_signal_ended_is_no_error(
 ) -> None:
     """A loading process that the same signal ended, say."""
 
-    def fail(cfg, overrides):
+    def fail(cfg):
         try:
             raise signals.Stopped(signal.SIGTERM)
         finally:
@@ -121,7 +123,7 @@ def test_several_processes_are_started_with_the_same_words(calls: list, monkeypa
 
 
 def test_other_errors_keep_their_traceback(calls: list, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(cfg, overrides):
+    def fail(cfg):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import BASE, CALLBACKS, DATA, EXPERIMENT, LOSSES, TEACHERS, fake_registries, write_experiment
@@ -93,6 +94,16 @@ MISTAKES = {
     "stages.apo.optim.lr=.inf": "stages.apo.optim.lr must be > 0, got inf (command line).",
     "stages.apo.loss.beta=0": "stages.apo.loss.beta must be > 0, got 0.0 (command line).",
     "stages.apo.loss.reduction=max": "stages.apo.loss.reduction must be one of sum, mean, got 'max' (command line).",
+    "student.adapter.kind=lorra": "student.adapter.kind must be one of lora, qlora, full, got 'lorra' (command line). "
+    "Did you mean 'lora'?",
+    "student.scorer.mode=brachwise": "student.scorer.mode must be one of auto, joint, branchwise, separate, got "
+    "'brachwise' (command line). Did you mean 'branchwise'?",
+    "student.dtype=fp8": "student.dtype must be one of float32, bfloat16, float16, got 'fp8' (command line).",
+    "evaluate.split=train": "evaluate.split must be one of val, test, got 'train' (command line).",
+    "evaluate.likelihood.form=3": "evaluate.likelihood.form must be one of statements, yes_no, off, got 3 "
+    "(command line).",
+    "evaluate.report_text.backend=x": "evaluate.report_text.backend must be one of auto, python, coco, off or null, "
+    "got 'x' (command line).",
     "stages.apo.loss.name=dop": "No loss is named 'dop' (command line). Did you mean 'dpo'? "
     "Known: dpo, likelihood, listwise.",
     "stages.apo.loss=dpo": "stages.apo.loss must be a mapping (key: value), got 'dpo' (command line).",
@@ -133,6 +144,14 @@ MISTAKES = {
 }
 
 
+@pytest.mark.parametrize("key", ["evaluate.likelihood.form", "evaluate.report_text.backend"])
+def test_off_is_a_word_and_not_false(path: Path, key: str) -> None:
+    settings: Any = config.load(path, [f"{key}=off"])
+    for part in key.split("."):
+        settings = getattr(settings, part)
+    assert settings == "off"
+
+
 class TestMistakes:
     @pytest.mark.parametrize("word", MISTAKES)
     def test_one_mistake_is_one_sentence(self, path: Path, word: str) -> None:
@@ -146,7 +165,10 @@ class TestMistakes:
             f"  - stages.spd.optim.lr must be > 0, got -3.0 ({COMMON}).",
             f"  - stages.apo.optim.lr must be > 0, got -3.0 ({COMMON}).",
             "  - Unknown key 'trainer.device' (command line). Did you mean 'devices'? "
-            "Known: accelerator, devices, log_every, nodes, precision, strategy.",
+            "Known: accelerator, benchmark, detect_anomaly, deterministic, devices, enable_autolog_hparams, "
+            "enable_model_summary, enable_progress_bar, fast_dev_run, gradient_clip_algorithm, inference_mode, "
+            "limit_train_batches, limit_val_batches, log_every_n_steps, num_nodes, num_sanity_val_steps, precision, "
+            "profiler, strategy, sync_batchnorm, val_check_interval.",
             f"  - data.studies must be an integer, got 'many' ({FILE}).",
             f"  - stages.apo.loss.beta must be given ({FILE}).",
         ]
@@ -227,9 +249,10 @@ class TestArms:
         assert config.resolve_arm(config.load(path), "sft").stages.apo.loss == {"name": "likelihood"}
 
     def test_set_replaces_a_section_of_the_same_class_too(self, path: Path) -> None:
-        words = ["stages.apo.loss.smoothing=0.3"]
         path.write_text(EXPERIMENT.replace("{name: likelihood}}", "{name: listwise, beta: 2}}"))
-        assert config.resolve_arm(config.load(path, words), "sft").stages.apo.loss["smoothing"] == 0.0
+        (path.parent / "base/common.yaml").write_text(BASE.replace("smoothing: 0}", "smoothing: 0.3}"))
+        assert config.resolve_arm(config.load(path), "apo").stages.apo.loss["smoothing"] == 0.3
+        assert config.resolve_arm(config.load(path), "sft").stages.apo.loss["smoothing"] == 0.0
 
     def test_each_value_of_set_replaces_that_of_the_base(self, path: Path) -> None:
         base = "arms: {sft: {set: {stages.apo.loss: {name: dpo, beta: 1}, prompt: other}}}\n"
@@ -250,12 +273,12 @@ class TestArms:
     def test_command_line_beats_set(self, path: Path) -> None:
         words = ["stages.apo.loss.beta=0.3"]
         cfg = config.load(path, words)
-        assert config.resolve_arm(cfg, "dpo", words).stages.apo.loss["beta"] == 0.3
+        assert config.resolve_arm(cfg, "dpo").stages.apo.loss["beta"] == 0.3
 
     def test_setting_that_the_arms_own_loss_lacks_is_passed_over(self, path: Path) -> None:
         """SFT has no beta: a sweep of beta over the whole table leaves it as it is."""
         words = ["stages.apo.loss.beta=0.3"]
-        assert config.resolve_arm(config.load(path, words), "sft", words).stages.apo.loss == {"name": "likelihood"}
+        assert config.resolve_arm(config.load(path, words), "sft").stages.apo.loss == {"name": "likelihood"}
 
     def test_only_spares_the_other_arms_the_command_line(self, path: Path) -> None:
         """listwise to dpo for arm apo alone; arms sft and dpo say for themselves which loss they have."""
@@ -264,7 +287,7 @@ class TestArms:
         assert config.load(path, [*words, "only=[apo]"]).only == ["apo"]
 
     def test_unknown_arm(self, path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"No arm is named 'dop'\. Did you mean 'dpo'"):
+        with pytest.raises(ConfigError, match=r"No arm that runs is named 'dop'\. Did you mean 'dpo'"):
             config.resolve_arm(config.load(path), "dop")
 
 

@@ -267,8 +267,10 @@ def test_missing_images_are_an_error_unless_allowed(root):
 
 
 def test_what_is_not_there_says_what_to_do(root, tmp_path):
-    with pytest.raises(DataError, match=r"data\.file: .*x\.jsonl is not there\. The folder has cxr_max\.jsonl: set"):
-        _ = CxrMax(root=str(root), file="x.jsonl").index
+    with pytest.raises(
+        DataError, match=r"data\.index_file: .*x\.jsonl is not there\. The folder has cxr_max\.jsonl: set"
+    ):
+        _ = CxrMax(root=str(root), index_file="x.jsonl").index
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="Make it by 'apo data import'"):
         _ = CxrMax(root=str(tmp_path / "empty")).index

@@ -114,6 +114,12 @@ def test_the_command_reads_a_set_by_its_name_and_writes_json(tmp_path, capsys):
         (["chestxray41", "root=x"], ["There is no experiment 'chestxray41'", "Data sets: ", "chestxray14"]),
         (["chestxray14"], ["data.root must be given"]),
         (["chestxray14", "rot=x"], ["Unknown key 'data.rot'", "Did you mean 'root'?"]),
+        (["chestxray14", "root=x", "labels_file=y.csv"], ["data.labels_file is not set here", "It is index_file now."]),
+        (["chexpert", "root=x", "labels_file=y.csv"], ["data.labels_file is not set here", "It is index_file now."]),
+        (["cxr_max", "root=x", "file=y.jsonl"], ["data.file is not set here", "It is index_file now."]),
+        (["open_i", "root=x", "reports_file=y"], ["data.reports_file is not set here", "It is index_file now."]),
+        (["tabular", "root=x", "table=y.csv"], ["data.table is not set here", "It is index_file now."]),
+        (["chestxdet10", "root=x", "table=y.csv"], ["Unknown key 'data.table'", "Known: "]),
         (["chestxray14", "root=/nowhere"], ["/nowhere is no folder"]),
     ],
 )
@@ -160,6 +166,6 @@ def test_a_mapping_may_be_given_key_by_key(tmp_path, capsys):
     (tmp_path / "index.csv").write_text("image,labels\n" + "".join(f"{i}.png,Foo\n" for i in range(9)))
     for i in range(9):
         Image.new("L", (8, 8), i).save(tmp_path / f"{i}.png")
-    words = [f"root={tmp_path}", "table=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
+    words = [f"root={tmp_path}", "index_file=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
     assert commands.main(["data", "summary", "tabular", *words]) == 0
     assert "mass" in capsys.readouterr().out

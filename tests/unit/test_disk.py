@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from apo_lightning.caches.tensor_store import TensorStore
 from apo_lightning.cli import commands
 from apo_lightning.errors import DataError
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.files import atomic, disk, jsonlines
-from callbacks.trajectory_writer import TrajectoryWriter
 
 LIMIT = 60_000
 """Bytes that a file may have in these tests: the system refuses the rest, as a full disk does."""
@@ -43,8 +43,8 @@ def part(path: Path) -> None:
     from apo_lightning.stages.generate import Written
     from apo_lightning.types import Answer
 
-    writer = TrajectoryWriter(str(path.parents[1]))
-    writer.on_predict_batch_end(None, None, Written(0, ["s"], [[Answer("x" * 2 * LIMIT)]]), None, 0)
+    writer = PredictionFiles(str(path.parents[1]))
+    writer.write_on_batch_end(None, None, Written(0, ["s"], [[Answer("x" * 2 * LIMIT)]]))
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {

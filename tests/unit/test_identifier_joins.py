@@ -108,7 +108,7 @@ def parquet(root: Path, **patients: object) -> Tabular:
         draw(root / f"{number}.png", number)
     rows = pd.DataFrame({"image": [f"{n}.png" for n in range(3)], "Edema": [0, 1, 0], **patients})
     rows.to_parquet(root / "index.parquet")
-    return Tabular(root=str(root), table="index.parquet")
+    return Tabular(root=str(root), index_file="index.parquet")
 
 
 @pytest.mark.parametrize("kind", ["int64", "float64", "float32", "Int64", "Float64", "string"])

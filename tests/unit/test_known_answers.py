@@ -170,9 +170,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     split = {"train": studies(TRAIN, "train"), "test": tested}
     spoken = [Trajectory(study, name, words(study)) for name, words in TEACHERS.items() for study in LABELS]
     data = SimpleNamespace(studies=lambda name: split[name])
-    own = {"counted": FINDINGS, "thinking": ThinkingPolicy()}
+    own = {"done": {}, "scored": FINDINGS, "thinking": ThinkingPolicy()}
     last = SimpleNamespace(cfg=cfg, data=data, trained=data, trajectories=spoken, **own)
-    results.write(cfg, folder, last)
+    results.write(cfg, folder, dict.fromkeys(SPOKEN, last))
     return folder
 
 

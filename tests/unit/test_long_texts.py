@@ -17,7 +17,7 @@ from transformers.models.smolvlm import processing_smolvlm
 from apo_lightning import config
 from apo_lightning.batching.collate import Collator
 from apo_lightning.errors import ConfigError, DataError
-from apo_lightning.experiment import rehearsal, run
+from apo_lightning.experiment import checks, rehearsal, run
 from apo_lightning.files.characters import boundary
 from apo_lightning.models.processor import JoinedProcessor, load_processor
 from apo_lightning.nano import parts
@@ -170,14 +170,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def smoke(*words: str) -> ExperimentSettings:
-    return config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise", words)
+    return config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
 
 
 def test_the_data_s_own_images_are_tried_before_training(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of each split, as each prompt shows them: a second image of 16 tokens is one too many for 48."""
     own = smoke(f"student.model={model}", "student.max_prompt_tokens=48", "evaluate.prompt=describe")
     rehearsal.rehearse(own, ("edema",))
-    data = run.build_data(own)
+    data = checks.build_data(own)
     rehearsal.rehearse_on(own, data)
     for split, key in (("train", "prompt"), ("test", r"evaluate\.prompt")):
         shown = monkeypatch.context()
@@ -186,7 +186,7 @@ def test_the_data_s_own_images_are_tried_before_training(model: str, monkeypatch
             with pytest.raises(
                 ConfigError, match=rf"^{key} 'describe' .*of study 'p\d+s\d' has \d+ tokens, more than 48: 32 of images"
             ):
-                rehearsal.rehearse_on(own, run.build_data(own))
+                rehearsal.rehearse_on(own, checks.build_data(own))
 
 
 def _pictures(study: Study, split: str) -> list[Image.Image]:
@@ -222,5 +222,5 @@ def test_a_run_stops_before_it_makes_anything(model: str, tmp_path: Path, monkey
     monkeypatch.setattr(Phantom, "open_images", lambda self, study: _pictures(study, "train"))
     words = (f"student.model={model}", "student.max_prompt_tokens=48", f"runs_dir={tmp_path}")
     with pytest.raises(ConfigError, match=r"prompt 'describe' cannot be asked of a study.*32 of images"):
-        run.run(config.load(ROOT / "experiments/smoke.yaml", words), words)
+        run.run(config.load(ROOT / "experiments/smoke.yaml", words))
     assert not list(tmp_path.glob("store/*/*"))

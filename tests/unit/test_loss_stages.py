@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment.run import check
+from apo_lightning.experiment.checks import check
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import bind
 
@@ -72,9 +72,9 @@ def test_mix_is_refused_where_nothing_is_mixed() -> None:
     ("apo_pairwise", "teachers.eager.weight=0.5", True),
 ])  # fmt: skip
 def test_weights_that_dpo_would_ignore_are_refused(arm: str, word: str, fine: bool, monkeypatch) -> None:
-    monkeypatch.setattr("apo_lightning.experiment.run.count_on_meta", lambda student: None)
+    monkeypatch.setattr("apo_lightning.experiment.checks.count_on_meta", lambda student: None)
     words = [f"only=[{arm}]", word]
-    own = config.resolve_arm(config.load(ABLATION, words), arm, words)
+    own = config.resolve_arm(config.load(ABLATION, words), arm)
     if fine:
         check(own)
         return

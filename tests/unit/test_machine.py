@@ -11,7 +11,7 @@ import torch
 
 from apo_lightning import config, prompts
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment import machine, rehearsal, run
+from apo_lightning.experiment import checks, machine, rehearsal, run
 from apo_lightning.settings import ExperimentSettings
 from tests.helpers import tiny
 
@@ -24,7 +24,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def smoke(*words: str) -> ExperimentSettings:
-    return config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise", words)
+    return config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
 
 
 @pytest.fixture
@@ -38,13 +38,17 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "said"),
     [
         (["trainer.accelerator=gup"], r"trainer\.accelerator 'gup' does not exist\. Did you mean 'gpu'\? .*tpu"),
-        (["trainer.strategy=ddpp"], r"strategy 'ddpp' .*Did you mean 'ddp'\? Known: auto, ddp.* fsdp2, .*single, "),
+        (["trainer.strategy=ddpp"], r"strategy 'ddpp' .*Did you mean 'ddp'\? Known: auto, ddp, fsdp2, single\."),
+        (
+            ["trainer.strategy=fsdp"],
+            r"must be one of auto, single, ddp, fsdp2, got 'fsdp': .*store wrong weights",
+        ),
         (["student.attention=flash_attention_2"], r"student\.dtype is float32.*student\.dtype=bfloat16"),
     ],
 )
 def test_what_no_machine_has(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        run.check(smoke(*words), here=False)
+        checks.check(smoke(*words), here=False)
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -66,14 +70,13 @@ def test_what_no_machine_has(words: list[str], said: str) -> None:
             r"2 needs a CUDA GPU.*sdpa",
         ),
         (["data.num_workers=99"], r"data\.num_workers x .* at most 16 on this machine \(4 cores\), got 99 x 1"),
-        (["trainer.strategy=fsdp"], r"trainer does not fit together, or not to this machine: .*fsdp.* requires a GPU"),
     ],
 )
 def test_what_this_machine_lacks(words: list[str], said: str) -> None:
     cfg = smoke(*words)
-    run.check(cfg, here=False)  # the file itself is whole
+    checks.check(cfg, here=False)  # the file itself is whole
     with pytest.raises(ConfigError, match=said):
-        run.check(cfg)
+        checks.check(cfg)
 
 
 @pytest.mark.parametrize("package", ["bitsandbytes"])
@@ -105,7 +108,7 @@ def test_cuda_cards_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_prompt_that_cannot_be_filled(text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.txt").write_text(text)
-    monkeypatch.setattr(prompts, "files", lambda package: tmp_path)
+    monkeypatch.setattr(prompts, "__path__", [str(tmp_path)])
     with pytest.raises(ConfigError, match=said):
         prompts.load("mine")
     (tmp_path / "mine.txt").write_text("It costs $$5: ${findings}, $reports")
@@ -137,7 +140,7 @@ def test_a_prompt_that_cannot_be_filled(text: str, said: str, tmp_path: Path, mo
 )
 def test_settings_that_do_not_fit_together(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        run.check(smoke(*words), here=False)
+        checks.check(smoke(*words), here=False)
 
 
 @pytest.mark.parametrize(
@@ -189,14 +192,14 @@ def test_whatever_a_processor_raises_is_an_error_that_names_it(model: str, monke
 
 def test_a_published_name_that_is_not_here_is_a_note_and_no_run() -> None:
     words = ("student.model=Qwen/Qwen2.5-VL-7B-Instruct",)
-    notes = run.check_arms({"apo_listwise": smoke(*words)})
+    notes = checks.check_arms({"apo_listwise": smoke(*words)})
     assert len(notes) == 1 and "is not on this disk: its processor, prompts and token limits were not tried" in notes[0]
     with pytest.raises(ConfigError, match=r"is not on this disk.*Download it first"):
-        run.run(config.load(ROOT / "experiments/smoke.yaml", words), words)
+        run.run(config.load(ROOT / "experiments/smoke.yaml", words))
 
 
 def test_an_arm_that_sets_something_is_named() -> None:
     words = ("arms.base.set.trainer.strategy=ddpp",)
     cfg = config.load(ROOT / "experiments/smoke.yaml", words)
     with pytest.raises(ConfigError, match=r"'ddpp' does not exist.*\(Arm 'base' sets trainer\.strategy\.\)"):
-        run.check_arms({"base": config.resolve_arm(cfg, "base", words)}, here=False)
+        checks.check_arms({"base": config.resolve_arm(cfg, "base")}, here=False)

@@ -232,7 +232,7 @@ def test_settings_out_of_range(wrong, reason):
 
 
 sample = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the real sample is not here")
-whole_archive = {"root": str(SAMPLE), "reports_file": "NLMCXR_reports.tgz"}
+whole_archive = {"root": str(SAMPLE), "index_file": "NLMCXR_reports.tgz"}
 
 
 @sample

@@ -49,7 +49,7 @@ def test_the_folder_goes_before_the_archive_unless_it_is_chosen(root):
     (root / XML / "._7.xml").write_text("a file that macOS leaves behind")
     data = OpenI(root=str(root))
     assert [study.id for study in data.index] == ["CXR7"] and data.faults == []
-    assert len(OpenI(root=str(root), reports_file="NLMCXR_reports.tgz").index) == 30
+    assert len(OpenI(root=str(root), index_file="NLMCXR_reports.tgz").index) == 30
 
 
 def test_every_form_is_found_in_turn_and_gives_the_same_text(tmp_path):
@@ -181,8 +181,8 @@ def test_a_damaged_archive_is_an_error(root, content):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"reports_file": "reports.tgz"}, r"none of reports.tgz\. .*data.reports_file"),
-        ({"reports_file": "notes.txt"}, "notes.txt is no folder of XML, .tgz, .csv or .json"),
+        ({"index_file": "reports.tgz"}, r"none of reports.tgz\. .*data.index_file"),
+        ({"index_file": "notes.txt"}, "notes.txt is no folder of XML, .tgz, .csv or .json"),
         ({"images_dir": "pictures"}, "No image of the reports was found in .*pictures"),
     ],
 )

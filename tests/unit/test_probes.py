@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from apo_lightning.experiment import evaluation, results
+from apo_lightning.experiment import results
 from apo_lightning.experiment.stage_files import read_rows
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps.evaluate import EvaluateSet
 from apo_lightning.metrics.flips import of_flips
 from apo_lightning.metrics.probes import FILES, of_flip_rows, of_votes
 from apo_lightning.probes.flips import Swapping
 from apo_lightning.probes.votes import sampling
-from apo_lightning.settings import EvaluateSettings, SamplingSettings
+from apo_lightning.settings import EvaluateSettings, SamplingSettings, TrainerSettings
 from apo_lightning.text.thinking import ThinkingPolicy
 from apo_lightning.types import Answer, Example, Prior, Study
 from tests.unit.test_results import NEVER, STUDIES, last, stored, value, written
@@ -115,9 +116,9 @@ PAIRS = [
 
 
 class FakeData:
-    """A set whose studies are given; ``counted`` differs from the pipeline's own."""
+    """A set whose studies are given; ``counted`` differs from the experiment's own."""
 
-    counted = findings = ("edema",)
+    scored_findings = findings = ("edema",)
 
     def __init__(self, studies: list[Study]) -> None:
         self._studies = studies
@@ -126,18 +127,25 @@ class FakeData:
         return list(self._studies)
 
 
-class FakePipeline:
+class FakeContext:
     """Answers "Edema is improving." whatever is shown, and notes what it is asked."""
 
     seed, done, thinking = 0, {}, ThinkingPolicy()
 
     def __init__(self, **evaluate: Any) -> None:
         plan = EvaluateSettings(max_new_tokens=4, batch_studies=6, **evaluate)
-        self.cfg, self.asked = SimpleNamespace(evaluate=plan, prompt="describe", trainer=None), []
+        self.cfg, self.asked = SimpleNamespace(evaluate=plan, prompt="describe", trainer=TrainerSettings()), []
+
+    def for_set(self, name: str) -> FakeContext:
+        assert name == "other"
+        return self
+
+    def newest(self, artefact: str, **how: Any) -> None:
+        return None
 
     @property
-    def data(self) -> Any:
-        raise AssertionError("the set that is trained on is not answered")
+    def scored(self) -> tuple[str, ...]:
+        return ("edema",)
 
     def load(self, made_by: Any) -> None:
         return None
@@ -145,21 +153,22 @@ class FakePipeline:
     def collator(self, student: Any, prompt: str, findings: Any) -> Any:
         return lambda items: items
 
-    def answers(self, writer: Any, asked: Any, collate: Any, size: int, folder: Path, data: Any) -> Any:
+    def answers(self, writer: Any, asked: Any, collate: Any, size: int, folder: Path) -> Any:
         self.asked.append((writer.samples, type(collate).__name__, size, folder.name, len(asked), writer.how.sample))
         return {e.study.id: [Answer("Edema is improving.", True)] * writer.samples for e in asked}
 
 
-def evaluated(pipeline: FakePipeline, studies: list[Study], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+def evaluated(own: FakeContext, studies: list[Study], tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     folder = StageFolder(tmp_path, "evaluate_other", {})
     folder.begin()
-    return folder.path, evaluation.evaluate(pipeline, None, None, folder, FakeData(studies))
+    own.data = FakeData(studies)
+    return folder.path, EvaluateSet(own, "other").run(folder)
 
 
 def test_another_set_is_answered_with_its_own_studies_and_flipped(tmp_path: Path) -> None:
-    pipeline = FakePipeline()
-    path, facts = evaluated(pipeline, PAIRS, tmp_path)
-    assert [asked[:5] for asked in pipeline.asked] == [(1, "function", 6, path.name, 3), (1, "Swapping", 6, "flips", 3)]
+    own = FakeContext()
+    path, facts = evaluated(own, PAIRS, tmp_path)
+    assert [asked[:5] for asked in own.asked] == [(1, "function", 6, path.name, 3), (1, "Swapping", 6, "flips", 3)]
     assert facts["probes"] == {"flips": {"studies": 3, "cut": 3}} and facts["studies"] == 3
     assert read_rows(path / "flips.jsonl")[0] == {
         "study": "s0", "patient": "p0", "progression": {"edema": "improving"}, "text": "Edema is improving.",
@@ -173,17 +182,17 @@ def test_another_set_is_answered_with_its_own_studies_and_flipped(tmp_path: Path
 def test_no_flip_without_pairs_or_where_it_is_switched_off(tmp_path: Path) -> None:
     alone = [Study(s.id, s.patient, "test", ("now",), s.findings, progression=s.progression) for s in PAIRS]
     for place, (studies, flip) in enumerate([(alone, True), (PAIRS, False)]):
-        pipeline = FakePipeline(flip=flip)
-        path, facts = evaluated(pipeline, studies, tmp_path / str(place))
-        assert len(pipeline.asked) == 1 and facts["probes"] == {} and not (path / "flips.jsonl").exists()
+        own = FakeContext(flip=flip)
+        path, facts = evaluated(own, studies, tmp_path / str(place))
+        assert len(own.asked) == 1 and facts["probes"] == {} and not (path / "flips.jsonl").exists()
 
 
 def test_samples_are_drawn_apart_from_the_answer_and_counted(tmp_path: Path) -> None:
     plain = [Study(s.id, s.patient, "test", ("now",), {"edema": float(i)}) for i, s in enumerate(PAIRS[:2])]
-    pipeline = FakePipeline(samples=3)
-    pipeline.cfg.evaluate.likelihood.form = "off"
-    path, facts = evaluated(pipeline, plain, tmp_path)
-    assert pipeline.asked[1] == (3, "function", 2, "samples", 2, True) and pipeline.asked[0][-1] is False
+    own = FakeContext(samples=3)
+    own.cfg.evaluate.likelihood.form = "off"
+    path, facts = evaluated(own, plain, tmp_path)
+    assert own.asked[1] == (3, "function", 2, "samples", 2, True) and own.asked[0][-1] is False
     assert facts["probes"]["samples"]["cut"] == 6 and facts["probes"]["samples"]["studies_without_readable"] == 0
     assert read_rows(path / "samples.jsonl")[1] == {
         "study": "s1", "patient": "p1", "truth": {"edema": 1}, "texts": ["Edema is improving."] * 3,

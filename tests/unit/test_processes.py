@@ -206,11 +206,10 @@ def test_what_is_ignored_under_nohup_stays_ignored(tmp_path: Path) -> None:
     [
         ({"devices": 1}, {}, False),
         ({"devices": 2}, {}, True),
-        ({"devices": 1, "nodes": 2}, {}, True),
+        ({"devices": 1, "num_nodes": 2}, {}, True),
         ({"devices": 2}, {"LOCAL_RANK": "0"}, False),  # torchrun, or our own launcher
         ({"devices": 2}, {"SLURM_NTASKS": "2"}, False),
         ({"devices": 2}, {"SLURM_NTASKS": "1"}, True),  # one task with two GPUs
-        ({"devices": 2, "strategy": "ddp_spawn"}, {}, False),
     ],
 )
 def test_processes_are_started_where_nobody_else_has_or_will(

@@ -16,12 +16,13 @@ from torch import distributed as dist
 from apo_lightning import leader
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import trainer
-from apo_lightning.experiment.pipeline import Pipeline
+from apo_lightning.experiment.context import Context
+from apo_lightning.experiment.once import once
+from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.stages.generate import Written
 from apo_lightning.types import Answer
-from callbacks.trajectory_writer import TrajectoryWriter
 
 LATE = 0.5
 
@@ -50,8 +51,8 @@ def both(work: Callable[[int], Any], folder: Path) -> list[Any]:
 
 def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("done", "answers"):
-        plain = getattr(TrajectoryWriter, name)
-        monkeypatch.setattr(TrajectoryWriter, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
+        plain = getattr(PredictionFiles, name)
+        monkeypatch.setattr(PredictionFiles, name, lambda self, plain=plain: (time.sleep(LATE), plain(self))[1])
 
 
 @pytest.mark.parametrize("late", [0, 1])
@@ -60,9 +61,9 @@ def test_answers_are_read_before_the_leader_removes_them(
 ) -> None:
     """Each process writes the answers of its studies, and needs those of all."""
 
-    def predict(writer: Any, data: Any, settings: Any, callbacks: list[TrajectoryWriter]) -> None:
+    def predict(writer: Any, data: Any, settings: Any, callbacks: list[PredictionFiles]) -> None:
         rank = dist.get_rank()
-        callbacks[0].on_predict_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]), None, 0)
+        callbacks[0].write_on_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]))
 
     monkeypatch.setattr(trainer, "predict", predict)
     folder = StageFolder(tmp_path, "evaluate", {})
@@ -70,17 +71,17 @@ def test_answers_are_read_before_the_leader_removes_them(
     def work(rank: int) -> dict[str, list[Answer]]:
         if rank == late:
             slow_reader(monkeypatch)
-        pipeline = Pipeline.__new__(Pipeline)
-        pipeline.arm, pipeline.seed, pipeline.cfg = "arm", 0, SimpleNamespace(trainer=None)
-        pipeline.data = SimpleNamespace(connect=lambda **_: None)
+        own = Context.__new__(Context)
+        own.seed, own.cfg = 0, SimpleNamespace(trainer=None)
+        own.data = SimpleNamespace(connect=lambda **_: None)
         texts: dict[str, list[Answer]] = {}
 
         def ask() -> dict[str, Any]:
             asked = [SimpleNamespace(study=SimpleNamespace(id=f"s{i}")) for i in (0, 1)]
-            texts.update(pipeline.answers(None, asked, None, 1, folder))
+            texts.update(own.answers(None, asked, None, 1, folder.path))
             return {}
 
-        pipeline._once(folder, ask)
+        once(folder, "evaluate", ask)
         return texts
 
     assert both(work, tmp_path) == [{"s0": [Answer("text 0")], "s1": [Answer("text 1")]}] * 2
@@ -94,10 +95,8 @@ def test_all_do_what_the_leader_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def work(rank: int) -> list[str]:
         if rank == 1:
             monkeypatch.setattr(StageFolder, "done", property(lambda self: (time.sleep(LATE), plain(self))[1]))
-        pipeline = Pipeline.__new__(Pipeline)
-        pipeline.arm, pipeline.seed = "arm", 0
         made: list[str] = []
-        pipeline._once(folder, lambda: made.append("made") or {})
+        once(folder, "spd", lambda: made.append("made") or {})
         return made
 
     assert both(work, tmp_path) == [["made"], ["made"]]

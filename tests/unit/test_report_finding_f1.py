@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from apo_lightning import findings
-from apo_lightning.metrics.report_text.finding_f1 import CHEXPERT, FIVE, f1_part, present
+from apo_lightning.metrics.report_text.finding_f1 import CHEXPERT, FIVE, f1_tally, present
 from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.types import Study
@@ -58,8 +58,8 @@ def test_against_sklearn() -> None:
     rng = np.random.default_rng(1)
     said, wanted = rng.random((2, 60, 14)) < 0.3
     wanted[:, 3] = False
-    part = f1_part(said, wanted, CHEXPERT, "")
-    got = {name: float(value) for name, value in part.formula(part.counts.sum(axis=0)).items()}
+    tally = f1_tally(said, wanted, CHEXPERT, "")
+    got = {name: float(value) for name, value in tally.formula(tally.counts.sum(axis=0)).items()}
     five = [CHEXPERT.index(name) for name in FIVE]
     known = [place for place in range(14) if place != 3]
     assert got["micro_14"] == pytest.approx(f1_score(wanted, said, average="micro"))
@@ -70,5 +70,5 @@ def test_against_sklearn() -> None:
 
 
 def test_nothing_stated_anywhere_has_no_value() -> None:
-    part = f1_part(np.zeros((2, 14)), np.zeros((2, 14)), CHEXPERT, "")
-    assert all(np.isnan(value) for value in part.formula(part.counts.sum(axis=0)).values())
+    tally = f1_tally(np.zeros((2, 14)), np.zeros((2, 14)), CHEXPERT, "")
+    assert all(np.isnan(value) for value in tally.formula(tally.counts.sum(axis=0)).values())

@@ -73,7 +73,7 @@ def test_what_was_run_is_said_in_words() -> None:
     assert "6 SIMULATED" in said["Teachers"] and "1 REAL: recorded texts, read from files (gpt5)" in said["Teachers"]
     assert "gpt5 0.2" in said["Teacher weights"]
     assert said["Student"] == "nano, the embedded Qwen2.5-VL of 2 M parameters; adapter LoRA, r 8, alpha 32; float32"
-    assert said["Preference (critique)"] == "apo_listwise (beta 0.1); lr 5e-05; 80 steps, 4 studies a batch"
+    assert said["Preference (critique)"] == "apo_listwise (beta 0.1); lr 5e-05; 80 steps, 4 studies per batch"
     assert said["Differs by arm"] == "dpo: apo.loss.beta 0.5"
     assert said["Git commit"] == "not recorded"
     del settings["arms"]["sft"], settings["arms"]["dpo"]

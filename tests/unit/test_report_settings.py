@@ -9,13 +9,18 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from apo_lightning import config
 from apo_lightning.errors import ArtifactError, ConfigError
-from apo_lightning.experiment import cache_keys, machine, results
+from apo_lightning.experiment import machine, results
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps.evaluate import Evaluate
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.settings.reports import ReportTextSettings
+from data_modules.phantom import Phantom
 from tests.unit.test_results import NEVER, RIGHT, STUDIES, last, stored
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +47,7 @@ def test_who_measures(asked: str | None, prompt: str, backend: str) -> None:
     [
         (
             ["evaluate.report_text.backend=cocoo"],
-            r"report_text\.backend must be one of auto, python, coco, off, got 'c",
+            r"report_text\.backend must be one of auto, python, coco, off or null, got 'c",
         ),
         (["evaluate.report_text.tokenizer=bert"], r"report_text\.tokenizer must be one of r2gen, ptb, got 'bert'"),
         (["evaluate.report_text.also=[chexbrt]"], r"also names no metric 'chexbrt' .*Did you mean 'chexbert'"),
@@ -75,7 +80,7 @@ def with_reports() -> SimpleNamespace:
 
 def table(folder: Path, pipeline: SimpleNamespace, settings: ReportTextSettings) -> pd.DataFrame:
     pipeline.cfg.evaluate.report_text = settings
-    results.write(pipeline.cfg, folder, pipeline)
+    results.write(pipeline.cfg, folder, {"base": pipeline})
     return pd.read_csv(folder / "results.csv")
 
 
@@ -95,11 +100,17 @@ def test_stored_texts_are_measured_anew_under_other_settings(tmp_path: Path) -> 
     assert len(pairs) == 1 and pairs["low"].iat[0] > 0
 
 
+def own_of(cfg: ExperimentSettings) -> Context:
+    """The arm with its teachers' texts, and nothing trained."""
+    own = Context(cfg, "base", 0, Phantom(train=4, val=2, test=2), RunFolder(Path("runs"), "x"))
+    own.done["collect"] = StageFolder(Path("runs/store"), "collect", {})
+    return own
+
+
 def test_answers_do_not_depend_on_how_they_are_measured() -> None:
     plain, other = smoke(), smoke("evaluate.report_text={backend: coco, tokenizer: ptb, also: [radgraph]}")
-    assert cache_keys.of_answers(plain.evaluate) == cache_keys.of_answers(other.evaluate)
-    assert "report_text" not in cache_keys.of_answers(plain.evaluate)
-    assert cache_keys.of_answers(plain.evaluate)["split"] == "test"
+    asked = [Evaluate(own_of(cfg)).inputs()["evaluate"] for cfg in (plain, other)]
+    assert asked[0] == asked[1] and "report_text" not in asked[0] and asked[0]["split"] == "test"
 
 
 def test_a_finished_folder_may_be_measured_anew(tmp_path: Path) -> None:
@@ -107,7 +118,7 @@ def test_a_finished_folder_may_be_measured_anew(tmp_path: Path) -> None:
     (folder.path).mkdir(parents=True)
     before = config.to_dict(smoke())
     del before["evaluate"]["report_text"]  # as an earlier version wrote it
-    (folder.path / "config.yaml").write_text(config.OmegaConf.to_yaml(before))
+    (folder.path / "config.yaml").write_text(OmegaConf.to_yaml(before))
     (folder.path / "results.csv").write_text("arm\n")
     folder.require(config.to_dict(smoke("evaluate.report_text.backend=python")))
     with pytest.raises(ArtifactError, match=r"evaluate\.split was 'test', is 'val'"):

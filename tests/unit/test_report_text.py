@@ -9,7 +9,7 @@ from apo_lightning.errors import ConfigError, DataError
 from apo_lightning.metrics.bootstrap import Resampled
 from apo_lightning.metrics.outcomes import MEAN
 from apo_lightning.metrics.report_text import TEXT_METRICS, bleu, coco
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, joined, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, joined, means
 from apo_lightning.metrics.report_text.lcs import lcs_length
 from apo_lightning.metrics.report_text.measured import chosen, report_outcomes, require_reports, words
 from apo_lightning.metrics.report_text.meteor import added, meteor
@@ -99,8 +99,8 @@ def test_cider_keeps_the_document_frequencies_of_all_references() -> None:
     pytest.importorskip("pycocoevalcap")
     texts = ["no edema .", "no effusion .", "large heart .", "no edema ."]
     scores = coco.cider(texts, texts[1:] + texts[:1])
-    part = means({"coco:cider": scores})
-    twice = part.formula(part.counts[[0, 0, 3, 3]].sum(axis=0))["coco:cider"]
+    tally = means({"coco:cider": scores})
+    twice = tally.formula(tally.counts[[0, 0, 3, 3]].sum(axis=0))["coco:cider"]
     assert twice == pytest.approx(np.mean([scores[0], scores[3]]))
     assert coco.cider(texts, texts)[2] == pytest.approx(7.5), "10 a study, but no 4-gram in three words"
     assert coco.cider(["no edema ."], ["no edema ."]) == [0.0]
@@ -157,15 +157,15 @@ def test_one_backend_a_table(backend: str) -> None:
 
 
 def test_a_mean_leaves_out_what_has_no_score() -> None:
-    part = means({"a": [1.0, float("nan"), 0.0], "b": [float("nan")] * 3})
-    found = part.formula(part.counts.sum(axis=0))
+    tally = means({"a": [1.0, float("nan"), 0.0], "b": [float("nan")] * 3})
+    found = tally.formula(tally.counts.sum(axis=0))
     assert found["a"] == 0.5 and np.isnan(found["b"])
-    assert joined([part, part], ["p", "q", "r"]).counts.shape == (3, 8)
+    assert joined([tally, tally], ["p", "q", "r"]).counts.shape == (3, 8)
 
 
 def test_a_metric_of_ones_own_is_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
     class Exact(TextMetric):
-        def measure(self, pairs: Pairs) -> list[Part]:
+        def measure(self, pairs: Pairs) -> list[Tally]:
             return [means({"exact": [float(a == b) for a, b in zip(pairs.candidates, pairs.references, strict=True)]})]
 
     monkeypatch.setitem(TEXT_METRICS, "exact", Exact)

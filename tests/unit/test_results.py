@@ -22,12 +22,12 @@ NEVER = {s.id: "No edema. No mass." for s in STUDIES}
 
 
 def last(studies=STUDIES) -> SimpleNamespace:
-    """As much of a pipeline as a table is made of."""
+    """As much of an arm as a table is made of."""
     cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "base")
     cfg.teachers = {"eager": {"kind": "simulated"}}
     texts = [Trajectory(study.id, "eager", NEVER[study.id]) for study in studies]
     data = SimpleNamespace(studies=lambda split: list(studies))
-    own = {"counted": ("edema", "mass"), "thinking": ThinkingPolicy()}
+    own = {"done": {}, "scored": ("edema", "mass"), "thinking": ThinkingPolicy()}
     return SimpleNamespace(cfg=cfg, data=data, trained=data, trajectories=texts, **own)
 
 
@@ -43,7 +43,7 @@ def stored(folder: Path, arm: str, texts: dict[str, str], *, old: bool = False, 
 
 
 def written(folder: Path, pipeline: SimpleNamespace) -> dict[str, pd.DataFrame]:
-    results.write(pipeline.cfg, folder, pipeline)
+    results.write(pipeline.cfg, folder, {"apo": pipeline})
     names = ("results", "intervals", "differences", "tests", "agreement")
     return {name: pd.read_csv(folder / f"{name}.csv") for name in names}
 

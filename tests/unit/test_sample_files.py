@@ -124,8 +124,8 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     called = []
     monkeypatch.setattr(run.sample_files, "keep", lambda *a: called.append("keep"))
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
-    quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "training.say")
-    for name in (*quiet, "failure_files.write", "further_sets.write", "words"):
+    quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "leader.say")
+    for name in (*quiet, "failure_files.write", "further_sets.write", "words", "tracking.tell_end"):
         monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
@@ -135,7 +135,7 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
         plan = SimpleNamespace(data={"name": "b"}, split="test", warn_cut=0.1, prompt="describe", report_text=words)
         cfg = SimpleNamespace(name="x", wandb=None, data={"name": "a"}, evaluate=plan, acknowledge=acknowledge)
         folder = SimpleNamespace(path=tmp_path, finish=lambda *a, **k: None)
-        run._conclude(cfg, {"a", "b"}, sets, [], folder, None)
+        run._conclude(cfg, {"a", "b"}, {"base": SimpleNamespace(data=sets)}, [], folder)
     assert called == ["keep", ["b"], ["a", "b"]]
 
 

@@ -6,10 +6,12 @@ from itertools import islice
 from types import SimpleNamespace
 
 import pytest
+import torch
 from lightning.pytorch.loops.progress import _BatchProgress, _ProcessedTracker
 
-from apo_lightning.types import Example, Study
-from data_modules.loading.sampler import ExampleSet, NumberedBatches, ResumableBatchSampler, rewind_to_whole_step
+from apo_lightning.types import Example, PromptBatch, Study
+from data_modules.loading.fixed_batches import EvenBatches, NumberedBatches
+from data_modules.loading.sampler import ExampleSet, ResumableBatchSampler, rewind_to_whole_step
 
 
 def draw(count: int, size: int = 10, **how) -> list[list[int]]:
@@ -76,6 +78,14 @@ def test_seeds_are_unrelated():
     assert draw(6, seed=0)[3:] != draw(3, seed=1)
 
 
+def test_a_stream_that_ends_with_its_pass():
+    """10 studies in batches of 3: three a pass. Begun behind batch 4 it ends with batch 5, behind batch 5 with 8."""
+    whole = list(islice(ResumableBatchSampler(10, batch_studies=3, seed=0), 9))
+    for position, want in ((0, whole[:3]), (4, whole[4:6]), (6, whole[6:])):
+        ending = ResumableBatchSampler(10, batch_studies=3, seed=0, position=lambda p=position: p, ends=True)
+        assert list(ending) == want and len(ending) == 3
+
+
 def test_length_is_what_was_said_and_absent_otherwise():
     assert len(ResumableBatchSampler(10, batch_studies=3, seed=0, length=26)) == 26
     with pytest.raises(NotImplementedError):
@@ -101,6 +111,33 @@ def test_prediction_batches_have_a_fixed_composition():
     assert numbered(rank=1, world=2) == [(1, "cd"), (3, "g")]
     assert numbered(rank=0, world=2, skip=frozenset({2})) == [(0, "ab")]
     assert numbered(rank=5, world=6) == []
+
+
+def named(items) -> PromptBatch:
+    ids = torch.zeros(len(items), 1)
+    return PromptBatch([example.study.id for example, _ in items], ids, ids, {}, [0] * len(items))
+
+
+def even(world: int, collate=named) -> list[list[tuple[str, bool]]]:
+    """What each process is given: the studies of its batches, and whether they count for nothing."""
+    items = ExampleSet([Example(Study(name, name, "val", (), {})) for name in "abcdefg"], lambda study: [])
+    ranks = [EvenBatches(items, collate, batch_studies=2, rank=rank, world=world) for rank in range(world)]
+    return [[("".join(own[i].studies), own[i].padding) for i in range(len(own))] for own in ranks]
+
+
+def test_validation_batches_are_as_many_in_every_process_and_count_once():
+    assert even(1) == [[("ab", False), ("cd", False), ("ef", False), ("g", False)]]
+    assert even(2) == [[("ab", False), ("ef", False)], [("cd", False), ("g", False)]]
+    assert even(3) == [[("ab", False), ("g", False)], [("cd", False), ("g", True)], [("ef", False), ("g", True)]]
+    assert even(5)[3:] == [[("g", False)], [("g", True)]]
+
+
+def test_what_cannot_be_marked_as_padding_is_refused_rather_than_counted_twice():
+    items = ExampleSet([Example(Study(name, name, "val", (), {})) for name in "abc"], lambda study: [])
+    batches = EvenBatches(items, list, batch_studies=1, rank=1, world=2)
+    assert [example.study.id for example, _ in batches[0]] == ["b"]
+    with pytest.raises(TypeError, match=r"3 batches cannot be shared out evenly .* got list"):
+        batches[1]
 
 
 @pytest.mark.parametrize(("processed", "accumulate", "kept", "stepped"), [(9, 2, 8, 3), (8, 2, 8, 4), (11, 4, 8, 3)])

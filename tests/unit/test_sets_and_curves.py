@@ -9,7 +9,7 @@ import pytest
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import machine
-from apo_lightning.experiment.run import check
+from apo_lightning.experiment.checks import check
 from apo_lightning.experiment.run_folder import differences
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 
@@ -27,9 +27,9 @@ def test_a_set_is_a_typed_section_with_all_settings_of_its_class() -> None:
 
 def test_a_set_of_another_class_from_the_command_line_keeps_what_both_know() -> None:
     """The set of the file is read elsewhere, in another layout."""
-    words = ["evaluate.sets.open_i.data.name=tabular", "evaluate.sets.open_i.data.table=mine.csv"]
+    words = ["evaluate.sets.open_i.data.name=tabular", "evaluate.sets.open_i.data.index_file=mine.csv"]
     cfg = config.load(SMOKE.parent / "generalization.yaml", words)
-    assert cfg.evaluate.sets["open_i"].data == {"name": "tabular", "root": "data/open_i", "table": "mine.csv"}
+    assert cfg.evaluate.sets["open_i"].data == {"name": "tabular", "root": "data/open_i", "index_file": "mine.csv"}
 
 
 @pytest.mark.parametrize(

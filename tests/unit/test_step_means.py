@@ -12,12 +12,12 @@ from lightning.pytorch import Trainer
 from torch import distributed as dist
 from torch.utils.data import DataLoader
 
+from apo_lightning.experiment.jsonl_logger import JsonlLogger
 from apo_lightning.losses import LOSSES
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import PREFERRED
-from callbacks.metrics_jsonl import MetricsJsonl
 from callbacks.preference_monitor import PreferenceMonitor
 from tests.helpers import tiny
 
@@ -68,8 +68,8 @@ def logged(folder: Path, studies_a_batch: int) -> list[dict]:
     loss = LOSSES["apo_listwise"](beta=0.5, nll_weight=0.1, reduction="sum")
     stage = APO(student, loss, OptimSettings(lr=1e-4), steps=2, seed=0)
     Trainer(
-        accelerator="cpu", max_steps=2, accumulate_grad_batches=4 // studies_a_batch, logger=False,
-        callbacks=[PreferenceMonitor(), MetricsJsonl(str(folder))], enable_progress_bar=False,
+        accelerator="cpu", max_steps=2, accumulate_grad_batches=4 // studies_a_batch, logger=JsonlLogger(folder),
+        callbacks=[PreferenceMonitor()], log_every_n_steps=1, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False,
     ).fit(stage, DataLoader(batches, batch_size=None))  # fmt: skip
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

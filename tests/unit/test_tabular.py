@@ -50,7 +50,7 @@ def table(tmp_path):
             for image in (cell.get("image") or "").split("|"):
                 if image and not image.startswith(("/", "..")):
                     draw(tmp_path / image.strip(), number)
-        return Tabular(root=str(tmp_path), table=name, **how)
+        return Tabular(root=str(tmp_path), index_file=name, **how)
 
     return make
 
@@ -113,7 +113,7 @@ def test_columns_with_a_role_and_columns_beside_a_list_are_not_taken_by_name(tab
 def test_named_columns_alone(table):
     """Others are not taken, and the findings are known without the table."""
     how = dict(findings_columns={"wet": "Edema", "goitre": "Goitre"})
-    assert Tabular(root="/nowhere", table="t.csv", **how).findings == ("edema", "goitre")
+    assert Tabular(root="/nowhere", index_file="t.csv", **how).findings == ("edema", "goitre")
     data = table("image,patient,wet,goitre,Mass", "a.png,1,1,0,1", **how)
     assert same(every(data)["a"].findings, {"edema": 1, "goitre": 0})
 
@@ -232,7 +232,7 @@ def test_findings_narrow_what_the_table_has(table):
 
 def test_no_file_is_looked_at_before_it_is_needed():
     """Experiments are checked on machines without the data."""
-    data = Tabular(root="/nowhere", table="table.csv", labels="found")
+    data = Tabular(root="/nowhere", index_file="table.csv", labels="found")
     with pytest.raises(DataError, match=r"data\.root: /nowhere is no folder"):
         data.findings  # noqa: B018
     with pytest.raises(DataError, match=r"data\.root: /nowhere is no folder"):
@@ -349,7 +349,7 @@ def test_patients_and_views_of_dicom_headers(tmp_path):
         dicom_file(tmp_path / name, GREY, PatientID=patient, ViewPosition="AP")
     draw(tmp_path / "d.png", 3)
     (tmp_path / "table.csv").write_text("image,exam,who\na,e1,x\nb,e1,x\nc,e2,y\nd.png,e3,y\n")
-    how = dict(root=str(tmp_path), table="table.csv", study="exam")
+    how = dict(root=str(tmp_path), index_file="table.csv", study="exam")
     data = Tabular(**how)
     assert {study.id: study.patient for study in data.index} == {"e1": "p1", "e2": "e2", "e3": "e3"}
     assert [study.views for study in data.index] == [("AP", "AP"), ("AP",), ()]
@@ -370,7 +370,7 @@ def test_a_header_that_cannot_be_read_is_left_to_whoever_opens_the_image(tmp_pat
     monkeypatch.setattr(dicom_folder, "header", refuse)
     dicom_file(tmp_path / "a.dcm", GREY)
     (tmp_path / "table.csv").write_text("image\na.dcm\n")
-    data = Tabular(root=str(tmp_path), table="table.csv")
+    data = Tabular(root=str(tmp_path), index_file="table.csv")
     assert [study.patient for study in data.index] == ["a"] and data.faults == []
     folder = Tabular(root=str(tmp_path))
     assert folder.index == [] and folder.faults == [("a.dcm", "truncated or damaged")]
@@ -450,7 +450,7 @@ def test_check_finds_images_that_cannot_be_read(tmp_path):
     lines = (tmp_path / "table.csv").read_text()
     renamed.rename(renamed.with_suffix(".jpg"))
     (tmp_path / "table.csv").write_text(lines.replace(renamed.name, renamed.with_suffix(".jpg").name))
-    how = dict(root=str(tmp_path), table="table.csv", split="split", view="view")
+    how = dict(root=str(tmp_path), index_file="table.csv", split="split", view="view")
     with pytest.raises(DataError, match=r"2 of 45 studies and rows cannot be used \(4.4%"):
         Tabular(**how).check()
     data = Tabular(**how, max_bad_share=0.05)
@@ -496,8 +496,8 @@ def test_forms_of_a_table(tmp_path, form):
     (tmp_path / "plain.csv").write_text(PLAIN, encoding="utf-8")
     for number, name in enumerate("abc"):
         draw(tmp_path / f"{name}.png", number)
-    plain = Tabular(root=str(tmp_path), table="plain.csv", report="report")
-    other = Tabular(root=str(tmp_path), table=as_written(form, tmp_path), report="report")
+    plain = Tabular(root=str(tmp_path), index_file="plain.csv", report="report")
+    other = Tabular(root=str(tmp_path), index_file=as_written(form, tmp_path), report="report")
     assert [study.report for study in plain.index] == ["Größe 3", "first, second", None]
     assert plain.findings == other.findings == ("edema",)
     for one, two in zip(plain.index, other.index, strict=True):
@@ -516,28 +516,31 @@ def test_forms_of_a_table(tmp_path, form):
         (dict(report="text"), "data.report: .*no column 'text'"),
         (dict(view="side"), "data.view: .*no column 'side'"),
         (dict(findings_columns={"wet": "edema"}), "data.findings_columns: .*no column 'wet'"),
-        (dict(table="other.csv"), "other.csv: cannot be read as a table"),
-        (dict(table="table.csv.gz"), "table.csv.gz: cannot be read as a table"),
+        (dict(index_file="other.csv"), "other.csv: cannot be read as a table"),
+        (dict(index_file="table.csv.gz"), "table.csv.gz: cannot be read as a table"),
     ],
 )
 def test_what_is_missing_is_named(table, how, reason):
     data = table("image,patient,found", "a.png,1,Mass")
     with pytest.raises(DataError, match=reason):
-        Tabular(**{"root": data.root, "table": "table.csv", **how}).studies("train")
+        Tabular(**{"root": data.root, "index_file": "table.csv", **how}).studies("train")
 
 
 @pytest.mark.parametrize(
     ("how", "reason"),
     [
-        (dict(table="t.xlsx"), r"table must end in .csv, .*, got 't.xlsx'"),
-        (dict(table="t.csv", uncertain="maybe"), "uncertain must be one of ignore, .*, got 'maybe'"),
-        (dict(table="t.csv", unmentioned="x"), "unmentioned must be one of absent, unknown, got 'x'"),
-        (dict(table="t.csv", separator=""), "separator must not be empty, got ''"),
-        (dict(table="t.csv", split_map={"a": "b"}), "split_map must map onto train, val and test, got {'a': 'b'}"),
-        (dict(table="t.csv", findings_columns={"a": "Edema", "b": "edema"}), "findings_columns must name different"),
-        (dict(table="t.csv", findings_columns={"a": "?"}), "findings_columns must name different"),
-        (dict(labels="x"), "labels names a column, got table=None"),
-        (dict(table="t.csv", seed=-1), "seed must be >= 0, got -1"),
+        (dict(index_file="t.xlsx"), r"index_file must end in .csv, .*, got 't.xlsx'"),
+        (dict(index_file="t.csv", uncertain="maybe"), "uncertain must be one of ignore, .*, got 'maybe'"),
+        (dict(index_file="t.csv", unmentioned="x"), "unmentioned must be one of absent, unknown, got 'x'"),
+        (dict(index_file="t.csv", separator=""), "separator must not be empty, got ''"),
+        (dict(index_file="t.csv", split_map={"a": "b"}), "split_map must map onto train, val and test, got {'a': 'b'}"),
+        (
+            dict(index_file="t.csv", findings_columns={"a": "Edema", "b": "edema"}),
+            "findings_columns must name different",
+        ),
+        (dict(index_file="t.csv", findings_columns={"a": "?"}), "findings_columns must name different"),
+        (dict(labels="x"), "labels names a column, got index_file=None"),
+        (dict(index_file="t.csv", seed=-1), "seed must be >= 0, got -1"),
     ],
 )
 def test_settings_out_of_range(how, reason):
@@ -612,7 +615,7 @@ def test_dicom_without_ids(tmp_path):
 
 def test_a_folder_without_dicom(tmp_path):
     draw(tmp_path / "a.png", 1)
-    with pytest.raises(DataError, match=r"none of 1 files is DICOM\. Set data.table"):
+    with pytest.raises(DataError, match=r"none of 1 files is DICOM\. Set data.index_file"):
         Tabular(root=str(tmp_path)).studies("train")
 
 
@@ -645,9 +648,14 @@ real = pytest.mark.skipif(not DATA.is_dir(), reason="the real samples are not he
 def test_real_covid_table():
     """README: 395 images, of them 95 ``todo`` and 1 ``Unknown``; COVID-19 197 and 9 with ARDS, which 4 have alone."""
     data = Tabular(
-        root=str(DATA / "covid_chestxray"), table="metadata.csv", patient="patientid", labels="finding", separator=",",
-        report="clinical_notes", view="view",
-    )  # fmt: skip
+        root=str(DATA / "covid_chestxray"),
+        index_file="metadata.csv",
+        patient="patientid",
+        labels="finding",
+        separator=",",
+        report="clinical_notes",
+        view="view",
+    )
     studies = every(data)
     assert len(studies) == 395 - 96 and data.left_out == {"not labelled": 96}
     present = Counter(name for study in studies.values() for name, value in study.findings.items() if value == 1.0)
@@ -661,9 +669,14 @@ def test_real_covid_table():
 def test_real_nih_index():
     """README: 1,005 images, 694 train_val and 311 test, effusion 170, no finding 502."""
     data = Tabular(
-        root=str(DATA / "nih_chestxray14_sample"), table="index.csv", patient="Patient ID", labels="Finding Labels",
-        split="official_split", split_map={"train_val": "train"}, view="View Position",
-    )  # fmt: skip
+        root=str(DATA / "nih_chestxray14_sample"),
+        index_file="index.csv",
+        patient="Patient ID",
+        labels="Finding Labels",
+        split="official_split",
+        split_map={"train_val": "train"},
+        view="View Position",
+    )
     sizes = {split: len(data.studies(split)) for split in ("train", "val", "test")}
     assert sizes["train"] + sizes["val"] == 694 and sizes["test"] == 311 and sizes["val"] > 0
     assert len(data.findings) == 14
@@ -752,7 +765,9 @@ def test_index_csv_is_read_where_no_table_is_named(table, tmp_path):
 
 def test_a_table_of_another_name_is_pointed_out(table, tmp_path):
     table("image,patient,Edema", "a.png,p1,1", name="mine.csv")
-    with pytest.raises(DataError, match=r"is DICOM\..* There is mine\.csv in .*: name it in data\.table to read it\."):
+    with pytest.raises(
+        DataError, match=r"is DICOM\..* There is mine\.csv in .*: name it in data\.index_file to read it\."
+    ):
         every(Tabular(root=str(tmp_path)))
     dicom_file(tmp_path / "a.dcm", GREY)
     data = Tabular(root=str(tmp_path))

@@ -98,7 +98,7 @@ def test_in_a_report_they_are_text_and_no_image_is_added(family: str, processors
 @each_family
 def test_in_a_question_they_are_text(family: str, processors: Any, tmp_path: Path,
                                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    monkeypatch.setattr(prompts, "files", lambda package: tmp_path)
+    monkeypatch.setattr(prompts, "__path__", [str(tmp_path)])
     words = processors(family).tokenizer
     counted = []
     for place, text in enumerate([PLAIN, " ".join(contents(words)), "".join(contents(words))]):

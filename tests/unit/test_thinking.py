@@ -53,7 +53,7 @@ def test_spans() -> None:
 
 def test_what_an_experiment_does_with_thinking() -> None:
     said = [Trajectory("s", "a", "<think>Edema.</think> No edema.", 0.5)]
-    assert ThinkingPolicy().teach(said) == [Trajectory("s", "a", "No edema.", 0.5)]
-    assert ThinkingPolicy(taught=True).teach(said) == said == ThinkingPolicy().read(said)
-    (read,) = ThinkingPolicy(judged=True).read(said)
+    assert ThinkingPolicy().apply_policy(said, "taught") == [Trajectory("s", "a", "No edema.", 0.5)]
+    assert ThinkingPolicy(taught=True).apply_policy(said, "taught") == said
+    (read,) = ThinkingPolicy(judged=True).apply_policy(said, "read")
     assert [values.values for values in labeler.sentences(read.text, ["edema"])] == [{"edema": 1.0}, {"edema": 0.0}]

@@ -90,7 +90,7 @@ def test_images_questions_and_papers_come_from_the_right_set():
     data = Transfer(source, target)
     data.check()
     assert [data.images(data.studies(s)[0])[0].getpixel((0, 0)) for s in ("train", "val", "test")] == [10, 10, 200]
-    assert data.findings == ("edema", "pneumonia") and data.counted == ("edema",)
+    assert data.findings == ("edema", "pneumonia") and data.scored_findings == ("edema",)
     assert data.studies("test")[0].findings == {"edema": 1.0}
     assert data.facts()["studies"] == {"train": 10, "val": 4, "test": 4}
 
@@ -146,7 +146,7 @@ def test_messages_of_the_second_set_name_its_own_settings():
 
 def test_nothing_is_read_when_a_transfer_is_made():
     """An experiment is checked on machines without its data."""
-    data = Transfer(Tabular(root="/nowhere", table="index.csv"), Elsewhere(shift=100))
+    data = Transfer(Tabular(root="/nowhere", index_file="index.csv"), Elsewhere(shift=100))
     with pytest.raises(DataError, match="/nowhere is no folder"):
         _ = data.findings
 
@@ -164,7 +164,7 @@ def test_patients_of_further_sets_leave_training_and_the_own_test_split_stays():
     data.check()
     assert names(data, "train") == ["s0", "s1", "s2", "s3", "s8", "s9"] and data.removed == 4 + 2
     assert names(data, "val") == ["s10", "s11"] and names(data, "test") == ["s14", "s15", "s16", "s17"]
-    assert data.settled() is data and data.parts == (data.source,) and data.counted == ("edema", "pneumonia")
+    assert data.settled() is data and data.sets == (data.source,) and data.scored_findings == ("edema", "pneumonia")
 
 
 def test_sets_whose_patients_are_not_in_training_change_nothing_at_all():

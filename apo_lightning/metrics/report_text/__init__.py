@@ -1,4 +1,4 @@
-"""What is measured on report texts beside a reference text. One file a metric; the folder is discovered."""
+"""What is measured on report texts beside a reference text. One file per metric; the folder is discovered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a text metric is given and gives. Letters in shapes: S studies, M counts of one part, K metrics of it."""
+"""What a text metric is given and gives. Letters in shapes: S studies, M counts of one tally, K metrics of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Tally:
     """Counts ``[S, M]`` that add up over studies, and what is made of their sums."""
 
     counts: np.ndarray
@@ -53,7 +53,7 @@ class TextMetric(ABC):
         return ""
 
     @abstractmethod
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         """What is counted of each pair.
 
         Raises:
@@ -63,28 +63,28 @@ class TextMetric(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ReportOutcomes(Outcomes):
-    """All text metrics of one row of a table: the counts of its parts side by side."""
+    """All text metrics of one row of a table: the counts of its tallies side by side."""
 
-    parts: Sequence[tuple[int, Formula]] = field(kw_only=True)
-    """How many counts each part has, and its formula."""
+    tallies: Sequence[tuple[int, Formula]] = field(kw_only=True)
+    """How many counts each tally has, and its formula."""
 
     def metrics(self, sums: np.ndarray) -> Metrics:
         found: Metrics = {}
         start = 0
-        for width, formula in self.parts:
+        for width, formula in self.tallies:
             values = formula(sums[..., start : start + width])
             found |= {(name, MEAN): np.asarray(value, float) for name, value in values.items()}
             start += width
         return found
 
 
-def joined(parts: Sequence[Part], patients: Sequence[str]) -> ReportOutcomes:
-    """The parts of one row as outcomes."""
-    counts = np.concatenate([part.counts for part in parts], axis=1)
-    return ReportOutcomes(patients, counts, parts=[(part.counts.shape[1], part.formula) for part in parts])
+def joined(tallies: Sequence[Tally], patients: Sequence[str]) -> ReportOutcomes:
+    """The tallies of one row as outcomes."""
+    counts = np.concatenate([tally.counts for tally in tallies], axis=1)
+    return ReportOutcomes(patients, counts, tallies=[(tally.counts.shape[1], tally.formula) for tally in tallies])
 
 
-def means(scores: Mapping[str, Sequence[float]]) -> Part:
+def means(scores: Mapping[str, Sequence[float]]) -> Tally:
     """Means over studies of scores ``[S]`` by name; a study whose score is NaN stays out of that mean."""
     table = np.array(list(scores.values()), float).T.reshape(-1, len(scores))
     known, names = ~np.isnan(table), list(scores)
@@ -93,4 +93,4 @@ def means(scores: Mapping[str, Sequence[float]]) -> Part:
         found = ratio(sums[..., : len(names)], sums[..., len(names) :])
         return {name: found[..., place] for place, name in enumerate(names)}
 
-    return Part(np.concatenate([np.where(known, table, 0), known], axis=1).astype(float), formula)
+    return Tally(np.concatenate([np.where(known, table, 0), known], axis=1).astype(float), formula)

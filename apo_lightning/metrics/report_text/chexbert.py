@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from apo_lightning.metrics.report_text import TEXT_METRICS
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric
-from apo_lightning.metrics.report_text.finding_f1 import f1_part
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric
+from apo_lightning.metrics.report_text.finding_f1 import f1_tally
 from apo_lightning.metrics.report_text.weights import HUB, cached, lacking
 
 ORDER = (
@@ -38,9 +38,9 @@ class CheXbert(TextMetric):
     def words(self) -> str:
         return "CheXbert's F1 by f1chexbert."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         said, wanted = labels(pairs.candidates), labels(pairs.references)
-        return [f1_part(said, wanted, ORDER, "chexbert:f1_")]
+        return [f1_tally(said, wanted, ORDER, "chexbert:f1_")]
 
 
 def labels(texts: Sequence[str]) -> np.ndarray:

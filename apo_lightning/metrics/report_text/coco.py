@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from apo_lightning.metrics.report_text import TEXT_METRICS, bleu
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, means
 from apo_lightning.metrics.report_text.java import LineServer, failed, lacks_java, one_line, run_once
 from apo_lightning.metrics.report_text.lcs import lcs_length
 from apo_lightning.metrics.report_text.meteor import WIDTH, added, meteor
@@ -51,7 +51,7 @@ class Coco(TextMetric):
         how = {"r2gen": "reports cleaned as R2Gen does", "ptb": "words of the Penn Treebank tokenizer"}
         return f"BLEU, ROUGE-L, METEOR 1.5 and CIDEr by pycocoevalcap ({how[self.settings.tokenizer]})."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         cut = {"r2gen": lambda texts: [cleaned(text) for text in texts], "ptb": ptb}[self.settings.tokenizer]
         words = cut([*pairs.candidates, *pairs.references])
         candidates, references = words[: len(pairs)], words[len(pairs) :]
@@ -76,7 +76,7 @@ def ptb(texts: Sequence[str]) -> list[str]:
     return [" ".join(word for word in line.split() if word not in PUNCTUATIONS) for line in lines]
 
 
-def bleu_counts(candidates: Sequence[str], references: Sequence[str]) -> Part:
+def bleu_counts(candidates: Sequence[str], references: Sequence[str]) -> Tally:
     """Counted by pycocoevalcap's own n-grams."""
     from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
@@ -84,7 +84,7 @@ def bleu_counts(candidates: Sequence[str], references: Sequence[str]) -> Part:
     for candidate, reference in zip(candidates, references, strict=True):
         found = cook_test(candidate, cook_refs([reference]))
         rows.append([*found["correct"], *found["guess"], found["testlen"], found["reflen"][0]])
-    return Part(np.array(rows, float).reshape(-1, bleu.WIDTH), bleu.coco)
+    return Tally(np.array(rows, float).reshape(-1, bleu.WIDTH), bleu.coco)
 
 
 def rouge_l(candidate: str, reference: str) -> float:
@@ -96,7 +96,7 @@ def rouge_l(candidate: str, reference: str) -> float:
 
 
 def cider(candidates: Sequence[str], references: Sequence[str]) -> list[float]:
-    """A score a study, by pycocoevalcap's scorer: document frequencies are of all ``references``."""
+    """A score per study, by pycocoevalcap's scorer: document frequencies are of all ``references``."""
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
     scorer = CiderScorer()
@@ -105,7 +105,7 @@ def cider(candidates: Sequence[str], references: Sequence[str]) -> list[float]:
     return [float(score) for score in scorer.compute_score()[1]]
 
 
-def meteor_counts(candidates: Sequence[str], references: Sequence[str]) -> Part:
+def meteor_counts(candidates: Sequence[str], references: Sequence[str]) -> Tally:
     """What METEOR's Java program counts of each pair."""
     asked = [f"SCORE ||| {_safe(two)} ||| {_safe(one)}" for one, two in zip(candidates, references, strict=True)]
     answers = _server().ask(asked)
@@ -113,7 +113,7 @@ def meteor_counts(candidates: Sequence[str], references: Sequence[str]) -> Part:
         counts = np.array([answer.split() for answer in answers], float).reshape(len(answers), WIDTH)
     except ValueError as error:
         raise failed(_server().command, f"answered {answers[0][:80]!r}") from error
-    return Part(added(counts), lambda sums: {"coco:meteor": meteor(sums)})
+    return Tally(added(counts), lambda sums: {"coco:meteor": meteor(sums)})
 
 
 def _safe(words: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from apo_lightning.metrics.outcomes import mean_defined, ratio
 from apo_lightning.metrics.report_text import TEXT_METRICS
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric
 from apo_lightning.text.labeler import kind, parse
 from apo_lightning.text.mentions import NO_FINDING
 
@@ -36,9 +36,9 @@ class FindingF1(TextMetric):
     def words(self) -> str:
         return "Finding F1: texts and references read by our rules, no labels."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         said, wanted = (np.array([present(text) for text in texts]) for texts in (pairs.candidates, pairs.references))
-        return [f1_part(said, wanted, CHEXPERT, "report_f1_")]
+        return [f1_tally(said, wanted, CHEXPERT, "report_f1_")]
 
 
 @lru_cache(maxsize=1 << 14)
@@ -54,7 +54,7 @@ def present(text: str) -> tuple[bool, ...]:
     return tuple(name in found for name in CHEXPERT)
 
 
-def f1_part(said: np.ndarray, wanted: np.ndarray, findings: Sequence[str], prefix: str) -> Part:
+def f1_tally(said: np.ndarray, wanted: np.ndarray, findings: Sequence[str], prefix: str) -> Tally:
     """Micro and macro F1 over all ``findings``, and over the five of them that CheXpert's competition scores.
 
     Args:
@@ -75,7 +75,7 @@ def f1_part(said: np.ndarray, wanted: np.ndarray, findings: Sequence[str], prefi
             found[f"{prefix}macro_{name}"] = mean_defined(np.where(known, _f1(own), np.nan))
         return found
 
-    return Part(cells.reshape(len(said), -1), formula)
+    return Tally(cells.reshape(len(said), -1), formula)
 
 
 def _f1(cells: np.ndarray) -> np.ndarray:

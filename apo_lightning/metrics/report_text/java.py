@@ -62,7 +62,7 @@ class LineServer:
         atexit.register(self.close)
 
     def ask(self, lines: Sequence[str]) -> list[str]:
-        """One answer a line.
+        """One answer per line.
 
         Raises:
             ConfigError: the program ended, or was silent for too long; the next question starts it anew.

@@ -54,7 +54,7 @@ def require_reports(asked: ReportTextSettings, studies: Sequence[Study], split: 
 
 
 def report_outcomes(texts: Mapping[str, str], studies: Sequence[Study], settings: ReportTextSettings) -> list[Outcomes]:
-    """What is measured of one text a study beside the study's own report.
+    """What is measured of one text per study beside the study's own report.
 
     Args:
         texts: study to text, as it is read (without thinking, where that is not judged). A study without one counts
@@ -72,5 +72,5 @@ def report_outcomes(texts: Mapping[str, str], studies: Sequence[Study], settings
     if not metrics or not told:
         return []
     pairs = Pairs([texts.get(study.id, "") for study in told], [study.report or "" for study in told])
-    parts = [part for metric in metrics for part in metric.measure(pairs)]
-    return [joined(parts, [study.patient for study in told])]
+    tallies = [tally for metric in metrics for tally in metric.measure(pairs)]
+    return [joined(tallies, [study.patient for study in told])]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from apo_lightning.metrics.report_text import TEXT_METRICS, bleu
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, means
 from apo_lightning.metrics.report_text.lcs import lcs_length
 
 NO_WORDNET = (
@@ -31,7 +31,7 @@ class PurePython(TextMetric):
         told = "BLEU by sacrebleu (lower case, 13a, exp), ROUGE-L (F1) by rouge-score"
         return f"{told}, METEOR by nltk." if wordnet() else f"{told}; {NO_WORDNET}."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         from rouge_score.tokenize import tokenize
 
         said = [tokenize(text, None) for text in pairs.candidates]
@@ -46,14 +46,14 @@ class PurePython(TextMetric):
         return [bleu_counts(pairs), means(scores)]
 
 
-def bleu_counts(pairs: Pairs) -> Part:
+def bleu_counts(pairs: Pairs) -> Tally:
     """Counted by sacrebleu, a study at a time."""
     scorer = _sacrebleu()
     rows = []
     for candidate, reference in zip(pairs.candidates, pairs.references, strict=True):
         found = scorer.sentence_score(candidate, [reference])
         rows.append([*found.counts, *found.totals, found.sys_len, found.ref_len])
-    return Part(np.array(rows, float).reshape(-1, bleu.WIDTH), bleu.sacre)
+    return Tally(np.array(rows, float).reshape(-1, bleu.WIDTH), bleu.sacre)
 
 
 def rouge_l(said: list[str], wanted: list[str]) -> float:

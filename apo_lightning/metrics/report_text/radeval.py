@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 from apo_lightning.metrics.report_text import TEXT_METRICS
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, means
 from apo_lightning.metrics.report_text.weights import cached, lacking
 
 MODELS = ("Angelakeke/RaTE-NER-Deberta", "FremyCompany/BioLORD-2023-C")
@@ -23,7 +23,7 @@ class RadEvalMetric(TextMetric):
     def words(self) -> str:
         return "RaTEScore by RadEval."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         found = _scorer()(refs=list(pairs.references), hyps=list(pairs.candidates))
         each = {f"radeval:{name}": own for name, own in found.items() if len(own) == len(pairs)}
         return [means(each)]

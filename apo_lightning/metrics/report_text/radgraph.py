@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from apo_lightning.metrics.report_text import TEXT_METRICS
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, means
 from apo_lightning.metrics.report_text.weights import HUB, cached, lacking
 
 MODEL = "radgraph-xl"
@@ -25,7 +25,7 @@ class RadGraph(TextMetric):
     def words(self) -> str:
         return f"RadGraph F1 by radgraph ({MODEL})."
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         _, rewards, *_ = _scorer()(hyps=list(pairs.candidates), refs=list(pairs.references))
         return [means({f"radgraph:{level}": own for level, own in zip(LEVELS, rewards, strict=True)})]
 

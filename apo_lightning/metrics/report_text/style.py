@@ -20,7 +20,7 @@ import numpy as np
 
 from apo_lightning.metrics.outcomes import ratio
 from apo_lightning.metrics.report_text import TEXT_METRICS
-from apo_lightning.metrics.report_text.base import Pairs, Part, TextMetric, means
+from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric, means
 from apo_lightning.metrics.report_text.hedges import hedged
 
 N = 4
@@ -33,7 +33,7 @@ OTHER = "other"
 class Style(TextMetric):
     """Length, repetition, hedging and distance of style; always measured."""
 
-    def measure(self, pairs: Pairs) -> list[Part]:
+    def measure(self, pairs: Pairs) -> list[Tally]:
         lengths = [(len(words(c)), len(words(r))) for c, r in zip(pairs.candidates, pairs.references, strict=True)]
         hedges = [hedged(text) for text in pairs.candidates]
         return [
@@ -82,12 +82,12 @@ def _habits(texts: Iterable[str]) -> Counter[str]:
     return habits
 
 
-def quotient(name: str, counted: Sequence[tuple[float, float]]) -> Part:
+def quotient(name: str, pairs: Sequence[tuple[float, float]]) -> Tally:
     """The sum of the first over the sum of the second."""
-    counts = np.array(counted, float).reshape(-1, 2)
-    return Part(counts, lambda sums: {name: ratio(sums[..., 0], sums[..., 1])})
+    counts = np.array(pairs, float).reshape(-1, 2)
+    return Tally(counts, lambda sums: {name: ratio(sums[..., 0], sums[..., 1])})
 
 
-def constant(name: str, value: float, studies: int) -> Part:
+def constant(name: str, value: float, studies: int) -> Tally:
     """A value of all studies together that no resample changes, so that it has no interval."""
-    return Part(np.zeros((studies, 0)), lambda sums: {name: np.full(sums.shape[:-1], value)})
+    return Tally(np.zeros((studies, 0)), lambda sums: {name: np.full(sums.shape[:-1], value)})

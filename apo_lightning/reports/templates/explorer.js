@@ -3,7 +3,7 @@
 /* Data (made by reports/explorer.py):
    findings: names; values: words of the values 0, 1, ..; course: values are courses; kinds: kinds of texts;
    authors: {key, kind: teacher | preferred | arm, label, seed, before, best: places of authors, p: has likelihoods};
-   texts: [text, kind, told, sentences]; told has one character a finding (a value, or "-" where it is not stated);
+   texts: [text, kind, told, sentences]; told has one character per finding (a value, or "-" where it is not stated);
      a sentence is [characters since the sentence before, its own, finding * number of values + value, ..];
    studies: {i: id, p: patient, t: truth as told, m: the majority as told, r: place of the report, g: place of the image,
      s: for each author 0 or [place of the text, marks, {said, refused, p, from, cut}]};

@@ -2,7 +2,7 @@
 
 File names, columns and split of the release were not found when this was written; its data card gives none. The guess:
 JSON lists or JSON lines whose rows have the keys of this project's own file, under the same or an obvious other name,
-with either all texts of an image in one object or one text and its teacher a row:
+with either all texts of an image in one object or one text and its teacher per row:
 
     {"image": "files/...", "labels": ["Edema"], "trajectories": {"GPT-5-nano": "Edema. ...", ...}}
     {"image": "files/...", "labels": ["Edema"], "model": "GPT-5-nano", "response": "Edema. ..."}

@@ -6,24 +6,22 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
 
 from apo_lightning.files import atomic, jsonlines
 from apo_lightning.types import Answer
-from callbacks import CALLBACKS
 
 log = logging.getLogger(__name__)
 
 
-@CALLBACKS.register("trajectory_writer")
-class TrajectoryWriter(Callback):
+class PredictionFiles(BasePredictionWriter):
     """One file a batch under ``<folder>/parts``, written under a temporary name and renamed."""
 
-    observes: ClassVar[bool] = True
-
-    def __init__(self, folder: str = ".") -> None:
+    def __init__(self, folder: str | Path = ".") -> None:
+        super().__init__(write_interval="batch")
         self.parts = Path(folder) / "parts"
         self.asked: list[list[str]] | None = None
 
@@ -37,14 +35,13 @@ class TrajectoryWriter(Callback):
         what is not named like a part is left alone."""
         return frozenset(self._whole())
 
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
-                             batch_idx: int, dataloader_idx: int = 0) -> None:  # fmt: skip
-        path = self.parts / f"{outputs.number:06d}.json"
+    def write_on_batch_end(self, trainer: Trainer, pl_module: LightningModule, prediction: Any, *where: Any) -> None:
+        path = self.parts / f"{prediction.number:06d}.json"
         if path.is_dir():
             atomic.remove(path)
-        texts = [[answer.text for answer in answers] for answers in outputs.answers]
-        cut = [[answer.cut for answer in answers] for answers in outputs.answers]
-        atomic.write_text(path, jsonlines.dumps({"studies": outputs.studies, "texts": texts, "cut": cut}))
+        texts = [[answer.text for answer in answers] for answers in prediction.answers]
+        cut = [[answer.cut for answer in answers] for answers in prediction.answers]
+        atomic.write_text(path, jsonlines.dumps({"studies": prediction.studies, "texts": texts, "cut": cut}))
 
     def answers(self) -> dict[str, list[Answer]]:
         """Study id to its answers, over all batches on disk."""

@@ -1,0 +1,46 @@
+"""What must hold between Lightning's callbacks and how the stages train, so that none of them does nothing, or harm,
+without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from apo_lightning.config.registered import Path
+from apo_lightning.settings import ExperimentSettings
+
+AVERAGING = ("StochasticWeightAveraging", "EMAWeightAveraging", "WeightAveraging")
+SWA = AVERAGING[0]
+
+Finding = tuple[Path, str] | tuple[Path, str, str]
+
+
+def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
+    """See `rules.broken`, of which this is a part."""
+    sections = cfg.callbacks if isinstance(cfg.callbacks, Mapping) else {}
+    for name, own in sections.items():
+        monitor = own.get("monitor") if isinstance(own, Mapping) else None
+        if isinstance(monitor, str) and not monitor.startswith("val/"):
+            key = ("callbacks", name, "monitor")
+            text = f"{'.'.join(key)} must name a metric of the validation split, got '{monitor}'"
+            yield key, text, "A stage is one pass without end, after which nothing is left to decide; take val/loss."
+    for name in (name for name in AVERAGING if name in sections):
+        if cfg.trainer.strategy == "fsdp2":
+            text = f"callbacks.{name} averages whole weights, and trainer.strategy fsdp2 takes them apart"
+            yield ("callbacks", name), text, "Take ddp or one device."
+    if SWA in sections:
+        yield from _stochastic(cfg, sections[SWA])
+
+
+def _stochastic(cfg: ExperimentSettings, own: Mapping[str, object]) -> Iterator[Finding]:
+    """It counts epochs, and puts its average in place when training ends, whatever else is to be handed on."""
+    if cfg.trainer.limit_train_batches is None:
+        text = f"callbacks.{SWA} counts epochs, and a stage is one, so that it would hand on the weights of the start"
+        hint = "Cut it into epochs with trainer.limit_train_batches=N, or take EMAWeightAveraging, which counts steps."
+        yield ("callbacks", SWA), text, hint
+    if isinstance(own.get("swa_epoch_start", 0.8), float):
+        text = f"callbacks.{SWA}.swa_epoch_start must be a whole epoch: of how many it is a share is not known"
+        yield ("callbacks", SWA), text
+    for stage in ("spd", "apo"):
+        if getattr(cfg.stages, stage).keep == "best":
+            text = f"stages.{stage}.keep must be last with callbacks.{SWA}, which hands on its average"
+            yield ("stages", stage, "keep"), text

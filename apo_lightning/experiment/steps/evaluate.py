@@ -1,0 +1,127 @@
+"""Let the student answer: what it says, what it knows beside that, and how likely it finds t+ and the teachers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from apo_lightning import config, leader, probes
+from apo_lightning.experiment import answer_files, cache_keys, tracking, trainer
+from apo_lightning.experiment.context import Context
+from apo_lightning.experiment.stage_files import read_means
+from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.steps.base import Step
+from apo_lightning.hashing.sources import sources_of
+from apo_lightning.models.student import Student
+from apo_lightning.types import Answer, Example
+
+OWN = "evaluate"
+"""The step in which an arm answers its own evaluation set; those of further sets bear their names too."""
+SUFFIXES = ("", "_before")
+"""Of likelihoods under the student that answers, and under the one before the critique."""
+LATER = ("report_text", "sets")
+"""Settings that answers do not depend on: how their texts are measured afterwards, and what else is answered."""
+OF_ITS_OWN = ("data", "sets", "split", "findings", "likelihood_studies", "warn_cut", "report_text")
+"""Settings that answers to a further set do not depend on: it has its own, or no use for them."""
+
+
+class Evaluate(Step):
+    """Writes ``predictions.jsonl``, ``scores.json``, a file for each probe, and with t+ ``likelihoods.jsonl``."""
+
+    def __init__(self, own: Context, name: str = OWN) -> None:
+        super().__init__(own, name)
+        self.made_by = own.newest("student")
+        self.before = own.newest("student", without="preferred")
+        self.plan, self.prompt = own.cfg.evaluate, own.cfg.evaluate.prompt or own.cfg.prompt
+
+    def inputs(self) -> dict[str, Any]:
+        plan = {name: value for name, value in asdict(self.plan).items() if name not in LATER}
+        return cache_keys.of_student(
+            self.own, self.made_by, None, (type(self), probes), evaluate=plan, teachers=self.own.teachers,
+            preferred=self.own.newest("preferred"), prompt=cache_keys.template(self.prompt), before=self.before,
+        )  # fmt: skip
+
+    def run(self, folder: StageFolder) -> dict[str, Any]:
+        own, plan = self.own, self.plan
+        studies = own.data.studies(plan.split)
+        asked = self._asked(own.load(self.made_by), folder)
+        answers = asked.answers(studies)
+        texts = {study: written[0].text for study, written in answers.items()}
+        cut = sum(answers[study.id][0].cut for study in studies)
+        known, facts = probes.probe(asked, texts)
+        files = {**known, "likelihoods": self.likelihoods(asked.student)}
+        if leader.is_leader():
+            answer_files.write(folder.path, answers, studies, own.scored, own.thinking.as_read, files)
+        told = {"studies": len(studies), "split": plan.split, "cut": {"answers": cut}, "decoding": plan.decoding()}
+        return {**told, **facts}
+
+    def after(self, folder: StageFolder, *, stored: bool) -> None:
+        """A trial of a sweep is told its metric also where the store has it."""
+        if (not stored or tracking.in_wandb_sweep()) and leader.is_leader():
+            own, values = self.own, read_means(folder.path / "scores.json", self.plan.split)
+            tracking.tell_evaluation(own.cfg.wandb, folder.path, own.who, values, config.to_dict(own.cfg))
+
+    def _asked(self, student: Student, folder: StageFolder) -> probes.Asked:
+        own = self.own
+
+        def write(writer: Any, asked: list[Example], collate: Any, size: int, beside: str) -> dict[str, list[Answer]]:
+            place = folder.path / "parts" / beside if beside else folder.path
+            return own.answers(writer, asked, collate, size, place)
+
+        return probes.Asked(
+            student=student, data=own.data, plan=self.plan, prompt=self.prompt, findings=own.scored, seed=own.seed,
+            as_read=own.thinking.as_read, device=trainer.device(own.cfg.trainer),
+            collator=lambda prompt, findings: own.collator(student, prompt, findings), write=write,
+        )  # fmt: skip
+
+    def likelihoods(self, student: Student) -> list[dict[str, Any]]:
+        """Log p of t+ and of the teachers' texts on validation studies, under this student and the one before the
+        critique; one entry a study."""
+        own = self.own
+        critique = own.newest("student", reads="preferred")
+        if critique is None or "val" not in own.cfg.stages.self_distill.splits:
+            return []
+        studies = own.data.studies("val")[: self.plan.likelihood_studies]
+        asked = own.preference_examples(studies, drop_refusals=True, drop_copies=True, counts=Counter())
+        rows = [{"study": example.study.id, "patient": example.study.patient} for example in asked]
+        for suffix, judge in zip(SUFFIXES, (student, own.load(self.before)), strict=True):
+            for row, (preferred, teachers) in zip(rows, self._logps(judge, asked), strict=True):
+                row |= {f"preferred{suffix}": preferred, f"teachers{suffix}": teachers}
+        return rows
+
+    @torch.no_grad()
+    def _logps(self, student: Student, asked: list[Example], size: int = 8) -> list[tuple[float, list[float]]]:
+        """Of each example the log p of t+ and of each teacher's text."""
+        own = self.own
+        collate, device = own.collator(student, own.cfg.prompt), trainer.device(own.cfg.trainer)
+        student.to(device)  # Lightning leaves a model on the CPU when it is done with it
+        found = []
+        for start in range(0, len(asked), size):
+            batch = collate([(example, own.data.images(example.study)) for example in asked[start : start + size]])
+            logps = student.score(own.data.transfer_batch_to_device(batch, device, 0)).logps
+            for row, present in zip(logps.tolist(), batch.present.tolist(), strict=True):
+                found.append((row[0], [value for value, there in zip(row[1:], present[1:], strict=True) if there]))
+        return found
+
+
+class EvaluateSet(Evaluate):
+    """The same for a further set; t+ and the teachers are looked at on the run's own set alone."""
+
+    def __init__(self, own: Context, name: str) -> None:
+        super().__init__(own.for_set(name), f"{OWN}_{name}")
+
+    def inputs(self) -> dict[str, Any]:
+        own = self.own
+        plan = {name: value for name, value in asdict(self.plan).items() if name not in OF_ITS_OWN}
+        code = sources_of(type(self), probes, *cache_keys.EVERY, *cache_keys.data_classes(own))
+        seen = {"data": own.fingerprint, "evaluate": plan, "prompt": cache_keys.template(self.prompt)}
+        return {**cache_keys.basis(own, self.made_by), **seen, "sources": code}
+
+    def likelihoods(self, student: Student) -> list[dict[str, Any]]:
+        return []
+
+    def after(self, folder: StageFolder, *, stored: bool) -> None:
+        return
