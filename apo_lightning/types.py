@@ -179,7 +179,6 @@ class BranchBatch(PromptBatch):
         agreement: ``[B, U]`` see `Branch`; 0 where absent.
         conflict: ``[B, U, T]`` bool, tokens of the sentences that contradict t+.
         branch_keys: content hash of prompt, images and answer of each branch, where the collator was asked for them.
-        reference: ``[B, U, T]`` float32 token log-probs under the reference, where they are known beforehand.
     """
 
     branch_ids: Tensor
@@ -190,16 +189,15 @@ class BranchBatch(PromptBatch):
     agreement: Tensor
     conflict: Tensor
     branch_keys: list[list[bytes]] | None = field(default=None, kw_only=True)
-    reference: Tensor | None = field(default=None, kw_only=True)
 
     def first(self, count: int) -> BranchBatch:
         """The same studies with their first ``count`` branches only."""
-        columns = {name: value[:, :count] for name in _COLUMNS if (value := getattr(self, name)) is not None}
+        columns = {name: getattr(self, name)[:, :count] for name in _COLUMNS}
         keys = self.branch_keys and [row[:count] for row in self.branch_keys]
         return replace(self, **columns, sources=[names[:count] for names in self.sources], branch_keys=keys)
 
 
-_COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict", "reference")
+_COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict")
 """Tensors of a `BranchBatch` that have one column a branch."""
 
 

@@ -26,11 +26,11 @@ from unittest.mock import patch
 import torch
 from common import Setup, adapter, base, free_language, fresh, processor, texts, to_batch, trainable
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import BatchFeature, ProcessorMixin
 
-from apo_lightning.functional.logprobs import token_logps
 from apo_lightning.functional.preference import implicit_rewards, listwise_nll
-from apo_lightning.models.processor import IMAGE_TOKEN, JoinedProcessor
+from apo_lightning.models.processor import JoinedProcessor
 from apo_lightning.scoring import score
 
 BETA = 0.1
@@ -92,9 +92,7 @@ class Ours:
         """Sum over the answer, which ends the sequence ``[1, P + T]``."""
         kept = self.setup.answer + 1
         logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=kept, **inputs).logits
-        scored = torch.ones_like(ids[:, -kept:])
-        scored[:, 0] = 0
-        return token_logps(logits, ids[:, -kept:], scored).sum()
+        return -F.cross_entropy(logits[0, :-1].float(), ids[0, 1 - kept :], reduction="sum")
 
     def plain(self) -> None:
         """Forward and backward over one sequence of text as long as prompt and answer."""
@@ -117,7 +115,7 @@ class Processor(ProcessorMixin):
             return BatchFeature(self.tokenizer(text, **kwargs))
         own = JoinedProcessor(self.image_processor, self.tokenizer)
         made = own(text=text, images=[image for row in images for image in row], **kwargs)
-        placeholder = self.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        placeholder = self.tokenizer.convert_tokens_to_ids("<|image_pad|>")
         return BatchFeature({**made, "mm_token_type_ids": (made["input_ids"] == placeholder).int()})
 
 

@@ -50,7 +50,7 @@ class CheXpert(FolderDataModule):
     ``test_labels.csv``; all of it in the archive, above it, or in a folder ``CheXpert`` there) these are tested on and
     ``valid.csv`` validates. Without them ``valid.csv`` is tested on, and validation is cut from the training patients.
 
-    Age and sex are not read. ``vocabulary.COMPETITION`` names the five findings on which the set is scored.
+    Age and sex are not read. ``findings.COMPETITION`` names the five findings on which the set is scored.
 
     Args:
         index_file: table of the training images; later labels of the same images have the same columns.

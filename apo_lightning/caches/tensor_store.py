@@ -41,7 +41,8 @@ class TensorStore:
 
     Args:
         path: the file; it and its folder are made with the first access.
-        identity: what every row depends on beside its key, readable in the file: hashes and names, never a text.
+        identity: what every row depends on beside its key, readable in the file: hashes and names, never a text; None:
+            whatever the file says, to look at it.
 
     Attributes:
         hits, misses: keys that were looked up and found, or not. A loader worker counts in its own copy.
@@ -51,16 +52,16 @@ class TensorStore:
         ArtifactError: the file is no store, is cut off, or is of another identity (each field that differs is named).
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
-        self.path, self.identity = Path(path).absolute(), dict(identity)
+    def __init__(self, path: Path, identity: Mapping[str, str] | None) -> None:
+        self.path, self.identity = Path(path).absolute(), None if identity is None else dict(identity)
         self.hits = self.misses = self.written = 0
         self._told = False
         self._connections: dict[tuple[int, int], sqlite3.Connection] = {}
-        if self.path.exists():
+        if self.path.exists() and (identity is not None or self.path.stat().st_size):
             with self._open():
                 pass
 
-    def __reduce__(self) -> tuple[type[TensorStore], tuple[Path, dict[str, str]]]:
+    def __reduce__(self) -> tuple[type[TensorStore], tuple[Path, dict[str, str] | None]]:
         return type(self), (self.path, self.identity)
 
     def __contains__(self, key: bytes) -> bool:
@@ -99,6 +100,17 @@ class TensorStore:
             with self._open() as connection, connection:
                 new = connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows).rowcount
             self.written += new  # counted once the transaction is through
+
+    def check(self) -> None:
+        """Read every row. A file of zero bytes has none.
+
+        Raises:
+            ArtifactError: a row is damaged.
+        """
+        if self.path.stat().st_size:
+            with self._open() as connection:
+                for row in connection.execute("SELECT key, value, checksum FROM rows"):
+                    self._parse(*row)
 
     def close(self) -> None:
         """Close the file in this thread; the next access opens it again."""
@@ -159,7 +171,7 @@ class TensorStore:
                 return
             for statement in SCHEMA:
                 connection.execute(statement)
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", (FORMAT | self.identity).items())
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", (FORMAT | (self.identity or {})).items())
 
     def _require_whole(self, connection: sqlite3.Connection) -> None:
         """SQLite rounds a file's size up to pages; a cut inside the last one would read as zeros."""
@@ -169,7 +181,7 @@ class TensorStore:
 
     def _require_identity(self, connection: sqlite3.Connection) -> None:
         held = dict(connection.execute("SELECT field, value FROM meta").fetchall())
-        wanted = FORMAT | self.identity
+        wanted = FORMAT | (held if self.identity is None else self.identity)
         fields = sorted(field for field in held.keys() | wanted.keys() if held.get(field) != wanted.get(field))
         if fields:
             changed = "; ".join(f"{field} was {held.get(field)!r}, is {wanted.get(field)!r}" for field in fields)

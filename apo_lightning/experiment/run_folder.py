@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import uuid
@@ -20,8 +19,6 @@ from apo_lightning.files import locks
 from apo_lightning.files.atomic import removal, replacing, write_text
 from apo_lightning.hashing import inventory
 from apo_lightning.hashing.inventory import UNIMPORTANT
-
-log = logging.getLogger(__name__)
 
 MEASURED_ANEW = "evaluate.report_text"
 """Settings under which stored answers are only measured in another way: the table is written anew."""

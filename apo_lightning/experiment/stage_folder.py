@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -159,19 +159,29 @@ class StageFolder:
         edited = changed(newest["sources"], self.inputs.get("sources", {}))
         before = newest.get("made_of", self.made_of)
         anew = [stage for stage, key in self.made_of.items() if before.get(stage) != key]
-        said = [f"source of {_listed(edited)} changed"] if edited else []
+        said = [f"source of {listed(edited)} changed"] if edited else []
         return [*said, *(f"{stage} was made anew" for stage in anew)]
 
     def other_versions(self) -> list[str]:
-        """Libraries of `NUMERIC` of which another major or minor version made the stored result."""
-        before, now = inventory.read(self.path).get("versions", {}), provenance()["versions"]
-        return [
-            f"{name} {before[name]} (here {now[name]})"
-            for name in NUMERIC
-            if name in before and before[name].split(".")[:2] != now[name].split(".")[:2]
-        ]
+        """Libraries of which another major or minor version made the stored result."""
+        return other_versions(inventory.read(self.path))
 
 
-def _listed(names: list[str], most: int = 4) -> str:
+def other_versions(record: Mapping[str, Any]) -> list[str]:
+    """Libraries of `NUMERIC` of which another major or minor version made the result of a manifest."""
+    before, now = record.get("versions", {}), provenance()["versions"]
+    return [
+        f"{name} {before[name]} (here {now[name]})"
+        for name in NUMERIC
+        if name in before and before[name].split(".")[:2] != now[name].split(".")[:2]
+    ]
+
+
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The first names, and how many more there are.
+
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"

@@ -46,8 +46,8 @@ def explain(error: BaseException) -> str | None:
 def _full(error: OSError) -> str:
     path = Path(os.fsdecode(error.filename)) if _is_path(error.filename) else None
     needed = getattr(error, "needed", None)
-    asked = f", which takes {_size(needed)}" if needed else ""
-    free = f" ({_size(shutil.disk_usage(_nearest(path)).free)} are free there)" if path else ""
+    asked = f", which takes {size_text(needed)}" if needed else ""
+    free = f" ({size_text(shutil.disk_usage(_nearest(path)).free)} are free there)" if path else ""
     what = f"{path or f'A file{_writer(error)}'} could not be written{asked}"
     return (
         f"{what}: {error.strerror}{free}. Nothing half-written was left, and what was finished before is kept. "
@@ -98,9 +98,10 @@ def _nearest(path: Path) -> Path:
     return next(part for part in (*path.absolute().parents, Path("/")) if part.is_dir())
 
 
-def _size(count: int) -> str:
-    """
-    >>> _size(4_200_000)
+def size_text(count: int) -> str:
+    """How many bytes that is, as people say it.
+
+    >>> size_text(4_200_000)
     '4.2 MB'
     """
     value, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]

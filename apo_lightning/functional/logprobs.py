@@ -1,34 +1,9 @@
-"""Log-probabilities of tokens and sequences. The next-token shift lives here and nowhere else."""
+"""Sums and means of tokens' log-probabilities."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-
-
-def token_logps(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-    """Log-probability of every scored token given the tokens before it.
-
-    The logits at position i - 1 predict the token at position i. Only scored positions are looked at, so logits and
-    ids elsewhere may hold anything (padding, -100, NaN), and only scored rows are upcast to float32 (float64 stays).
-
-    Args:
-        logits: ``[R, T, V]`` raw scores of the next token.
-        ids: ``[R, T]`` token ids.
-        mask: ``[R, T]`` 1 on the tokens to score.
-
-    Returns:
-        ``[R, T]`` float32 (or float64); 0 where the mask is 0 and at position 0, which nothing stands before: keep its
-        mask 0 too, or it is counted as a token of log-probability 0.
-    """
-    scored = mask[:, 1:].bool()
-    rows = logits[:, :-1][scored]
-    wanted = rows.gather(-1, ids[:, 1:][scored][:, None])[:, 0]
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    values = wanted.to(wide) - torch.logsumexp(rows.to(wide), dim=-1)
-    placed = torch.zeros(scored.shape, dtype=wide, device=logits.device).masked_scatter(scored, values)
-    return F.pad(placed, (1, 0))
 
 
 def sequence_logps(token_logps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

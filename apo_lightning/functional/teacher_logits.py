@@ -1,4 +1,4 @@
-"""A teacher's next-token distributions, a few rows at a time: from logits, from states and a head, mixed, top-k."""
+"""A teacher's next-token distributions, a few rows at a time: from states and a head, mixed, top-k."""
 
 from __future__ import annotations
 
@@ -41,16 +41,6 @@ class TopK:
         bad = ~(mass <= 1.001)
         if bad.any():
             raise ValueError(f"logps must be log-probs whose mass is <= 1, got a row of mass {mass[bad][0].item():.4g}")
-
-
-def given_logits(logits: Tensor) -> FullTeacher:
-    """A teacher whose logits (or log-probs) ``[M, V]`` are at hand."""
-
-    def teacher(rows: slice, temperature: float) -> Tensor:
-        wide = torch.promote_types(logits.dtype, torch.float32)
-        return log_softmax_(logits[rows].detach().to(wide, copy=True), temperature)
-
-    return teacher
 
 
 def head_logits(

@@ -84,9 +84,14 @@ def _fault(record: Mapping[str, Any]) -> str:
     return "" if _is_list_of_files(record.get("files", {})) else "its list of files is none"
 
 
-def check(folder: Path, record: Mapping[str, Any] | None = None) -> None:
+def check(folder: Path, record: Mapping[str, Any] | None = None, *, anew: bool = False) -> None:
     """See that a finished stage is what was written: nothing missing, changed, or added to what is read. A folder
     without a manifest is none.
+
+    Args:
+        folder: of the stage.
+        record: its manifest; None: it is read.
+        anew: read large files too, whether or not they look as they did.
 
     Raises:
         ArtifactError: names the file and the command that removes the stage.
@@ -102,7 +107,7 @@ def check(folder: Path, record: Mapping[str, Any] | None = None) -> None:
     for path in (folder / name for name in LOOSE):
         if gone(path):
             log.warning("%s %s: its curve is left out of reports.", path, _absence(path))
-    found = ((folder / name, _difference(folder / name, facts, folder))
+    found = ((folder / name, _difference(folder / name, facts, folder, anew))
              for name, facts in listed.items() if name not in ASIDE)  # fmt: skip
     added = ((path, "was not written by this stage") for path in _added(folder, listed))
     for path, what in (*found, *added):
@@ -221,7 +226,7 @@ def _absence(path: Path) -> str:
     return "is no file any more" if path.exists() or path.is_symlink() else "is missing"
 
 
-def _difference(path: Path, facts: Mapping[str, Any], folder: Path) -> str:
+def _difference(path: Path, facts: Mapping[str, Any], folder: Path, anew: bool = False) -> str:
     try:
         if what := _absence(path):
             return what
@@ -229,7 +234,8 @@ def _difference(path: Path, facts: Mapping[str, Any], folder: Path) -> str:
         if size != facts["bytes"]:
             return f"is damaged: it has {size:,} bytes and was written with {facts['bytes']:,}"
         wanted = facts.get("sha256")
-        if wanted and wanted != _digest(path, folder) and wanted != content_digest(path):
+        known = wanted is None or (not anew and wanted == _digest(path, folder))
+        if not known and wanted != content_digest(path):
             return "is damaged: its content is not what was written"
     except OSError as error:
         return f"cannot be read ({error.strerror})"

@@ -222,7 +222,6 @@ NIH_PATIENT = Form("patient id", re.compile("[1-9][0-9]*"), _numbered("patient|p
 NIH_IMAGE = Form("image index", re.compile("[0-9]{8}_[0-9]{3}"), _nih_image)
 """Without the suffix of its file."""
 NIH_FILE = Form("image index", re.compile(r"[0-9]{8}_[0-9]{3}\.png"), _nih_file)
-CHEXPERT_PATIENT = Form("patient id", re.compile("patient[0-9]{5}"), _chexpert_patient)
 CHEXPERT_STUDY = Form("study", re.compile("patient[0-9]{5}/study[1-9][0-9]*"), _chexpert_study)
 CHEXPERT_PATH = Form(
     "image path",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apo_lightning.metrics.correct import Correct
-from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, Row, each_and_mean, mean_defined, ratio
+from apo_lightning.metrics.outcomes import MEAN, Metrics, Outcomes, each_and_mean, mean_defined, ratio
 from apo_lightning.text.progression import CLASSES
 
 
@@ -75,13 +75,3 @@ def of_progression(
     codes = {course: code for code, course in enumerate(CLASSES)}
     told = np.array([[codes.get(said.get(name, ""), len(CLASSES)) for name in named] for said in answers], int)
     return CourseOutcomes(who, counts, said=told.reshape(len(labels), len(named)), findings=named)
-
-
-def progression_scores(
-    labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str]
-) -> list[Row]:
-    """Top-1 and macro accuracy of every finding with labels, their means, and the share of courses not told.
-
-    Arguments and errors as in `of_progression`. Macro accuracy is NaN for a finding with labels of one class only.
-    """
-    return of_progression(labels, answers, findings).rows()

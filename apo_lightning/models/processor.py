@@ -20,7 +20,6 @@ from apo_lightning.models.text_tokens import take_out_breaks
 from apo_lightning.scoring.image_records import by_image
 
 NANO = Path(__file__).parents[1] / "assets" / "nano"
-IMAGE_TOKEN = "<|image_pad|>"
 TROUBLE = (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError)
 """What transformers raises where a folder's files do not make a processor."""
 

@@ -22,8 +22,6 @@ RIGHT, WRONG, UNLABELLED = range(3)
 AGAINST_PREFERRED, AGAINST_MOST = 4, 8
 AGAINST = 16
 """Of a mark: the verdict, plus 4 where t+ says otherwise, plus 8 where most others do, plus 16 for each who does."""
-UNREAD = ("refused", "nothing")
-"""Kinds of texts that count as wrong on every labelled finding."""
 
 Stated = tuple[int, str | None]
 """A value, and the side if one is named."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
@@ -71,7 +71,6 @@ class Report:
     zero_shot: ZeroShot | None = None
     explorer: str = ""
     csp: str = CSP
-    file_names: Sequence[str] = field(default=("report.md", "report.csv", "report.tex"))
 
     @cached_property
     def groups(self) -> list[tables.Group]:

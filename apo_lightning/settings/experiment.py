@@ -26,10 +26,6 @@ class PoolSettings:
     select: Any = "all"
 
 
-LOW, HIGH = ("loss", "nll", "perplexity", "error"), ("accuracy", "margin", "reward", "logp", "auroc", "f1")
-"""Parts of a metric's name that say whether it is better when low or when high."""
-
-
 @dataclass
 class EvaluateSettings(DecodingSettings):
     """Answers to the diagnose prompt, read back into findings and compared with the labels."""

@@ -7,8 +7,6 @@ from typing import Protocol, runtime_checkable
 
 from apo_lightning.types import Study, Trajectory
 
-GIVES = ("text", "logits")
-
 
 @runtime_checkable
 class Teacher(Protocol):

@@ -23,7 +23,6 @@ def _reach(*blocked: str) -> str:
     return rf"(?:(?: [\w/&]+){{0,3}}(?: ?[:=] ?| - ))?(?:(?!\b(?:{words})\b)[^.;:]){{0,80}}?"
 
 
-_LARGE = r"(?:enlarged|large|prominent|increased in size|dilated|big|> ?0?\.5)"
 _NORMAL = (
     rf"{_HEART}{_reach('enlarged', 'large', 'not', 'no', 'abnormal', 'prominent')}"
     r"\b(?:normal(?! lung| aort| medias)|unremarkable|wnl)"

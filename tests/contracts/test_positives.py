@@ -14,7 +14,7 @@ from apo_lightning.positives import DEFAULT, POSITIVES
 from apo_lightning.positives.base import Evidence, Strategy
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import by_study
-from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.teachers.pool import collect
 from apo_lightning.types import Answer, Study
 from tests.helpers.evidence import evidence, never, permuted, settings, study
 
@@ -49,8 +49,7 @@ def run(name: str, given: Evidence):
     return POSITIVES[name](**settings(name))(given)
 
 
-def test_those_of_the_project_are_registered() -> None:
-    assert {"student", "best_teacher", "most_agreed", "router", "fusion", "majority"} <= set(POSITIVES)
+def test_the_default_is_the_papers_strategy() -> None:
     assert DEFAULT == "student" and POSITIVES[DEFAULT].writes
 
 
@@ -160,7 +159,7 @@ def phantoms() -> Evidence:
         "c": {"positive": 6, "names": 1, "refusal": 0.4},
     }
     made = {n: TEACHERS["simulated"](n, sensitivity=rates, specificity=rates, **own) for n, own in styles.items()}
-    said = by_study(TeacherPool(made).collect({"val": studies}))
+    said = by_study(collect(made, {"val": studies}))
     texts = {each.id: {n: t.text for n, t in said[each.id].items()} for each in studies}
     return evidence(texts, studies[:20], findings=FINDINGS, asked=[s.id for s in studies])
 

@@ -13,11 +13,11 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from apo_lightning.errors import ConfigError, DataError
+from apo_lightning.errors import DataError
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.teachers import TEACHERS
-from apo_lightning.teachers.base import GIVES, Teacher, by_study
-from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.teachers.base import Teacher, by_study
+from apo_lightning.teachers.pool import collect
 from apo_lightning.teachers.recorded import write_jsonl
 from apo_lightning.types import Study, Trajectory
 
@@ -51,13 +51,9 @@ def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> Teacher:
     return OmegaConf.to_object(OmegaConf.merge(schema, {"name": "some", **settings}))
 
 
-def test_both_kinds_of_this_issue_are_registered() -> None:
-    assert {"recorded", "simulated"} <= set(TEACHERS)
-
-
 def test_is_a_teacher(teacher: Teacher) -> None:
     assert isinstance(teacher, Teacher)
-    assert teacher.name == "some" and teacher.gives in GIVES
+    assert teacher.name == "some" and teacher.gives in ("text", "logits")
     assert dataclasses.is_dataclass(teacher)
     assert "gives" not in {item.name for item in dataclasses.fields(teacher)}
 
@@ -105,43 +101,22 @@ class Echo:
         return [Trajectory(study.id, self.name, f"{study.id}", place) for study, place in zip(studies, t, strict=True)]
 
 
-def pool(**weights: float) -> TeacherPool:
-    return TeacherPool({name: Echo(name) for name in ("c", "a", "b")}, weights)
+ECHOES = {name: Echo(name) for name in ("c", "a", "b")}
 
 
-def test_pool_keeps_order_and_fills_weights() -> None:
-    assert pool().names == ["c", "a", "b"] and len(pool()) == 3
-    assert pool(a=0.5).weights == {"c": 1.0, "a": 0.5, "b": 1.0}
-    chosen = pool(a=0.5).select(["a", "c"])
-    assert chosen.names == ["c", "a"] and chosen.weights == {"c": 1.0, "a": 0.5}
-
-
-def test_pool_places_every_study_in_its_own_split() -> None:
-    found = by_study(pool().collect({"train": STUDIES[:3], "val": STUDIES[3:4], "test": STUDIES[4:6]}))
+def test_every_study_has_its_place_in_its_own_split() -> None:
+    found = by_study(collect(ECHOES, {"train": STUDIES[:3], "val": STUDIES[3:4], "test": STUDIES[4:6]}))
     assert [found[study.id]["a"].t for study in STUDIES[:6]] == [0.0, 0.5, 1.0, 0.0, 0.0, 1.0]
     assert all(list(answers) == ["c", "a", "b"] for answers in found.values())
 
 
-def test_pool_asks_a_recorded_teacher_for_all_splits_at_once(tmp_path: Path) -> None:
-    settings = _recorded(tmp_path)
-    some = TeacherPool({"some": TEACHERS["recorded"]("some", **settings)})
-    assert len(some.collect({"train": STUDIES[:1], "test": STUDIES[1:2]})) == 1
+def test_a_recorded_teacher_is_asked_for_all_splits_at_once(tmp_path: Path) -> None:
+    some = {"some": TEACHERS["recorded"]("some", **_recorded(tmp_path))}
+    assert len(collect(some, {"train": STUDIES[:1], "test": STUDIES[1:2]})) == 1
     with pytest.raises(DataError, match=r"teachers\.some"):
-        some.collect({"test": STUDIES[1:2]})
+        collect(some, {"test": STUDIES[1:2]})
 
 
-def test_pool_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ConfigError, match=r"teachers\.d\.weight: no such teacher.*Known: a, b, c"):
-        pool(d=1.0)
-    with pytest.raises(ConfigError, match=r"teachers\.a\.weight must be >= 0 and finite, got -1"):
-        pool(a=-1.0)
-    with pytest.raises(ConfigError, match=r"teachers\.a\.weight must be >= 0 and finite, got nan"):
-        pool(a=float("nan"))
-    with pytest.raises(ConfigError, match="must not all be 0"):
-        pool(a=0.0, b=0.0, c=0.0)
-    with pytest.raises(ConfigError, match="at least one teacher"):
-        TeacherPool({})
-    with pytest.raises(ConfigError, match=r"pool\.select: no teacher is named 'aa'\. Did you mean 'a'\?"):
-        pool().select(["aa"])
+def test_two_studies_of_one_id_are_refused() -> None:
     with pytest.raises(DataError, match=f"Two studies have the id '{STUDIES[0].id}'"):
-        pool().collect({"train": STUDIES[:1], "test": STUDIES[:1]})
+        collect(ECHOES, {"train": STUDIES[:1], "test": STUDIES[:1]})

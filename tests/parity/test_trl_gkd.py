@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from apo_lightning.functional.divergence import divergence_rows
-from apo_lightning.functional.teacher_logits import given_logits
+from tests.helpers.given_logits import given_logits
 
 gkd = pytest.importorskip("trl.experimental.gkd")
 

@@ -13,7 +13,7 @@ from apo_lightning.metrics import findings as M
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import by_study
-from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.teachers.pool import collect
 from apo_lightning.teachers.simulated import Simulated
 from apo_lightning.text import labeler
 from apo_lightning.types import Study
@@ -50,7 +50,7 @@ def measured(name: str, count: int, seed: int = 0) -> dict[str, dict[tuple[str, 
         for c in cases(seed, count)
     ]
     labels = np.array([[study.findings[f] for f in FINDINGS] for study in studies])
-    said = by_study(TeacherPool(cast(name)).collect({"test": studies}))
+    said = by_study(collect(cast(name), {"test": studies}))
     read = {t: labeler.read([said[s.id][t].text for s in studies], FINDINGS) for t in cast(name)}
     read["vote"] = (M.majority_vote(np.stack([answers for answers, _ in read.values()], 1)), np.zeros(count, bool))
     return {t: {row[:2]: row[2] for row in M.scores(labels, *pair, FINDINGS)} for t, pair in read.items()}

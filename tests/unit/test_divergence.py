@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from apo_lightning.functional.divergence import FLOOR, divergence, divergence_rows, log1mexp
-from apo_lightning.functional.teacher_logits import TopK, given_logits, head_logits
+from apo_lightning.functional.teacher_logits import TopK, head_logits
 from apo_lightning.functional.vocabulary import head_rows
+from tests.helpers.given_logits import given_logits
 
 KINDS = ("forward", "reverse", "jensen_shannon")
 M, V, K = 7, 11, 4

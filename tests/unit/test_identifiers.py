@@ -8,7 +8,6 @@ import pytest
 from apo_lightning.errors import DataError
 from apo_lightning.identifiers.forms import (
     CHEXPERT_PATH,
-    CHEXPERT_PATIENT,
     CHEXPERT_STUDY,
     COVID_PATIENT,
     MIMIC_DICOM,
@@ -35,7 +34,7 @@ DICOM = "02aa804e-bde0afdd-112c0b34-7bc16630-4e384014"
 NORMAL = {
     MIMIC_SUBJECT: ("10001234", "p"), MIMIC_STUDY: ("50414267", "s"), MIMIC_STUDY_ID: ("s50414267", None),
     MIMIC_DICOM: (DICOM, None), MIMIC_TREE: (f"p10/p10001234/s50414267/{DICOM}", None), NIH_PATIENT: ("13118", "p"),
-    NIH_IMAGE: ("00013118_008", None), NIH_FILE: ("00013118_008.png", None), CHEXPERT_PATIENT: ("patient64541", None),
+    NIH_IMAGE: ("00013118_008", None), NIH_FILE: ("00013118_008.png", None),
     CHEXPERT_STUDY: ("patient64541/study1", None), OPEN_I_UID: ("CXR2384", None), OPEN_I_NUMBER: ("2384", ""),
     CHEXPERT_PATH: ("CheXpert-v1.0/train/patient64541/study1/view1_frontal.jpg", None), COVID_PATIENT: ("331a", None),
 }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from apo_lightning.errors import ArtifactError, DataError
 from apo_lightning.files import jsonlines
-from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.teachers.pool import collect
 from apo_lightning.teachers.recorded import Recorded, read_jsonl
 from apo_lightning.types import Study
 
@@ -75,7 +75,7 @@ def test_half_a_character_is_replaced_in_a_text_and_counted(tmp_path: Path, capl
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     studies = [Study(f"s{i}", f"s{i}", "test", (), {}) for i in range(3)]
-    found = TeacherPool({"gpt5": Recorded("gpt5", str(path))}).collect({"test": studies})
+    found = collect({"gpt5": Recorded("gpt5", str(path))}, {"test": studies})
     assert [item.text for item in found] == ["No edema \ufffd", "\ufffd", "x"]
     assert "2 of 3 texts hold half a character" in caplog.text and "'gpt5' on study 's0'" in caplog.text
 

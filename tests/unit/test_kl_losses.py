@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from apo_lightning.functional.teacher_logits import given_logits, mixture
+from apo_lightning.functional.teacher_logits import mixture
 from apo_lightning.losses import LOSSES
 from tests.helpers import reference_losses as naive
+from tests.helpers.given_logits import given_logits
 
 NAMES = {"spd_kl": "divergence", "spd_mixture_kl": "mixture_divergence"}
 each_loss = pytest.mark.parametrize("name", sorted(NAMES))

@@ -1,56 +1,12 @@
-"""The next-token shift, sums over tokens, means under a mask."""
+"""Sums over tokens, means under a mask."""
 
 from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 
-from apo_lightning.functional.logprobs import length_normalized, masked_mean, sequence_logps, token_logps
-from tests.helpers import reference_losses as naive
-
-
-def test_shift_by_hand():
-    """V = 2. Logits (0, log 3) give 1/4 and 3/4, (0, 0) give 1/2. Token 1 after the first: log 3/4; token 0 next:
-    log 1/2. The last logits predict nothing that is here."""
-    logits = torch.tensor([[[0, math.log(3)], [0, 0], [9, -9]]], dtype=torch.float64)
-    got = token_logps(logits, torch.tensor([[0, 1, 0]]), torch.tensor([[0, 1, 1]]))
-    torch.testing.assert_close(got, torch.tensor([[0, math.log(0.75), math.log(0.5)]], dtype=torch.float64))
-
-
-def test_position_zero_is_zero_and_unscored_tokens_are_zero():
-    got = token_logps(torch.randn(2, 4, 5), torch.ones(2, 4, dtype=torch.long), torch.tensor([[1, 1, 0, 1]] * 2))
-    assert (got[:, [0, 2]] == 0).all() and (got[:, [1, 3]] < 0).all()
-
-
-def test_equals_naive_twin():
-    torch.manual_seed(0)
-    logits, ids = torch.randn(3, 6, 7, dtype=torch.float64), torch.randint(7, (3, 6))
-    mask = torch.tensor([[0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 0, 0]])
-    twin = [naive.token_logps(*row) for row in zip(logits.tolist(), ids.tolist(), mask.tolist(), strict=True)]
-    torch.testing.assert_close(
-        token_logps(logits, ids, mask), torch.tensor(twin, dtype=torch.float64), rtol=0, atol=1e-12
-    )
-
-
-def test_unscored_positions_may_hold_anything():
-    """NaN logits, infinite logits and label -100 where the mask is 0 reach neither value nor gradient."""
-    logits = torch.zeros(1, 4, 3)
-    logits[0, 0], logits[0, 2], logits[0, 3] = math.nan, math.inf, math.nan
-    logits.requires_grad_()
-    got = token_logps(logits, torch.tensor([[-100, -100, 2, -100]]), torch.tensor([[0, 0, 1, 0]]))
-    got.sum().backward()
-    torch.testing.assert_close(got, torch.tensor([[0, 0, -math.log(3), 0]]))
-    torch.testing.assert_close(logits.grad[0], torch.tensor([[0, 0, 0], [-1 / 3, -1 / 3, 2 / 3], [0, 0, 0], [0, 0, 0]]))
-
-
-@pytest.mark.parametrize(("given", "expected"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
-def test_upcast_before_the_sum_over_the_vocabulary(given, expected):
-    """1,000 equal logits: log 1000 = 6.9078, which bfloat16 could only give as 6.9062."""
-    got = token_logps(torch.zeros(1, 2, 1000, dtype=given), torch.tensor([[0, 5]]), torch.tensor([[0, 1]]))
-    assert got.dtype == expected
-    assert got[0, 1].item() == pytest.approx(-math.log(1000), abs=1e-5)
+from apo_lightning.functional.logprobs import length_normalized, masked_mean, sequence_logps
 
 
 def test_sequence_logps_by_hand():

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from apo_lightning.metrics.answers import dict_of, score_progression, text_outcomes
 from apo_lightning.metrics.baselines import baseline_outcomes
-from apo_lightning.metrics.progression import progression_scores
+from apo_lightning.metrics.progression import of_progression
 from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.text.progression import CLASSES, read_progression
 from apo_lightning.text.votes import majority_course
@@ -55,7 +55,7 @@ def test_scores_by_hand():
     truth = ["stable", "stable", "stable", "worsening"]
     labels = [{"edema": value} for value in truth] + [{"pneumonia": "improving"}]
     answers = [{"edema": v} for v in ("stable", "stable", "worsening", "worsening")] + [{"edema": "stable"}]
-    rows = {(metric, name): value for metric, name, value in progression_scores(labels, answers, FINDINGS)}
+    rows = {(metric, name): value for metric, name, value in of_progression(labels, answers, FINDINGS).rows()}
     assert rows == pytest.approx({
         ("progression_accuracy", "edema"): 3 / 4, ("progression_macro_accuracy", "edema"): 5 / 6,
         ("progression_accuracy", "pneumonia"): 0.0, ("progression_macro_accuracy", "pneumonia"): math.nan,
@@ -67,7 +67,7 @@ def test_scores_by_hand():
 def test_parity_with_sklearn():
     draw = np.random.default_rng(0)
     truth, said = (draw.choice(CLASSES, size=60).tolist() for _ in range(2))
-    rows = progression_scores([{"edema": t} for t in truth], [{"edema": s} for s in said], FINDINGS)
+    rows = of_progression([{"edema": t} for t in truth], [{"edema": s} for s in said], FINDINGS).rows()
     assert ("progression_accuracy", "edema", pytest.approx(accuracy_score(truth, said))) in rows
     assert ("progression_macro_accuracy", "edema", pytest.approx(balanced_accuracy_score(truth, said))) in rows
 
@@ -113,7 +113,7 @@ def test_a_study_without_text_is_wrong():
 )
 def test_wrong_input(labels, answers, reason):
     with pytest.raises(ValueError, match=reason):
-        progression_scores(labels, answers, FINDINGS)
+        of_progression(labels, answers, FINDINGS)
 
 
 @pytest.mark.parametrize(

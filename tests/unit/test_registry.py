@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from apo_lightning.errors import ConfigError
+from apo_lightning.losses import LOSSES
+from apo_lightning.metrics.report_text import TEXT_METRICS
+from apo_lightning.positives import POSITIVES
 from apo_lightning.registry import Registry, discover
+from apo_lightning.stages import STAGES
+from apo_lightning.teachers import TEACHERS
+from callbacks import CALLBACKS
+from data_modules import DATA
 
 
 def test_register_returns_the_class_and_lookup_finds_it() -> None:
@@ -58,3 +68,22 @@ def test_a_new_file_is_discovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(package.LOSSES) == ["mine"]
     for name in ("found_losses", "found_losses.mine"):
         sys.modules.pop(name)
+
+
+HOMES = {
+    "apo_lightning/losses": LOSSES, "apo_lightning/stages": STAGES, "apo_lightning/teachers": TEACHERS,
+    "apo_lightning/positives": POSITIVES, "apo_lightning/metrics/report_text": TEXT_METRICS, "callbacks": CALLBACKS,
+    "data_modules": DATA,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_what_the_files_of_a_folder_register_is_what_can_be_named(home: str) -> None:
+    """No file is passed over, and nothing is registered from elsewhere in the library."""
+    written = set()
+    for path in (ROOT / home).glob("*.py"):
+        classes = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
+        calls = (call for kind in classes for call in kind.decorator_list if isinstance(call, ast.Call))
+        written |= {call.args[0].value for call in calls if getattr(call.func, "attr", "") == "register"}
+    files = {name: Path(inspect.getfile(item)) for name, item in HOMES[home].items()}
+    assert written and written == {name for name, path in files.items() if path.is_relative_to(ROOT)}

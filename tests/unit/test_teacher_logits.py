@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from apo_lightning.functional.divergence import Kind, divergence_rows
-from apo_lightning.functional.teacher_logits import TopK, given_logits, head_logits, mixture
+from apo_lightning.functional.teacher_logits import TopK, head_logits, mixture
+from tests.helpers.given_logits import given_logits
 
 KINDS: tuple[Kind, ...] = ("forward", "reverse", "jensen_shannon")
 M, V, K = 7, 11, 4

@@ -41,5 +41,5 @@ class Collect(Step):
         teachers = {name: self.own.teacher(name) for name in self.own.cfg.teachers}
         if leader.is_leader():
             studies = {split: self.own.data.studies(split) for split in SPLITS}
-            recorded.write_jsonl(folder.path / "trajectories.jsonl", pool.TeacherPool(teachers).collect(studies))
+            recorded.write_jsonl(folder.path / "trajectories.jsonl", pool.collect(teachers, studies))
         return {"teachers": list(teachers)}

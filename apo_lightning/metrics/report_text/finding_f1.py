@@ -15,17 +15,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from apo_lightning.findings import CHEXPERT, COMPETITION
 from apo_lightning.metrics.outcomes import mean_defined, ratio
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.base import Pairs, Tally, TextMetric
 from apo_lightning.text.labeler import kind, parse
 from apo_lightning.text.mentions import NO_FINDING
 
-CHEXPERT = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "enlarged_cardiomediastinum", "fracture", "lung_lesion",
-    "lung_opacity", NO_FINDING, "pleural_effusion", "pleural_other", "pneumonia", "pneumothorax", "support_devices",
-)  # fmt: skip
-FIVE = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion")
 DEVICES = "support_devices"
 
 
@@ -64,7 +60,7 @@ def f1_tally(said: np.ndarray, wanted: np.ndarray, findings: Sequence[str], pref
     """
     said, wanted = (np.asarray(values, bool).reshape(-1, len(findings)) for values in (said, wanted))
     cells = np.stack([said & wanted, said & ~wanted, ~said & wanted], axis=-1).astype(float)
-    five = [place for place, name in enumerate(findings) if name in FIVE]
+    five = [place for place, name in enumerate(findings) if name in COMPETITION]
 
     def formula(sums: np.ndarray) -> dict[str, np.ndarray]:
         table = sums.reshape(*sums.shape[:-1], len(findings), 3)

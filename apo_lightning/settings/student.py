@@ -1,0 +1,66 @@
+"""The student: its model, how it is trained, how its answers are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from apo_lightning.settings.checks import REQUIRED, check_choices
+from apo_lightning.settings.checks import positive as _positive
+
+
+@dataclass
+class AdapterSettings:
+    """How the student is trained: ``lora`` adapters, ``qlora`` (the same over 4-bit weights), or ``full``."""
+
+    kind: Literal["lora", "qlora", "full"] = "lora"
+    r: int = 8
+    alpha: int = 32
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _positive(r=self.r, alpha=self.alpha)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass
+class ScorerSettings:
+    """How answers are scored: ``joint``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto`` takes joint
+    where it fits the memory and branchwise elsewhere. All give the same numbers up to rounding."""
+
+    mode: Literal["auto", "joint", "branchwise", "separate"] = "auto"
+    rows: int | None = None
+    """Answers that run at a time, at most."""
+    memory_gb: float | None = None
+    """What ``auto`` may plan with; null: most of what is free."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _positive(rows=self.rows, memory_gb=self.memory_gb)
+
+
+@dataclass
+class StudentSettings:
+    """The vision-language model: ``nano`` (embedded), a folder, or a name on the Hugging Face hub."""
+
+    model: str = REQUIRED
+    adapter: AdapterSettings = field(default_factory=AdapterSettings)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    gradient_checkpointing: bool = False
+    scorer: ScorerSettings = field(default_factory=ScorerSettings)
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    max_prompt_tokens: int = REQUIRED
+    max_branch_tokens: int = REQUIRED
+    max_context_tokens: int = REQUIRED
+    """Budget of the reconcile prompt, which holds the texts of all teachers."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _positive(max_prompt_tokens=self.max_prompt_tokens, max_branch_tokens=self.max_branch_tokens)
+        _positive(max_context_tokens=self.max_context_tokens, min_pixels=self.min_pixels, max_pixels=self.max_pixels)
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError(f"min_pixels must be at most max_pixels ({self.max_pixels}), got {self.min_pixels}")
