@@ -11,7 +11,7 @@ from typing import Any
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import caching, tracking, trainer
+from apo_lightning.experiment import caching, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
@@ -53,11 +53,6 @@ class Context:
         self.sets, self.trained = dict(sets or {}), data
         self.networks, self.thinking = networks, ThinkingPolicy(**asdict(cfg.thinking))
         self.done: dict[str, StageFolder] = {}
-
-    @property
-    def who(self) -> tracking.Who:
-        """Under which names Weights & Biases knows it."""
-        return tracking.Who(self.cfg.name, self.arm, self.seed)
 
     @property
     def stages(self) -> list[str]:
