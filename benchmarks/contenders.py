@@ -35,8 +35,10 @@ from apo_lightning.scoring import score
 
 BETA = 0.1
 MODES: dict[str, tuple[str, int | None]] = {
-    "joint": ("joint", None), "branchwise_1": ("branchwise", 1), "branchwise_4": ("branchwise", 4),
-}  # fmt: skip
+    "joint": ("joint", None),
+    "branchwise_1": ("branchwise", 1),
+    "branchwise_4": ("branchwise", 4),
+}
 OURS = ("separate", *MODES, "filling", "floor")
 TRL = ("trl", "trl_checkpointed")
 
@@ -122,8 +124,9 @@ class Processor(ProcessorMixin):
 class BesideTRL:
     """TRL's DPOTrainer on the same network and study."""
 
-    def __init__(self, setup: Setup, *, checkpointed: bool, network: nn.Module | None = None,
-                 on_cpu: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self, setup: Setup, *, checkpointed: bool, network: nn.Module | None = None, on_cpu: bool = True
+    ) -> None:
         """``network``: frozen, instead of a fresh one; ``on_cpu``: False leaves the device to TRL."""
         from datasets import Dataset
         from trl import DPOConfig, DPOTrainer
@@ -135,16 +138,25 @@ class BesideTRL:
         network = base(setup, own) if network is None else network
         change = dict(ref_model=copy.deepcopy(network)) if setup.full else dict(peft_config=adapter(network))
         options = DPOConfig(
-            tempfile.mkdtemp(), beta=BETA, bf16=False, use_cpu=on_cpu, max_length=None, report_to="none",
-            per_device_train_batch_size=1, gradient_accumulation_steps=len(pairs), gradient_checkpointing=checkpointed,
+            tempfile.mkdtemp(),
+            beta=BETA,
+            bf16=False,
+            use_cpu=on_cpu,
+            max_length=None,
+            report_to="none",
+            per_device_train_batch_size=1,
+            gradient_accumulation_steps=len(pairs),
+            gradient_checkpointing=checkpointed,
             seed=setup.seed,
-        )  # fmt: skip
+        )
         with patch.dict(os.environ, CI="1"):  # or it reports the trainer to its makers
             self.trainer = DPOTrainer(
-                model=free_language(network) if setup.full else network, args=options, **change,
+                model=free_language(network) if setup.full else network,
+                args=options,
+                **change,
                 train_dataset=Dataset.from_list([dict(pairs[0], images=[])]),  # the constructor looks at its columns
                 processing_class=Processor(own.image_processor, own.tokenizer),
-            )  # fmt: skip
+            )
         if checkpointed:  # Trainer.train would do it, and a step alone does not
             self.model.gradient_checkpointing_enable(self.trainer.args.gradient_checkpointing_kwargs)
         self.trainer.current_gradient_accumulation_steps = len(pairs)

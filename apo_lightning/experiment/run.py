@@ -64,13 +64,12 @@ def run(cfg: ExperimentSettings) -> Path:
     checks.rehearse_on(cfg.resolved, data)
     with ExitStack() as claimed:  # only now: a run that stops at a check leaves the folder to the mended one
         guarded = _guarded(cfg, data, sets)
-        leader.from_leader(lambda: claimed.enter_context(tracking.trial(cfg, folder.path, cfg.resolved, guarded)))
+        leader.from_leader(lambda: claimed.enter_context(tracking.trial(cfg, folder.path, guarded)))
         leader.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
         arms = _run_arms(cfg, data, folder, sets)
         if leader.is_leader():
             with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, arms, sets, folder)
-                tracking.tell_end(cfg, folder.path, cfg.resolved)
         leader.barrier()
     return folder.path
 
@@ -156,7 +155,8 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Con
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
-    if acknowledged := all(name in cfg.acknowledge for name in guarded):
+    acknowledged = all(name in cfg.acknowledge for name in guarded)
+    if acknowledged:
         sample_files.keep(own, cfg.evaluate.split, folder.path)
     else:
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
@@ -168,4 +168,5 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Con
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
+    tracking.tell_end(cfg, folder.path)
     leader.say(f"report: {escape(visible(str(report)))}")

@@ -136,13 +136,12 @@ def tell_report(settings: WandbSettings, folder: Path, experiment: str, config: 
         run.log(uploads.gather(folder))
 
 
-def tell_end(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, ExperimentSettings]) -> None:
+def tell_end(cfg: ExperimentSettings, folder: Path) -> None:
     """What is told once a run has its report: `tell_trial` and `tell_report`.
 
     Args:
         cfg: the experiment.
         folder: of the run.
-        arms: resolved settings by name.
 
     Raises:
         ArtifactError: a file of the run is missing or damaged.
@@ -151,23 +150,21 @@ def tell_end(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, Experimen
         return
     found = {
         Who(cfg.name, arm, seed): read_means(folder / arm / f"seed{seed}" / "evaluate/scores.json", own.evaluate.split)
-        for arm, own in arms.items()
+        for arm, own in cfg.resolved.items()
         for seed in cfg.seeds
     }
     tell_trial(cfg.wandb, folder, found)
-    tell_report(cfg.wandb, folder, cfg.name, run_config(arms))
+    tell_report(cfg.wandb, folder, cfg.name, run_config(cfg.resolved))
 
 
 @contextmanager
-def trial(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, ExperimentSettings],
-          guarded: Collection[str] = ()) -> Iterator[None]:  # fmt: skip
+def trial(cfg: ExperimentSettings, folder: Path, guarded: Collection[str] = ()) -> Iterator[None]:
     """Inside, a trial of a sweep has its one W&B run open, which is marked as failed where this fails. Elsewhere
     nothing happens.
 
     Args:
         cfg: the experiment.
         folder: of the run.
-        arms: resolved settings by name.
         guarded: sets that are shown only with ``acknowledge``. Without it the terminal, which may hold texts of theirs,
             is not recorded.
 
@@ -177,9 +174,9 @@ def trial(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, ExperimentSe
     if cfg.wandb.mode == "disabled" or not in_wandb_sweep() or not is_leader():
         yield
         return
-    names = tags(cfg.name.split("-sweep/")[0], *arms, *(f"seed{seed}" for seed in cfg.seeds))
+    names = tags(cfg.name.split("-sweep/")[0], *cfg.resolved, *(f"seed{seed}" for seed in cfg.seeds))
     console = _console(set(guarded) <= set(cfg.acknowledge))
-    with _trial(folder, config=run_config(arms), tags=names, settings=console) as run:
+    with _trial(folder, config=run_config(cfg.resolved), tags=names, settings=console) as run:
         if (metric := _metric_of(run)) is not UNKNOWN:
             objective.require(metric, cfg, f"W&B sweep {run.sweep_id}")
         yield

@@ -35,9 +35,17 @@ UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowl
 ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl")
 """What callbacks write beside the result of a stage: nothing is trained again where it is gone or was edited."""
 OUTPUTS = (
-    "student", "trajectories.jsonl", "preferred.jsonl", "predictions.jsonl", "likelihoods.jsonl", "scores.json",
-    "statements.jsonl", "in_place.jsonl", "samples.jsonl", "flips.jsonl",
-)  # fmt: skip
+    "student",
+    "trajectories.jsonl",
+    "preferred.jsonl",
+    "predictions.jsonl",
+    "likelihoods.jsonl",
+    "scores.json",
+    "statements.jsonl",
+    "in_place.jsonl",
+    "samples.jsonl",
+    "flips.jsonl",
+)
 """What stages read of each other: where one of these lies there and is not listed, somebody put it there."""
 
 
@@ -107,8 +115,11 @@ def check(folder: Path, record: Mapping[str, Any] | None = None, *, anew: bool =
     for path in (folder / name for name in LOOSE):
         if gone(path):
             log.warning("%s %s: its curve is left out of reports.", path, _absence(path))
-    found = ((folder / name, _difference(folder / name, facts, folder, anew))
-             for name, facts in listed.items() if name not in ASIDE)  # fmt: skip
+    found = (
+        (folder / name, _difference(folder / name, facts, folder, anew))
+        for name, facts in listed.items()
+        if name not in ASIDE
+    )
     added = ((path, "was not written by this stage") for path in _added(folder, listed))
     for path, what in (*found, *added):
         if what:

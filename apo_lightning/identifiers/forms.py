@@ -225,10 +225,12 @@ NIH_FILE = Form("image index", re.compile(r"[0-9]{8}_[0-9]{3}\.png"), _nih_file)
 CHEXPERT_STUDY = Form("study", re.compile("patient[0-9]{5}/study[1-9][0-9]*"), _chexpert_study)
 CHEXPERT_PATH = Form(
     "image path",
-    re.compile(r"(?:[A-Za-z0-9 ._()-]+/)*(?:train|valid|test)/patient[0-9]{5}/study[1-9][0-9]*"
-               r"(?:/view[0-9]+_[a-z]+\.[a-z]+)?"),
+    re.compile(
+        r"(?:[A-Za-z0-9 ._()-]+/)*(?:train|valid|test)/patient[0-9]{5}/study[1-9][0-9]*"
+        r"(?:/view[0-9]+_[a-z]+\.[a-z]+)?"
+    ),
     _chexpert_path,
-)  # fmt: skip
+)
 OPEN_I_NUMBER = Form("uid", re.compile("[1-9][0-9]*"), _number)
 """As Kaggle's tables have it."""
 OPEN_I_UID = Form("uid", re.compile("CXR[1-9][0-9]*"), _open_i)

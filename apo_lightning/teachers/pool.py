@@ -37,6 +37,10 @@ def _whole(said: list[Trajectory]) -> list[Trajectory]:
     if cut:
         log.warning(
             "%d of %d texts hold half a character (a lone surrogate), which becomes U+FFFD; the first is that of "
-            "teacher '%s' on study '%s'.", len(cut), len(said), cut[0].teacher, cut[0].study,
-        )  # fmt: skip
+            "teacher '%s' on study '%s'.",
+            len(cut),
+            len(said),
+            cut[0].teacher,
+            cut[0].study,
+        )
     return [replace(item, text=whole(item.text)) if HALF.search(item.text) else item for item in said]

@@ -102,8 +102,13 @@ def says(word: str, answers: str) -> str:
 def tieless() -> Evidence:
     """No two teachers are equally reliable in anything (1: 4/5, 3/4, 2/3; 0: 1/2, 1/3, 1/4), and none agrees as well
     with the others as another does (in quarters 5, 4, 3 on s1 and 3, 5, 4 on s2)."""
-    said = {"v1": "1111 1111 1111", "v2": "1111 1111 0000", "v3": "1111 0000 0000", "s1": "1111 1110 0011",
-            "s2": "0011 1111 1110"}  # fmt: skip
+    said = {
+        "v1": "1111 1111 1111",
+        "v2": "1111 1111 0000",
+        "v3": "1111 0000 0000",
+        "s1": "1111 1110 0011",
+        "s2": "0011 1111 1110",
+    }
     words = {"a": "Severe", "b": "Mild", "c": "Definite"}
     texts = {
         s: {n: says(words[n], own) for n, own in zip("abc", each.split(), strict=True)} for s, each in said.items()

@@ -96,7 +96,7 @@ def test_every_wandb_run_says_whose_it_is_and_with_which_settings(folder: Path, 
         arm, _, stage = name.split("/")
         assert (own.group, own.job_type, own.exit_code) == ("smoke", stage, 0)
         assert own.tags == ["smoke", arm, "seed0", stage]
-        settings = config.to_dict(config.resolve_arm(cfg, arm, given))
+        settings = config.to_dict(cfg.resolved[arm])
         del settings["arms"]
         assert {key: own.config[key] for key in settings} == settings
         assert own.config["arm"] == arm and own.config["seed"] == 0 and own.config["stage"] == stage

@@ -36,7 +36,7 @@ def measured(folder: Path) -> pd.Series:
 
 def trial(home: Path, words: list[str], run_id: str) -> tuple[Path, OfflineRun]:
     with offline_wandb.new_process():
-        folder = run(config.load(SMOKE, words), words)
+        folder = run(config.load(SMOKE, words))
     (own,) = [each for each in offline_wandb.read_all(home) if each.id == run_id]
     return folder, own
 

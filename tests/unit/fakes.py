@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ arms:
 
 def fake_registries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the registries above where the configuration looks for the real ones."""
+    importlib.import_module("apo_lightning.stages")  # rules ask for it late, and it needs the real losses
     for name, (attribute, registry) in PLACES.items():
         module = ModuleType(name)
         setattr(module, attribute, registry)

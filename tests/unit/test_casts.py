@@ -22,11 +22,14 @@ BASE = Path(__file__).resolve().parents[2] / "experiments" / "base"
 CASTS = ("teachers_drifting", "teachers_as_published")
 
 PUBLISHED = {
-    "gpt5": (0.75, 0.68, 0.89, 0.90, 0.52, 0.75), "gemini25": (0.28, 0.61, 0.40, 0.94, 0.42, 0.53),
-    "sonnet4": (0.89, 0.69, 0.48, 0.15, 0.15, 0.47), "qwen_vl_max": (0.54, 0.65, 0.40, 0.95, 0.64, 0.64),
-    "grok4": (0.43, 0.41, 0.36, 0.97, 0.61, 0.56), "glm45v": (0.59, 0.67, 0.52, 0.96, 0.72, 0.69),
+    "gpt5": (0.75, 0.68, 0.89, 0.90, 0.52, 0.75),
+    "gemini25": (0.28, 0.61, 0.40, 0.94, 0.42, 0.53),
+    "sonnet4": (0.89, 0.69, 0.48, 0.15, 0.15, 0.47),
+    "qwen_vl_max": (0.54, 0.65, 0.40, 0.95, 0.64, 0.64),
+    "grok4": (0.43, 0.41, 0.36, 0.97, 0.61, 0.56),
+    "glm45v": (0.59, 0.67, 0.52, 0.96, 0.72, 0.69),
     "moonshot": (0.13, 0.46, 0.77, 0.88, 0.19, 0.48),
-}  # fmt: skip
+}
 """Top-1 on MS-CXR-T as printed: consolidation, pleural effusion, pneumonia, pneumothorax, edema, average."""
 COLUMNS = ("consolidation", "pleural_effusion", "pneumonia", "pneumothorax", "edema")
 

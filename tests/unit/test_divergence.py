@@ -68,10 +68,13 @@ def pair(dtype=torch.float64) -> tuple[Tensor, Tensor]:
     [
         ("forward", 0.5 * math.log(4 / 3), -1 / 4),
         ("reverse", 0.75 * math.log(1.5) - 0.25 * math.log(2), -3 / 16 * math.log(3)),
-        ("jensen_shannon", (math.log(4 / 3) + math.log(4 / 5)) / 4 + math.log(2 / 3) / 8 + 3 / 8 * math.log(6 / 5),
-         -3 / 32 * math.log(9 / 5)),
+        (
+            "jensen_shannon",
+            (math.log(4 / 3) + math.log(4 / 5)) / 4 + math.log(2 / 3) / 8 + 3 / 8 * math.log(6 / 5),
+            -3 / 32 * math.log(9 / 5),
+        ),
     ],
-)  # fmt: skip
+)
 def test_by_hand(kind, value, slope):
     """p = (1/2, 1/2), q = (1/4, 3/4), so m = (3/8, 5/8). For two outcomes the slope is +-q_0 q_1 (h_0 - h_1):
 
@@ -171,8 +174,11 @@ def test_top_k_of_all_tokens_is_the_full_divergence(kind):
     """In float32, where the listed mass misses 1 by rounding: there is no tail to put it in."""
     teacher, student = pair(torch.float32)
     known, ids = teacher.log_softmax(-1).topk(V)
-    for a, b in zip(at(divergence_rows(TopK(ids, known), kind), student),
-                    at(divergence_rows(given_logits(teacher), kind), student), strict=True):  # fmt: skip
+    for a, b in zip(
+        at(divergence_rows(TopK(ids, known), kind), student),
+        at(divergence_rows(given_logits(teacher), kind), student),
+        strict=True,
+    ):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 

@@ -94,9 +94,7 @@ def test_a_heading_stands_at_the_start_of_a_line_and_is_no_time():
 
 def test_sub_headings_stay_in_the_findings():
     text = "FINDINGS:\n LUNGS: Clear.\n CHEST TUBE: None.\n BONES: Intact.\n\n IMPRESSION: Normal."
-    assert sections(text) == {
-        "findings": "LUNGS: Clear. CHEST TUBE: None. BONES: Intact.", "impression": "Normal.",
-    }  # fmt: skip
+    assert sections(text) == {"findings": "LUNGS: Clear. CHEST TUBE: None. BONES: Intact.", "impression": "Normal."}
 
 
 def test_addendum_first_parted_by_underscores():
@@ -138,8 +136,11 @@ def test_a_heading_of_views_is_the_findings_where_no_other_is():
     text = "HISTORY: Cough.\n\n PA AND LATERAL CHEST RADIOGRAPHS: Clear lungs.\n\n{} IMPRESSION: Normal."
     assert sections(text.format("")) == {"history": "Cough.", "findings": "Clear lungs.", "impression": "Normal."}
     assert sections(text.format("FINDINGS: No effusion.\n")) == {
-        "history": "Cough.", "examination": "Clear lungs.", "findings": "No effusion.", "impression": "Normal.",
-    }  # fmt: skip
+        "history": "Cough.",
+        "examination": "Clear lungs.",
+        "findings": "No effusion.",
+        "impression": "Normal.",
+    }
 
 
 def test_views_are_the_findings_before_loose_paragraphs_are():
@@ -151,9 +152,11 @@ def test_paragraphs_without_a_heading_before_the_impression_are_the_findings():
     text = f"{TITLE} AP CHEST, 9:32 A.M., ___.\n \n HISTORY: Cough.\n Fever.\n \n{{}} IMPRESSION: Normal."
     loose = " Clear lungs.\n \n Normal heart.\n"
     assert sections(text.format(loose)) == {
-        "examination": "AP CHEST, 9:32 A.M., ___.", "history": "Cough. Fever.",
-        "findings": "Clear lungs. Normal heart.", "impression": "Normal.",
-    }  # fmt: skip
+        "examination": "AP CHEST, 9:32 A.M., ___.",
+        "history": "Cough. Fever.",
+        "findings": "Clear lungs. Normal heart.",
+        "impression": "Normal.",
+    }
     assert "findings" not in sections(text.format(""))
     with_findings = sections(text.format(f"{loose} FINDINGS: No effusion.\n"))
     assert with_findings["history"] == "Cough. Fever. Clear lungs. Normal heart."
@@ -167,12 +170,11 @@ def test_an_empty_findings_heading_counts_as_none():
 
 def test_last_paragraph_where_neither_findings_nor_impression_is():
     text = f"{TITLE} HISTORY: Cough.\n \n COMPARISON: ___.\n \n Clear lungs.\n \n Normal heart.\n"
-    assert sections(text) == {
-        "history": "Cough.", "comparison": "___.", "last_paragraph": "Clear lungs. Normal heart.",
-    }  # fmt: skip
+    assert sections(text) == {"history": "Cough.", "comparison": "___.", "last_paragraph": "Clear lungs. Normal heart."}
     assert sections(f"{TITLE} CHEST RADIOGRAPH\n \n Clear lungs.") == {
-        "examination": "CHEST RADIOGRAPH", "last_paragraph": "Clear lungs.",
-    }  # fmt: skip
+        "examination": "CHEST RADIOGRAPH",
+        "last_paragraph": "Clear lungs.",
+    }
     assert sections(f"{TITLE} Clear lungs.\n") == {"last_paragraph": "Clear lungs."}
     assert sections("HISTORY: Cough.") == {"history": "Cough."}
     assert sections(f"{text} IMPRESSION:\n") == sections(text.replace("\n", "\r\n")) == sections(text)

@@ -121,9 +121,20 @@ def test_a_pickle_inside_of_an_index_of_shards(tmp_path: Path, marker: Path) -> 
         sharded.load({"state_dict": Tiny().state_dict()}, storage_reader=shard_files.SafeReader(place), no_dist=True)
 
 
-GLOBALS = ("os.system", "posix.system", "builtins.eval", "builtins.getattr", "torch.load", "torch.hub.load",
-           "torch.serialization.load", "subprocess.Popen", "torch.distributed.checkpoint.metadata.os",
-           "torch.distributed.checkpoint.filesystem.pickle", "pathlib.os", "torch._utils._rebuild_tensor")  # fmt: skip
+GLOBALS = (
+    "os.system",
+    "posix.system",
+    "builtins.eval",
+    "builtins.getattr",
+    "torch.load",
+    "torch.hub.load",
+    "torch.serialization.load",
+    "subprocess.Popen",
+    "torch.distributed.checkpoint.metadata.os",
+    "torch.distributed.checkpoint.filesystem.pickle",
+    "pathlib.os",
+    "torch._utils._rebuild_tensor",
+)
 
 
 @pytest.mark.parametrize("name", GLOBALS)
@@ -156,11 +167,17 @@ def test_a_pickle_in_a_shard(tmp_path: Path, marker: Path) -> None:
 def test_shards_give_back_what_was_saved(tmp_path: Path) -> None:
     extra = {"lr": [0.1, (1, 2)], "name": "adam", "flag": True, "none": None}
     place = shards(tmp_path / "step=4.ckpt", extra=extra, half=torch.ones(3, dtype=torch.bfloat16))
-    back = {"state_dict": Tiny().state_dict(), "extra": {"lr": [0.0, 0], "name": "", "flag": 0, "none": 1},
-            "half": torch.zeros(3, dtype=torch.bfloat16)}  # fmt: skip
+    back = {
+        "state_dict": Tiny().state_dict(),
+        "extra": {"lr": [0.0, 0], "name": "", "flag": 0, "none": 1},
+        "half": torch.zeros(3, dtype=torch.bfloat16),
+    }
     shard_files.load_safely(back, place)
-    plain = {"state_dict": Tiny().state_dict(), "extra": {"lr": [0.0, 0], "name": "", "flag": 0, "none": 1},
-             "half": torch.zeros(3, dtype=torch.bfloat16)}  # fmt: skip
+    plain = {
+        "state_dict": Tiny().state_dict(),
+        "extra": {"lr": [0.0, 0], "name": "", "flag": 0, "none": 1},
+        "half": torch.zeros(3, dtype=torch.bfloat16),
+    }
     sharded.load(plain, checkpoint_id=place, no_dist=True)
     assert back["extra"] == plain["extra"] == extra and back["half"].tolist() == [1.0, 1.0, 1.0]
     assert back["state_dict"]["free.weight"].equal(plain["state_dict"]["free.weight"])
@@ -204,8 +221,11 @@ def test_an_adapter_that_names_a_module(tmp_path: Path, marker: Path, monkeypatc
     """PEFT imports what an adapter's ``megatron_core`` names, and ``auto_mapping`` a library."""
     (tmp_path / "planted_module.py").write_text(f"open({str(marker)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
-    named = dict(megatron_config={"a": 1}, megatron_core="planted_module", auto_mapping={
-        "base_model_class": "X", "parent_library": "planted_module"})  # fmt: skip
+    named = dict(
+        megatron_config={"a": 1},
+        megatron_core="planted_module",
+        auto_mapping={"base_model_class": "X", "parent_library": "planted_module"},
+    )
     folder = adapter(tmp_path / "a", **named)
     save = {"base_model.model.q_proj.lora_A.weight": torch.ones(2, 2)}
     network_file = folder / "adapter_model.safetensors"
@@ -251,9 +271,12 @@ def planted(model: Path, folder: Path, marker: Path, file: str, **more: Any) -> 
 @pytest.mark.parametrize("file", AUTO)
 def test_a_model_folder_that_brings_python(tmp_path: Path, model: Path, marker: Path, file: str, foreign: bool) -> None:
     """A known model is read by the library's own classes, an unknown one is refused; nobody is asked."""
-    names = {"config.json": {"model_type": "evil"}, "tokenizer_config.json": {"tokenizer_class": "EvilTokenizer"},
-             "preprocessor_config.json": {"image_processor_type": "EvilProcessor"},
-             "processor_config.json": {"processor_class": "EvilProcessor"}}[file]  # fmt: skip
+    names = {
+        "config.json": {"model_type": "evil"},
+        "tokenizer_config.json": {"tokenizer_class": "EvilTokenizer"},
+        "preprocessor_config.json": {"image_processor_type": "EvilProcessor"},
+        "processor_config.json": {"processor_class": "EvilProcessor"},
+    }[file]
     folder = planted(model, tmp_path / "m", marker, file, **(names if foreign else {}))
     own = StudentSettings(model=str(folder))
     for read in (load_config, load_processor, lambda _: count_on_meta(own), lambda _: network.load_network(own)):
@@ -327,8 +350,13 @@ def test_a_pickle_in_the_place_of_json(tmp_path: Path, marker: Path) -> None:
 
 # settings and prompts
 
-OBJECTS = ("!!python/object/apply:pathlib.Path.touch [{}]", "!!python/object/new:os.system ['touch {}']",
-           "!!python/name:os.system", "!!python/module:os", "&a !!python/object/apply:os.system ['{}']")  # fmt: skip
+OBJECTS = (
+    "!!python/object/apply:pathlib.Path.touch [{}]",
+    "!!python/object/new:os.system ['touch {}']",
+    "!!python/name:os.system",
+    "!!python/module:os",
+    "&a !!python/object/apply:os.system ['{}']",
+)
 
 
 @pytest.mark.parametrize("text", OBJECTS)
@@ -381,9 +409,10 @@ def test_archives_are_read_where_they_lie(tmp_path: Path, marker: Path) -> None:
     secret.write_text("<a>secret</a>")
     with tarfile.open(tmp_path / "r.tgz", "w:gz") as archive:
         for name, kind, target in (
-            ("l.xml", tarfile.SYMTYPE, str(secret)), ("h.xml", tarfile.LNKTYPE, str(secret)),
+            ("l.xml", tarfile.SYMTYPE, str(secret)),
+            ("h.xml", tarfile.LNKTYPE, str(secret)),
             ("d.xml", tarfile.CHRTYPE, ""),
-        ):  # fmt: skip
+        ):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, target
             archive.addfile(member)
@@ -426,7 +455,7 @@ def test_an_image_that_is_a_program(tmp_path: Path, marker: Path, name: str, kin
         "pickle": pickle.dumps(Deadly(marker)),
         "postscript": f"{postscript}(%pipe%touch {marker}) (w) file\n".encode(),
         "mvg": f"push graphic-context\nimage over 0,0 0,0 'https://x|touch {marker}'\n".encode(),
-    }[kind]  # fmt: skip
+    }[kind]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=re.escape(name)):
         read_radiograph(tmp_path / name)
@@ -444,8 +473,11 @@ BANNED = re.compile(
 
 
 def sources() -> list[Path]:
-    return sorted(path for room in ("apo_lightning", "data_modules", "callbacks", "benchmarks")
-                  for path in (ROOT / room).rglob("*.py"))  # fmt: skip
+    return sorted(
+        path
+        for room in ("apo_lightning", "data_modules", "callbacks", "benchmarks")
+        for path in (ROOT / room).rglob("*.py")
+    )
 
 
 def unsafe(tree: ast.AST) -> list[str]:
@@ -478,8 +510,15 @@ def test_the_walk_itself() -> None:
 
 
 SECURITY = (ROOT / "docs" / "security.md").read_text("utf-8")
-OPENS = {("torch", "load"), ("OmegaConf", "load"), ("yaml", "safe_load"), ("sqlite3", "connect"), ("Image", "open"),
-         ("tarfile", "open"), ("pyarrow.parquet", "ParquetFile")}  # fmt: skip
+OPENS = {
+    ("torch", "load"),
+    ("OmegaConf", "load"),
+    ("yaml", "safe_load"),
+    ("sqlite3", "connect"),
+    ("Image", "open"),
+    ("tarfile", "open"),
+    ("pyarrow.parquet", "ParquetFile"),
+}
 
 
 @pytest.mark.parametrize(("file", "test"), sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", SECURITY))))

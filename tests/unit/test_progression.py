@@ -23,12 +23,16 @@ FINDINGS = ["consolidation", "edema", "pleural_effusion", "pneumonia", "pneumoth
     ("text", "said"),
     [
         ("Edema has worsened.", {"edema": "worsening"}),
-        ("The pulmonary edema has improved. Pneumothorax is unchanged.",
-         {"edema": "improving", "pneumothorax": "stable"}),
+        (
+            "The pulmonary edema has improved. Pneumothorax is unchanged.",
+            {"edema": "improving", "pneumothorax": "stable"},
+        ),
         ("No significant change in the right pleural effusion.", {"pleural_effusion": "stable"}),
         ("No worsening of pneumonia.", {"pneumonia": "stable"}),
-        ("New left consolidation, and the effusion is smaller.",
-         {"consolidation": "worsening", "pleural_effusion": "improving"}),
+        (
+            "New left consolidation, and the effusion is smaller.",
+            {"consolidation": "worsening", "pleural_effusion": "improving"},
+        ),
         ("The effusion is stable. On a second look, the effusion is larger.", {"pleural_effusion": "worsening"}),
         ("Heart size has increased.", {}),
         ("There is edema.", {}),
@@ -43,7 +47,7 @@ FINDINGS = ["consolidation", "edema", "pleural_effusion", "pneumonia", "pneumoth
         ("The pneumothorax is no longer seen. Edema is better.", {"edema": "improving", "pneumothorax": "improving"}),
         ("The effusion is more likely chronic and stable.", {"pleural_effusion": "stable"}),
     ],
-)  # fmt: skip
+)
 def test_reading(text, said):
     assert read_progression(text, FINDINGS) == said
 
@@ -56,12 +60,18 @@ def test_scores_by_hand():
     labels = [{"edema": value} for value in truth] + [{"pneumonia": "improving"}]
     answers = [{"edema": v} for v in ("stable", "stable", "worsening", "worsening")] + [{"edema": "stable"}]
     rows = {(metric, name): value for metric, name, value in of_progression(labels, answers, FINDINGS).rows()}
-    assert rows == pytest.approx({
-        ("progression_accuracy", "edema"): 3 / 4, ("progression_macro_accuracy", "edema"): 5 / 6,
-        ("progression_accuracy", "pneumonia"): 0.0, ("progression_macro_accuracy", "pneumonia"): math.nan,
-        ("progression_accuracy", "mean"): 3 / 8, ("progression_macro_accuracy", "mean"): 5 / 6,
-        ("progression_unstated", "mean"): 1 / 5,
-    }, nan_ok=True)  # fmt: skip
+    assert rows == pytest.approx(
+        {
+            ("progression_accuracy", "edema"): 3 / 4,
+            ("progression_macro_accuracy", "edema"): 5 / 6,
+            ("progression_accuracy", "pneumonia"): 0.0,
+            ("progression_macro_accuracy", "pneumonia"): math.nan,
+            ("progression_accuracy", "mean"): 3 / 8,
+            ("progression_macro_accuracy", "mean"): 5 / 6,
+            ("progression_unstated", "mean"): 1 / 5,
+        },
+        nan_ok=True,
+    )
 
 
 def test_parity_with_sklearn():
@@ -74,8 +84,11 @@ def test_parity_with_sklearn():
 
 def test_majority_of_courses():
     """Two against one; a tie counts as stable; what nobody tells is not told."""
-    said = [{"edema": "worsening", "pneumonia": "improving"}, {"edema": "worsening"},
-            {"edema": "stable", "pneumonia": "worsening"}]  # fmt: skip
+    said = [
+        {"edema": "worsening", "pneumonia": "improving"},
+        {"edema": "worsening"},
+        {"edema": "stable", "pneumonia": "worsening"},
+    ]
     assert majority_course(said, FINDINGS) == {"edema": "worsening", "pneumonia": "stable"}
 
 
@@ -89,8 +102,10 @@ def test_where_courses_are_judged_nothing_else_is_measured():
     """The labels of presence are a reading of the courses: always present, so that they measure nothing."""
     rows = text_outcomes({"a": "Edema is stable.", "b": "Edema is stable."}, STUDIES, FINDINGS).rows()
     assert {metric for metric, *_ in rows} == {
-        "progression_accuracy", "progression_macro_accuracy", "progression_unstated",
-    }  # fmt: skip
+        "progression_accuracy",
+        "progression_macro_accuracy",
+        "progression_unstated",
+    }
     baselines = baseline_outcomes([Trajectory("b", "t", "Edema has worsened.")], STUDIES, ["t"], FINDINGS)
     reached = {name: dict_of(one.rows())["progression_accuracy", "mean"] for name, one in baselines.items()}
     assert reached == {"majority_vote": 0.5, "always_improving": 0, "always_stable": 0.5, "always_worsening": 0.5}

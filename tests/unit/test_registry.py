@@ -71,10 +71,14 @@ def test_a_new_file_is_discovered(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 HOMES = {
-    "apo_lightning/losses": LOSSES, "apo_lightning/stages": STAGES, "apo_lightning/teachers": TEACHERS,
-    "apo_lightning/positives": POSITIVES, "apo_lightning/metrics/report_text": TEXT_METRICS, "callbacks": CALLBACKS,
+    "apo_lightning/losses": LOSSES,
+    "apo_lightning/stages": STAGES,
+    "apo_lightning/teachers": TEACHERS,
+    "apo_lightning/positives": POSITIVES,
+    "apo_lightning/metrics/report_text": TEXT_METRICS,
+    "callbacks": CALLBACKS,
     "data_modules": DATA,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("home", HOMES)

@@ -29,14 +29,10 @@ def experiment(*words: str) -> ExperimentSettings:
     return config.load(ROOT / "experiments" / "smoke.yaml", words)
 
 
-def arms_of(cfg: ExperimentSettings, *words: str) -> dict[str, ExperimentSettings]:
-    return {arm: config.resolve_arm(cfg, arm, words) for arm in cfg.only or cfg.arms}
-
-
 @pytest.fixture
 def resolved() -> dict[str, Any]:
     words = ["stages.apo.loss.beta=0.25"]
-    return config.to_dict(config.resolve_arm(experiment(*words), "apo_listwise", words))
+    return config.to_dict(experiment(*words).resolved["apo_listwise"])
 
 
 @pytest.fixture
@@ -95,7 +91,7 @@ class TestRuns:
         folder = fake_run.make(tmp_path, arms=("spd_mt", "sft"), seeds=(0,), steps=2)
         write(folder)
         for _ in range(2):
-            tracking.tell_report(OFFLINE, folder, "fake", run_names.run_config(arms_of(experiment())))
+            tracking.tell_report(OFFLINE, folder, "fake", run_names.run_config(experiment().resolved))
         first, second = offline_wandb.read_all(folder)
         assert (first.name, first.group, first.job_type) == ("report", "fake", "report") and first.id == second.id
         assert {"tables/results", "tables/differences", "figures/accuracy"} <= set(first.logged())
@@ -111,8 +107,8 @@ class TestRuns:
         tracking.tell_evaluation(off, tmp_path, WHO, {"val/accuracy": 1.0}, {})
         tracking.tell_trial(off, tmp_path, {WHO: {"val/accuracy": 1.0}})
         tracking.tell_report(off, tmp_path, "x", {})
-        with tracking.trial(cfg, tmp_path, arms_of(cfg)):
-            tracking.tell_end(cfg, tmp_path, arms_of(cfg))
+        with tracking.trial(cfg, tmp_path):
+            tracking.tell_end(cfg, tmp_path)
 
     @pytest.mark.parametrize("shown", [False, True])
     def test_the_terminal_is_not_recorded_where_texts_may_not_be_shown(
@@ -139,8 +135,8 @@ def test_a_project_that_wandb_refuses_is_said_before_anything_runs(project: str)
 class TestConfigOfSeveral:
     def test_what_differs_stands_under_each_arm(self) -> None:
         cfg = experiment()
-        cfg.arms["spd_mt"].set = {"prompt": "diagnose"}
-        found = run_names.run_config(arms_of(cfg))
+        cfg.resolved["spd_mt"].prompt = "diagnose"
+        found = run_names.run_config(cfg.resolved)
         assert "prompt" not in found and found["stages"]["apo"]["loss"]["name"] == "apo_listwise"
         assert {arm: own["prompt"] for arm, own in found["arms"].items()} == {
             "base": "describe", "spd_mt": "diagnose", "apo_listwise": "describe",
@@ -148,7 +144,7 @@ class TestConfigOfSeveral:
         assert found["arms"]["spd_mt"]["arm_stages"] == ["spd"]
 
     def test_one_arm_has_all_at_the_top(self) -> None:
-        found = run_names.run_config(arms_of(experiment("only=[apo_listwise]")))
+        found = run_names.run_config(experiment("only=[apo_listwise]").resolved)
         assert found["arm"] == "apo_listwise" and found["prompt"] == "describe" and "arms" not in found
 
 
@@ -175,7 +171,7 @@ class TestMeans:
 class TestTrial:
     def test_everything_is_in_one_run_under_keys_of_its_own(self, tmp_path: Path) -> None:
         cfg = experiment("only=[apo_listwise]", "seeds=[0, 1]")
-        with tracking.trial(cfg, tmp_path, arms_of(cfg)):
+        with tracking.trial(cfg, tmp_path):
             for seed, accuracy in enumerate((0.5, 0.75)):
                 who = Who(cfg.name, "apo_listwise", seed)
                 (logger,) = tracking.stage_logger(cfg.wandb, tmp_path / "elsewhere", who, "apo", {})
@@ -203,7 +199,7 @@ class TestTrial:
         folder = fake_run.make(tmp_path, arms=("spd_mt", "sft"), seeds=(0,), steps=2)
         write(folder)
         cfg = experiment()
-        with tracking.trial(cfg, folder, arms_of(cfg)):
+        with tracking.trial(cfg, folder):
             tracking.tell_report(cfg.wandb, folder, "fake", {})
         (run,) = offline_wandb.read_all(folder)
         assert run.id == "trial1" and {"tables/results", "figures/accuracy", "studies"} <= set(run.logged())
@@ -224,16 +220,16 @@ class TestTrial:
         monkeypatch.setattr(wandb, "init", lambda **_: pytest.fail("W&B was asked"))
         monkeypatch.setattr(rank_zero_only, "rank", 1)
         cfg = experiment()
-        with tracking.trial(cfg, tmp_path, arms_of(cfg)):
+        with tracking.trial(cfg, tmp_path):
             (logger,) = tracking.stage_logger(cfg.wandb, tmp_path, WHO, "apo", {})
             logger.log_metrics({"train/loss": 1.0}, step=0)
             logger.finalize("success")
             tracking.tell_evaluation(cfg.wandb, tmp_path, WHO, {"val/accuracy": 1.0}, {})
-            tracking.tell_end(cfg, tmp_path, arms_of(cfg))
+            tracking.tell_end(cfg, tmp_path)
 
     def test_one_that_fails_is_marked_so(self, tmp_path: Path) -> None:
         cfg = experiment()
-        with pytest.raises(RuntimeError), tracking.trial(cfg, tmp_path, arms_of(cfg)):
+        with pytest.raises(RuntimeError), tracking.trial(cfg, tmp_path):
             raise RuntimeError("diverged")
         assert offline_wandb.read_all(tmp_path)[0].exit_code == 1 and wandb.run is None
 
@@ -252,7 +248,7 @@ class TestTrial:
         monkeypatch.setattr(wandb, "init", lambda **how: given.append(how["settings"]) or start(**how))
         for acknowledge in ([], ["phantom"]):
             cfg.acknowledge = acknowledge
-            with tracking.trial(cfg, tmp_path, arms_of(cfg), {"phantom"}):
+            with tracking.trial(cfg, tmp_path, {"phantom"}):
                 pass
         assert given[0].console == "off" and given[1] is None
 
@@ -280,7 +276,7 @@ class TestMetricOfATrial:
         monkeypatch.setattr(wandb, "init", lambda **_: Online())
         monkeypatch.setattr(wandb, "Api", lambda **_: type("Api", (), {"sweep": sweep})())
         cfg = experiment("evaluate.split=val", *words)
-        with tracking.trial(cfg, Path(), arms_of(cfg)):
+        with tracking.trial(cfg, Path()):
             self.ran = True
 
     @pytest.mark.parametrize("metric", [{}, {"metric": {"name": "val/accuracy", "goal": "maximize"}}])
