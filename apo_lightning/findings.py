@@ -10,19 +10,41 @@ from __future__ import annotations
 import re
 
 CHEXPERT = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "enlarged_cardiomediastinum", "fracture", "lung_lesion",
-    "lung_opacity", "no_finding", "pleural_effusion", "pleural_other", "pneumonia", "pneumothorax", "support_devices",
-)  # fmt: skip
+    "atelectasis",
+    "cardiomegaly",
+    "consolidation",
+    "edema",
+    "enlarged_cardiomediastinum",
+    "fracture",
+    "lung_lesion",
+    "lung_opacity",
+    "no_finding",
+    "pleural_effusion",
+    "pleural_other",
+    "pneumonia",
+    "pneumothorax",
+    "support_devices",
+)
 COMPETITION = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion")
 """The five on which CheXpert is scored."""
-CANONICAL = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax",
-)  # fmt: skip
+CANONICAL = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")
 """The seven that the embedded student was taught."""
 NIH = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "emphysema", "fibrosis", "hernia", "infiltration", "mass",
-    "nodule", "pleural_effusion", "pleural_thickening", "pneumonia", "pneumothorax",
-)  # fmt: skip
+    "atelectasis",
+    "cardiomegaly",
+    "consolidation",
+    "edema",
+    "emphysema",
+    "fibrosis",
+    "hernia",
+    "infiltration",
+    "mass",
+    "nodule",
+    "pleural_effusion",
+    "pleural_thickening",
+    "pneumonia",
+    "pneumothorax",
+)
 """The fourteen of ChestX-ray14 (Wang et al. 2017)."""
 NO_FINDING = "no_finding"
 SYNONYMS = {

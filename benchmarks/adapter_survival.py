@@ -39,8 +39,10 @@ def changes(student: Student) -> dict[str, Tensor]:
     found = {}
     for name, layer in student.model.named_modules():
         if isinstance(layer, LoraLayer):
-            parts = [layer.lora_B[k].weight.double() @ layer.lora_A[k].weight.double() * layer.scaling[k]
-                     for k in layer.active_adapters]  # fmt: skip
+            parts = [
+                layer.lora_B[k].weight.double() @ layer.lora_A[k].weight.double() * layer.scaling[k]
+                for k in layer.active_adapters
+            ]
             found[name] = torch.stack(parts).sum(0)
     return found
 

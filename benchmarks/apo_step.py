@@ -98,10 +98,16 @@ def ratios(found: Mapping[str, Row]) -> list[tuple[str, float]]:
     pairs = [("separate", name) for name in MODES] + [(trl, name) for trl in TRL for name in ("joint", "branchwise_1")]
     pairs = [(a, b) for a, b in pairs if a in found and b in found]
     rows = [(f"time of {a} / {b}", found[a]["median_s"] / found[b]["median_s"]) for a, b in pairs]
-    rows += [(f"time of {n} / floor", found[n]["median_s"] / found["floor"]["median_s"])
-             for n in MODES if n in found and "floor" in found]  # fmt: skip
-    rows += [(f"peak of {b} / {a}", found[b]["peak_mb"] / found[a]["peak_mb"])
-             for a, b in pairs if found[a]["peak_mb"] and found[b]["peak_mb"]]  # fmt: skip
+    rows += [
+        (f"time of {n} / floor", found[n]["median_s"] / found["floor"]["median_s"])
+        for n in MODES
+        if n in found and "floor" in found
+    ]
+    rows += [
+        (f"peak of {b} / {a}", found[b]["peak_mb"] / found[a]["peak_mb"])
+        for a, b in pairs
+        if found[a]["peak_mb"] and found[b]["peak_mb"]
+    ]
     return rows
 
 

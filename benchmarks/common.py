@@ -131,8 +131,9 @@ def to_batch(setup: Setup, own: JoinedProcessor) -> BranchBatch:
     collate = Collator(own, prompt="describe", findings=FINDINGS, **limits)
     example = Example(Study("study", "patient", "train", (), {}), tuple(answers))
     prompt = own(text=[made.prompt], images=[made.image], return_tensors="pt")
-    batch = replace(collate([(example, [made.image])]), prefix_ids=prompt["input_ids"],
-                    prefix_mask=prompt["attention_mask"])  # fmt: skip
+    batch = replace(
+        collate([(example, [made.image])]), prefix_ids=prompt["input_ids"], prefix_mask=prompt["attention_mask"]
+    )
     wanted = (setup.prompt, setup.negatives + 1, setup.answer)
     if (batch.prefix_ids.shape[1], *batch.branch_ids.shape[1:]) != wanted or not batch.branch_mask.all():
         raise ValueError(f"wanted {wanted}, got {batch.prefix_ids.shape} and {batch.branch_ids.shape}")
@@ -146,21 +147,39 @@ def base(setup: Setup, own: JoinedProcessor) -> Qwen2_5_VLForConditionalGenerati
     depth = 2 if setup.tiny else 6
     ids = own.tokenizer.convert_tokens_to_ids
     text = dict(
-        hidden_size=width, num_hidden_layers=layers, intermediate_size=mlp, num_attention_heads=heads,
-        num_key_value_heads=heads // 2, vocab_size=setup.vocabulary, max_position_embeddings=8192,
-        rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[width // heads // 8,
-                             width // heads * 3 // 16, width // heads * 3 // 16]),
-        bos_token_id=None, eos_token_id=own.tokenizer.eos_token_id, pad_token_id=own.tokenizer.pad_token_id,
-    )  # fmt: skip
+        hidden_size=width,
+        num_hidden_layers=layers,
+        intermediate_size=mlp,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        vocab_size=setup.vocabulary,
+        max_position_embeddings=8192,
+        rope_parameters=dict(
+            rope_type="default",
+            rope_theta=1e6,
+            mrope_section=[width // heads // 8, width // heads * 3 // 16, width // heads * 3 // 16],
+        ),
+        bos_token_id=None,
+        eos_token_id=own.tokenizer.eos_token_id,
+        pad_token_id=own.tokenizer.pad_token_id,
+    )
     vision = dict(
-        depth=depth, hidden_size=tower, num_heads=tower // 64, intermediate_size=3 * tower, out_hidden_size=width,
+        depth=depth,
+        hidden_size=tower,
+        num_heads=tower // 64,
+        intermediate_size=3 * tower,
+        out_hidden_size=width,
         fullatt_block_indexes=[depth // 2 - 1, depth - 1],
-    )  # fmt: skip
+    )
     config = Qwen2_5_VLConfig(
-        text_config=text, vision_config=vision, image_token_id=ids("<|image_pad|>"), tie_word_embeddings=False,
-        video_token_id=ids("<|video_pad|>"), vision_start_token_id=ids("<|vision_start|>"),
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids("<|image_pad|>"),
+        tie_word_embeddings=False,
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
-    )  # fmt: skip
+    )
     torch.manual_seed(setup.seed)
     network = Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation="sdpa")
     return network.to(torch.float32).requires_grad_(False)

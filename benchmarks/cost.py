@@ -28,9 +28,11 @@ FLOOR = "floor"
 AXES = {"negatives": "teachers N", "prompt": "prompt tokens P"}
 VALUES = {"median_s": "seconds per step", "peak_mb": "peak MB per step"}
 SLOPES = {
-    "s_a_teacher": ("negatives", "median_s", 1), "mb_a_teacher": ("negatives", "peak_mb", 1),
-    "s_a_1000_prompt_tokens": ("prompt", "median_s", 1000), "mb_a_1000_prompt_tokens": ("prompt", "peak_mb", 1000),
-}  # fmt: skip
+    "s_a_teacher": ("negatives", "median_s", 1),
+    "mb_a_teacher": ("negatives", "peak_mb", 1),
+    "s_a_1000_prompt_tokens": ("prompt", "median_s", 1000),
+    "mb_a_1000_prompt_tokens": ("prompt", "peak_mb", 1000),
+}
 
 
 def points(middle: Setup, negatives: Sequence[int], prompts: Sequence[int]) -> list[Setup]:
@@ -48,8 +50,9 @@ def measure(setup: Setup, repeats: int, threads: int) -> list[dict[str, object]]
     seconds[FLOOR] = [one * ours.tokens_over_plain() for one in seconds[FLOOR]]
     place = dict(prompt=setup.prompt, negatives=setup.negatives)
     rows = [dict(place, mode=name, **spread(values)) for name, values in seconds.items()]
-    return [row | {"peak_mb": child_peak(row["mode"], setup, threads) if row["mode"] in MODES else None}
-            for row in rows]  # fmt: skip
+    return [
+        row | {"peak_mb": child_peak(row["mode"], setup, threads) if row["mode"] in MODES else None} for row in rows
+    ]
 
 
 def line(frame: pd.DataFrame, mode: str, over: str, middle: Setup) -> pd.DataFrame:

@@ -32,10 +32,15 @@ GB = 1e9
 ENOUGH = 12.0
 """Seconds after which a contender is not run again, whatever was asked for."""
 TINY_TEXT = dict(
-    hidden_size=64, num_hidden_layers=2, intermediate_size=192, num_attention_heads=2, num_key_value_heads=1,
-    vocab_size=2048, layer_types=["full_attention"] * 2,
+    hidden_size=64,
+    num_hidden_layers=2,
+    intermediate_size=192,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    vocab_size=2048,
+    layer_types=["full_attention"] * 2,
     rope_parameters=dict(rope_type="default", rope_theta=1e6, mrope_section=[4, 6, 6]),
-)  # fmt: skip
+)
 TINY_VISION = dict(
     depth=2, hidden_size=64, num_heads=1, intermediate_size=192, out_hidden_size=64, fullatt_block_indexes=[0, 1]
 )
@@ -137,10 +142,13 @@ def config(own: JoinedProcessor, *, tiny: bool, layers: int | None = None) -> Qw
     if layers:
         text |= dict(num_hidden_layers=layers, layer_types=text["layer_types"][:1] * layers)
     made |= dict(
-        text_config=text, vision_config=vision, image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"), vision_start_token_id=ids("<|vision_start|>"),
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
-    )  # fmt: skip
+    )
     return Qwen2_5_VLConfig.from_dict(made)
 
 
@@ -162,9 +170,12 @@ def repeated(batch: PromptBatch, count: int) -> PromptBatch:
     """The prompt of a batch of one, ``count`` times."""
     vision = {name: value.repeat(count, *[1] * (value.dim() - 1)) for name, value in batch.vision.items()}
     return PromptBatch(
-        [f"{batch.studies[0]} {i}" for i in range(count)], batch.prefix_ids.repeat(count, 1),
-        batch.prefix_mask.repeat(count, 1), vision, batch.image_counts * count,
-    )  # fmt: skip
+        [f"{batch.studies[0]} {i}" for i in range(count)],
+        batch.prefix_ids.repeat(count, 1),
+        batch.prefix_mask.repeat(count, 1),
+        vision,
+        batch.image_counts * count,
+    )
 
 
 class OnDevice(Ours):

@@ -69,12 +69,13 @@ def differences(
     difference over its norm, and the largest element's over the largest."""
     off, turn = (logps - wanted).abs().max(), gradient - grad_wrt_logps
     return dict(
-        logp_nats=float(off), logp_nats_a_token=float(off) / tokens,
+        logp_nats=float(off),
+        logp_nats_a_token=float(off) / tokens,
         logp_relative=float(((logps - wanted) / wanted).abs().max()),
         gradient_relative=float(turn.norm() / grad_wrt_logps.norm()),
         gradient_max_relative=float(turn.abs().max() / grad_wrt_logps.abs().max()),
         cosine=float(nn.functional.cosine_similarity(gradient, grad_wrt_logps, dim=0)),
-    )  # fmt: skip
+    )
 
 
 def rate(bench: Bench, add: Add) -> None:
@@ -86,10 +87,16 @@ def rate(bench: Bench, add: Add) -> None:
         found = bench.meter.measure(lambda ours=ours: ours.step("joint"), bench.repeats)
         tokens = prompt + (1 + setup.negatives) * setup.answer
         flops, seconds = model_flops(ours.model, ours.batch), found["median_s"]
-        add(what="joint", prompt=prompt, tokens_a_s=tokens / seconds,
+        add(
+            what="joint",
+            prompt=prompt,
+            tokens_a_s=tokens / seconds,
             sequence_tokens_a_s=(1 + setup.negatives) * (prompt + setup.answer) / seconds,
-            tflop=flops / 1e12, tflop_a_s=flops / seconds / 1e12, use=_use(bench, flops / seconds),
-            **found)  # fmt: skip
+            tflop=flops / 1e12,
+            tflop_a_s=flops / seconds / 1e12,
+            use=_use(bench, flops / seconds),
+            **found,
+        )
     for prompt in bench.prompts if bench.meter.on_gpu else ():
         for row in _busy(bench, bench.contender(bench.setup(prompt), model)):
             add(prompt=prompt, **row)
@@ -132,8 +139,9 @@ def _busy(bench: Bench, ours: OnDevice) -> list[dict[str, Any]]:
     kernels = sorted(seen.key_averages(), key=lambda event: -event.self_device_time_total)
     busy = sum(event.self_device_time_total for event in kernels) / 1e3
     rows = [dict(what="busy", ms=busy, launches=sum(event.count for event in kernels))]
-    return rows + [dict(what=event.key[:90], ms=event.self_device_time_total / 1e3, launches=event.count)
-                   for event in kernels[:12]]  # fmt: skip
+    return rows + [
+        dict(what=event.key[:90], ms=event.self_device_time_total / 1e3, launches=event.count) for event in kernels[:12]
+    ]
 
 
 def student(bench: Bench, model: nn.Module | None = None, **settings: Any) -> Student:
@@ -151,12 +159,22 @@ def generating(bench: Bench, add: Add) -> None:
     how = DecodingSettings(max_new_tokens=new)
     written = own.write(prompts, how)
     cut = sum(answer.cut for row in written for answer in row)
-    ways = {"student.write": lambda: own.write(prompts, how), "generate": lambda: _plain(own, prompts, new),
-            "generate, static cache": lambda: _plain(own, prompts, new, "static")}  # fmt: skip
+    ways = {
+        "student.write": lambda: own.write(prompts, how),
+        "generate": lambda: _plain(own, prompts, new),
+        "generate, static cache": lambda: _plain(own, prompts, new, "static"),
+    }
     for name, way in ways.items():
         found = bench.meter.measure(way, bench.repeats)
-        add(way=name, rows=rows, new_tokens=new, tokens_a_s=rows * new / found["median_s"],
-            ms_a_token=1e3 * found["median_s"] / new, cut=cut, **found)  # fmt: skip
+        add(
+            way=name,
+            rows=rows,
+            new_tokens=new,
+            tokens_a_s=rows * new / found["median_s"],
+            ms_a_token=1e3 * found["median_s"] / new,
+            cut=cut,
+            **found,
+        )
 
 
 @torch.no_grad()
@@ -184,9 +202,14 @@ def quantised(model: nn.Module) -> nn.Module:
     decoder = Parts.of(model).decoder
     for name, linear in [(n, m) for n, m in decoder.named_modules() if isinstance(m, nn.Linear)]:
         own = bnb.nn.Linear4bit(
-            linear.in_features, linear.out_features, bias=linear.bias is not None, compute_dtype=linear.weight.dtype,
-            compress_statistics=True, quant_type="nf4", device="meta",
-        )  # fmt: skip
+            linear.in_features,
+            linear.out_features,
+            bias=linear.bias is not None,
+            compute_dtype=linear.weight.dtype,
+            compress_statistics=True,
+            quant_type="nf4",
+            device="meta",
+        )
         kept = dict(requires_grad=False, quant_type="nf4", compress_statistics=True, module=own)
         own.weight = bnb.nn.Params4bit(linear.weight.detach(), **kept).to(linear.weight.device)
         own.bias = linear.bias
@@ -207,8 +230,14 @@ def qlora(bench: Bench, add: Add) -> None:
         for again in (True, False):
             checkpointing(model, again)
             found = bench.meter.measure(lambda ours=ours: ours.step("joint"), bench.repeats)
-            add(way="joint_checkpointed" if again else "joint", prompt=prompt, model_gb=size, quantising_s=took,
-                estimate_gb=planned_gb(ours, "joint"), **found)  # fmt: skip
+            add(
+                way="joint_checkpointed" if again else "joint",
+                prompt=prompt,
+                model_gb=size,
+                quantising_s=took,
+                estimate_gb=planned_gb(ours, "joint"),
+                **found,
+            )
             ours.forget()
 
 
@@ -232,8 +261,15 @@ def compiled_generation(bench: Bench, add: Add) -> None:
     own, prompts = student(bench), repeated(bench.batch(bench.setup(bench.prompts[-1])), 16)
     new, began = 64, time.perf_counter()
     found = bench.meter.measure(lambda: _plain(own, prompts, new, "static", compiled=True), bench.repeats)
-    add(way="generate, static cache, compiled", rows=16, new_tokens=new, tokens_a_s=16 * new / found["median_s"],
-        ms_a_token=1e3 * found["median_s"] / new, whole_s=time.perf_counter() - began, **found)  # fmt: skip
+    add(
+        way="generate, static cache, compiled",
+        rows=16,
+        new_tokens=new,
+        tokens_a_s=16 * new / found["median_s"],
+        ms_a_token=1e3 * found["median_s"] / new,
+        whole_s=time.perf_counter() - began,
+        **found,
+    )
 
 
 def _on_gpu(bench: Bench) -> None:

@@ -18,9 +18,16 @@ from apo_lightning.scoring.memory import estimate
 
 Add = Callable[..., None]
 ORDER = (
-    "joint", "separate", "floor", "branchwise_4", "joint_checkpointed", "trl", "branchwise_1", "filling",
+    "joint",
+    "separate",
+    "floor",
+    "branchwise_4",
+    "joint_checkpointed",
+    "trl",
+    "branchwise_1",
+    "filling",
     "separate_checkpointed",
-)  # fmt: skip
+)
 """The most telling first: what time does not reach is left out."""
 LIMIT = 60.0
 """Seconds that one contender may take, TRL's constructor included."""
@@ -97,8 +104,11 @@ def beside_trl(bench: Bench, setup: Setup) -> dict[str, Any]:
 def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     """How many times the joint step's time the others take, and measured memory over what was planned."""
     times = {row["contender"]: row["median_s"] for row in rows if row.get("median_s")}
-    found = {f"{name} / joint": times[name] / times["joint"]
-             for name in ("separate", "trl", "branchwise_4") if name in times and "joint" in times}  # fmt: skip
+    found = {
+        f"{name} / joint": times[name] / times["joint"]
+        for name in ("separate", "trl", "branchwise_4")
+        if name in times and "joint" in times
+    }
     if "joint" in times and "floor" in times:
         found["joint / floor"] = times["joint"] / times["floor"]
     for row in rows:

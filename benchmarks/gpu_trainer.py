@@ -36,9 +36,12 @@ from apo_lightning.settings import OptimSettings, ScorerSettings
 
 STEPS = 4
 FITS: tuple[tuple[str, dict[str, Any], bool], ...] = (
-    ("apo", dict(mode="joint"), False), ("spd", dict(mode="joint"), False), ("apo", dict(mode="joint"), True),
-    ("spd", dict(mode="branchwise", rows=4), False), ("apo", dict(mode="auto"), False),
-)  # fmt: skip
+    ("apo", dict(mode="joint"), False),
+    ("spd", dict(mode="joint"), False),
+    ("apo", dict(mode="joint"), True),
+    ("spd", dict(mode="branchwise", rows=4), False),
+    ("apo", dict(mode="auto"), False),
+)
 """Stage, scorer, whether layers are recomputed."""
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "smoke.yaml"
 
@@ -46,8 +49,13 @@ EXPERIMENT = Path(__file__).parents[1] / "experiments" / "smoke.yaml"
 def fits(bench: Bench, add: Add) -> None:
     """A few optimiser steps of both stages on one study a step: time, and memory with AdamW and reference."""
     for stage, scorer, again in FITS:
-        add(stage=stage, scorer=" ".join(map(str, scorer.values())), checkpointed=again,
-            prompt=bench.prompts[0], **one_fit(bench, stage, scorer, again))  # fmt: skip
+        add(
+            stage=stage,
+            scorer=" ".join(map(str, scorer.values())),
+            checkpointed=again,
+            prompt=bench.prompts[0],
+            **one_fit(bench, stage, scorer, again),
+        )
 
 
 def one_fit(bench: Bench, name: str, scorer: dict[str, Any], again: bool) -> dict[str, Any]:
@@ -60,19 +68,29 @@ def one_fit(bench: Bench, name: str, scorer: dict[str, Any], again: bool) -> dic
     batches = [bench.batch(bench.setup(bench.prompts[0])) for _ in range(STEPS)]
     clock = _clock(bench)
     run = Trainer(
-        accelerator="gpu" if bench.meter.on_gpu else "cpu", devices=1, precision="32-true", max_steps=STEPS,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="gpu" if bench.meter.on_gpu else "cpu",
+        devices=1,
+        precision="32-true",
+        max_steps=STEPS,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         callbacks=[FrozenGuard(), clock],
-    )  # fmt: skip
+    )
     with bench.meter.peak() as row:
         began = time.perf_counter()
         run.fit(stage, DataLoader(batches, batch_size=None))
         bench.meter.sync()
         done = time.perf_counter()
     return dict(
-        step_s=statistics.median(clock.seconds[1:]), first_step_s=clock.seconds[0], **row,
-        before_first_step_s=clock.began - began, after_last_step_s=done - clock.ended, **_left(bench, stage, run),
-    )  # fmt: skip
+        step_s=statistics.median(clock.seconds[1:]),
+        first_step_s=clock.seconds[0],
+        **row,
+        before_first_step_s=clock.began - began,
+        after_last_step_s=done - clock.ended,
+        **_left(bench, stage, run),
+    )
 
 
 def make_stage(bench: Bench, name: str, scorer: dict[str, Any], again: bool) -> Any:
@@ -164,12 +182,23 @@ def pipeline(bench: Bench, add: Add) -> None:
         with torch.no_grad():  # a row of zeros is a logit of zero, and some of the others are above it
             bench.base.lm_head.weight[len(bench.own.tokenizer) :].zero_()
         words = [
-            f"student.model={folder}", f"student.dtype={DTYPE}", f"runs_dir={Path(scratch) / 'runs'}", "name=gpu_proof",
-            "only=[base,apo_listwise]", "data.train=8", "data.val=4", "data.test=4", "stages.spd.steps=3",
-            "stages.apo.steps=3", "stages.self_distill.max_new_tokens=24", "evaluate.max_new_tokens=24",
-            "evaluate.likelihood_studies=4", "wandb.mode=disabled", f"seeds=[{bench.seed}]",
+            f"student.model={folder}",
+            f"student.dtype={DTYPE}",
+            f"runs_dir={Path(scratch) / 'runs'}",
+            "name=gpu_proof",
+            "only=[base,apo_listwise]",
+            "data.train=8",
+            "data.val=4",
+            "data.test=4",
+            "stages.spd.steps=3",
+            "stages.apo.steps=3",
+            "stages.self_distill.max_new_tokens=24",
+            "evaluate.max_new_tokens=24",
+            "evaluate.likelihood_studies=4",
+            "wandb.mode=disabled",
+            f"seeds=[{bench.seed}]",
             f"trainer.accelerator={'gpu' if bench.meter.on_gpu else 'cpu'}",
-        ]  # fmt: skip
+        ]
         cfg = experiments.load(EXPERIMENT, words)
         from apo_lightning.experiment import run
 

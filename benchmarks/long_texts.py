@@ -95,8 +95,10 @@ def look(processor: Any, language: str, room: int, count: int) -> list[str]:
         lengths = [len(processor.tokenizer(short, add_special_tokens=False)["input_ids"]) for short in kept]
         cut = [n for n, short, report in zip(lengths, kept, reports, strict=True) if short != report]
         found["unfair"] += bool(cut) and max(lengths) - min(cut) > UNEVEN
-    return [*(str(found[key]) for key in ("refused", "over", "damaged", "unfair")),
-            f"{statistics.median(used):.0%}" if used else "-"]  # fmt: skip
+    return [
+        *(str(found[key]) for key in ("refused", "over", "damaged", "unfair")),
+        f"{statistics.median(used):.0%}" if used else "-",
+    ]
 
 
 def whole(short: str, report: str) -> bool:

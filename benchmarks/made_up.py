@@ -14,10 +14,22 @@ from apo_lightning.phantom.world import cases
 NIH_ROWS, NIH_PATIENTS = 112_120, 30_805
 """Of the official table."""
 NIH_LABELS = (
-    "No Finding", "No Finding", "No Finding", "Infiltration", "Effusion|Infiltration", "Atelectasis", "Nodule", "Mass",
-    "Pneumothorax", "Cardiomegaly|Edema|Effusion", "Consolidation", "Emphysema", "Fibrosis|Pleural_Thickening",
-    "Hernia", "Pneumonia",
-)  # fmt: skip
+    "No Finding",
+    "No Finding",
+    "No Finding",
+    "Infiltration",
+    "Effusion|Infiltration",
+    "Atelectasis",
+    "Nodule",
+    "Mass",
+    "Pneumothorax",
+    "Cardiomegaly|Edema|Effusion",
+    "Consolidation",
+    "Emphysema",
+    "Fibrosis|Pleural_Thickening",
+    "Hernia",
+    "Pneumonia",
+)
 NIH_HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
@@ -25,14 +37,35 @@ NIH_HEADER = (
 MIMIC_ROWS, MIMIC_STUDIES, MIMIC_PATIENTS = 377_110, 227_835, 65_379
 """Of the whole set."""
 MIMIC_LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
 MIMIC_METADATA = [
-    "dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns",
-    "StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning",
+    "dicom_id",
+    "subject_id",
+    "study_id",
+    "PerformedProcedureStepDescription",
+    "ViewPosition",
+    "Rows",
+    "Columns",
+    "StudyDate",
+    "StudyTime",
+    "ProcedureCodeSequence_CodeMeaning",
+    "ViewCodeSequence_CodeMeaning",
     "PatientOrientationCodeSequence_CodeMeaning",
-]  # fmt: skip
+]
 SIDE = 1024
 GRAIN = 6.0
 """Standard deviation of the noise, in grey levels: a drawing without it would compress to nearly nothing."""
@@ -51,8 +84,13 @@ def nih_index(folder: Path, rows: int = NIH_ROWS) -> Path:
         f"{name},{label},{image},{patient},57,M,{view},2682,2749,0.143,0.143"
         for name, label, image, patient, view in zip(names, labels, number, owner, views, strict=True)
     ]
-    return _write(folder, lines, names, {name: "test" for name, who in zip(names, owner, strict=True) if who % 4 == 0},
-                  {names[0]: Image.new("L", (8, 8))})  # fmt: skip
+    return _write(
+        folder,
+        lines,
+        names,
+        {name: "test" for name, who in zip(names, owner, strict=True) if who % 4 == 0},
+        {names[0]: Image.new("L", (8, 8))},
+    )
 
 
 def nih_folder(folder: Path, images: int) -> Path:
@@ -68,8 +106,9 @@ def nih_folder(folder: Path, images: int) -> Path:
     return _write(folder, lines, names, dict.fromkeys(names[-2:], "test"), pictures)
 
 
-def _write(folder: Path, lines: list[str], names: list[str], tested: dict[str, str],
-           pictures: dict[str, Image.Image]) -> Path:  # fmt: skip
+def _write(
+    folder: Path, lines: list[str], names: list[str], tested: dict[str, str], pictures: dict[str, Image.Image]
+) -> Path:
     (folder / "images").mkdir(parents=True)
     for name, picture in pictures.items():
         picture.save(folder / "images" / name)
@@ -94,8 +133,13 @@ def mimic_index(folder: Path, rows: int = MIMIC_ROWS) -> dict[str, str]:
     ids = pd.DataFrame({"subject_id": subject_of[study_of], "study_id": study_ids[study_of]})
     ids.insert(0, "dicom_id", _dicoms(rng, rows))
     _gzipped(folder, "metadata", ids.assign(**_headers(rng, study_of, studies))[list(MIMIC_METADATA)])
-    of_patient = dict(zip(np.unique(subject_of), rng.choice(["train", "validate", "test"], patients,
-                                                             p=[0.978, 0.008, 0.014]), strict=True))  # fmt: skip
+    of_patient = dict(
+        zip(
+            np.unique(subject_of),
+            rng.choice(["train", "validate", "test"], patients, p=[0.978, 0.008, 0.014]),
+            strict=True,
+        )
+    )
     _gzipped(folder, "split", ids[["dicom_id", "study_id", "subject_id"]].assign(split=ids.subject_id.map(of_patient)))
     cells = rng.choice([np.nan, 1.0, 0.0, -1.0], (studies, len(MIMIC_LABELS)), p=[0.8, 0.12, 0.05, 0.03])
     known = pd.DataFrame(cells, columns=list(MIMIC_LABELS))
@@ -118,9 +162,7 @@ def _spread(rng: np.random.Generator, count: int, over: np.ndarray) -> np.ndarra
 
 def _dicoms(rng: np.random.Generator, rows: int) -> list[str]:
     digits = rng.bytes(20 * rows).hex()
-    return [
-        "-".join(digits[at : at + 8] for at in range(start, start + 40, 8)) for start in range(0, len(digits), 40)
-    ]  # fmt: skip
+    return ["-".join(digits[at : at + 8] for at in range(start, start + 40, 8)) for start in range(0, len(digits), 40)]
 
 
 def _headers(rng: np.random.Generator, study_of: np.ndarray, studies: int) -> dict[str, object]:
@@ -130,11 +172,16 @@ def _headers(rng: np.random.Generator, study_of: np.ndarray, studies: int) -> di
     clock = rng.integers(0, 24, studies) * 10_000 + rng.integers(0, 60, studies) * 100 + rng.random(studies) * 59
     views = rng.choice(["AP", "PA", "LATERAL", "LL", ""], rows, p=[0.39, 0.26, 0.22, 0.09, 0.04])
     return {
-        "PerformedProcedureStepDescription": "CHEST (PORTABLE AP)", "ViewPosition": views, "Rows": 3056,
-        "Columns": 2544, "StudyDate": dates[study_of], "StudyTime": clock.round(3)[study_of],
+        "PerformedProcedureStepDescription": "CHEST (PORTABLE AP)",
+        "ViewPosition": views,
+        "Rows": 3056,
+        "Columns": 2544,
+        "StudyDate": dates[study_of],
+        "StudyTime": clock.round(3)[study_of],
         "ProcedureCodeSequence_CodeMeaning": "CHEST (PORTABLE AP)",
-        "ViewCodeSequence_CodeMeaning": "antero-posterior", "PatientOrientationCodeSequence_CodeMeaning": "Erect",
-    }  # fmt: skip
+        "ViewCodeSequence_CodeMeaning": "antero-posterior",
+        "PatientOrientationCodeSequence_CodeMeaning": "Erect",
+    }
 
 
 def _gzipped(folder: Path, name: str, rows: pd.DataFrame) -> None:

@@ -92,8 +92,10 @@ def extra_mb_apart(way: str, sizes: list[int], head: str, threads: int) -> float
 
 def show(options: argparse.Namespace) -> None:
     console = Console()
-    console.print(f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, float32, seed {SEED}, "
-                  f"hidden {options.hidden}, vocabulary {options.vocab:,}")  # fmt: skip
+    console.print(
+        f"{platform.machine()}, {options.threads} threads, torch {torch.__version__}, float32, seed {SEED}, "
+        f"hidden {options.hidden}, vocabulary {options.vocab:,}"
+    )
     times = Table("head", "tokens", "plain, s", "chunked, s", "chunked / plain", title="scoring and backward")
     memory = Table("head", "tokens", "way", "extra peak, MB", title="memory over inputs and their gradients")
     for head in HEADS:

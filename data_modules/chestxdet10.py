@@ -22,9 +22,17 @@ from data_modules.tables import UNREADABLE, find
 
 PARTS = ("train", "test")
 LABELS = (
-    "Atelectasis", "Calcification", "Consolidation", "Effusion", "Emphysema", "Fibrosis", "Fracture", "Mass", "Nodule",
+    "Atelectasis",
+    "Calcification",
+    "Consolidation",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Fracture",
+    "Mass",
+    "Nodule",
     "Pneumothorax",
-)  # fmt: skip
+)
 NIH_NAME = re.compile(r"(\d{8})_\d{3}\.\w+")
 """Patient and number, as ChestX-ray14 names its images."""
 
@@ -142,8 +150,11 @@ class ChestXDet10(FolderDataModule):
             for part, folder in folders.items():
                 folders[part] = folder or str(base / f"{part}_data")
                 self.say(f"images of {part}.json from {folders[part]}")
-            return [os.path.join(folders[part], name) for part, names in zip(PARTS, (train, test), strict=True)
-                    for name in names]  # fmt: skip
+            return [
+                os.path.join(folders[part], name)
+                for part, names in zip(PARTS, (train, test), strict=True)
+                for name in names
+            ]
         twice = sorted(set(train) & set(test))
         if twice:
             raise DataError(

@@ -26,16 +26,26 @@ from data_modules.tables.identifiers import normal
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = ("train_val_list.txt", "test_list.txt")
 BOXES = "BBox_List_2017.csv"
-COLUMNS = {
-    "Image Index": "image", "Finding Labels": "labels", "Patient ID": "patient", "View Position": "view",
-}  # fmt: skip
+COLUMNS = {"Image Index": "image", "Finding Labels": "labels", "Patient ID": "patient", "View Position": "view"}
 BOX_COLUMNS = {"Image Index": "image", "Finding Label": "label", "Bbox [x": "x", "y": "y", "w": "w", "h]": "h"}
 VIEWS = ("PA", "AP", "")
 NORMAL = "No Finding"
 LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
-    "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Effusion",
+    "Emphysema",
+    "Fibrosis",
+    "Hernia",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pleural_Thickening",
+    "Pneumonia",
+    "Pneumothorax",
+)
 BOX_SIDE = 1024
 """Pixels of the images on which the boxes were drawn."""
 
@@ -81,10 +91,17 @@ class ChestXray14(FolderDataModule):
             self.left_out[f"box list of an image that {table.name} does not have"] += strange
         columns = [rows[name].to_numpy(object) for name in ("image", "patient", "split", "labels", "view")]
         return [
-            Study(os.path.splitext(image)[0], patient, split, (paths[image],), findings[labels], views=(view,),
-                  boxes=boxes.get(image, ()))
+            Study(
+                os.path.splitext(image)[0],
+                patient,
+                split,
+                (paths[image],),
+                findings[labels],
+                views=(view,),
+                boxes=boxes.get(image, ()),
+            )
             for image, patient, split, labels, view in zip(*columns, strict=True)
-        ]  # fmt: skip
+        ]
 
     def _rows(self, table: Path) -> pd.DataFrame:
         rows = read_table(table, COLUMNS, self.faults, optional=("View Position",), ids=("image", "patient"))

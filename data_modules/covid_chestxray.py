@@ -22,10 +22,17 @@ from data_modules.tables.identifiers import normal, told_apart
 
 TABLE = "metadata.csv"
 COLUMNS = {
-    "patientid": "patient", "offset": "offset", "finding": "finding", "view": "view", "modality": "modality",
-    "image": "image", "folder": "folder", "filename": "filename", "clinical_notes": "clinical",
+    "patientid": "patient",
+    "offset": "offset",
+    "finding": "finding",
+    "view": "view",
+    "modality": "modality",
+    "image": "image",
+    "folder": "folder",
+    "filename": "filename",
+    "clinical_notes": "clinical",
     "imaging_notes": "imaging",
-}  # fmt: skip
+}
 NEEDED = ("patientid", "offset", "finding", "view")
 UNLABELLED = ("", "todo", "unknown")
 RADIOGRAPH, TOMOGRAM = ("x-ray", ""), "ct"
@@ -40,7 +47,7 @@ KINDS: dict[str, dict[str, float]] = {
     "pneumonia": {"pneumonia": 1},
     "ards": {"ards": 1},
     "other": {},
-}  # fmt: skip
+}
 KINDS["covid_19"] = {**KINDS["viral"], "covid_19": 1}
 KINDS["other virus"] = {**KINDS["viral"], "covid_19": 0}
 KINDS["no infection"] = {**dict.fromkeys(KINDS["bacterial"], 0), "pneumonia": 1}
@@ -48,18 +55,44 @@ KINDS["no infection"] = {**dict.fromkeys(KINDS["bacterial"], 0), "pneumonia": 1}
 cause is a pneumonia of that kind and not of the others."""
 CAUSES: dict[str, str] = {
     **{kind: kind for kind in ("covid_19", "viral", "bacterial", "fungal", "pneumonia", "ards")},
-    **dict.fromkeys(("sars", "mers_cov", "influenza", "h1n1", "swine_origin_influenza_a_h1n1", "herpes", "varicella"),
-                    "other virus"),
-    **dict.fromkeys(("chlamydophila", "e_coli", "klebsiella", "legionella", "mrsa", "mycoplasma", "nocardia",
-                     "staphylococcus", "streptococcus"), "bacterial"),
+    **dict.fromkeys(
+        ("sars", "mers_cov", "influenza", "h1n1", "swine_origin_influenza_a_h1n1", "herpes", "varicella"), "other virus"
+    ),
+    **dict.fromkeys(
+        (
+            "chlamydophila",
+            "e_coli",
+            "klebsiella",
+            "legionella",
+            "mrsa",
+            "mycoplasma",
+            "nocardia",
+            "staphylococcus",
+            "streptococcus",
+        ),
+        "bacterial",
+    ),
     **dict.fromkeys(("aspergillosis", "invasive_aspergillosis", "pneumocystis"), "fungal"),
     **dict.fromkeys(("aspiration", "lobar", "multilobar", "round"), "pneumonia"),
     "lipoid": "no infection",
-    **dict.fromkeys(("tuberculosis", "spinal_tuberculosis", "allergic_bronchopulmonary_aspergillosis", "organizing",
-                     "cryptogenic_organizing", "cryptogenic_organising", "eosinophilic", "chronic_eosinophilic",
-                     "unusual_interstitial", "accelerated_phase_usual_interstitial", "lymphocytic_interstitial",
-                     "desquamative_interstitial"), "other"),
-}  # fmt: skip
+    **dict.fromkeys(
+        (
+            "tuberculosis",
+            "spinal_tuberculosis",
+            "allergic_bronchopulmonary_aspergillosis",
+            "organizing",
+            "cryptogenic_organizing",
+            "cryptogenic_organising",
+            "eosinophilic",
+            "chronic_eosinophilic",
+            "unusual_interstitial",
+            "accelerated_phase_usual_interstitial",
+            "lymphocytic_interstitial",
+            "desquamative_interstitial",
+        ),
+        "other",
+    ),
+}
 """Cause, in the spelling of ``_cause``, to its kind. Aspiration may have any germ. ``other`` are diseases of the lung
 that are no pneumonia by infection, or that the collection does not file under pneumonia."""
 
@@ -94,8 +127,14 @@ class CovidChestXray(FolderDataModule):
     prior: bool = False
 
     vocabulary: ClassVar[tuple[str, ...]] = (
-        "ards", "bacterial_pneumonia", "covid_19", "fungal_pneumonia", "no_finding", "pneumonia", "viral_pneumonia",
-    )  # fmt: skip
+        "ards",
+        "bacterial_pneumonia",
+        "covid_19",
+        "fungal_pneumonia",
+        "no_finding",
+        "pneumonia",
+        "viral_pneumonia",
+    )
     citation: ClassVar[str] = (
         "J. P. Cohen, P. Morrison, L. Dao, K. Roth, T. Q. Duong, M. Ghassemi. COVID-19 Image Data Collection: "
         "Prospective Predictions Are the Future. MELBA 2020, arXiv:2006.11988. Credits of the images: metadata.csv"
@@ -122,12 +161,17 @@ class CovidChestXray(FolderDataModule):
         findings = {cell: _findings(cell) for cell in used["finding"].unique()}
         studies = [
             Study(
-                row["study"], row["patient"], "", (row["path"], *beside.get(row["study"], ())),
-                findings[row["finding"]], report=row["text"] or None,
-                views=(row["view"], *("LATERAL" for _ in beside.get(row["study"], ()))), prior=priors.get(row["study"]),
+                row["study"],
+                row["patient"],
+                "",
+                (row["path"], *beside.get(row["study"], ())),
+                findings[row["finding"]],
+                report=row["text"] or None,
+                views=(row["view"], *("LATERAL" for _ in beside.get(row["study"], ()))),
+                prior=priors.get(row["study"]),
             )
             for row in used.to_dict("records")
-        ]  # fmt: skip
+        ]
         told = sum(study.report is not None for study in studies)
         self.say(f"{len(studies):,} images of {used['patient'].nunique():,} patients, {told:,} of them with notes")
         return studies
@@ -153,9 +197,10 @@ class CovidChestXray(FolderDataModule):
         rows = rows.assign(path=[self._path(row) for row in rows.to_dict("records")])
         rows = self.faults.drop(rows, rows["path"].isna(), "image path is empty or leads out of data.root")
         rows = rows.assign(
-            study=rows["path"].map(lambda path: PurePosixPath(path).stem), view=rows["view"].map(_view),
+            study=rows["path"].map(lambda path: PurePosixPath(path).stem),
+            view=rows["view"].map(_view),
             text=[_notes(*notes, which=self.report) for notes in zip(rows["imaging"], rows["clinical"], strict=True)],
-        )  # fmt: skip
+        )
         return self.faults.drop(rows, rows["study"].duplicated(), "an image of this name is listed before", "study")
 
     def _path(self, row: dict[str, str]) -> str | None:

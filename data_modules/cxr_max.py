@@ -127,8 +127,9 @@ class CxrMax(FolderDataModule):
         other = may_be_one((row.patient for row in rows), "p")
         self.faults += [
             (row.where, UNSURE.format(name="patient", text=row.patient, other=other[row.patient]))
-            for row in rows if row.patient in other
-        ]  # fmt: skip
+            for row in rows
+            if row.patient in other
+        ]
         return [row for row in rows if row.patient not in other]
 
     def _file(self) -> Path:
@@ -179,10 +180,14 @@ def _row(content: dict[str, Any], where: str, base: str, patients: str) -> _Row:
     names = [name.replace("\\", "/") for name in names]
     report = content.get("report") or ""
     return _Row(
-        where, STUDY.quoting(content["id"]), _patient(content.get("patient"), names, patients),
-        _split(content.get("split")), tuple(_below(base, name) for name in names), _labels(content.get("labels")),
+        where,
+        STUDY.quoting(content["id"]),
+        _patient(content.get("patient"), names, patients),
+        _split(content.get("split")),
+        tuple(_below(base, name) for name in names),
+        _labels(content.get("labels")),
         report if report.strip() else None,
-    )  # fmt: skip
+    )
 
 
 def _below(base: str, name: str) -> str:

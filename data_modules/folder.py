@@ -105,11 +105,13 @@ class FolderDataModule(CXRDataModule):
             return kept
         if crowded(who := Counter(study.patient for study in studies)):
             (name, count), *_ = who.most_common(1)
-            self.say(f"{count:,} of {len(studies):,} studies carry the patient id '{name}', and no split parts them: "
-                     "is it a placeholder?")  # fmt: skip
+            self.say(
+                f"{count:,} of {len(studies):,} studies carry the patient id '{name}', and no split parts them: "
+                "is it a placeholder?"
+            )
         return cut(
             studies, val=self.val_fraction, test=self.test_fraction if "test" in self.splits else 0.0, seed=self.seed
-        )  # fmt: skip
+        )
 
     def say(self, text: str) -> None:
         """Note what was found where, for the line that a run prints."""
@@ -227,6 +229,8 @@ def without(study: Study, gone: set[str]) -> Study:
     kept = [i for i, path in enumerate(study.images) if path not in gone]
     place = {old: new for new, old in enumerate(kept)}
     return replace(
-        study, images=tuple(study.images[i] for i in kept), views=tuple(study.views[i] for i in kept if study.views),
+        study,
+        images=tuple(study.images[i] for i in kept),
+        views=tuple(study.views[i] for i in kept if study.views),
         boxes=tuple(replace(box, image=place[box.image]) for box in study.boxes if box.image in place),
-    )  # fmt: skip
+    )

@@ -28,9 +28,22 @@ from data_modules.tables.labels import check_policies
 RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
 TEST_LABELS = ("labeler", "radiologist")
 VIEWS = (
-    "PA", "AP", "LATERAL", "LL", "AP AXIAL", "AP LLD", "AP RLD", "PA RLD", "PA LLD", "LAO", "RAO", "LPO",
-    "XTABLE LATERAL", "SWIMMERS", "",
-)  # fmt: skip
+    "PA",
+    "AP",
+    "LATERAL",
+    "LL",
+    "AP AXIAL",
+    "AP LLD",
+    "AP RLD",
+    "PA RLD",
+    "PA LLD",
+    "LAO",
+    "RAO",
+    "LPO",
+    "XTABLE LATERAL",
+    "SWIMMERS",
+    "",
+)
 """``ViewPosition``, in the order in which images of a study come; "" where the table says nothing."""
 NONE: dict[str, str] = {}
 """Details and progression, shared by all studies."""
@@ -109,11 +122,24 @@ class MIMICCXR(FolderDataModule):
         columns = (studies["study"].tolist(), studies["subject"].tolist(), studies["split"].tolist())
         spans = zip(first.tolist(), np.append(first, len(rows))[1:].tolist(), strict=True)
         return [
-            Study(f"s{study}", patient, split, tuple(paths[start:end]), labels, NONE, None, tuple(views[start:end]),
-                  (), before, NONE)
-            for study, patient, split, (start, end), labels, before
-            in zip(*columns, spans, findings, priors, strict=True) if labels is not None
-        ]  # fmt: skip
+            Study(
+                f"s{study}",
+                patient,
+                split,
+                tuple(paths[start:end]),
+                labels,
+                NONE,
+                None,
+                tuple(views[start:end]),
+                (),
+                before,
+                NONE,
+            )
+            for study, patient, split, (start, end), labels, before in zip(
+                *columns, spans, findings, priors, strict=True
+            )
+            if labels is not None
+        ]
 
     def _rows(self) -> pd.DataFrame:
         """One row per image: dicom, subject, study, view, split, and date and time where priors are asked for."""
@@ -226,7 +252,7 @@ class MIMICCXR(FolderDataModule):
         texts = {
             study: compose(parts, self.sections, drop_comparisons=self.drop_comparisons)
             for study, parts in found.items()
-        }  # fmt: skip
+        }
         split, total = studies[0].split, len(studies)
         told = sum(texts.get(study.id) is not None for study in studies)
         absent = sum(study.id not in found for study in studies)

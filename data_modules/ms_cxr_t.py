@@ -23,22 +23,29 @@ from data_modules.tables.labels import check_policies
 IMAGES = "MS_CXR_T_temporal_image_classification_v1.0.0.csv"
 FINDINGS = ("consolidation", "edema", "pleural_effusion", "pneumonia", "pneumothorax")
 IDS = {
-    "dicom_id": "image", "previous_dicom_id": "before", "subject_id": "patient", "study_id": "study",
+    "dicom_id": "image",
+    "previous_dicom_id": "before",
+    "subject_id": "patient",
+    "study_id": "study",
     "previous_study_id": "study_before",
-}  # fmt: skip
+}
 QUALITIES = ("one_expert", "multiple_experts", "disagreement")
 TASKS = ("progression", "presence")
 PRESENT = {"stable": 1.0, "worsening": 1.0, "improving": math.nan, "": math.nan}
 """What the course of a finding says of its presence on the later image."""
 FORMS = {
-    "image": MIMIC_TREE, "before": MIMIC_TREE, "patient": MIMIC_SUBJECT, "study": MIMIC_STUDY,
+    "image": MIMIC_TREE,
+    "before": MIMIC_TREE,
+    "patient": MIMIC_SUBJECT,
+    "study": MIMIC_STUDY,
     "study_before": MIMIC_STUDY,
-}  # fmt: skip
+}
 
 PLACES = (
-    ("patient", "image", r"^p[0-9]{2}/p([0-9]{8})/"), ("patient", "before", r"^p[0-9]{2}/p([0-9]{8})/"),
+    ("patient", "image", r"^p[0-9]{2}/p([0-9]{8})/"),
+    ("patient", "before", r"^p[0-9]{2}/p([0-9]{8})/"),
     ("study", "image", r"^p[0-9]{2}/p[0-9]{8}/s([0-9]{8})/"),
-)  # fmt: skip
+)
 """(column, path that tells it too, where)."""
 
 
@@ -126,9 +133,12 @@ class MSCXRT(FolderDataModule):
         qualities = {f"{name}_label_quality": f"{name}_quality" for name in FINDINGS}
         optional = () if self._picks_quality else tuple(qualities)
         rows = read_table(
-            find(self.folder, (IMAGES,), index=True), columns | qualities, self.faults,
-            optional=optional, ids=tuple(IDS.values()),
-        )  # fmt: skip
+            find(self.folder, (IMAGES,), index=True),
+            columns | qualities,
+            self.faults,
+            optional=optional,
+            ids=tuple(IDS.values()),
+        )
         rows = normal(rows, FORMS, self.faults, unique=("image", "before"))
         rows = self._as_their_paths(rows)
         for name in FINDINGS:
@@ -161,13 +171,18 @@ class MSCXRT(FolderDataModule):
         images = zip(paths[: len(rows)], paths[len(rows) :], strict=True)
         return [
             Study(
-                name, row.patient, "test", (image,), {f: PRESENT[word] for f, word in course.items()},
+                name,
+                row.patient,
+                "test",
+                (image,),
+                {f: PRESENT[word] for f, word in course.items()},
                 prior=Prior(f"s{row.study_before}", (before,)),
                 progression={f: word for f, word in course.items() if word},
             )
-            for name, row, course, (image, before)
-            in zip(unique_ids(rows), rows.itertuples(), courses.to_dict("records"), images, strict=True)
-        ]  # fmt: skip
+            for name, row, course, (image, before) in zip(
+                unique_ids(rows), rows.itertuples(), courses.to_dict("records"), images, strict=True
+            )
+        ]
 
     def _courses(self, rows: pd.DataFrame) -> pd.DataFrame:
         """One column per finding: its course, "" where it was not judged or the judgement is not used."""

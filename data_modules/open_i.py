@@ -136,8 +136,17 @@ class OpenI(FolderDataModule):
             findings = known.setdefault(present, _findings(present))
             paths, views = zip(*images, strict=True)
             text = report_text(report.sections, self.sections, strip=self.masks == "strip")
-            studies.append(Study(report.uid, report.uid, report.split, paths, findings, report=text,
-                                 views=tuple(view.upper() for view in views)))  # fmt: skip
+            studies.append(
+                Study(
+                    report.uid,
+                    report.uid,
+                    report.split,
+                    paths,
+                    findings,
+                    report=text,
+                    views=tuple(view.upper() for view in views),
+                )
+            )
         self._say_what_is_lacking(studies)
         return studies
 

@@ -84,16 +84,21 @@ def summarise(data: CXRDataModule, name: str, *, quick: bool = False) -> Summary
         duplicates = same_content([(s.id, path) for s in used for path in s.images])
     split_of = {study.id: study.split for study in used}
     return Summary(
-        name=name, citation=data.citation, credentialed=data.credentialed,
+        name=name,
+        citation=data.citation,
+        credentialed=data.credentialed,
         notes=[note for one in data.sets for note in one.notes],
         counts={split: _counts(studies) for split, studies in splits.items()},
         prevalence=prevalence(splits, list(dict.fromkeys([*data.findings, *data.scored_findings]))),
         missing={split: n for one in data.sets for split, n in getattr(one, "missing", {}).items()},
         left_out=dict(sum((one.left_out for one in data.sets), Counter())),
-        unusable=unusable, patients_in_two_splits=patients_in_two(_comparable(data, splits)), duplicates=duplicates,
+        unusable=unusable,
+        patients_in_two_splits=patients_in_two(_comparable(data, splits)),
+        duplicates=duplicates,
         duplicates_across=sum(len({split_of[study] for study, _ in group}) > 1 for group in duplicates),
-        label_conflicts=label_conflicts(used, duplicates), removed=getattr(data, "removed", 0),
-    )  # fmt: skip
+        label_conflicts=label_conflicts(used, duplicates),
+        removed=getattr(data, "removed", 0),
+    )
 
 
 def _comparable(data: CXRDataModule, splits: dict[str, list[Study]]) -> dict[str, list[Study]]:
@@ -105,10 +110,13 @@ def _comparable(data: CXRDataModule, splits: dict[str, list[Study]]) -> dict[str
 
 def _counts(studies: Sequence[Study]) -> dict[str, int]:
     return {
-        "studies": len(studies), "patients": len({s.patient for s in studies}),
-        "images": sum(len(s.images) for s in studies), "reports": sum(s.report is not None for s in studies),
-        "priors": sum(s.prior is not None for s in studies), "boxes": sum(len(s.boxes) for s in studies),
-    }  # fmt: skip
+        "studies": len(studies),
+        "patients": len({s.patient for s in studies}),
+        "images": sum(len(s.images) for s in studies),
+        "reports": sum(s.report is not None for s in studies),
+        "priors": sum(s.prior is not None for s in studies),
+        "boxes": sum(len(s.boxes) for s in studies),
+    }
 
 
 def prevalence(

@@ -144,8 +144,9 @@ class Tabular(FolderDataModule):
         else:
             rows, labels = self._table_rows(require_index(self.folder / self._table))
         self._know(list(labels.columns))
-        rows = with_patients(self._with_paths(rows), self.faults, self.say,
-                             alone=self.study_is_patient, headers=self._table is not None)  # fmt: skip
+        rows = with_patients(
+            self._with_paths(rows), self.faults, self.say, alone=self.study_is_patient, headers=self._table is not None
+        )
         images = agreeing(rows, ("patient", "split"), self.faults)
         return self._studies_of(images, self._by_study(images, labels))
 
@@ -224,9 +225,8 @@ class Tabular(FolderDataModule):
         if self.labels is None:
             return rows, labels[sorted(labels.columns)]
         rows, listed = by_list(
-            rows, self.labels, self.faults,
-            separator=self.separator, names=self.label_map, unlabelled=self.unlabelled,
-        )  # fmt: skip
+            rows, self.labels, self.faults, separator=self.separator, names=self.label_map, unlabelled=self.unlabelled
+        )
         labels = labels.loc[rows.index].combine_first(listed)
         return rows, labels[sorted(labels.columns)]
 
@@ -273,7 +273,14 @@ class Tabular(FolderDataModule):
         heads = images[images["study"].isin(findings)].drop_duplicates("study")
         self.say(f"{len(heads):,} studies of {heads['patient'].nunique():,} patients")
         return [
-            Study(study, patient, split, tuple(paths[study]), findings[study], report=reports.get(study),
-                  views=tuple(views[study]) if any(views[study]) else ())
+            Study(
+                study,
+                patient,
+                split,
+                tuple(paths[study]),
+                findings[study],
+                report=reports.get(study),
+                views=tuple(views[study]) if any(views[study]) else (),
+            )
             for study, patient, split in zip(heads["study"], heads["patient"], heads["split"], strict=True)
-        ]  # fmt: skip
+        ]

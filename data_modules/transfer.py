@@ -38,8 +38,12 @@ class Transfer(CXRDataModule):
             training too, and nothing else is done with them here.
     """
 
-    def __init__(self, source: CXRDataModule, target: CXRDataModule | None = None,
-                 further: Mapping[str, CXRDataModule] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        source: CXRDataModule,
+        target: CXRDataModule | None = None,
+        further: Mapping[str, CXRDataModule] | None = None,
+    ) -> None:
         self.source, self.target, self._made = source, target, False
         self.tested = {**({"evaluate.data": target} if target else {}), **(further or {})}
         """Sets whose patients are not trained on, by the key of their section."""

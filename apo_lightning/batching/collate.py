@@ -40,9 +40,18 @@ class Collator:
             a question, report or answer holds it, see `text_tokens`.
     """
 
-    def __init__(self, processor: Any, *, prompt: str, findings: Sequence[str], max_prompt_tokens: int,
-                 max_branch_tokens: int, max_context_tokens: int, keys: bool = False,
-                 keep: Callable[[str], bool] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        processor: Any,
+        *,
+        prompt: str,
+        findings: Sequence[str],
+        max_prompt_tokens: int,
+        max_branch_tokens: int,
+        max_context_tokens: int,
+        keys: bool = False,
+        keep: Callable[[str], bool] | None = None,
+    ) -> None:
         self.read, self.keys = TextTokens(processor), keys
         self.processor, self.tokenizer = self.read.processor, self.read.tokenizer
         self.answer = TextTokens(self.processor, keep) if keep else self.read
@@ -93,9 +102,13 @@ class Collator:
         vision = {name: value for name, value in features.items() if name not in TEXT_INPUTS}
         images = [image_key(image) for image in split_images(vision)] if self.keys and vision else None
         return PromptBatch(
-            [example.study.id for example, _ in items], features["input_ids"], features["attention_mask"], vision,
-            [len(images) for _, images in items], image_keys=images,
-        )  # fmt: skip
+            [example.study.id for example, _ in items],
+            features["input_ids"],
+            features["attention_mask"],
+            vision,
+            [len(images) for _, images in items],
+            image_keys=images,
+        )
 
     def _reports(self, example: Example) -> list[str]:
         return [" ".join(said.text.split()) for said in example.context] if self.reads_reports else []
@@ -176,8 +189,10 @@ class Collator:
             branch_ids=torch.full((*shape, length), self.tokenizer.pad_token_id),
             branch_mask=torch.zeros((*shape, length), dtype=torch.long),
             conflict=torch.zeros((*shape, length), dtype=torch.bool),
-            weight=torch.zeros(shape), agreement=torch.zeros(shape), present=torch.zeros(shape, dtype=torch.bool),
-        )  # fmt: skip
+            weight=torch.zeros(shape),
+            agreement=torch.zeros(shape),
+            present=torch.zeros(shape, dtype=torch.bool),
+        )
         for b, row in enumerate(rows):
             for u, branch in enumerate(row):
                 ids, inside = encoded[b][u]

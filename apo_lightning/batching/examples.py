@@ -33,9 +33,16 @@ def informed(studies: Sequence[Study], heard: Heard) -> list[Example]:
     return [Example(s, (), tuple(heard[s.id].values())) for s in studies if heard.get(s.id)]
 
 
-def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float], *, drop_refusals: bool = True,
-                 counts: Counter[str] | None = None, findings: Sequence[str] = (),
-                 as_read: Callable[[str], str] = str) -> list[Example]:  # fmt: skip
+def spd_examples(
+    studies: Sequence[Study],
+    heard: Heard,
+    weights: Mapping[str, float],
+    *,
+    drop_refusals: bool = True,
+    counts: Counter[str] | None = None,
+    findings: Sequence[str] = (),
+    as_read: Callable[[str], str] = str,
+) -> list[Example]:
     """SPD: one branch per teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
     ``findings`` or the canonical ones, and normal ones, are kept; ``counts`` says how many. ``as_read`` makes of a text
     what findings are read from, each character where it stood."""
@@ -49,11 +56,21 @@ def spd_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, f
     return examples
 
 
-def preference_examples(studies: Sequence[Study], heard: Heard, weights: Mapping[str, float],
-                        preferred: Mapping[str, str], *, drop_refusals: bool = True, drop_copies: bool = True,
-                        counts: Counter[str] | None = None, findings: Sequence[str] = (), compare: Sequence[str] = (),
-                        as_read: Callable[[str], str] = str, cut: Container[str] = (),
-                        drop_cut: bool = False) -> list[Example]:  # fmt: skip
+def preference_examples(
+    studies: Sequence[Study],
+    heard: Heard,
+    weights: Mapping[str, float],
+    preferred: Mapping[str, str],
+    *,
+    drop_refusals: bool = True,
+    drop_copies: bool = True,
+    counts: Counter[str] | None = None,
+    findings: Sequence[str] = (),
+    compare: Sequence[str] = (),
+    as_read: Callable[[str], str] = str,
+    cut: Container[str] = (),
+    drop_cut: bool = False,
+) -> list[Example]:
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
     Args:
@@ -88,13 +105,20 @@ def preference_examples(studies: Sequence[Study], heard: Heard, weights: Mapping
 def _compared(branch: Branch, best: str, findings: Sequence[str], as_read: Callable[[str], str]) -> Branch:
     text, preferred = as_read(branch.text), as_read(best)
     return replace(
-        branch, agreement=agreement(text, preferred, findings),
+        branch,
+        agreement=agreement(text, preferred, findings),
         conflicts=tuple(conflicting_spans(text, preferred, findings)),
-    )  # fmt: skip
+    )
 
 
-def _branches(heard: Mapping[str, Trajectory], weights: Mapping[str, float], drop_refusals: bool, counts: Counter[str],
-              findings: Sequence[str], as_read: Callable[[str], str]) -> tuple[Branch, ...]:  # fmt: skip
+def _branches(
+    heard: Mapping[str, Trajectory],
+    weights: Mapping[str, float],
+    drop_refusals: bool,
+    counts: Counter[str],
+    findings: Sequence[str],
+    as_read: Callable[[str], str],
+) -> tuple[Branch, ...]:
     kept = []
     for name, trajectory in heard.items():
         if not trajectory.text.strip():

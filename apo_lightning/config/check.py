@@ -140,8 +140,8 @@ class Checker:
             try:
                 return cls(**values)
             except (ValueError, TypeError, ConfigError, MisconfigurationException) as error:
-                text = str(error).rstrip(".")
-                key = text.split(" ")[0].strip("`")
+                text = str(error).rstrip(".").replace("`", "")
+                key = text.split(" ")[0]
                 known = key in settings_of(cls)
                 self.say((*path, key) if known else path, _prefixed(text, path, known))
                 if key not in values or settings_of(cls)[key].default is MISSING:

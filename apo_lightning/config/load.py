@@ -48,7 +48,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
     Raises:
         ConfigError: everything that is wrong, one sentence a line.
     """
-    layers = read_layers(path := find(str(path), path.parent))
+    path = find(str(path), path.parent)
+    layers = read_layers(path)
     words = presets.unfold(read_words(overrides), layers, path)
     plain = layers.copy()
     problems = arms.override(layers, words)

@@ -19,13 +19,13 @@ FOLDER = "presets"
 KEY = ("preset",)
 
 
-def unfold(words: Sequence[Word], layers: Layers, asker: File, *, name: bool = True) -> list[Word]:
-    """``words`` with the settings of the presets that they name in front.
+def unfold(words: Sequence[Word], layers: Layers, asker: File) -> list[Word]:
+    """``words`` with the settings of the presets that they name in front, and a name of its own for the experiment,
+    ``<name>_<preset>``, so that its folder stays what it is.
 
     Args:
         layers: the experiment that they are laid over.
         asker: its file: presets lie in ``presets`` beside it or above, else in ``experiments``.
-        name: also give the experiment a name of its own, ``<name>_<preset>``, so that its folder stays what it is.
 
     Raises:
         ConfigError: there is no such preset.
@@ -34,7 +34,7 @@ def unfold(words: Sequence[Word], layers: Layers, asker: File, *, name: bool = T
     rest = [word for word in words if word.path != KEY]
     if not named:
         return rest
-    own = [Word(("name",), "_".join([layers.tree["name"], *named]))] if name and layers.tree.get("name") else []
+    own = [Word(("name",), "_".join([layers.tree["name"], *named]))] if layers.tree.get("name") else []
     files = [_find(each, asker) for each in named]
     laid = [Word(path, value, label(file)) for file in files for path, value in _settings(file, layers)]
     return [*own, *laid, *rest]

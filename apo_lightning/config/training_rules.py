@@ -40,7 +40,7 @@ def _stochastic(cfg: ExperimentSettings, own: Mapping[str, object]) -> Iterator[
     if isinstance(own.get("swa_epoch_start", 0.8), float):
         text = f"callbacks.{SWA}.swa_epoch_start must be a whole epoch: of how many it is a share is not known"
         yield ("callbacks", SWA), text
-    for stage in ("spd", "apo"):
-        if getattr(cfg.stages, stage).keep == "best":
+    for stage, plan in vars(cfg.stages).items():
+        if getattr(plan, "keep", "last") == "best":
             text = f"stages.{stage}.keep must be last with callbacks.{SWA}, which hands on its average"
             yield ("stages", stage, "keep"), text

@@ -11,10 +11,9 @@ from typing import Any
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.experiment import caching, tracking, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
-from apo_lightning.experiment.run_names import Who
 from apo_lightning.experiment.scored import best_teacher, judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -55,14 +54,14 @@ class Context:
         self.done: dict[str, StageFolder] = {}
 
     @property
+    def who(self) -> tracking.Who:
+        """Under which names Weights & Biases knows it."""
+        return tracking.Who(self.cfg.name, self.arm, self.seed)
+
+    @property
     def stages(self) -> list[str]:
         """Names of the stages that the arm runs, in order."""
         return self.cfg.arms[self.arm].stages
-
-    @property
-    def who(self) -> Who:
-        """How W&B is told of it."""
-        return Who(self.cfg.name, self.arm, self.seed)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -209,9 +209,17 @@ def predict(
     trainer(settings, fit=False, callbacks=callbacks).predict(writer, data, return_predictions=False)
 
 
+def validate(module: LightningModule, data: CXRDataModule, settings: TrainerSettings) -> None:
+    """Let ``module`` look at the connected validation examples, each once, spread over the processes."""
+    trainer(settings, fit=False, callbacks=[]).validate(module, data, verbose=False)
+
+
 def device(settings: TrainerSettings) -> torch.device:
-    """Where Lightning would put a model of this process."""
-    return trainer(settings, fit=False, callbacks=[]).strategy.root_device
+    """Where a model of this process is put."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if found is None or settings.accelerator == "cpu":
+        return torch.device("cpu")
+    return torch.device(found.type, int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def whole_state(student: nn.Module) -> dict[str, Tensor] | None:

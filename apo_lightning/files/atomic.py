@@ -20,8 +20,10 @@ from pathlib import Path
 from apo_lightning.errors import DataError
 
 SQLITE = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR_WRITE: errno.EDQUOT, sqlite3.SQLITE_READONLY: errno.EROFS,
-}  # fmt: skip
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR_WRITE: errno.EDQUOT,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+}
 """What SQLite's codes mean; a write that a quota refuses is one of input and output to it."""
 TEMPORARY = ".*.tmp"
 """Pattern of the names that `replacing` gives; one is left only where the process was killed."""

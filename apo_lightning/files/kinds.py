@@ -16,11 +16,13 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it"),
     (b"PAR1", "a Parquet file; give it a name that ends in .parquet"),
     (b"%PDF", "a PDF"),
-    (b"\x89PNG", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"GIF8", "a GIF image"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
     (b"SQLite format 3\0", "an SQLite database"),
     (b"\x89HDF\r\n", "an HDF5 file"),
     (b"version https://git-lfs.github.com", "a Git LFS pointer; fetch the file itself by 'git lfs pull'"),
-)  # fmt: skip
+)
 
 
 def foreign(head: bytes) -> str | None:

@@ -157,9 +157,15 @@ class _Head:
 class _HeadRows(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, function: RowFunction, dtype: torch.dtype,
-        chunk_bytes: int, wanted: bool,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        function: RowFunction,
+        dtype: torch.dtype,
+        chunk_bytes: int,
+        wanted: bool,
+    ) -> Tensor:
         head = _Head(weight, bias, dtype, len(hidden), chunk_bytes)
         frozen = not any(ctx.needs_input_grad[1:3])
         values = torch.empty(len(hidden), dtype=head.wide.dtype, device=hidden.device)

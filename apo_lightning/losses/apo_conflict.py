@@ -29,9 +29,15 @@ class ApoConflict(PreferenceLoss):
     reduces_to_dpo: ClassVar[bool] = True
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
-        present: Tensor, conflict: Tensor,
-    ) -> LossOutput:  # fmt: skip
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        conflict: Tensor,
+    ) -> LossOutput:
         """Tensors as in `PreferenceLoss`; ``conflict`` ``[B, 1+N, T]`` bool, slot 0 unused."""
         whole = torch.ones_like(conflict[:, :1], dtype=torch.bool)
         compared = torch.cat([whole, conflict[:, 1:].bool()], dim=1)

@@ -36,9 +36,15 @@ class ApoPlackettLuce(PreferenceLoss):
     order: Literal["weight", "agreement"]
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
-        present: Tensor, agreement: Tensor,
-    ) -> LossOutput:  # fmt: skip
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        agreement: Tensor,
+    ) -> LossOutput:
         """Tensors as in `PreferenceLoss`; ``agreement`` ``[B, 1+N]`` in [0, 1], slot 0 unused.
 
         Raises:

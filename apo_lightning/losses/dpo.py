@@ -27,9 +27,15 @@ class Dpo(PreferenceLoss):
     weighs: ClassVar[bool] = False
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
-        present: Tensor, generator: torch.Generator,
-    ) -> LossOutput:  # fmt: skip
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
+        generator: torch.Generator,
+    ) -> LossOutput:
         """Tensors as in `PreferenceLoss`; the draws are those of ``generator``, one a study."""
         seen = self.candidates(policy_token_logps, reference_token_logps, mask, weight, present)
         drawn = draw_one(seen.counted, generator)

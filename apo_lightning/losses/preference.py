@@ -88,9 +88,14 @@ class PreferenceLoss:
             )
 
     def __call__(
-        self, *, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor,
+        self,
+        *,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
         present: Tensor,
-    ) -> LossOutput:  # fmt: skip
+    ) -> LossOutput:
         """Slot 0 is the preferred answer in all arguments; its weight is unused.
 
         Args:
@@ -108,9 +113,14 @@ class PreferenceLoss:
         raise NotImplementedError(f"{type(self).__name__} must define preference(seen) or __call__")
 
     def candidates(
-        self, policy_token_logps: Tensor, reference_token_logps: Tensor, mask: Tensor, weight: Tensor, present: Tensor,
+        self,
+        policy_token_logps: Tensor,
+        reference_token_logps: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        present: Tensor,
         compared: Tensor | None = None,
-    ) -> Candidates:  # fmt: skip
+    ) -> Candidates:
         """What a loss compares, from the arguments of ``__call__``.
 
         Args:

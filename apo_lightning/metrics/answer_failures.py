@@ -50,8 +50,14 @@ class AnswerLimits:
         check_limits(self, ("shared", "follows", "short", "repeated", "silent", "same"))
 
 
-def evaluation_failures(before: Texts | None, after: Texts, teachers: Mapping[str, Texts], studies: Sequence[Study],
-                        findings: Sequence[str], limits: AnswerLimits | None = None) -> list[Failure]:  # fmt: skip
+def evaluation_failures(
+    before: Texts | None,
+    after: Texts,
+    teachers: Mapping[str, Texts],
+    studies: Sequence[Study],
+    findings: Sequence[str],
+    limits: AnswerLimits | None = None,
+) -> list[Failure]:
     """What went wrong between two students, from their answers.
 
     Args:
@@ -82,17 +88,30 @@ def repetition(text: str, length: int = 4) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _collapsed(said: Sequence[str], earlier: Sequence[str] | None, heard: Mapping[str, Sequence[str]],
-               studies: Sequence[Study], findings: Sequence[str], limits: AnswerLimits) -> list[Failure]:  # fmt: skip
+def _collapsed(
+    said: Sequence[str],
+    earlier: Sequence[str] | None,
+    heard: Mapping[str, Sequence[str]],
+    studies: Sequence[Study],
+    findings: Sequence[str],
+    limits: AnswerLimits,
+) -> list[Failure]:
     """The worst kind of collapse, if there is one."""
-    return [failure for failure in (
-        _silent(said, earlier, findings, limits), _repeating(said, limits), _shrunk(said, earlier, heard, limits),
-        _uniform(said, studies, findings, limits),
-    ) if failure][:1]  # fmt: skip
+    return [
+        failure
+        for failure in (
+            _silent(said, earlier, findings, limits),
+            _repeating(said, limits),
+            _shrunk(said, earlier, heard, limits),
+            _uniform(said, studies, findings, limits),
+        )
+        if failure
+    ][:1]
 
 
-def _silent(said: Sequence[str], earlier: Sequence[str] | None, findings: Sequence[str],
-            limits: AnswerLimits) -> Failure | None:  # fmt: skip
+def _silent(
+    said: Sequence[str], earlier: Sequence[str] | None, findings: Sequence[str], limits: AnswerLimits
+) -> Failure | None:
     now, was = _share_silent(said, findings), _share_silent(earlier, findings) if earlier else 0.0
     text = f"{now:.0%} of the answers name no finding or refuse, {was:.0%} did before."
     return Failure(COLLAPSE, None, now - was, limits.silent, text) if now - was > limits.silent else None
@@ -108,8 +127,9 @@ def _repeating(said: Sequence[str], limits: AnswerLimits) -> Failure | None:
     return Failure(COLLAPSE, None, share, limits.repeated, text) if share > limits.repeated else None
 
 
-def _shrunk(said: Sequence[str], earlier: Sequence[str] | None, heard: Mapping[str, Sequence[str]],
-            limits: AnswerLimits) -> Failure | None:  # fmt: skip
+def _shrunk(
+    said: Sequence[str], earlier: Sequence[str] | None, heard: Mapping[str, Sequence[str]], limits: AnswerLimits
+) -> Failure | None:
     lengths = [_words(texts) for texts in (earlier, *heard.values()) if texts is not None]
     usual = min((length for length in lengths if length > 0), default=math.nan)
     share = _words(said) / usual
@@ -123,8 +143,9 @@ def _words(texts: Sequence[str]) -> float:
     return float(np.median([count for count in counts if count] or [0]))
 
 
-def _uniform(said: Sequence[str], studies: Sequence[Study], findings: Sequence[str],
-             limits: AnswerLimits) -> Failure | None:  # fmt: skip
+def _uniform(
+    said: Sequence[str], studies: Sequence[Study], findings: Sequence[str], limits: AnswerLimits
+) -> Failure | None:
     """One answer for nearly all studies, that is, for clearly more than have one and the same truth."""
     if len(studies) < limits.studies:
         return None
@@ -139,8 +160,14 @@ def _most(values: object) -> float:
     return counts.most_common(1)[0][1] / counts.total() if counts else 0.0
 
 
-def _biased(said: Sequence[str], earlier: Sequence[str], heard: Mapping[str, Sequence[str]], studies: Sequence[Study],
-            findings: Sequence[str], limits: AnswerLimits) -> list[Failure]:  # fmt: skip
+def _biased(
+    said: Sequence[str],
+    earlier: Sequence[str],
+    heard: Mapping[str, Sequence[str]],
+    studies: Sequence[Study],
+    findings: Sequence[str],
+    limits: AnswerLimits,
+) -> list[Failure]:
     """The teacher, or the vote of all, whose errors the student has taken over most."""
     truth = np.array([[study.findings.get(name, np.nan) for name in findings] for study in studies], float)
     patients = [study.patient for study in studies]
@@ -159,8 +186,9 @@ def _errors(stated: np.ndarray, truth: np.ndarray, unstated: float = 0.0) -> np.
     return np.where(np.isnan(stated), unstated, stated) - truth
 
 
-def _follows(name: str, now: np.ndarray, was: np.ndarray, theirs: np.ndarray, patients: Sequence[str],
-             limits: AnswerLimits) -> Failure | None:  # fmt: skip
+def _follows(
+    name: str, now: np.ndarray, was: np.ndarray, theirs: np.ndarray, patients: Sequence[str], limits: AnswerLimits
+) -> Failure | None:
     """Whether the student errs more often together with a teacher, and in the same way, than before; the correlation
     rises as well, so that it is not that both err more, each for itself."""
     known = ~np.isnan(now * theirs)

@@ -27,13 +27,19 @@ def score_texts(texts: Mapping[str, str], studies: Sequence[Study], findings: Se
     stated, refusals = read(said, findings)
     kinds = np.array([kind(text, findings) for text in said], dtype=object)
     return of_findings(
-        labels_of(studies, findings), stated, refusals, findings, patients_of(studies),
-        nothing=kinds == "nothing", normal=kinds == "normal",
-    )  # fmt: skip
+        labels_of(studies, findings),
+        stated,
+        refusals,
+        findings,
+        patients_of(studies),
+        nothing=kinds == "nothing",
+        normal=kinds == "normal",
+    )
 
 
-def score_progression(texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *,
-                      every: bool = False) -> CourseOutcomes:  # fmt: skip
+def score_progression(
+    texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], *, every: bool = False
+) -> CourseOutcomes:
     """How well texts tell the course of findings, over the studies that are labelled with it. ``every``: findings that
     no study is labelled with have their columns too."""
     labelled = [study for study in studies if study.progression]
@@ -62,9 +68,15 @@ def prediction_row(study: Study, text: str, findings: Sequence[str], as_read: Ca
     told = {"progression": dict(study.progression)} if study.progression else {}
     said = kind(as_read(text), findings)
     return {
-        "study": study.id, "text": text, "findings": _plain(parse(as_read(text), findings)), "kind": said,
-        "refused": said == "refused", "patient": study.patient, "truth": _plain(truth), **told,
-    }  # fmt: skip
+        "study": study.id,
+        "text": text,
+        "findings": _plain(parse(as_read(text), findings)),
+        "kind": said,
+        "refused": said == "refused",
+        "patient": study.patient,
+        "truth": _plain(truth),
+        **told,
+    }
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, int | None]:

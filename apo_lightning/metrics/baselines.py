@@ -18,8 +18,9 @@ from apo_lightning.text.votes import majority_course, majority_vote
 from apo_lightning.types import Study, Trajectory
 
 
-def baseline_outcomes(trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str],
-                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+def baseline_outcomes(
+    trajectories: Sequence[Trajectory], studies: Sequence[Study], names: Sequence[str], findings: Sequence[str]
+) -> dict[str, Outcomes]:
     """Rows that need no training: majority vote of the teachers (refusals abstain), and the same answer always."""
     texts = {(t.study, t.teacher): t.text for t in trajectories}
     if judges_progression(studies):
@@ -58,8 +59,9 @@ def prevalence_score_outcomes(
     return ScoredOutcomes(patients_of(studies), labels_of(studies, findings), scores, findings, "likelihood")
 
 
-def _course_baselines(texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str],
-                      findings: Sequence[str]) -> dict[str, Outcomes]:  # fmt: skip
+def _course_baselines(
+    texts: Mapping[tuple[str, str], str], studies: Sequence[Study], names: Sequence[str], findings: Sequence[str]
+) -> dict[str, Outcomes]:
     said = [[read_progression(texts.get((s.id, name), ""), findings) for name in names] for s in studies]
     answers = {"majority_vote": [majority_course(each, findings) for each in said]}
     answers |= {f"always_{course}": [dict.fromkeys(findings, course)] * len(studies) for course in CLASSES}

@@ -57,8 +57,10 @@ def positive_f1(table: np.ndarray) -> np.ndarray:
 
 
 METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "accuracy": accuracy, "balanced_accuracy": balanced_accuracy, "positive_f1": positive_f1,
-}  # fmt: skip
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "positive_f1": positive_f1,
+}
 """The mean of ``positive_f1`` over findings is the field's macro-F1."""
 
 
@@ -92,9 +94,15 @@ class FindingOutcomes(Outcomes):
 
 
 def of_findings(
-    labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
-    patients: Sequence[str] | None = None, *, nothing: np.ndarray | None = None, normal: np.ndarray | None = None,
-) -> FindingOutcomes:  # fmt: skip
+    labels: np.ndarray,
+    answers: np.ndarray,
+    refused: np.ndarray,
+    findings: Sequence[str],
+    patients: Sequence[str] | None = None,
+    *,
+    nothing: np.ndarray | None = None,
+    normal: np.ndarray | None = None,
+) -> FindingOutcomes:
     """What is counted of each answer.
 
     Args:
@@ -125,8 +133,9 @@ def of_findings(
     return FindingOutcomes(who, counts, said=said, findings=findings, shares=tuple(shares))
 
 
-def scores(labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str],
-           **kinds: np.ndarray) -> list[Row]:  # fmt: skip
+def scores(
+    labels: np.ndarray, answers: np.ndarray, refused: np.ndarray, findings: Sequence[str], **kinds: np.ndarray
+) -> list[Row]:
     """Every metric of every finding and its macro mean, then the shares of refusals and of unstated findings.
 
     Arguments and errors as in `of_findings`.

@@ -31,9 +31,12 @@ class FlipOutcomes(Outcomes):
 
 
 def of_flips(
-    labels: Sequence[Mapping[str, str]], told: Sequence[Mapping[str, str]], flipped: Sequence[Mapping[str, str]],
-    findings: Sequence[str], patients: Sequence[str],
-) -> FlipOutcomes:  # fmt: skip
+    labels: Sequence[Mapping[str, str]],
+    told: Sequence[Mapping[str, str]],
+    flipped: Sequence[Mapping[str, str]],
+    findings: Sequence[str],
+    patients: Sequence[str],
+) -> FlipOutcomes:
     """What is counted of the courses that two answers tell, one in each order of the images.
 
     Args:

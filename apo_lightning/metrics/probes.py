@@ -42,8 +42,12 @@ def of_statements(rows: Sequence[Mapping[str, Any]], kind: str = "likelihood") -
     """From lines of ``statements.jsonl`` or ``in_place.jsonl``: ``patient``, ``truth`` and ``p`` by finding, null where
     there is none. Names of metrics begin with ``kind``."""
     findings = list(rows[0]["truth"]) if rows else []
-    labels, scores = (np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float)
-                      .reshape(len(rows), len(findings)) for key in ("truth", "p"))  # fmt: skip
+    labels, scores = (
+        np.array([[_number(row[key].get(name)) for name in findings] for row in rows], float).reshape(
+            len(rows), len(findings)
+        )
+        for key in ("truth", "p")
+    )
     return ScoredOutcomes([row["patient"] for row in rows], labels, scores, findings, kind)
 
 
@@ -51,8 +55,9 @@ def _number(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def of_flip_rows(rows: Sequence[Mapping[str, Any]], findings: Sequence[str],
-                 as_read: Callable[[str], str] = str) -> FlipOutcomes:  # fmt: skip
+def of_flip_rows(
+    rows: Sequence[Mapping[str, Any]], findings: Sequence[str], as_read: Callable[[str], str] = str
+) -> FlipOutcomes:
     """From lines of ``flips.jsonl``: ``patient``, ``progression``, the answer (``text``) and the one with the images
     swapped (``swapped``)."""
     told, other = ([read_progression(as_read(row[key]), findings) for row in rows] for key in ("text", "swapped"))

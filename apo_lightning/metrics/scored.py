@@ -170,5 +170,7 @@ def _by_score(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tu
 
 
 WEIGHTED: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-    "auroc": weighted_auroc, "average_precision": weighted_average_precision, "ece": weighted_ece,
-}  # fmt: skip
+    "auroc": weighted_auroc,
+    "average_precision": weighted_average_precision,
+    "ece": weighted_ece,
+}

@@ -20,9 +20,22 @@ LEAST = 20
 """Pairs of texts below which nothing is said."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _ANSWER = frozenset(
-    ("no", "not", "without", "yes", "absent", "present", "normal", "left", "right", "bilateral", "mild", "moderate",
-     "severe")
-)  # fmt: skip
+    (
+        "no",
+        "not",
+        "without",
+        "yes",
+        "absent",
+        "present",
+        "normal",
+        "left",
+        "right",
+        "bilateral",
+        "mild",
+        "moderate",
+        "severe",
+    )
+)
 """Words that carry what is said of a finding: two texts that differ in them differ in content."""
 
 
@@ -34,9 +47,13 @@ def separability(preferred: Sequence[str], teacher: Sequence[str], findings: Seq
     texts, labels = [*preferred, *teacher], np.repeat([1, 0], len(preferred))
     model = make_pipeline(DictVectorizer(), MaxAbsScaler(), LogisticRegression(max_iter=200))
     scores = cross_val_predict(
-        model, [features(text, findings) for text in texts], labels, groups=np.tile(np.arange(len(preferred)), 2),
-        cv=GroupKFold(folds), method="decision_function",
-    )  # fmt: skip
+        model,
+        [features(text, findings) for text in texts],
+        labels,
+        groups=np.tile(np.arange(len(preferred)), 2),
+        cv=GroupKFold(folds),
+        method="decision_function",
+    )
     return float(roc_auc_score(labels, scores))
 
 

@@ -85,10 +85,14 @@ def moved(policy: Tensor, reference: Tensor, lengths: Tensor, counted: Tensor) -
     kept = counted.tolist()
     sides = {"moved_chosen": slice(0, 1), "moved_rejected": slice(1, None)}
     values = {
-        name: [v for row, there in zip(change, kept, strict=True)
-               for v, counts in zip(row[part], there[part], strict=True) if counts]
+        name: [
+            v
+            for row, there in zip(change, kept, strict=True)
+            for v, counts in zip(row[part], there[part], strict=True)
+            if counts
+        ]
         for name, part in sides.items()
-    }  # fmt: skip
+    }
     return {n: sum(v) / len(v) for n, v in values.items() if v}, {n: len(v) for n, v in values.items()}
 
 
@@ -104,14 +108,20 @@ def no_convergence(steps: Sequence[Step], limits: TrainingLimits, step: int) -> 
     margin = mean_margin(steps)
     if above < limits.distinct:
         return Failure(
-            NO_CONVERGENCE, step, above, limits.distinct,
+            NO_CONVERGENCE,
+            step,
+            above,
+            limits.distinct,
             f"t+ and the teachers' texts are not told apart: t+ comes first only {above:+.2f} above chance.",
-        )  # fmt: skip
+        )
     if margin < limits.margin:
         return Failure(
-            NO_CONVERGENCE, step, margin, limits.margin,
+            NO_CONVERGENCE,
+            step,
+            margin,
+            limits.margin,
             f"The preference is too weak to matter: the mean reward margin is {margin:.3g}.",
-        )  # fmt: skip
+        )
     return None
 
 
@@ -125,10 +135,13 @@ def style_alone(steps: Sequence[Step], limits: TrainingLimits, step: int, probe:
     if not (share < limits.explained and probe >= limits.probe):
         return None
     return Failure(
-        STYLE_ALONE, step, share, limits.explained,
+        STYLE_ALONE,
+        step,
+        share,
+        limits.explained,
         f"The student tells t+ by its style: conflicts in findings explain {max(share, 0):.0%} of the reward margin, "
         f"and style alone tells t+ from every teacher (area {probe:.2f}).",
-    )  # fmt: skip
+    )
 
 
 def bias(steps: Sequence[Step], limits: TrainingLimits, step: int) -> Failure | None:
@@ -139,10 +152,13 @@ def bias(steps: Sequence[Step], limits: TrainingLimits, step: int) -> Failure | 
     if worst is None or lost[worst] <= limits.lost:
         return None
     return Failure(
-        BIAS, step, lost[worst], limits.lost,
+        BIAS,
+        step,
+        lost[worst],
+        limits.lost,
         f"The student takes the side of '{worst}': where it contradicts t+, its text has the higher reward in "
         f"{lost[worst]:.0%} of cases.",
-    )  # fmt: skip
+    )
 
 
 def collapse(steps: Sequence[Step], limits: TrainingLimits, step: int, best: float) -> Failure | None:
@@ -155,15 +171,21 @@ def collapse(steps: Sequence[Step], limits: TrainingLimits, step: int, best: flo
     chosen, rejected, rise = average(steps, "moved_chosen"), average(steps, "moved_rejected"), average(steps, "nll")
     if chosen < -limits.fall and rejected < 0:
         return Failure(
-            COLLAPSE, step, chosen, -limits.fall,
+            COLLAPSE,
+            step,
+            chosen,
+            -limits.fall,
             f"t+ has become less likely than it was before this stage ({chosen:+.2f} nats per token), together with "
             f"the teachers' texts ({rejected:+.2f}): what is learned is to say something else.",
-        )  # fmt: skip
+        )
     if rise - best > limits.rise:
         return Failure(
-            COLLAPSE, step, rise - best, limits.rise,
+            COLLAPSE,
+            step,
+            rise - best,
+            limits.rise,
             f"What is taught has become less likely again: {rise:.2f} nats per token, after {best:.2f} at best.",
-        )  # fmt: skip
+        )
     return None
 
 

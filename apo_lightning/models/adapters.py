@@ -113,8 +113,9 @@ def learned(folders: Sequence[Path]) -> tuple[LoraConfig, dict[str, Tensor]]:
         ) from error
 
 
-def put_on(model: nn.Module, config: LoraConfig, name: str, state: dict[str, Tensor] | None = None,
-           source: Path | None = None) -> PeftModel:  # fmt: skip
+def put_on(
+    model: nn.Module, config: LoraConfig, name: str, state: dict[str, Tensor] | None = None, source: Path | None = None
+) -> PeftModel:
     """Lay an adapter over a model, beside those that are there; all of them are then active, only this one is trained.
 
     Args:
@@ -154,8 +155,11 @@ def _fill(model: PeftModel, name: str, state: dict[str, Tensor], source: Path | 
     missing = [key for key in result.missing_keys if key in _parameters(model, name)]
     unexpected = list(result.unexpected_keys)
     if missing or unexpected:
-        found = [f"{len(keys)} keys are {what} ({', '.join(keys[:SAID])}{_more(keys)})"
-                 for what, keys in (("missing", missing), ("unexpected", unexpected)) if keys]  # fmt: skip
+        found = [
+            f"{len(keys)} keys are {what} ({', '.join(keys[:SAID])}{_more(keys)})"
+            for what, keys in (("missing", missing), ("unexpected", unexpected))
+            if keys
+        ]
         raise ArtifactError(
             f"The adapter in {place} does not fit the student: {' and '.join(found)}. Its file is damaged, was written "
             "for another model, or by a library that names layers differently; nothing of it was used. Copy the file "

@@ -35,22 +35,37 @@ class Family:
 
 _NATIVE = "native size between min_pixels and max_pixels"
 FAMILIES = {
-    "qwen2_5_vl": Family("Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration",
-                         ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"), _NATIVE, pixel_limits=True),
-    "qwen2_vl": Family("Qwen2-VL", "Qwen2VLForConditionalGeneration",
-                       ("Qwen/Qwen2-VL-2B-Instruct",), _NATIVE, pixel_limits=True),
-    "qwen3_vl": Family("Qwen3-VL", "Qwen3VLForConditionalGeneration",
-                       ("Qwen/Qwen3-VL-4B-Instruct",), _NATIVE, pixel_limits=True),
+    "qwen2_5_vl": Family(
+        "Qwen2.5-VL",
+        "Qwen2_5_VLForConditionalGeneration",
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        _NATIVE,
+        pixel_limits=True,
+    ),
+    "qwen2_vl": Family(
+        "Qwen2-VL", "Qwen2VLForConditionalGeneration", ("Qwen/Qwen2-VL-2B-Instruct",), _NATIVE, pixel_limits=True
+    ),
+    "qwen3_vl": Family(
+        "Qwen3-VL", "Qwen3VLForConditionalGeneration", ("Qwen/Qwen3-VL-4B-Instruct",), _NATIVE, pixel_limits=True
+    ),
     "llava": Family("LLaVA 1.5", "LlavaForConditionalGeneration", ("llava-hf/llava-1.5-7b-hf",), "one size, cropped"),
-    "llava_onevision": Family("LLaVA-OneVision", "LlavaOnevisionForConditionalGeneration",
-                              ("llava-hf/llava-onevision-qwen2-0.5b-ov-hf",),
-                              "tiles; one size where a study has several images"),
+    "llava_onevision": Family(
+        "LLaVA-OneVision",
+        "LlavaOnevisionForConditionalGeneration",
+        ("llava-hf/llava-onevision-qwen2-0.5b-ov-hf",),
+        "tiles; one size where a study has several images",
+    ),
     "internvl": Family("InternVL 3 (HF)", "InternVLForConditionalGeneration", ("OpenGVLab/InternVL3-2B-hf",), "tiles"),
     "idefics3": Family("Idefics3", "Idefics3ForConditionalGeneration", ("HuggingFaceM4/Idefics3-8B-Llama3",), "tiles"),
-    "smolvlm": Family("SmolVLM2", "SmolVLMForConditionalGeneration",
-                      ("HuggingFaceTB/SmolVLM2-2.2B-Instruct",), "tiles", packages=("num2words",)),
+    "smolvlm": Family(
+        "SmolVLM2",
+        "SmolVLMForConditionalGeneration",
+        ("HuggingFaceTB/SmolVLM2-2.2B-Instruct",),
+        "tiles",
+        packages=("num2words",),
+    ),
     "gemma3": Family("Gemma 3", "Gemma3ForConditionalGeneration", ("google/gemma-3-4b-it",), "one size"),
-}  # fmt: skip
+}
 """In the order of the README's table. All of them score in every mode of `scoring.modes`."""
 
 _CROSS = "its images enter by cross-attention beside the text, and answers read a prompt's images from its cache"
@@ -60,13 +75,23 @@ _TURNS = "it has no turns (no chat template), and much of it is an encoder and a
 _STATE = "its layers keep a running state, which answers cannot read beside each other"
 _NEIGHBOURS = "its processor pads images to the largest of the batch, so that an image's record is not its own"
 REFUSED = {
-    "mllama": _CROSS, "idefics": _CROSS,
-    "florence2": _ENCODER, "vision-encoder-decoder": _ENCODER, "pix2struct": _ENCODER, "t5gemma2": _ENCODER,
+    "mllama": _CROSS,
+    "idefics": _CROSS,
+    "florence2": _ENCODER,
+    "vision-encoder-decoder": _ENCODER,
+    "pix2struct": _ENCODER,
+    "t5gemma2": _ENCODER,
     "paligemma": _PREFIX,
-    "blip": _TURNS, "blip-2": _TURNS, "instructblip": _TURNS, "instructblipvideo": _TURNS,
-    "qwen3_5": _STATE, "qwen3_5_moe": _STATE, "lfm2_vl": _STATE,
-    "pixtral": _NEIGHBOURS, "mistral3": _NEIGHBOURS,
-}  # fmt: skip
+    "blip": _TURNS,
+    "blip-2": _TURNS,
+    "instructblip": _TURNS,
+    "instructblipvideo": _TURNS,
+    "qwen3_5": _STATE,
+    "qwen3_5_moe": _STATE,
+    "lfm2_vl": _STATE,
+    "pixtral": _NEIGHBOURS,
+    "mistral3": _NEIGHBOURS,
+}
 TOWERS = ("visual", "vision_tower", "vision_model", "multi_modal_projector", "connector")
 WHOLE = (*(f"model.{name}" for name in TOWERS), "lm_head")
 """Full names of towers, of what joins them to the text, and of heads: in their own precision where the rest has 4 bits.

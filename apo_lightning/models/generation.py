@@ -24,10 +24,16 @@ def decoding(how: DecodingSettings, *, stop: Sequence[int], pad: int, samples: i
     """Settings as the library takes them, every one of ours written out."""
     sampling = dict(temperature=how.temperature, top_p=how.top_p, top_k=how.top_k) if how.sample else {}
     return GenerationConfig(
-        max_new_tokens=how.max_new_tokens, do_sample=how.sample, num_return_sequences=samples, num_beams=1,
-        repetition_penalty=how.repetition_penalty, no_repeat_ngram_size=how.no_repeat_ngram_size,
-        eos_token_id=list(stop), pad_token_id=pad, **sampling,
-    )  # fmt: skip
+        max_new_tokens=how.max_new_tokens,
+        do_sample=how.sample,
+        num_return_sequences=samples,
+        num_beams=1,
+        repetition_penalty=how.repetition_penalty,
+        no_repeat_ngram_size=how.no_repeat_ngram_size,
+        eos_token_id=list(stop),
+        pad_token_id=pad,
+        **sampling,
+    )
 
 
 @contextmanager

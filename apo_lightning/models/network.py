@@ -25,9 +25,12 @@ UNREADABLE = (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingE
 def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
     """NF4 with double quantisation (QLoRA, arXiv 2305.14314); the vision tower and the head keep their precision."""
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-        bnb_4bit_use_double_quant=True, llm_int8_skip_modules=list(WHOLE),
-    )  # fmt: skip
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+        bnb_4bit_use_double_quant=True,
+        llm_int8_skip_modules=list(WHOLE),
+    )
 
 
 def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Module:
@@ -44,9 +47,13 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
     four_bits = {"quantization_config": quantization_config(settings)} if settings.adapter.kind == "qlora" else {}
     try:
         model, found = AutoModelForImageTextToText.from_pretrained(
-            saved or locate(settings.model), dtype=getattr(torch, settings.dtype),
-            attn_implementation=settings.attention, output_loading_info=True, trust_remote_code=False, **four_bits,
-        )  # fmt: skip
+            saved or locate(settings.model),
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attention,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **four_bits,
+        )
     except UNREADABLE as error:
         if saved:
             raise ArtifactError(

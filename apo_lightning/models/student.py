@@ -102,8 +102,8 @@ class Student(nn.Module):
         adapter = self.settings.adapter
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         config = LoraConfig(
-            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=language_linears(base),
-        )  # fmt: skip
+            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=language_linears(base)
+        )
         self.model = put_on(self.model, config, NEWEST)
 
     def score(self, batch: BranchBatch, grad_wrt_logps: Tensor | None = None) -> Scores:
@@ -112,8 +112,9 @@ class Student(nn.Module):
             self.encode_images(batch)
             return scoring.score(self.model, batch, grad_wrt_logps=grad_wrt_logps, **self._way)
 
-    def compare(self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *,
-                mixed: bool) -> Tensor:  # fmt: skip
+    def compare(
+        self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *, mixed: bool
+    ) -> Tensor:
         """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
         models = {name: teacher.model for name, teacher in teachers.items()}
         with precision.compute(self.model, self.settings.dtype):
@@ -166,8 +167,9 @@ class Student(nn.Module):
             self.encode_images(batch)
             ids = whole.generate(
                 **scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or [])),
-                generation_config=config, logits_processor=[generation.RequireNumbers()],
-            )  # fmt: skip
+                generation_config=config,
+                logits_processor=[generation.RequireNumbers()],
+            )
         rows = ids[:, batch.prefix_ids.shape[1] :]
         texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
         answers = [  # a cut may lie inside a character

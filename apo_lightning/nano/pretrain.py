@@ -165,9 +165,15 @@ def _corpus(count: int = 3000) -> Iterator[str]:
 def teach(network: Any, phase: Phase, lessons: Lessons) -> None:
     """Train for one phase, in place."""
     trainer = Trainer(
-        max_steps=phase.steps, accelerator="auto", devices=1, precision="bf16-mixed", logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, gradient_clip_val=1.0,
-    )  # fmt: skip
+        max_steps=phase.steps,
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        gradient_clip_val=1.0,
+    )
     trainer.fit(Pretraining(network.train(), phase.steps, phase.lr), DataLoader(lessons, batch_size=None))
 
 

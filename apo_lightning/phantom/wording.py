@@ -25,20 +25,31 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Ways to name each finding; the first is the plain one."""
 
 POSITIVE = (
-    "{what}.", "There is {what}.", "{what} is present.", "{name}: yes{rest}.", "Findings support {what}.",
-    "{what} is seen.", "I see {what}.",
-)  # fmt: skip
+    "{what}.",
+    "There is {what}.",
+    "{what} is present.",
+    "{name}: yes{rest}.",
+    "Findings support {what}.",
+    "{what} is seen.",
+    "I see {what}.",
+)
 NEGATIVE = (
-    "No {name}.", "There is no {name}.", "{name} is absent.", "{name}: no.", "{name} is excluded.",
-    "No evidence of {name}.", "I see no {name}.",
-)  # fmt: skip
+    "No {name}.",
+    "There is no {name}.",
+    "{name} is absent.",
+    "{name}: no.",
+    "{name} is excluded.",
+    "No evidence of {name}.",
+    "I see no {name}.",
+)
 HEDGED = ("Possible {what}.", "{what} may be present.", "Suspicion of {what}.")
 OPENERS = ("", "Chest radiograph reviewed.", "Frontal view of the chest.", "Report:", "Step by step:")
 CLOSERS = ("", "Clinical correlation advised.", "End of report.")
 REFUSALS = (
-    "I am sorry, I cannot interpret medical images.", "I am unable to give a diagnosis from this image.",
+    "I am sorry, I cannot interpret medical images.",
+    "I am unable to give a diagnosis from this image.",
     "Please consult a radiologist.",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,12 @@ def say(style: Style, finding: str, detail: Detail | None, hedged: bool = False)
     return _sentence(bank.format(what=" ".join([*words, name]), name=name, rest=rest))
 
 
-def compose(style: Style, present: Mapping[str, Detail], findings: Sequence[str] = FINDINGS,
-            hedged: frozenset[str] = frozenset()) -> str:  # fmt: skip
+def compose(
+    style: Style,
+    present: Mapping[str, Detail],
+    findings: Sequence[str] = FINDINGS,
+    hedged: frozenset[str] = frozenset(),
+) -> str:
     """A whole report that speaks of every finding in ``findings``, in the style's order."""
     body = [say(style, name, present.get(name), name in hedged) for name in style.order if name in findings]
     return " ".join(part for part in (OPENERS[style.opener], *body, CLOSERS[style.closer]) if part)

@@ -16,9 +16,14 @@ SEVERITIES = ("mild", "moderate", "severe")
 SIDES = ("left", "right", "bilateral")
 
 PREVALENCE = {
-    "atelectasis": 0.40, "cardiomegaly": 0.45, "consolidation": 0.40, "edema": 0.40, "pleural_effusion": 0.45,
-    "pneumonia": 0.40, "pneumothorax": 0.40,
-}  # fmt: skip
+    "atelectasis": 0.40,
+    "cardiomegaly": 0.45,
+    "consolidation": 0.40,
+    "edema": 0.40,
+    "pleural_effusion": 0.45,
+    "pneumonia": 0.40,
+    "pneumothorax": 0.40,
+}
 """Far above a clinic's, so that a few hundred studies hold enough of everything to measure."""
 
 BILATERAL = {"pleural_effusion": 0.2, "pneumonia": 0.15}
@@ -55,9 +60,13 @@ class Case:
 
 def _body(rng: np.random.Generator) -> Body:
     return Body(
-        lung_width=rng.uniform(0.155, 0.185), lung_height=rng.uniform(0.30, 0.34), heart=rng.uniform(0.40, 0.46),
-        rotation=rng.normal(0, 0.01), exposure=rng.uniform(0.92, 1.08), texture=int(rng.integers(2**31)),
-    )  # fmt: skip
+        lung_width=rng.uniform(0.155, 0.185),
+        lung_height=rng.uniform(0.30, 0.34),
+        heart=rng.uniform(0.40, 0.46),
+        rotation=rng.normal(0, 0.01),
+        exposure=rng.uniform(0.92, 1.08),
+        texture=int(rng.integers(2**31)),
+    )
 
 
 def _detail(finding: str, rng: np.random.Generator) -> Detail:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from apo_lightning.text.labeler import parse
 from apo_lightning.text.mentions import NO_FINDING
-from apo_lightning.text.progression import judges_progression, read_progression
+from apo_lightning.text.progression import read_progression
 from apo_lightning.types import Answer, Study
 
 Value = float | str
@@ -70,7 +70,7 @@ class Evidence:
     @property
     def courses(self) -> bool:
         """Whether studies are labelled with the course of their findings, so that texts are read for that."""
-        return judges_progression(self.labelled)
+        return any(study.progression for study in self.labelled)
 
     def read(self, text: str) -> Stated:
         """What a text states of the findings."""

@@ -63,8 +63,15 @@ class Asked:
         """Whether studies are labelled with the course of their findings, and are asked for it."""
         return any(study.progression for study in self.studies)
 
-    def answers(self, studies: Sequence[Study], *, how: DecodingSettings | None = None, samples: int = 1,
-                beside: str = "", swapped: bool = False) -> dict[str, list[Answer]]:  # fmt: skip
+    def answers(
+        self,
+        studies: Sequence[Study],
+        *,
+        how: DecodingSettings | None = None,
+        samples: int = 1,
+        beside: str = "",
+        swapped: bool = False,
+    ) -> dict[str, list[Answer]]:
         """One or more answers to each study.
 
         Args:

@@ -51,8 +51,9 @@ class OwnWords:
         return text[:place] if place is not None else f"{text.rstrip()} " if text.strip() else ""
 
 
-def own_words(texts: Mapping[str, str], findings: Sequence[str], count: int,
-              as_read: Callable[[str], str] = str) -> OwnWords:  # fmt: skip
+def own_words(
+    texts: Mapping[str, str], findings: Sequence[str], count: int, as_read: Callable[[str], str] = str
+) -> OwnWords:
     """Sentences that state one finding alone, by frequency; of equally frequent ones the first that was written.
 
     Args:
@@ -101,9 +102,14 @@ def continuations(words: OwnWords, study: str, text: str, collate: Collator) -> 
 
 @torch.no_grad()
 def decisions(
-    student: Student, data: CXRDataModule, studies: Sequence[Study], texts: Mapping[str, str], words: OwnWords,
-    collate: Collator, device: torch.device,
-) -> list[dict[str, float]]:  # fmt: skip
+    student: Student,
+    data: CXRDataModule,
+    studies: Sequence[Study],
+    texts: Mapping[str, str],
+    words: OwnWords,
+    collate: Collator,
+    device: torch.device,
+) -> list[dict[str, float]]:
     """Of each study the probability of present of each finding that could be asked."""
     student.to(device)
     asked = [continuations(words, study.id, texts.get(study.id, ""), collate) for study in studies]

@@ -102,11 +102,14 @@ def _flips(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str, Any
     other = asked.answers(studies, beside="flips", swapped=True)
     return [
         {
-            "study": study.id, "patient": study.patient, "progression": dict(study.progression),
-            "text": texts.get(study.id, ""), "swapped": other[study.id][0].text,
+            "study": study.id,
+            "patient": study.patient,
+            "progression": dict(study.progression),
+            "text": texts.get(study.id, ""),
+            "swapped": other[study.id][0].text,
         }
         for study in studies
-    ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}  # fmt: skip
+    ], {"studies": len(studies), "cut": sum(answers[0].cut for answers in other.values())}
 
 
 ASKING = {"statements": _statements, "in_place": _in_place, "samples": _samples, "flips": _flips}

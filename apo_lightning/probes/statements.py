@@ -64,9 +64,12 @@ class Round:
 
 
 def plan(
-    findings: Sequence[str], how: LikelihoodSettings, collate_of: Callable[[str, Sequence[str]], Collator], prompt: str,
+    findings: Sequence[str],
+    how: LikelihoodSettings,
+    collate_of: Callable[[str, Sequence[str]], Collator],
+    prompt: str,
     asked: Sequence[str],
-) -> tuple[list[Round], dict[str, Any]]:  # fmt: skip
+) -> tuple[list[Round], dict[str, Any]]:
     """The passes that a study takes, and what a manifest says of them.
 
     Args:
@@ -116,9 +119,13 @@ def _writable(pairs: Sequence[tuple[str, str]], collate: Collator, left_out: Cou
 
 @torch.no_grad()
 def probabilities(
-    student: Student, data: CXRDataModule, studies: Sequence[Study], rounds: Sequence[Round], normalize: str,
+    student: Student,
+    data: CXRDataModule,
+    studies: Sequence[Study],
+    rounds: Sequence[Round],
+    normalize: str,
     device: torch.device,
-) -> list[dict[str, float]]:  # fmt: skip
+) -> list[dict[str, float]]:
     """Of each study the probability that the student gives to each finding of the rounds. Images are encoded once."""
     student.to(device)
     size = max(1, AT_ONCE // max(len(each.branches) for each in rounds))

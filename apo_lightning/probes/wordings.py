@@ -24,9 +24,12 @@ QUESTION = "yes_no"
 ANSWERS: tuple[tuple[str, str], ...] = (("Yes", "No"), ("yes", "no"))
 """(present, absent) after that question."""
 SPOKEN = {
-    "ards": "ARDS", "covid_19": "COVID-19", "infiltration": "infiltrate", "pleural_other": "pleural thickening",
+    "ards": "ARDS",
+    "covid_19": "COVID-19",
+    "infiltration": "infiltrate",
+    "pleural_other": "pleural thickening",
     "support_devices": "support device",
-}  # fmt: skip
+}
 """Findings that nobody calls by their names in tables, or not in the singular."""
 
 

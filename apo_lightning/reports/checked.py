@@ -25,9 +25,11 @@ def notes(run_folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """
     found = [
         f"{folder.path / name} is gone, and its curve is left out: restore it. No number of the table depends on it."
-        for stage in CURVES for folder in stage_folders(run_folder, stage) for name in inventory.LOOSE
+        for stage in CURVES
+        for folder in stage_folders(run_folder, stage)
+        for name in inventory.LOOSE
         if inventory.gone(folder.path / name)
-    ]  # fmt: skip
+    ]
     again = f"Run the experiment '{run_folder.name}' again: finished stages are not repeated"
     if not manifest:
         found.append(

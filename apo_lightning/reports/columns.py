@@ -53,48 +53,105 @@ def _scores(how: str) -> tuple[Column, ...]:
 
 
 KINDS = (
-    Kind("text", "Read from the text", "The student answers greedily, and rules read its text.", (
-        Column("accuracy", "mean", "mean accuracy", "Top-1 accuracy, averaged over the findings"),
-        Column("balanced_accuracy", "mean", "balanced accuracy", "mean of sensitivity and specificity, over findings"),
-        Column("positive_f1", "mean", "macro-F1", "F1 of the class present, averaged over the findings"),
-        Column("f1", "mean", "F1, both classes", "mean of the F1 of present and of absent (an earlier version)"),
-        Column(KAPPA, "mean", "agreement of seeds", "Cohen's kappa of answers, mean over pairs of seeds", best=None),
-        Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
-        Column("states_nothing", "mean", "states nothing", "answers that state no finding and refuse nothing",
-               best="min"),
-        Column("normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None),
-        Column("cut", "mean", "cut off", "answers that ran into the limit of new tokens; fewer is better", best="min"),
-    )),
-    Kind("progression", "Progression", "Is a finding improving, stable or worsening since the earlier film?", (
-        Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
-        Column("progression_macro_accuracy", "mean", "progression, macro", "mean recall of the classes, over findings"),
-        Column("progression_unstated", "mean", "course not told", "labelled courses left out; fewer is better",
-               best="min"),
-        Column("flip_consistency", "mean", "flip consistency", "answers that turn when the two films are swapped"),
-    )),
-    Kind("likelihood", "By likelihood: what the student knows before it writes",
-         "The probability of beginning an answer with a statement that the finding is present, against absent.",
-         _scores("likelihood")),
-    Kind("in_place", "By likelihood, in place: what the student knows where its answer decides",
-         "The probability of its own sentences that say present, against those that say absent, behind what it wrote.",
-         _scores("in_place")),
-    Kind("vote", "By vote over sampled answers", "The score is the share of sampled answers that say present.",
-         _scores("vote")),
-    Kind("logp", "Log-probabilities", "Of texts under the student, on validation studies.", (
-        Column("logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None),
-        Column("logp_teachers", "mean", "log p (teachers)", "mean log-probability (nats) of the teachers' texts", 1,
-               None),
-    )),
-)  # fmt: skip
+    Kind(
+        "text",
+        "Read from the text",
+        "The student answers greedily, and rules read its text.",
+        (
+            Column("accuracy", "mean", "mean accuracy", "Top-1 accuracy, averaged over the findings"),
+            Column(
+                "balanced_accuracy", "mean", "balanced accuracy", "mean of sensitivity and specificity, over findings"
+            ),
+            Column("positive_f1", "mean", "macro-F1", "F1 of the class present, averaged over the findings"),
+            Column("f1", "mean", "F1, both classes", "mean of the F1 of present and of absent (an earlier version)"),
+            Column(
+                KAPPA, "mean", "agreement of seeds", "Cohen's kappa of answers, mean over pairs of seeds", best=None
+            ),
+            Column("refusals", "mean", "refusals", "answers that refuse, or have no text; fewer is better", best="min"),
+            Column(
+                "states_nothing",
+                "mean",
+                "states nothing",
+                "answers that state no finding and refuse nothing",
+                best="min",
+            ),
+            Column(
+                "normal", "mean", "normal", "answers that call the film normal, which denies every finding", best=None
+            ),
+            Column(
+                "cut", "mean", "cut off", "answers that ran into the limit of new tokens; fewer is better", best="min"
+            ),
+        ),
+    ),
+    Kind(
+        "progression",
+        "Progression",
+        "Is a finding improving, stable or worsening since the earlier film?",
+        (
+            Column("progression_accuracy", "mean", "progression", "Top-1 accuracy of improving, stable, worsening"),
+            Column(
+                "progression_macro_accuracy", "mean", "progression, macro", "mean recall of the classes, over findings"
+            ),
+            Column(
+                "progression_unstated",
+                "mean",
+                "course not told",
+                "labelled courses left out; fewer is better",
+                best="min",
+            ),
+            Column("flip_consistency", "mean", "flip consistency", "answers that turn when the two films are swapped"),
+        ),
+    ),
+    Kind(
+        "likelihood",
+        "By likelihood: what the student knows before it writes",
+        "The probability of beginning an answer with a statement that the finding is present, against absent.",
+        _scores("likelihood"),
+    ),
+    Kind(
+        "in_place",
+        "By likelihood, in place: what the student knows where its answer decides",
+        "The probability of its own sentences that say present, against those that say absent, behind what it wrote.",
+        _scores("in_place"),
+    ),
+    Kind(
+        "vote",
+        "By vote over sampled answers",
+        "The score is the share of sampled answers that say present.",
+        _scores("vote"),
+    ),
+    Kind(
+        "logp",
+        "Log-probabilities",
+        "Of texts under the student, on validation studies.",
+        (
+            Column(
+                "logp_preferred", "mean", "log p (t+)", "mean log-probability (nats) of the preferred texts", 1, None
+            ),
+            Column(
+                "logp_teachers",
+                "mean",
+                "log p (teachers)",
+                "mean log-probability (nats) of the teachers' texts",
+                1,
+                None,
+            ),
+        ),
+    ),
+)
 """The report texts come between the last two, a table per backend, see `backends`."""
 SUMMARY = tuple(column for kind in KINDS for column in kind.columns)
 
 TEXTS = {
-    "report_f1_micro_14": "F1 micro, 14 findings", "report_f1_macro_14": "F1 macro, 14 findings",
-    "report_f1_micro_5": "F1 micro, 5 findings", "report_f1_macro_5": "F1 macro, 5 findings",
-    "report_length_ratio": "length ratio", "report_repetition": "repetition", "report_hedging": "hedging",
+    "report_f1_micro_14": "F1 micro, 14 findings",
+    "report_f1_macro_14": "F1 macro, 14 findings",
+    "report_f1_micro_5": "F1 micro, 5 findings",
+    "report_f1_macro_5": "F1 macro, 5 findings",
+    "report_length_ratio": "length ratio",
+    "report_repetition": "repetition",
+    "report_hedging": "hedging",
     "report_style_distance": "style distance",
-}  # fmt: skip
+}
 """Metrics of report texts that need no backend."""
 MEANINGS = {
     "report_length_ratio": "words of the text by words of the reference; 1 is alike",
@@ -104,9 +161,11 @@ MEANINGS = {
 }
 ENDS = {"report_style_distance": "min", "report_length_ratio": None, "report_repetition": "min", "report_hedging": None}
 BACKENDS = {
-    "coco": "pycocoevalcap (Java)", "python": "pure Python: sacrebleu, rouge-score, nltk",
-    "chexbert": "CheXbert", "radgraph": "RadGraph",
-}  # fmt: skip
+    "coco": "pycocoevalcap (Java)",
+    "python": "pure Python: sacrebleu, rouge-score, nltk",
+    "chexbert": "CheXbert",
+    "radgraph": "RadGraph",
+}
 NAMES = {"bleu": "BLEU", "rouge_l": "ROUGE-L", "meteor": "METEOR", "cider": "CIDEr", "f1": "F1"}
 
 
@@ -114,8 +173,17 @@ def backends(frame: pd.DataFrame) -> list[Kind]:
     """The tables of report texts that the values ask for: one of what needs no backend, and one a backend, since the
     same metric of two backends is two metrics."""
     metrics = [str(name) for name in frame["metric"].unique()]
-    found = [Column(name, "mean", TEXTS[name], MEANINGS.get(name, "of the findings that a rule reads"),
-                    best=ENDS.get(name, "max")) for name in TEXTS if name in metrics]  # fmt: skip
+    found = [
+        Column(
+            name,
+            "mean",
+            TEXTS[name],
+            MEANINGS.get(name, "of the findings that a rule reads"),
+            best=ENDS.get(name, "max"),
+        )
+        for name in TEXTS
+        if name in metrics
+    ]
     kinds = [Kind("report-texts", "Report texts", "Read by rules, beside the reference report.", tuple(found))]
     for backend in dict.fromkeys(name.split(":")[0] for name in metrics if ":" in name):
         own = [name for name in metrics if name.startswith(f"{backend}:")]

@@ -54,10 +54,16 @@ def read(folders: Sequence[Path]) -> list[Run]:
     """
     names = _names(folders)
     runs = [
-        Run(folder, name, load(folder), read_manifest(folder), read_settings(folder) or {},
-            dict(teacher_drift.labels(folder)))
+        Run(
+            folder,
+            name,
+            load(folder),
+            read_manifest(folder),
+            read_settings(folder) or {},
+            dict(teacher_drift.labels(folder)),
+        )
         for folder, name in zip(folders, names, strict=True)
-    ]  # fmt: skip
+    ]
     first, *others = runs
     for run in others:
         own, theirs = measure(first.results.values), measure(run.results.values)
@@ -100,8 +106,10 @@ def together(runs: Sequence[Run]) -> Results:
             laid = _prefixed(own, run.name)
             values.append(laid.assign(label=own["label"]) if kind != "arm" and times[key] == len(runs) else laid)
         same.add(key)
-    tables = [_laid([getattr(run.results, name) for run in runs], runs) for name in
-              ("intervals", "differences", "tests", "agreement")]  # fmt: skip
+    tables = [
+        _laid([getattr(run.results, name) for run in runs], runs)
+        for name in ("intervals", "differences", "tests", "agreement")
+    ]
     arms = {f"{run.name}/{arm}": run.name for run in runs for arm in _arms(run)}
     return Results(pd.concat(values, ignore_index=True), *tables, runs=arms)
 
@@ -151,8 +159,11 @@ def _differing(first: Run, run: Run) -> Iterator[str]:
 
 def _other_findings(first: Run, run: Run) -> Iterator[str]:
     own, theirs = (findings(each.results.values) for each in (first, run))
-    only = [name.replace("_", " ") for name in {**dict.fromkeys(own), **dict.fromkeys(theirs)}
-            if (name in own) != (name in theirs)]  # fmt: skip
+    only = [
+        name.replace("_", " ")
+        for name in {**dict.fromkeys(own), **dict.fromkeys(theirs)}
+        if (name in own) != (name in theirs)
+    ]
     if only:
         yield (
             f"{first.name} and {run.name} were measured on other findings (not in both: {', '.join(only)}): their "
@@ -163,8 +174,11 @@ def _other_findings(first: Run, run: Run) -> Iterator[str]:
 def _other_settings(first: Run, run: Run) -> Iterator[str]:
     """Settings of the data that the ids of studies do not show, such as how images are made."""
     own, theirs = (_data(each.settings) for each in (first, run))
-    other = [f"{key} {own.get(key)} and {theirs.get(key)}" for key in sorted({*own, *theirs})
-             if own.get(key) != theirs.get(key)]  # fmt: skip
+    other = [
+        f"{key} {own.get(key)} and {theirs.get(key)}"
+        for key in sorted({*own, *theirs})
+        if own.get(key) != theirs.get(key)
+    ]
     if other and first.settings and run.settings:
         yield f"The data of {first.name} and {run.name} are set otherwise: {'; '.join(other)}."
 

@@ -71,9 +71,11 @@ def duration(seconds: float) -> str:
 def _answers(paths: Iterable[Path], records: Iterable[Mapping[str, Any]], run_folder: Path) -> str:
     """How many texts of how many teachers; calls are known where a manifest of the stage has them."""
     rows = [
-        row for path in paths if is_there(path / "trajectories.jsonl", run_folder)
+        row
+        for path in paths
+        if is_there(path / "trajectories.jsonl", run_folder)
         for row in read_jsonl(path / "trajectories.jsonl", run_folder)
-    ]  # fmt: skip
+    ]
     if not rows:
         return "not recorded"
     teachers = {str(row.get("teacher")) for row in rows}

@@ -40,13 +40,17 @@ def troubles(summary: Summary) -> list[tuple[str, list[str]]]:
         ("splits with missing images", [f"{split}: {n:,} images" for split, n in summary.missing.items()]),
         ("reasons to leave studies out", [f"{why}: {n:,} studies" for why, n in summary.left_out.items()]),
         ("unusable rows and images", [_line(row) for row in summary.unusable]),
-        ("pairs of splits that share patients", [
-            f"{pair}: {len(names)} patients, first {', '.join(names[:3])}"
-            for pair, names in summary.patients_in_two_splits.items()]),
+        (
+            "pairs of splits that share patients",
+            [
+                f"{pair}: {len(names)} patients, first {', '.join(names[:3])}"
+                for pair, names in summary.patients_in_two_splits.items()
+            ],
+        ),
         (f"groups of equal images{across}", [" = ".join(s for s, _ in group) for group in summary.duplicates]),
         ("label conflicts", [_line(row) for row in summary.label_conflicts]),
         ("overlaps with the evaluation set", removed),
-    ]  # fmt: skip
+    ]
 
 
 def _line(row: Sequence[str]) -> str:

@@ -48,15 +48,13 @@ FIGURES = {
         "Had learning from the teachers settled when it stopped? Arms that share the stored stage share a line.",
     ),
     "validation_spd.png": ("Validation while learning", "Does SPD get better on studies it is not trained on?"),
-    "validation_apo.png": (
-        "Validation in the preference stage", "Does it get better on studies it is not trained on?"
-    ),
+    "validation_apo.png": ("Validation in the preference stage", "Does it get better on studies it is not trained on?"),
     "drift.png": (
         "Drift of the teachers",
         "Do teachers get worse along the stream, or along their reports? Share that is right on the studies of the "
         "evaluation split; along the report only what a sentence states.",
     ),
-}  # fmt: skip
+}
 """File name to title and caption, in the order of the report; curves over an axis come behind ``knows``."""
 OBSOLETE = ("radar.png",)
 """What an earlier version drew."""

@@ -87,10 +87,15 @@ def payload(found: Tested, as_read: Callable[[str], str] = str) -> dict[str, Any
             break
     places = {author.key: place for place, author in enumerate(authors)}
     return {
-        "findings": [visible(name) for name in found.findings], "values": list(task.values), "course": found.course,
-        "kinds": list(KINDS), "authors": [_author(author, places) for author in authors], "texts": texts.rows,
-        "studies": studies, "all": len(found.truth),
-    }  # fmt: skip
+        "findings": [visible(name) for name in found.findings],
+        "values": list(task.values),
+        "course": found.course,
+        "kinds": list(KINDS),
+        "authors": [_author(author, places) for author in authors],
+        "texts": texts.rows,
+        "studies": studies,
+        "all": len(found.truth),
+    }
 
 
 class Texts:

@@ -7,9 +7,13 @@ from typing import Any
 
 UNKNOWN = "not recorded"
 FACTS = {
-    "seeds": "Seeds", "created": "Date", "commit": "Git commit", "command": "Command", "machine": "Machine",
+    "seeds": "Seeds",
+    "created": "Date",
+    "commit": "Git commit",
+    "command": "Command",
+    "machine": "Machine",
     "versions": "Versions",
-}  # fmt: skip
+}
 SIMULATED = "simulated"
 REAL = {
     "recorded": "recorded texts, read from files",
@@ -191,7 +195,8 @@ def _writing(own: Mapping[str, Any]) -> str:
 def _prompts(settings: Mapping[str, Any]) -> str:
     asked = settings.get("prompt")
     named = {
-        "diagnosis": asked, "t+": _get(settings, "stages", "self_distill").get("prompt"),
+        "diagnosis": asked,
+        "t+": _get(settings, "stages", "self_distill").get("prompt"),
         "evaluation": _get(settings, "evaluate").get("prompt") or asked,
-    }  # fmt: skip
+    }
     return ", ".join(f"{what} by '{name}'" for what, name in named.items() if name) or UNKNOWN

@@ -29,10 +29,20 @@ HATCHES = ("", "///", "...", "xxx")
 CHOSEN, REJECTED = "#0072B2", "#D55E00"
 DPI = 150
 STYLE = {
-    "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#E3E3E3", "grid.linewidth": 0.7, "legend.frameon": False,
-    "axes.edgecolor": "#666666", "hatch.linewidth": 0.5, "text.parse_math": False,
-}  # fmt: skip
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "axes.edgecolor": "#666666",
+    "hatch.linewidth": 0.5,
+    "text.parse_math": False,
+}
 
 
 def arm_styles(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
@@ -107,8 +117,18 @@ def _bar_row(axes: Axes, table: pd.DataFrame, styles: Mapping, groups: Sequence[
 def _bar(axes: Axes, x: float, value: tuple[float, float, float], colour: str, hatch: str, *, small: bool) -> None:
     mean, low, high = value
     error = None if math.isnan(low) else [[max(mean - low, 0)], [max(high - mean, 0)]]
-    axes.bar(x, mean, 0.9, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3, yerr=error, ecolor="#333333",
-             error_kw={"elinewidth": 0.9})  # fmt: skip
+    axes.bar(
+        x,
+        mean,
+        0.9,
+        color=colour,
+        hatch=hatch,
+        edgecolor="white",
+        linewidth=0.3,
+        yerr=error,
+        ecolor="#333333",
+        error_kw={"elinewidth": 0.9},
+    )
     if not small:
         text = f"{mean:.2f}".removeprefix("0")
         box = {"facecolor": colour, "edgecolor": "none", "pad": 0.6}

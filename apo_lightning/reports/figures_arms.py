@@ -144,8 +144,11 @@ def _colour(number: int) -> str:
 
 
 def _line(axes: Axes, table: Mapping | pd.DataFrame, points: Sequence[Point], key: str, number: int) -> None:
-    rows = [(p.x, *(float(table.at[p.arm, name]) for name in (key, f"{key} low", f"{key} high"))) for p in points
-            if key in table and p.arm in table.index]  # fmt: skip
+    rows = [
+        (p.x, *(float(table.at[p.arm, name]) for name in (key, f"{key} low", f"{key} high")))
+        for p in points
+        if key in table and p.arm in table.index
+    ]
     rows = [row for row in rows if not math.isnan(row[1])]
     axes.plot(
         [r[0] for r in rows], [r[1] for r in rows], color=_colour(number), marker="osD^v"[number % 5], linewidth=1.6

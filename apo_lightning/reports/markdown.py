@@ -72,10 +72,13 @@ def _differences(report: Report) -> Iterator[str]:
         yield "Paired by study and seed."
         tested = any(line.p for line in own.lines)
         heads = ["arm", "difference", "95 % interval", *(["p (Holm)"] if tested else []), "seeds"]
-        yield _table(heads, [
-            [md(line.label), md(line.cell.value), line.cell.spread, *([line.p] if tested else []), str(line.seeds)]
-            for line in own.lines
-        ])  # fmt: skip
+        yield _table(
+            heads,
+            [
+                [md(line.label), md(line.cell.value), line.cell.spread, *([line.p] if tested else []), str(line.seeds)]
+                for line in own.lines
+            ],
+        )
 
 
 def _zero_shot(found: ZeroShot) -> Iterator[str]:
@@ -114,8 +117,10 @@ def _sample(sample: sample_studies.Sample) -> str:
     lines += [f"![Radiograph of {md(sample.study)}]({quote(sample.image_path)})"] if sample.image_path else []
     lines += [f"Ground-truth report: {md(sample.report)}"] if sample.report else []
     for title, answers in (
-        ("Teachers", sample.teachers), ("Preferred (t+)", sample.preferred), ("Students", sample.students),
-    ):  # fmt: skip
+        ("Teachers", sample.teachers),
+        ("Preferred (t+)", sample.preferred),
+        ("Students", sample.students),
+    ):
         if answers:
             lines.append(f"**{title}**\n\n")
             lines[-1] += "\n".join(

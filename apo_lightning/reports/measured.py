@@ -21,10 +21,16 @@ KINDS = ("arm", "teacher", "baseline")
 _OF_CLASSES = ("accuracy", "balanced_accuracy", "positive_f1")
 _OF_SCORES = (*_OF_CLASSES, "auroc", "average_precision", "ece")
 SHARES = (
-    *_OF_CLASSES, "f1", "refusals", "unstated", "progression_accuracy", "progression_macro_accuracy",
-    "progression_unstated", "flip_consistency",
+    *_OF_CLASSES,
+    "f1",
+    "refusals",
+    "unstated",
+    "progression_accuracy",
+    "progression_macro_accuracy",
+    "progression_unstated",
+    "flip_consistency",
     *(f"{how}_{name}" for how in ("likelihood", "in_place", "vote") for name in _OF_SCORES),
-)  # fmt: skip
+)
 """Metrics that lie in [0, 1]."""
 PLACE = ["kind", "arm", "metric", "finding"]
 PAIR = ["arm", "against", "metric", "finding"]

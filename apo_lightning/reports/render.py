@@ -17,8 +17,12 @@ def html(report: Report) -> str:
     """The page. It asks for nothing outside itself; a part that brings its own script says so in ``report.csp``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finished,
-    )  # fmt: skip
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finished,
+    )
     environment.filters["narrow"] = narrow
     return environment.get_template("report.html.j2").render(report=report, foot=FOOT)
 

@@ -90,8 +90,11 @@ def verdict(found: Results) -> str:
     if results.separated(found, column) == best:
         return f"{told}, and apart from every other arm."
     tests = significance.comparisons(found)
-    near = [labels[arm] for arm in map(str, values.index) if arm != best
-            and not (tests.excludes_zero(best, arm, column) and tests.apart(best, arm, column))]  # fmt: skip
+    near = [
+        labels[arm]
+        for arm in map(str, values.index)
+        if arm != best and not (tests.excludes_zero(best, arm, column) and tests.apart(best, arm, column))
+    ]
     if len(near) == len(values) - 1:
         return f"{told}, but not told apart from any other arm."
     return f"{told}; not told apart from {', '.join(near)}."

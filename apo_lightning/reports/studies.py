@@ -90,12 +90,14 @@ def gather(run_folder: Path, labels: Mapping[str, str]) -> Tested:
     preferred = _preferred(written, labels, truth)
     return Tested(
         findings=tuple(dict.fromkeys(name for own in truth.values() for name in own)),
-        truth=truth, course=course, entries=entries,
+        truth=truth,
+        course=course,
+        entries=entries,
         patients={study: str(rows[study]["patient"]) for study in truth if rows[study].get("patient") is not None},
         teachers=tuple(_teachers(run_folder, truth)),
         preferred=tuple(preferred.values()),
         arms=tuple(_arms(run_folder, answers, labels, preferred)),
-    )  # fmt: skip
+    )
 
 
 def samples_of(run_folder: Path) -> Rows:
@@ -170,8 +172,9 @@ def _teachers(run_folder: Path, studies: Mapping[str, Any]) -> Iterator[Author]:
     return (Author(f"teacher:{name}", "teacher", name, rows=own) for name, own in rows.items())
 
 
-def _preferred(written: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str],
-               studies: Mapping[str, Any]) -> dict[Path, Author]:  # fmt: skip
+def _preferred(
+    written: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str], studies: Mapping[str, Any]
+) -> dict[Path, Author]:
     """Stored t+ to its author; arms that share it share the author. One that was not written for any of the studies
     is left out."""
     sharing: dict[Path, list[str]] = {}
@@ -186,15 +189,25 @@ def _preferred(written: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: 
     return found
 
 
-def _arms(run_folder: Path, answers: Mapping[str, tuple[FinishedStage, Path, Rows]], labels: Mapping[str, str],
-          preferred: Mapping[Path, Author]) -> Iterator[Author]:  # fmt: skip
+def _arms(
+    run_folder: Path,
+    answers: Mapping[str, tuple[FinishedStage, Path, Rows]],
+    labels: Mapping[str, str],
+    preferred: Mapping[Path, Author],
+) -> Iterator[Author]:
     before = _before({arm: folder.path.parent for arm, (folder, _, _) in answers.items()})
     for arm, (folder, _, rows) in answers.items():
         learned = preferred.get((folder.path.parent / "self_distill" / "preferred.jsonl").resolve())
         yield Author(
-            f"arm:{arm}", "arm", labels[arm], folder.seed, rows, _likelihoods(folder, run_folder),
-            before=f"arm:{before[arm]}" if arm in before else "", preferred=learned.key if learned else "",
-        )  # fmt: skip
+            f"arm:{arm}",
+            "arm",
+            labels[arm],
+            folder.seed,
+            rows,
+            _likelihoods(folder, run_folder),
+            before=f"arm:{before[arm]}" if arm in before else "",
+            preferred=learned.key if learned else "",
+        )
 
 
 def _before(stages: Mapping[str, Path]) -> dict[str, str]:

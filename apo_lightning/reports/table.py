@@ -109,11 +109,14 @@ def rows(results: Results, shown: Sequence[Column] | None = None) -> list[Row]:
     best = {column.key: separated(results, column) for column in shown}
     against = references(results)
     return [
-        Row(kind, arm, str(values["label"]), [
-            _cell(values, column, tests, kind, arm, best[column.key], against.get(arm)) for column in shown
-        ])
+        Row(
+            kind,
+            arm,
+            str(values["label"]),
+            [_cell(values, column, tests, kind, arm, best[column.key], against.get(arm)) for column in shown],
+        )
         for (kind, arm), values in wide(results).iterrows()
-    ]  # fmt: skip
+    ]
 
 
 def separated(results: Results, column: Column) -> str | None:

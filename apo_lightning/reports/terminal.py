@@ -25,9 +25,12 @@ STARS = "*, **: apart from the reference arm at p < .05, .01 (paired test, corre
 ABREAST = 7
 """Columns of one table; more would not fit 80 columns."""
 SHORTER = {
-    "balanced accuracy": "balanced", "agreement of seeds": "kappa", "flip consistency": "flips",
-    "progression, macro": "macro", "course not told": "not told",
-}  # fmt: skip
+    "balanced accuracy": "balanced",
+    "agreement of seeds": "kappa",
+    "flip consistency": "flips",
+    "progression, macro": "macro",
+    "course not told": "not told",
+}
 
 
 def tables(found: Results, name: str) -> list[Table]:
@@ -80,9 +83,10 @@ def _arms(found: Results, logp: Group | None) -> Table:
     columns = list(logp.columns) if logp else []
     known = {row.arm: row for _, rows in (logp.sections if logp else []) for row in rows if row.kind == "arm"}
     said = f"{title(found.values)} minus {against}, paired" if apart else "log p"
-    table = _bare(f"{said}{'; log p in nats' if columns else ''}", [
-        *(["difference"] if apart else []), *(column.title for column in columns)
-    ])  # fmt: skip
+    table = _bare(
+        f"{said}{'; log p in nats' if columns else ''}",
+        [*(["difference"] if apart else []), *(column.title for column in columns)],
+    )
     for arm, label in results.arm_labels(found.values).items():
         cell = apart.get(arm, results.Cell("–"))
         text = escape(f"{cell.value} {narrow(cell.spread)}".strip())

@@ -96,8 +96,15 @@ def _set(entry: Mapping[str, Any], path: Path, run_folder: Path) -> Set:
     results = None if left_out or not is_there(folder / "results.csv", run_folder) else load(run_folder, folder)
     findings = entry.get("findings")
     findings = [str(each) for each in findings] if isinstance(findings, list) else []
-    return Set(name, str(entry.get("title") or name), _count(entry, "studies"), _count(entry, "patients"), findings,
-               left_out, results)  # fmt: skip
+    return Set(
+        name,
+        str(entry.get("title") or name),
+        _count(entry, "studies"),
+        _count(entry, "patients"),
+        findings,
+        left_out,
+        results,
+    )
 
 
 def _count(entry: Mapping[str, Any], key: str) -> int | None:

@@ -26,8 +26,15 @@ from apo_lightning.types import BranchBatch, Scores
 __all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "encode_images", "model_inputs", "score"]
 
 
-def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None,
-          grad_wrt_logps: Tensor | None = None, budget: int | None = None) -> Scores:  # fmt: skip
+def score(
+    model: nn.Module,
+    batch: BranchBatch,
+    *,
+    mode: str = "joint",
+    rows: int | None = None,
+    grad_wrt_logps: Tensor | None = None,
+    budget: int | None = None,
+) -> Scores:
     """Score every branch under ``model``.
 
     Args:
@@ -61,8 +68,17 @@ def score(model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: in
     return Scores(token, token.sum(-1), (batch.branch_mask * batch.present[..., None]).sum(-1))
 
 
-def compare(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], divergence: RowsOf, *, mixed: bool,
-            mode: str = "joint", rows: int | None = None, budget: int | None = None) -> Tensor:  # fmt: skip
+def compare(
+    model: nn.Module,
+    batch: BranchBatch,
+    teachers: Mapping[str, nn.Module],
+    divergence: RowsOf,
+    *,
+    mixed: bool,
+    mode: str = "joint",
+    rows: int | None = None,
+    budget: int | None = None,
+) -> Tensor:
     """Divergence between teachers' and ``model``'s token distributions, ``[B, U, T]``; see `divergences`, and `score`
     for mode, rows and budget. Each teacher looks at the images with its own tower."""
 
@@ -103,8 +119,9 @@ def _prefix(parts: Parts, batch: BranchBatch) -> Prefix:
     return read_prompts(parts, batch, batch.features or [])
 
 
-def _sharded(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk],
-             run: Callable[..., Tensor]) -> Tensor:  # fmt: skip
+def _sharded(
+    parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk], run: Callable[..., Tensor]
+) -> Tensor:
     """As many passes as the busiest process; what is only there to keep pace has a weight of 0, and so have the last
     hidden states of the prompts, whose place in the graph tells FSDP2 when the last layer is needed again."""
     extra = missing_passes(len(chunks), batch.prefix_ids.device)

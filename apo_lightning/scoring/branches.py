@@ -72,10 +72,12 @@ def hidden_states(parts: Parts, prefix: Prefix, batch: BranchBatch, chunk: Chunk
     start = int(real.int().argmax(-1).min())  # padding that all rows share is not looked at
     real = real[:, start:]
     output = parts.decoder(
-        inputs_embeds=parts.embed(ids), position_ids=prefix.positions[..., chunk.studies, None] + steps,
+        inputs_embeds=parts.embed(ids),
+        position_ids=prefix.positions[..., chunk.studies, None] + steps,
         attention_mask=None if real.all() else torch.cat([real, torch.ones_like(ids, dtype=torch.bool)], 1).long(),
-        past_key_values=prefix.cache(chunk.studies, start), use_cache=False,
-    )  # fmt: skip
+        past_key_values=prefix.cache(chunk.studies, start),
+        use_cache=False,
+    )
     return chunk.scored(output.last_hidden_state)
 
 

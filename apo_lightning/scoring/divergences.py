@@ -35,8 +35,15 @@ class _States:
         return head_logits(self.at(place), head.weight, bias=getattr(head, "bias", None), vocabulary=vocabulary)
 
 
-def divergences(model: nn.Module, batch: BranchBatch, teachers: Mapping[str, nn.Module], rows: RowsOf, *,
-                mixed: bool, hidden_of: HiddenOf) -> Tensor:  # fmt: skip
+def divergences(
+    model: nn.Module,
+    batch: BranchBatch,
+    teachers: Mapping[str, nn.Module],
+    rows: RowsOf,
+    *,
+    mixed: bool,
+    hidden_of: HiddenOf,
+) -> Tensor:
     """Divergence between teachers and ``model`` at every scored token.
 
     Args:

@@ -38,26 +38,32 @@ def branchwise(parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequenc
     return torch.cat([checkpoint(hidden_states, parts, prefix, batch, chunk, use_reentrant=False) for chunk in chunks])
 
 
-def separate(parts: Parts, features: list[Features], positions: Tensor, batch: BranchBatch,
-             chunks: Sequence[Chunk]) -> Tensor:  # fmt: skip
+def separate(
+    parts: Parts, features: list[Features], positions: Tensor, batch: BranchBatch, chunks: Sequence[Chunk]
+) -> Tensor:
     """As `joint`, with the prompt computed again for every answer. ``positions``: of the prompts, ``[..., B, P]``."""
     return torch.cat([_whole_sequences(parts, features, positions, batch, chunk) for chunk in chunks])
 
 
-def _whole_sequences(parts: Parts, features: list[Features], positions: Tensor, batch: BranchBatch,
-                     chunk: Chunk) -> Tensor:  # fmt: skip
+def _whole_sequences(
+    parts: Parts, features: list[Features], positions: Tensor, batch: BranchBatch, chunk: Chunk
+) -> Tensor:
     answers, prompt = chunk.ids(batch), batch.prefix_ids.shape[1]
     steps = torch.arange(1, answers.shape[1] + 1, device=answers.device)
     positions = positions[..., chunk.studies, :]
     mask = batch.prefix_mask[chunk.studies]
-    kinds = {name: nn.functional.pad(value[chunk.studies], (0, answers.shape[1]))
-             for name, value in image_kinds(parts, batch.prefix_ids).items()}  # fmt: skip
+    kinds = {
+        name: nn.functional.pad(value[chunk.studies], (0, answers.shape[1]))
+        for name, value in image_kinds(parts, batch.prefix_ids).items()
+    }
     output = parts.trunk(
-        input_ids=torch.cat([batch.prefix_ids[chunk.studies], answers], 1), **kinds,
+        input_ids=torch.cat([batch.prefix_ids[chunk.studies], answers], 1),
+        **kinds,
         attention_mask=torch.cat([mask, torch.ones_like(answers)], 1),
-        position_ids=torch.cat([positions, positions[..., -1:] + steps], -1), use_cache=False,
+        position_ids=torch.cat([positions, positions[..., -1:] + steps], -1),
+        use_cache=False,
         mm_encoder_outputs=as_encoder_outputs(of_rows(features, batch.image_counts, chunk.studies.tolist())),
-    )  # fmt: skip
+    )
     return chunk.scored(output.last_hidden_state[:, prompt - 1 : -1])
 
 
@@ -75,8 +81,15 @@ class BackedUpAtOnce(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, parts: Parts, prefix: Prefix, batch: BranchBatch, chunks: Sequence[Chunk],
-                grad_wrt_logps: Tensor, *leaves: Tensor) -> Tensor:  # fmt: skip
+    def forward(
+        ctx: Any,
+        parts: Parts,
+        prefix: Prefix,
+        batch: BranchBatch,
+        chunks: Sequence[Chunk],
+        grad_wrt_logps: Tensor,
+        *leaves: Tensor,
+    ) -> Tensor:
         """``grad_wrt_logps`` ``[M]``; ``leaves``: the prompt's tensors, then trained parameters."""
         count = len(prefix.tensors)
         own = [tensor.detach().requires_grad_() for tensor in leaves[:count]]

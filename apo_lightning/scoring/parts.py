@@ -74,9 +74,11 @@ def prompt_positions(parts: Parts, batch: PromptBatch) -> Tensor:
     if not hasattr(parts.trunk, "get_rope_index"):
         return (batch.prefix_mask.cumsum(-1) - 1).clamp_min(0)
     positions, _ = parts.trunk.get_rope_index(
-        batch.prefix_ids, mm_token_type_ids=token_types(parts.whole, batch.prefix_ids),
-        image_grid_thw=batch.vision.get("image_grid_thw"), attention_mask=batch.prefix_mask,
-    )  # fmt: skip
+        batch.prefix_ids,
+        mm_token_type_ids=token_types(parts.whole, batch.prefix_ids),
+        image_grid_thw=batch.vision.get("image_grid_thw"),
+        attention_mask=batch.prefix_mask,
+    )
     return positions
 
 

@@ -65,10 +65,12 @@ class Prefix:
 
     def cache(self, studies: Tensor, start: int) -> Cache:
         """Keys and values from column ``start`` on for branches of the given studies, ``[R, heads, P-1-start, d]``."""
-        return Cache(layers=[
-            _Read(_select(k, studies, start), _select(v, studies, start))
-            for k, v in zip(self.keys, self.values, strict=True)
-        ])  # fmt: skip
+        return Cache(
+            layers=[
+                _Read(_select(k, studies, start), _select(v, studies, start))
+                for k, v in zip(self.keys, self.values, strict=True)
+            ]
+        )
 
 
 def _select(states: Tensor, studies: Tensor, start: int) -> Tensor:
@@ -90,10 +92,14 @@ def read_prompts(parts: Parts, batch: PromptBatch, features: list[Features]) -> 
     cache = Cache(layers=[_Written() for _ in range(parts.layers)])
     mask = batch.prefix_mask[:, :-1].bool()
     output = parts.trunk(
-        input_ids=batch.prefix_ids[:, :-1], attention_mask=None if mask.all() else mask.long(), use_cache=False,
-        position_ids=positions[..., :-1], past_key_values=cache, mm_encoder_outputs=as_encoder_outputs(features),
+        input_ids=batch.prefix_ids[:, :-1],
+        attention_mask=None if mask.all() else mask.long(),
+        use_cache=False,
+        position_ids=positions[..., :-1],
+        past_key_values=cache,
+        mm_encoder_outputs=as_encoder_outputs(features),
         **image_kinds(parts, batch.prefix_ids[:, :-1]),
-    )  # fmt: skip
+    )
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     last = output.last_hidden_state if is_sharded(parts.decoder) else None
     return Prefix(keys, values, mask, positions[..., -1], last)

@@ -59,9 +59,11 @@ def _encode_one_vision(parts: Parts, inputs: dict[str, Tensor], tiles: list[int]
     order = [*several, *several[: len(several) == 1], *alone]
     pixels, sizes = inputs["pixel_values"].split(tiles), inputs["image_sizes"]
     output = parts.trunk.get_image_features(
-        pixel_values=torch.cat([pixels[i] for i in order]), image_sizes=sizes[order],
-        batch_num_images=[*([len(order) - len(alone)] if several else []), *[1] * len(alone)], return_dict=True,
-    )  # fmt: skip
+        pixel_values=torch.cat([pixels[i] for i in order]),
+        image_sizes=sizes[order],
+        batch_num_images=[*([len(order) - len(alone)] if several else []), *[1] * len(alone)],
+        return_dict=True,
+    )
     return list(dict(zip(order, output.pooler_output, strict=True))[i] for i in range(len(tiles)))
 
 

@@ -82,9 +82,15 @@ class Recorded:
         doubtful = lookalikes(own.keys() - named.keys(), ids - rows.keys(), "s")
         if doubtful:
             text, study = min(doubtful.items())
-            log.warning("teachers.%s: %s has %d texts of ids that are no studies here but may be: '%s' may be '%s'. "
-                        "They are left out; write them as the data set does.",
-                        self.name, self.path, len(doubtful), text, study)  # fmt: skip
+            log.warning(
+                "teachers.%s: %s has %d texts of ids that are no studies here but may be: '%s' may be '%s'. "
+                "They are left out; write them as the data set does.",
+                self.name,
+                self.path,
+                len(doubtful),
+                text,
+                study,
+            )
         return rows
 
     def _nothing(self, studies: Sequence[Study]) -> DataError:

@@ -126,9 +126,13 @@ class Simulated:
 
     def __post_init__(self) -> None:
         _share(
-            side_confusion=self.side_confusion, hedging=self.hedging, refusal=self.refusal,
-            mild_penalty=self.mild_penalty, severe_bonus=self.severe_bonus, step_drift=self.step_drift,
-        )  # fmt: skip
+            side_confusion=self.side_confusion,
+            hedging=self.hedging,
+            refusal=self.refusal,
+            mild_penalty=self.mild_penalty,
+            severe_bonus=self.severe_bonus,
+            step_drift=self.step_drift,
+        )
         self._check_order()
         for key in ("sensitivity", "specificity"):
             self._check_rates(key, getattr(self, key))
@@ -147,9 +151,15 @@ class Simulated:
     @cached_property
     def style(self) -> wording.Style:
         return wording.Style(
-            self.positive, self.negative, self.hedged, self.opener, self.closer, self.refusal_phrase, self.names,
+            self.positive,
+            self.negative,
+            self.hedged,
+            self.opener,
+            self.closer,
+            self.refusal_phrase,
+            self.names,
             tuple(self.order),
-        )  # fmt: skip
+        )
 
     def accuracy(self, finding: str, detail: Detail | None, step: float, t: float) -> float:
         """Chance that the sentence on ``finding`` is right.
@@ -216,10 +226,14 @@ class Simulated:
 
     def _banks(self) -> dict[str, Sequence[object]]:
         return {
-            "positive": wording.POSITIVE, "negative": wording.NEGATIVE, "hedged": wording.HEDGED,
-            "opener": wording.OPENERS, "closer": wording.CLOSERS, "refusal_phrase": wording.REFUSALS,
+            "positive": wording.POSITIVE,
+            "negative": wording.NEGATIVE,
+            "hedged": wording.HEDGED,
+            "opener": wording.OPENERS,
+            "closer": wording.CLOSERS,
+            "refusal_phrase": wording.REFUSALS,
             "names": wording.NAMES[FINDINGS[0]],
-        }  # fmt: skip
+        }
 
     def _check_order(self) -> None:
         for name in self.order:

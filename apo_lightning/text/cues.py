@@ -94,7 +94,18 @@ CUES: dict[str, str] = {
 }
 PATTERN = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in CUES.items()))
 STATE = {
-    "pre": 0.0, "both": 0.0, "list_no": 0.0, "null": None, "unknown": None, "list_na": None, "hard": 1.0, "soft": 1.0,
-    "key": 1.0, "list_yes": 1.0, "value": 1.0, "fine": 1.0, "rate": 1.0,
-}  # fmt: skip
+    "pre": 0.0,
+    "both": 0.0,
+    "list_no": 0.0,
+    "null": None,
+    "unknown": None,
+    "list_na": None,
+    "hard": 1.0,
+    "soft": 1.0,
+    "key": 1.0,
+    "list_yes": 1.0,
+    "value": 1.0,
+    "fine": 1.0,
+    "rate": 1.0,
+}
 """What is stated about a name that follows the cue; kinds that are not here change nothing."""

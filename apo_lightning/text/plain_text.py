@@ -22,13 +22,21 @@ _FIELD = (
 _MARKDOWN = [
     (re.compile(pattern, flags), new)
     for pattern, new, flags in (
-        (r"\*\*", "", 0), ("__", "", 0), ("[\u2019\u02bc]", "'", 0), ("[\u2010\u2011\u2012\u2013\u2014\u2212]", "-", 0),
-        (r"</?[a-zA-Z][^<>]{0,40}>", " ", 0), (r"\\[nrt]", "\n", 0), (_ANSWERED, ": ", re.IGNORECASE | re.MULTILINE),
+        (r"\*\*", "", 0),
+        ("__", "", 0),
+        ("[\u2019\u02bc]", "'", 0),
+        ("[\u2010\u2011\u2012\u2013\u2014\u2212]", "-", 0),
+        (r"</?[a-zA-Z][^<>]{0,40}>", " ", 0),
+        (r"\\[nrt]", "\n", 0),
+        (_ANSWERED, ": ", re.IGNORECASE | re.MULTILINE),
         (rf"\s{{0,4}}(?:\.{{3,}}|\u2026)\s*(?={VALUE})", ": ", re.IGNORECASE | re.MULTILINE),
-        (_FIELD, ": ", re.IGNORECASE | re.MULTILINE), (_BREAK.pattern, " . ", re.MULTILINE),
-        (r"[*#`_\\]", " ", 0), (r"\ufe0f", "", 0), (r"[\"\u201c\u201d]", "", 0),
+        (_FIELD, ": ", re.IGNORECASE | re.MULTILINE),
+        (_BREAK.pattern, " . ", re.MULTILINE),
+        (r"[*#`_\\]", " ", 0),
+        (r"\ufe0f", "", 0),
+        (r"[\"\u201c\u201d]", "", 0),
     )
-]  # fmt: skip
+]
 _SPACE = [(re.compile(r"^\s+|\s+$"), ""), (re.compile(r"\s+"), " "), (_STUTTER, " ")]
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 LONGEST = 2_000

@@ -123,8 +123,10 @@ def with_patients(
         return rows
     if headers and (found := headers_of(rows["path"])):
         patients = [found[path].patient if path in found else "" for path in rows["path"]]
-        views = [view or (found[path].view if path in found else "")
-                 for view, path in zip(rows["view"], rows["path"], strict=True)]  # fmt: skip
+        views = [
+            view or (found[path].view if path in found else "")
+            for view, path in zip(rows["view"], rows["path"], strict=True)
+        ]
         say(f"patients and views from the headers of {len(found):,} DICOM files")
         rows = own(rows.assign(patient=patients, view=views), {"patient": "p"}, faults, say)
     known = rows.groupby("study")["patient"].transform("max")

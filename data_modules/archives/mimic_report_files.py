@@ -179,4 +179,4 @@ def _read_sectioned(path: Path, wanted: set[str], faults: Faults) -> dict[str, d
     return {
         study: {name: " ".join(text.split()) for name, text in found.items() if text}
         for study, found in zip(rows["study"], texts, strict=True)
-    }  # fmt: skip
+    }

@@ -21,28 +21,91 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 SECTIONS = (
-    "addendum", "comparison", "examination", "findings", "history", "impression", "indication", "last_paragraph",
-    "notification", "recommendation", "technique", "wet_read",
-)  # fmt: skip
+    "addendum",
+    "comparison",
+    "examination",
+    "findings",
+    "history",
+    "impression",
+    "indication",
+    "last_paragraph",
+    "notification",
+    "recommendation",
+    "technique",
+    "wet_read",
+)
 WORDS = {
-    "ADDENDUM": "addendum", "WET": "wet_read", "PRELIMINARY": "wet_read", "PROVISIONAL": "wet_read",
-    "IMPRESSION": "impression", "CONCLUSION": "impression", "OPINION": "impression", "FINDINGS": "findings",
-    "RECOMMENDATION": "recommendation", "NOTIFICATION": "notification", "COMMUNICATION": "notification",
-    "COMPARISON": "comparison", "PRIOR": "comparison", "PRIORS": "comparison", "REFERENCE": "comparison",
-    "INDICATION": "indication", "REASON": "indication", "REQUEST": "indication",
-    "HISTORY": "history", "HISTROY": "history", "HX": "history", "CLINICAL": "history",
-    "TECHNIQUE": "technique", "TECHNICAL": "technique", "PROCEDURE": "technique",
-    "EXAMINATION": "examination", "EXAM": "examination", "STUDY": "examination", "STUDIES": "examination",
-}  # fmt: skip
+    "ADDENDUM": "addendum",
+    "WET": "wet_read",
+    "PRELIMINARY": "wet_read",
+    "PROVISIONAL": "wet_read",
+    "IMPRESSION": "impression",
+    "CONCLUSION": "impression",
+    "OPINION": "impression",
+    "FINDINGS": "findings",
+    "RECOMMENDATION": "recommendation",
+    "NOTIFICATION": "notification",
+    "COMMUNICATION": "notification",
+    "COMPARISON": "comparison",
+    "PRIOR": "comparison",
+    "PRIORS": "comparison",
+    "REFERENCE": "comparison",
+    "INDICATION": "indication",
+    "REASON": "indication",
+    "REQUEST": "indication",
+    "HISTORY": "history",
+    "HISTROY": "history",
+    "HX": "history",
+    "CLINICAL": "history",
+    "TECHNIQUE": "technique",
+    "TECHNICAL": "technique",
+    "PROCEDURE": "technique",
+    "EXAMINATION": "examination",
+    "EXAM": "examination",
+    "STUDY": "examination",
+    "STUDIES": "examination",
+}
 """A word of a heading and the section that it names; where words disagree, the upper one wins."""
-VIEW_WORDS = frozenset({
-    "CHEST", "PA", "AP", "LATERAL", "PORTABLE", "FRONTAL", "UPRIGHT", "SUPINE", "ERECT", "SEMI", "SEMIUPRIGHT",
-    "SEMIERECT", "DECUBITUS", "RADIOGRAPH", "RADIOGRAPHS", "VIEW", "VIEWS", "FILM", "FILMS", "XRAY", "X", "RAY",
-    "A", "AND", "OF", "THE", "SINGLE", "ONE", "TWO", "THREE", "1", "2", "3",
-})  # fmt: skip
-TITLE_CASE = frozenset({
-    "Addendum", "Comparison", "Examination", "Findings", "History", "Impression", "Indication", "Technique",
-})  # fmt: skip
+VIEW_WORDS = frozenset(
+    {
+        "CHEST",
+        "PA",
+        "AP",
+        "LATERAL",
+        "PORTABLE",
+        "FRONTAL",
+        "UPRIGHT",
+        "SUPINE",
+        "ERECT",
+        "SEMI",
+        "SEMIUPRIGHT",
+        "SEMIERECT",
+        "DECUBITUS",
+        "RADIOGRAPH",
+        "RADIOGRAPHS",
+        "VIEW",
+        "VIEWS",
+        "FILM",
+        "FILMS",
+        "XRAY",
+        "X",
+        "RAY",
+        "A",
+        "AND",
+        "OF",
+        "THE",
+        "SINGLE",
+        "ONE",
+        "TWO",
+        "THREE",
+        "1",
+        "2",
+        "3",
+    }
+)
+TITLE_CASE = frozenset(
+    {"Addendum", "Comparison", "Examination", "Findings", "History", "Impression", "Indication", "Technique"}
+)
 """Headings that are also taken when only their first letter is a capital."""
 VIEW = "view"
 LONGEST = 8
@@ -105,7 +168,7 @@ def _headed(body: str) -> list[tuple[tuple[str, ...], str]]:
     ends = [match.start() for match, _ in starts] + [len(body)]
     return [((), body[: ends[0]])] + [
         (names, body[match.end() : end]) for (match, names), end in zip(starts, ends[1:], strict=True)
-    ]  # fmt: skip
+    ]
 
 
 @lru_cache(maxsize=4096)

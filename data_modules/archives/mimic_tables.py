@@ -21,17 +21,33 @@ TABLE = "mimic-cxr-2.0.0-{}.csv"
 """Release 2.1.0 keeps the older number in these names."""
 LABELERS = ("chexpert", "negbio")
 LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
 OPACITY = ("Lung Opacity", "Airspace Opacity")
 """What the labelers, and the radiologist of release 2.1.0, call the same finding."""
 STATES = (1, 0, -1)
 """Present, absent, uncertain; an empty cell means that the report does not mention the finding."""
 LAYOUTS = (
-    ("files", False), ("official_data_iccv_final/files", False), ("", False), ("images", True), ("files", True),
+    ("files", False),
+    ("official_data_iccv_final/files", False),
+    ("", False),
+    ("images", True),
+    ("files", True),
     ("", True),
-)  # fmt: skip
+)
 """(folder of the images, whether they lie there side by side): the official one, copies of it, flat ones."""
 PROBED = 64
 """Images that are looked for in each layout."""

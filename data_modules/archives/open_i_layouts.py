@@ -22,8 +22,17 @@ from data_modules.tables.identifiers import listed, normal
 SOURCES = ("ecgen-radiology", "NLMCXR_reports.tgz", "indiana_reports.csv", "annotation.json")
 PROJECTIONS, R2GEN_SPLIT, ANNOTATION = "indiana_projections.csv", "r2gen_split.csv", "annotation.json"
 SECTIONS = ("comparison", "indication", "findings", "impression")
-VIEWS = {"frontal": "frontal", "pa": "frontal", "ap": "frontal", "lateral": "lateral", "large lateral": "lateral",
-         "l": "lateral", "ll": "lateral", "rl": "lateral", "": ""}  # fmt: skip
+VIEWS = {
+    "frontal": "frontal",
+    "pa": "frontal",
+    "ap": "frontal",
+    "lateral": "lateral",
+    "large lateral": "lateral",
+    "l": "lateral",
+    "ll": "lateral",
+    "rl": "lateral",
+    "": "",
+}
 """How tables call the views: Kaggle's two words, DICOM's view positions, torchxrayvision's PA and L."""
 VIEW_COLUMNS = ("view", "projection", "tsne-view", "View Position")
 
@@ -131,9 +140,12 @@ def _read_kaggle(data: FolderDataModule, source: Path) -> list[Report]:
     known |= set(rows["uid"])
     columns = ("uid", "filename", "projection")
     shown = read_table(
-        find(source.parent, (PROJECTIONS,)), dict(zip(columns, columns, strict=True)), data.faults,
-        ids=("uid", "filename"), unique=("filename",),
-    )  # fmt: skip
+        find(source.parent, (PROJECTIONS,)),
+        dict(zip(columns, columns, strict=True)),
+        data.faults,
+        ids=("uid", "filename"),
+        unique=("filename",),
+    )
     shown = normal(shown, {"uid": OPEN_I_NUMBER}, data.faults)
     shown = data.faults.drop(shown, ~shown["uid"].isin(known), f"{source.name} has no such uid", "uid")
     shown = data.faults.drop(shown, ~shown["projection"].str.lower().isin(VIEWS), "unknown projection", "projection")

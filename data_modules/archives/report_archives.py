@@ -76,5 +76,7 @@ def refuse_large_zip(path: Path) -> None:
     if at64 >= 0 and (count == 0xFFFF or size == 0xFFFFFFFF):
         count, size = (int.from_bytes(tail[at64 + i : at64 + i + 8], "little") for i in (32, 40))
     if at >= 0 and (count > MAX_MEMBERS or size > MAX_ARCHIVE_BYTES):
-        raise DataError(f"{path}: claims {count:,} files and {size:,} bytes of names; at most {MAX_MEMBERS:,} and "
-                        f"{MAX_ARCHIVE_BYTES:,} are read. Fetch the file again.")  # fmt: skip
+        raise DataError(
+            f"{path}: claims {count:,} files and {size:,} bytes of names; at most {MAX_MEMBERS:,} and "
+            f"{MAX_ARCHIVE_BYTES:,} are read. Fetch the file again."
+        )

@@ -33,8 +33,11 @@ def _mild_transforms(size: tuple[int, int]) -> Any:
 
     width, height = size
     moved = RandAffine(
-        prob=1.0, rotate_range=np.deg2rad(5.0), translate_range=(0.04 * height, 0.04 * width),
+        prob=1.0,
+        rotate_range=np.deg2rad(5.0),
+        translate_range=(0.04 * height, 0.04 * width),
         scale_range=(0.05, 0.05),  # one number would scale the height alone
-        padding_mode="zeros", mode="bilinear",
-    )  # fmt: skip
+        padding_mode="zeros",
+        mode="bilinear",
+    )
     return Compose([moved, RandAdjustContrast(prob=1.0, gamma=(0.9, 1.1)), RandGaussianNoise(prob=1.0, std=0.01)])

@@ -33,23 +33,54 @@ some ways of de-identifying drop it."""
 POSITIONS = frozenset(f"{end}{side}" for end in ("HF", "FF", "LF", "RF", "AF", "PF") for side in ("P", "S", "DR", "DL"))
 """How a patient lies in a scanner. Legal in PatientPosition, and says nothing of the projection."""
 MEANINGS = {
-    "antero-posterior": "AP", "postero-anterior": "PA", "lateral": "LATERAL", "left lateral": "LL",
+    "antero-posterior": "AP",
+    "postero-anterior": "PA",
+    "lateral": "LATERAL",
+    "left lateral": "LL",
     "right lateral": "RL",
-}  # fmt: skip
+}
 """ViewCodeSequence of DX, by meaning."""
 KEYWORDS = (
-    "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "ViewPosition", "PatientPosition", "ViewCodeSequence",
-    "Modality", "BodyPartExamined", "StudyDate", "StudyTime", "StudyDescription",
-)  # fmt: skip
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "ViewPosition",
+    "PatientPosition",
+    "ViewCodeSequence",
+    "Modality",
+    "BodyPartExamined",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+)
 PALETTE = ("Red", "Green", "Blue")
 IMAGE_KEYWORDS = (
-    *KEYWORDS, "NumberOfFrames", "SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "PlanarConfiguration", "PhotometricInterpretation", "PresentationLUTShape",
-    "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter",
-    "WindowWidth", "PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
+    *KEYWORDS,
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PlanarConfiguration",
+    "PhotometricInterpretation",
+    "PresentationLUTShape",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "VOILUTSequence",
+    "VOILUTFunction",
+    "WindowCenter",
+    "WindowWidth",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
     *(f"{colour}PaletteColorLookupTable{what}" for colour in PALETTE for what in ("Descriptor", "Data")),
     *(f"Segmented{colour}PaletteColorLookupTableData" for colour in PALETTE),
-)  # fmt: skip
+)
 """All that is read of an image; whatever else a file holds is passed by."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 MAY_BE_EMPTY = ("NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsStored", "HighBit", "PixelPaddingValue")
@@ -120,8 +151,13 @@ def refuse_header(found: DicomHeader, body_parts: Sequence[str] = (), view_posit
         )
 
 
-def read_dicom(path: str | Path, *, max_pixels: int = MAX_PIXELS, body_parts: Sequence[str] = (),
-               view_positions: Sequence[str] = ()) -> Image.Image:  # fmt: skip
+def read_dicom(
+    path: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    body_parts: Sequence[str] = (),
+    view_positions: Sequence[str] = (),
+) -> Image.Image:
     """The radiograph at ``path`` as PIL mode ``L``.
 
     Args:

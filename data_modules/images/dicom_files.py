@@ -53,8 +53,10 @@ def read_header(path: str | Path, tags: Sequence[Any]) -> Any:
         if tag in PIXEL_TAGS:
             stopped.append(tag)
         elif tag in wanted and MAX_DICOM_ELEMENT < length < UNDEFINED:
-            raise Refused(f"its element {Tag(tag)} claims {length:,} bytes; at most {MAX_DICOM_ELEMENT:,} are read of "
-                          f"one that is no pixels. {LEAVE_OUT}")  # fmt: skip
+            raise Refused(
+                f"its element {Tag(tag)} claims {length:,} bytes; at most {MAX_DICOM_ELEMENT:,} are read of "
+                f"one that is no pixels. {LEAVE_OUT}"
+            )
         return tag in PIXEL_TAGS
 
     data = _parse(_Pieces(head), tags, stop)
@@ -85,8 +87,10 @@ def read_image(path: str | Path, tags: Sequence[Any], max_pixels: int) -> Any:
             return _parse(file, tags, stop)
     content, rest = _beginning(path, declared + 2 * MAX_DICOM_HEADER)
     if rest:
-        raise Refused(f"it inflates to more than {len(content):,} bytes, where its header declares {declared:,} of "
-                      f"pixels. {LEAVE_OUT}")  # fmt: skip
+        raise Refused(
+            f"it inflates to more than {len(content):,} bytes, where its header declares {declared:,} of "
+            f"pixels. {LEAVE_OUT}"
+        )
     return _parse(BytesIO(content), tags, stop)
 
 
@@ -150,8 +154,10 @@ def _declared_bytes(data: Any, max_pixels: int) -> int:
         raise Refused(too_large(f"{columns} x {rows}{' x 3' if samples == 3 else ''}", max_pixels))
     refuse_strip(columns, rows)
     if bits not in BITS or kept > bits:
-        raise Refused(f"its BitsAllocated is {bits} and its BitsStored {kept}; read are {', '.join(map(str, BITS))} "
-                      f"bits and no more stored than allocated. {LEAVE_OUT}")  # fmt: skip
+        raise Refused(
+            f"its BitsAllocated is {bits} and its BitsStored {kept}; read are {', '.join(map(str, BITS))} "
+            f"bits and no more stored than allocated. {LEAVE_OUT}"
+        )
     return rows * columns * samples * max(1, bits // 8)
 
 
@@ -166,13 +172,17 @@ def refuse_codestream(data: Any, frame: bytes) -> None:
     rows, columns, samples = data.Rows, data.Columns, data.SamplesPerPixel
     if data.file_meta.TransferSyntaxUID == RLELossless:
         if any(_runs_over(segment, 2 * rows * columns) for segment in _segments(frame)):
-            raise Refused(f"a segment of its run-length code has more than twice the {columns} x {rows} bytes that its "
-                          f"header declares. {LEAVE_OUT}")  # fmt: skip
+            raise Refused(
+                f"a segment of its run-length code has more than twice the {columns} x {rows} bytes that its "
+                f"header declares. {LEAVE_OUT}"
+            )
         return
     found = codestream_size(frame)
     if found is not None and found != (rows, columns, samples):
-        raise Refused("its code holds {1} x {0} pixels of {2} samples".format(*found)
-                      + f", its header declares {columns} x {rows} of {samples}. Fetch the file again.")  # fmt: skip
+        raise Refused(
+            "its code holds {1} x {0} pixels of {2} samples".format(*found)
+            + f", its header declares {columns} x {rows} of {samples}. Fetch the file again."
+        )
 
 
 def codestream_size(frame: bytes) -> tuple[int, int, int] | None:

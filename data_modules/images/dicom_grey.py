@@ -38,8 +38,10 @@ def settle(data: Any) -> None:
     pairs = enumerate(zip(centers, widths, strict=False))
     possible = [place for place, (center, width) in pairs if _is_possible(center, width, function)]
     if centers and widths and not possible:
-        _say(f"WindowWidth {' '.join(f'{w:g}' for w in widths)} is an impossible window: such images are shown over "
-             "their own range.")  # fmt: skip
+        _say(
+            f"WindowWidth {' '.join(f'{w:g}' for w in widths)} is an impossible window: such images are shown over "
+            "their own range."
+        )
     data.VOILUTFunction = function
     for keyword in ("WindowCenter", "WindowWidth"):
         if not possible:

@@ -62,8 +62,9 @@ def refuse_large_file(path: str | Path, most: int) -> None:
     """
     size = os.stat(path).st_size
     if size > most:
-        raise Refused(f"the file has {size:,} bytes; at most {most:,} are read. Shrink the image, or raise "
-                      "data.max_pixels.")  # fmt: skip
+        raise Refused(
+            f"the file has {size:,} bytes; at most {most:,} are read. Shrink the image, or raise data.max_pixels."
+        )
 
 
 def _refuse_chunks(file: BinaryIO, size: int) -> None:

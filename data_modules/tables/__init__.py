@@ -16,6 +16,14 @@ from data_modules.tables.reading import (
 )
 
 __all__ = [
-    "MISSING_ID", "UNREADABLE", "Faults", "as_numbers", "column_names", "find", "look_for", "numbers", "read_table",
+    "MISSING_ID",
+    "UNREADABLE",
+    "Faults",
+    "as_numbers",
+    "column_names",
+    "find",
+    "look_for",
+    "numbers",
+    "read_table",
     "require_index",
-]  # fmt: skip
+]

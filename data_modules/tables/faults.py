@@ -37,8 +37,10 @@ class Faults(list[tuple[str, str]]):
         places, values = rows["where"][wrong], rows[column or "where"][wrong]
         name = self.called(places.iloc[0], column) if column else ""
         place_too = f" in column '{name}'" if name and f"'{name}'" not in why else ""
-        self += [(place, f"{why} ({value!r}){place_too}" if column else why)
-                 for place, value in zip(places, values, strict=True)]  # fmt: skip
+        self += [
+            (place, f"{why} ({value!r}){place_too}" if column else why)
+            for place, value in zip(places, values, strict=True)
+        ]
         if wrong.all():
             raise self.nothing_left(len(rows))
         return rows[~wrong]

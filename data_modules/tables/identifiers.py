@@ -116,5 +116,5 @@ def told_apart(rows: pd.DataFrame, name: str, letter: str, faults: Faults) -> pd
     faults += [
         (where, UNSURE.format(name=name, text=text, other=other[text]))
         for where, text in zip(rows["where"][unsure], rows[name][unsure], strict=True)
-    ]  # fmt: skip
+    ]
     return rows[~unsure]

@@ -217,9 +217,11 @@ def _read_plain(path: Path, wanted: list[str], text: TextFile, separator: str) -
     kept = fast.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pyarrow.string()))
     try:
         table = fast.read_csv(
-            path, fast.ReadOptions(encoding=text.encoding.removesuffix("-sig")),
-            fast.ParseOptions(delimiter=separator), kept,
-        )  # fmt: skip
+            path,
+            fast.ReadOptions(encoding=text.encoding.removesuffix("-sig")),
+            fast.ParseOptions(delimiter=separator),
+            kept,
+        )
     except (pyarrow.ArrowInvalid, KeyError):
         return None
     rows = table.to_pandas()

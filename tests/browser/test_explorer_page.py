@@ -71,13 +71,15 @@ FILTERS = {
     "a teacher was wrong on one finding": ([("finding", "pneumonia (0 present)"), ("who", "cat")], 4),
     "an arm was right": ([("who", "APO"), ("was", "right on all asked")], 6),
     "before wrong and after right": (
-        [("finding", "edema (5 present)"), ("who", "SPD"), ("who2", "APO"), ("was2", "right on all asked")], 6),
+        [("finding", "edema (5 present)"), ("who", "SPD"), ("who2", "APO"), ("was2", "right on all asked")],
+        6,
+    ),
     "no teacher was wrong": ([("who", "any teacher"), ("was", "wrong")], 5),
     "a refusal is wrong on what is absent too": ([("finding", "pneumonia (0 present)"), ("who", "dan")], 1),
     "a refusal": ([("who", "dan"), ("was", "refused or said nothing")], 1),
     "majority": ([("who", "majority of the teachers")], 5),
     "text and likelihood": ([("who", "APO"), ("was", "text and likelihood differ")], 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FILTERS)

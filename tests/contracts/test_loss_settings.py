@@ -17,9 +17,14 @@ from tests.helpers.loss_batches import choices, each_loss, preferences, settings
 
 NAN, INF = math.nan, math.inf
 REFUSED = {
-    "beta": [0, -0.1, NAN, INF], "nll_weight": [-1, NAN, INF], "label_smoothing": [-0.1, 0.5, NAN],
-    "length_alpha": [-0.1, 1.1, NAN], "temperature": [0, -1, NAN, INF], "mix": [0, 1, NAN], "temperature_squared": [],
-}  # fmt: skip
+    "beta": [0, -0.1, NAN, INF],
+    "nll_weight": [-1, NAN, INF],
+    "label_smoothing": [-0.1, 0.5, NAN],
+    "length_alpha": [-0.1, 1.1, NAN],
+    "temperature": [0, -1, NAN, INF],
+    "mix": [0, 1, NAN],
+    "temperature_squared": [],
+}
 """What our settings refuse, wherever a loss has them; a closed choice is read from the class."""
 DEFAULTS = {"label_smoothing": 0.0, "length_alpha": 1.0, "mix": 0.5, "temperature_squared": False}
 """The only settings of ours that may be left out, and what they are then."""

@@ -198,9 +198,13 @@ def test_rewards_are_0_where_policy_is_reference(name, given):
 FACTORIALS = [math.log(math.factorial(n + 1)) for n in range(1, 8)]
 LISTWISE, PAIRWISE = [math.log(1 + n) for n in range(1, 8)], [math.log(2)] * 7
 AT_START = {
-    ("apo_listwise", None): LISTWISE, ("apo_conflict", None): LISTWISE, ("apo_plackett_luce", "weight"): LISTWISE,
-    ("apo_plackett_luce", "agreement"): FACTORIALS, ("dpo", None): PAIRWISE, ("apo_pairwise", None): PAIRWISE,
-}  # fmt: skip
+    ("apo_listwise", None): LISTWISE,
+    ("apo_conflict", None): LISTWISE,
+    ("apo_plackett_luce", "weight"): LISTWISE,
+    ("apo_plackett_luce", "agreement"): FACTORIALS,
+    ("dpo", None): PAIRWISE,
+    ("apo_pairwise", None): PAIRWISE,
+}
 """Value of each of our losses, by its order, for N = 1..7 where policy and reference are one model."""
 
 

@@ -85,9 +85,23 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, body in {**RIGHT, **{name: body for name, (body, _) in WRONG.items()}}.items():
         (extra / f"{name}.py").write_text(HEAD.replace("{name}", name) + body)
     (place / "new_losses_plugin.py").write_text(PLUGIN.format(folder=str(extra)))
-    command = [sys.executable, "-m", "pytest", "-q", "-rA", "--no-header", "-p", "new_losses_plugin", "-p",
-               "no:cacheprovider", "-k", "apo_hinge or new_", "--tb=line",
-               "tests/contracts/test_losses.py", "tests/contracts/test_loss_settings.py"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rA",
+        "--no-header",
+        "-p",
+        "new_losses_plugin",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "apo_hinge or new_",
+        "--tb=line",
+        "tests/contracts/test_losses.py",
+        "tests/contracts/test_loss_settings.py",
+    ]
     paths = os.pathsep.join([str(place), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
@@ -108,9 +122,9 @@ def test_what_an_author_may_write_keeps_every_contract(report: str, name: str) -
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_breaks_a_contract(report: str, name: str) -> None:
-    assert any(found.startswith(WRONG[name][1]) for found in outcomes(report, "FAILED", name)), (
-        outcomes(report, "FAILED", name)
-    )  # fmt: skip
+    assert any(found.startswith(WRONG[name][1]) for found in outcomes(report, "FAILED", name)), outcomes(
+        report, "FAILED", name
+    )
 
 
 def test_a_setting_that_nobody_tells_of_says_what_to_write(report: str) -> None:

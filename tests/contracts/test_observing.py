@@ -27,8 +27,9 @@ from tests.helpers import tiny
 
 STEPS = 4
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sample_table": {"every": 2, "studies": 2, "max_new_tokens": 4}, "failure_signatures": {"window": 2},
-}  # fmt: skip
+    "sample_table": {"every": 2, "studies": 2, "max_new_tokens": 4},
+    "failure_signatures": {"window": 2},
+}
 """So that a callback has something to do in so short a training."""
 OBSERVING = sorted(name for name in CALLBACKS if not observing.interfering({name: SETTINGS.get(name, {})}))
 
@@ -57,11 +58,15 @@ def fit(folder: Path, *watching: Callback) -> tuple[APO, list[dict[str, Any]], T
     loss = LOSSES["apo_listwise"](beta=0.5, nll_weight=0.1, reduction="sum")
     stage = APO(student, loss, OptimSettings(lr=1e-3), steps=STEPS, seed=0)
     Trainer(
-        accelerator="cpu", max_steps=STEPS, logger=JsonlLogger(folder), log_every_n_steps=1,
-        callbacks=list(watching), enable_model_summary=False,
+        accelerator="cpu",
+        max_steps=STEPS,
+        logger=JsonlLogger(folder),
+        log_every_n_steps=1,
+        callbacks=list(watching),
+        enable_model_summary=False,
         enable_progress_bar=any(isinstance(each, ProgressBar) for each in watching),
         enable_checkpointing=False,
-    ).fit(stage, datamodule=Data())  # fmt: skip
+    ).fit(stage, datamodule=Data())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return stage, [row for row in rows if "train/loss" in row], torch.get_rng_state()
 

@@ -79,8 +79,13 @@ def deflated(folder: Path) -> Path:
 
 def run_lengths(folder: Path) -> Path:
     """8 x 8 pixels by the header, 1 GB by the runs of its one segment."""
-    return dicom(folder, encapsulate([struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * 8_000_000]),
-                 syntax=RLELossless, Rows=8, Columns=8)  # fmt: skip
+    return dicom(
+        folder,
+        encapsulate([struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * 8_000_000]),
+        syntax=RLELossless,
+        Rows=8,
+        Columns=8,
+    )
 
 
 def jpeg_claiming(side: int) -> bytes:
@@ -210,9 +215,11 @@ def xml(folder: Path, content: bytes) -> Path:
     return folder / "ecgen-radiology"
 
 
-LAUGHS = b"<!DOCTYPE x [<!ENTITY a0 'ha'>" + b"".join(
-    b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12)
-) + b"]><eCitation>&a11;</eCitation>"  # fmt: skip
+LAUGHS = (
+    b"<!DOCTYPE x [<!ENTITY a0 'ha'>"
+    + b"".join(b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12))
+    + b"]><eCitation>&a11;</eCitation>"
+)
 HEADER = b"image,patient\n"
 BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "DICOM rows": (lambda f: dicom(f, Rows=65535, Columns=65535), "image", "claims 65535 x 65535 pixels; at most"),
@@ -223,24 +230,30 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "DICOM run lengths": (run_lengths, "image", "run-length code has more than"),
     "DICOM JPEG": (
         lambda f: dicom(f, encapsulate([jpeg_claiming(60_000)]), syntax=JPEGBaseline8Bit, Rows=8, Columns=8),
-        "image", "its code holds 60000 x 60000 pixels of 1 samples, its header declares 8 x 8",
+        "image",
+        "its code holds 60000 x 60000 pixels of 1 samples, its header declares 8 x 8",
     ),
     "DICOM JPEG 2000": (
         lambda f: dicom(f, encapsulate([jpeg_2000_claiming(13_000)]), syntax=JPEG2000Lossless, Rows=8, Columns=8),
-        "image", "its code holds 13000 x 13000 pixels",
+        "image",
+        "its code holds 13000 x 13000 pixels",
     ),
     "DICOM nested": (nested, "image", "its header has more than 30,000 pieces"),
     "DICOM header": (
-        lambda f: dicom(f, ICCProfile=bytes(7 * MB)), "image", "more than 6,000,000 bytes before any pixels",
+        lambda f: dicom(f, ICCProfile=bytes(7 * MB)),
+        "image",
+        "more than 6,000,000 bytes before any pixels",
     ),
     "DICOM sequence": (
         lambda f: dicom(f, VOILUTSequence=[table(0, [1] * 20_000, 16)] * 50),
-        "image", "claims .* bytes; at most 1,000,000",
+        "image",
+        "claims .* bytes; at most 1,000,000",
     ),
     "DICOM element": (element, "image", "truncated or damaged"),
     "DICOM sparse": (
         lambda f: written(f / "a.dcm", dicom(f, syntax=ExplicitVRLittleEndian).read_bytes(), 8_000 * MB),
-        "image", "the file has 8,000,000,",
+        "image",
+        "the file has 8,000,000,",
     ),
     "DICOM bits": (lambda f: dicom(f, BitsAllocated=4096), "image", "its BitsAllocated is 4096"),
     "PNG pixels": (lambda f: png(f, 65_000, 65_000), "image", "claims more pixels; at most"),
@@ -257,18 +270,22 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "CSV line": (lambda f: written(f / "a.csv", HEADER + b"a" * 3 * MB), "table", "csv:2: the line has more than 2"),
     "CSV cell": (
         lambda f: written(f / "a.csv", HEADER + b'"' + b"word, word\n" * 1_000_000),
-        "table", "a.csv:2: a cell of the row",
+        "table",
+        "a.csv:2: a cell of the row",
     ),
     "CSV columns": (
         lambda f: written(f / "a.csv", HEADER.strip() + b"," + b"c," * 900_000),
-        "table", "has 900,003 columns; at most 5,000",
+        "table",
+        "has 900,003 columns; at most 5,000",
     ),
     "CSV sparse": (lambda f: written(f / "a.csv", HEADER, 9_000 * MB), "table", "has 9,000,000,014 bytes; at most"),
     "CSV gzipped": (lambda f: gzipped(f / "a.csv.gz", 128, HEADER, b"a.png,p1\n"), "table", "inflate to more than"),
     "Parquet rows": (lambda f: parquet(f, rows=12 * MB), "table", "claims 12,000,000 rows; at most 10,000,000"),
     "Parquet cell": (lambda f: parquet(f, cell=30 * MB), "table", "claims 30,"),
     "list of names": (
-        lambda f: gzipped(f / "train_val_list.txt.gz", 64, filler=b"a"), "names", "line has more|inflate to more",
+        lambda f: gzipped(f / "train_val_list.txt.gz", 64, filler=b"a"),
+        "names",
+        "line has more|inflate to more",
     ),
     "JSON values": (lambda f: written(f / "a.json", b"[" + b"[]," * 20_000_000 + b"0]"), "json", "some 40,000,001"),
     "JSON sparse": (lambda f: written(f / "a.json", b"[1", 4_000 * MB), "json", "has 4,000,000,002 bytes; at most"),
@@ -284,16 +301,24 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "zip member": (zipped, "zip", "s50000001.txt claims 50,000,000 bytes; a report has at most 1,000,000"),
     "zip of reports": (many_reports, "zip", "its 100 files claim 100,000,000 bytes; at most 2"),
     "zip members": (many_members, "zip", "claims 2 files and 3,000,000,000 bytes of names"),
-}  # fmt: skip
+}
 """Kind to what makes it, what reads it (a key of ``READERS``), and what is said."""
 LARGEST: dict[str, Callable[[Path], Path]] = {
     "PNG of 16 bits": lambda f: png(f, 6_300, 6_300, 16, data=zlib.compress(bytes(12_601) * 6_300, 1)),
     "JPEG in colour": lambda f: _saved(Image.new("RGB", (6_300, 6_300)), f / "a.jpg"),
     "PNG with alpha": lambda f: _saved(Image.new("RGBA", (6_300, 6_300)), f / "a.png"),
-    "DICOM of 16 bits": lambda f: dicom(f, np.zeros((6_300, 6_300), np.uint16), BitsStored=12, PixelPaddingValue=3,
-                                        WindowCenter=100, WindowWidth=200, RescaleSlope=2, RescaleIntercept=1),
+    "DICOM of 16 bits": lambda f: dicom(
+        f,
+        np.zeros((6_300, 6_300), np.uint16),
+        BitsStored=12,
+        PixelPaddingValue=3,
+        WindowCenter=100,
+        WindowWidth=200,
+        RescaleSlope=2,
+        RescaleIntercept=1,
+    ),
     "DICOM in colour": lambda f: dicom(f, np.zeros((3_600, 3_600, 3), np.uint8), PhotometricInterpretation="YBR_FULL"),
-}  # fmt: skip
+}
 """Honest files at the limit, which are read, within ``ROOM`` too."""
 
 
@@ -355,8 +380,14 @@ def _image(path: Path) -> Any:
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "image": _image, "table": _table, "names": _names, "json": _json, "import": _import, "xml": _xml, "zip": _zip,
-}  # fmt: skip
+    "image": _image,
+    "table": _table,
+    "names": _names,
+    "json": _json,
+    "import": _import,
+    "xml": _xml,
+    "zip": _zip,
+}
 
 
 def _status(name: str) -> int:

@@ -10,14 +10,33 @@ from typing import Any
 from PIL import Image
 
 UPSTREAM = (
-    "patientid", "offset", "sex", "age", "finding", "RT_PCR_positive", "survival", "view", "modality", "date",
-    "location", "folder", "filename", "doi", "url", "license", "clinical_notes", "other_notes",
-)  # fmt: skip
+    "patientid",
+    "offset",
+    "sex",
+    "age",
+    "finding",
+    "RT_PCR_positive",
+    "survival",
+    "view",
+    "modality",
+    "date",
+    "location",
+    "folder",
+    "filename",
+    "doi",
+    "url",
+    "license",
+    "clinical_notes",
+    "other_notes",
+)
 """The columns of upstream's table that tell most; it ends each line with an empty one."""
 FINDINGS = (
-    "Pneumonia/Viral/COVID-19", "No Finding", "Pneumonia/Bacterial/Streptococcus", "Pneumonia",
+    "Pneumonia/Viral/COVID-19",
+    "No Finding",
+    "Pneumonia/Bacterial/Streptococcus",
+    "Pneumonia",
     "Pneumonia/Fungal/Pneumocystis",
-)  # fmt: skip
+)
 """Patients go round. Of the first one every finding is known, which the contract tests change."""
 NOTES = "Presentation: Cough.. Imaging Notes: Patchy opacities. . Clear  apices.. Discussion: A typical case."
 

@@ -17,10 +17,13 @@ def line(patient: int, number: int, **more: Any) -> dict[str, Any]:
     study = 50_000_000 + patient % 1_000 * 10 + number
     labels = LABELS[(patient + number) % len(LABELS)]
     return {
-        "id": f"s{study}", "image": f"files/p{patient // 1_000_000}/p{patient}/s{study}/{study:08x}.jpg",
-        "labels": labels, "report": f"FINDINGS: {', '.join(labels)}.",
-        "trajectories": {"gpt5": f"There is {labels[0].lower()}.", "grok4": f"I see {labels[-1].lower()}."}, **more,
-    }  # fmt: skip
+        "id": f"s{study}",
+        "image": f"files/p{patient // 1_000_000}/p{patient}/s{study}/{study:08x}.jpg",
+        "labels": labels,
+        "report": f"FINDINGS: {', '.join(labels)}.",
+        "trajectories": {"gpt5": f"There is {labels[0].lower()}.", "grok4": f"I see {labels[-1].lower()}."},
+        **more,
+    }
 
 
 def lines() -> list[dict[str, Any]]:

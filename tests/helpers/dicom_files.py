@@ -22,14 +22,27 @@ def dataset(pixels: Any, *, syntax: UID = ExplicitVRLittleEndian, **tags: Any) -
     data = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
     array = pixels if isinstance(pixels, np.ndarray) else np.zeros((2, 2), np.uint8)
     usual = dict(
-        SOPClassUID=meta.MediaStorageSOPClassUID, SOPInstanceUID=UID_ROOT + "1", PatientID="p1",
-        StudyInstanceUID=UID_ROOT + "2", SeriesInstanceUID=UID_ROOT + "3", Modality="DX", BodyPartExamined="CHEST",
-        ViewPosition="PA", PatientPosition=None, StudyDate="20200102", StudyTime="030405", StudyDescription="Chest",
-        Rows=array.shape[0], Columns=array.shape[1], SamplesPerPixel=array.shape[2] if array.ndim == 3 else 1,
-        PhotometricInterpretation="RGB" if array.ndim == 3 else "MONOCHROME2", BitsAllocated=8 * array.itemsize,
-        BitsStored=8 * array.itemsize, HighBit=(tags.get("BitsStored") or 8 * array.itemsize) - 1,
+        SOPClassUID=meta.MediaStorageSOPClassUID,
+        SOPInstanceUID=UID_ROOT + "1",
+        PatientID="p1",
+        StudyInstanceUID=UID_ROOT + "2",
+        SeriesInstanceUID=UID_ROOT + "3",
+        Modality="DX",
+        BodyPartExamined="CHEST",
+        ViewPosition="PA",
+        PatientPosition=None,
+        StudyDate="20200102",
+        StudyTime="030405",
+        StudyDescription="Chest",
+        Rows=array.shape[0],
+        Columns=array.shape[1],
+        SamplesPerPixel=array.shape[2] if array.ndim == 3 else 1,
+        PhotometricInterpretation="RGB" if array.ndim == 3 else "MONOCHROME2",
+        BitsAllocated=8 * array.itemsize,
+        BitsStored=8 * array.itemsize,
+        HighBit=(tags.get("BitsStored") or 8 * array.itemsize) - 1,
         PixelRepresentation=int(array.dtype.kind == "i"),
-    )  # fmt: skip
+    )
     if array.ndim == 3:
         usual["PlanarConfiguration"] = 0
     for name, value in {**usual, **tags}.items():

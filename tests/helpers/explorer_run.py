@@ -33,9 +33,14 @@ def study(
 ) -> dict[str, Any]:
     """What is known of one study; ``more`` is laid over the lines of its answers."""
     return {
-        "study": name, "truth": dict(truth), "teachers": dict(teachers), "preferred": preferred,
-        "answers": dict(answers), "report": report, "more": more,
-    }  # fmt: skip
+        "study": name,
+        "truth": dict(truth),
+        "teachers": dict(teachers),
+        "preferred": preferred,
+        "answers": dict(answers),
+        "report": report,
+        "more": more,
+    }
 
 
 def make(root: Path, studies: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any] | None = None) -> Path:

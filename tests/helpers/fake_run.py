@@ -51,10 +51,14 @@ def make(
     rng = np.random.default_rng(7)
     _results(folder, rng, arms, seeds, findings)
     content = {
-        "experiment": "fake", "created": "2025-11-03T09:30:00+00:00", "commit": "5d34990", "seeds": list(seeds),
-        "command": "make experiment EXP=fake", "versions": {"torch": "2.13.0", "lightning": "2.6.6"},
+        "experiment": "fake",
+        "created": "2025-11-03T09:30:00+00:00",
+        "commit": "5d34990",
+        "seeds": list(seeds),
+        "command": "make experiment EXP=fake",
+        "versions": {"torch": "2.13.0", "lightning": "2.6.6"},
         "machine": "2 cores, 8 GB, no GPU",
-    }  # fmt: skip
+    }
     (folder / "manifest.json").write_text(json.dumps(content | (manifest or {})))
     names = [f"study{i:03d}" for i in range(studies)]
     truth = {name: {f: int(rng.random() < 0.35) for f in findings} for name in names}
@@ -88,18 +92,22 @@ def _bounds(folder: Path, lines: Sequence[list]) -> None:
     means = {key: float(np.mean(own)) for key, own in values.items()}
     sizes = {key: [len(own), 300, 100] for key, own in values.items()}
     bounds = ["value", "low", "high", "seeds", "studies", "patients"]
-    _csv(folder / "intervals.csv", ["kind", "arm", "metric", "finding", *bounds], [
-        [*key, mean, mean - 0.05, mean + 0.05, *sizes[key]] for key, mean in means.items()
-    ])  # fmt: skip
+    _csv(
+        folder / "intervals.csv",
+        ["kind", "arm", "metric", "finding", *bounds],
+        [[*key, mean, mean - 0.05, mean + 0.05, *sizes[key]] for key, mean in means.items()],
+    )
     gaps = [
         [b, a, *name, mean - means["arm", a, *name], sizes["arm", b, *name]]
         for (kind, b, *name), mean in means.items()
         for a in list(ARMS)[: list(ARMS).index(b) if kind == "arm" else 0]
         if ("arm", a, *name) in means
     ]
-    _csv(folder / "differences.csv", ["arm", "against", "metric", "finding", *bounds], [
-        [*names, gap, gap - 0.02, gap + 0.02, *size] for *names, gap, size in gaps
-    ])  # fmt: skip
+    _csv(
+        folder / "differences.csv",
+        ["arm", "against", "metric", "finding", *bounds],
+        [[*names, gap, gap - 0.02, gap + 0.02, *size] for *names, gap, size in gaps],
+    )
 
 
 def _csv(path: Path, head: list[str], lines: Sequence[list]) -> None:
@@ -118,8 +126,11 @@ def _scores(arm, label, kind, seed, level, findings, rng) -> list[list]:
 
 def _logps(stages: Sequence[str], rng: np.random.Generator) -> dict[str, float]:
     before = {"logp_preferred_before": -24.0, "logp_teachers_before": -31.0} if "apo" in stages else {}
-    after = {"logp_preferred": -18 + rng.normal(), "logp_teachers": -62 + 4 * rng.normal()} if "apo" in stages else {
-        "logp_preferred": -24 + rng.normal(), "logp_teachers": -31 + rng.normal()}  # fmt: skip
+    after = (
+        {"logp_preferred": -18 + rng.normal(), "logp_teachers": -62 + 4 * rng.normal()}
+        if "apo" in stages
+        else {"logp_preferred": -24 + rng.normal(), "logp_teachers": -31 + rng.normal()}
+    )
     return before | {name: round(float(value), 3) for name, value in after.items()}
 
 
@@ -157,14 +168,19 @@ def _arm(folder: Path, arm: str, seed: int, truth: dict, steps: int, teacher_tex
 
 def _stage(stored, stage, arm, truth, steps, teacher_text, rng, level) -> None:
     if stage == "collect":
-        _lines(stored / "trajectories.jsonl", [
-            {"study": s, "teacher": t, "text": teacher_text or _opinion(t, f), "t": 0.0}
-            for s, f in truth.items() for t in TEACHERS
-        ])  # fmt: skip
+        _lines(
+            stored / "trajectories.jsonl",
+            [
+                {"study": s, "teacher": t, "text": teacher_text or _opinion(t, f), "t": 0.0}
+                for s, f in truth.items()
+                for t in TEACHERS
+            ],
+        )
     elif stage == "self_distill":
-        _lines(stored / "preferred.jsonl", [
-            {"study": s, "text": f"Most readers agree on {_words(f)}.", "split": "test"} for s, f in truth.items()
-        ])  # fmt: skip
+        _lines(
+            stored / "preferred.jsonl",
+            [{"study": s, "text": f"Most readers agree on {_words(f)}.", "split": "test"} for s, f in truth.items()],
+        )
     elif stage == "evaluate":
         _lines(stored / "predictions.jsonl", [_prediction(s, f, rng, level) for s, f in truth.items()])
     else:

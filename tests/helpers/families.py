@@ -22,27 +22,49 @@ IMAGE, START, END, WORDS = 90, 91, 92, 80
 """Token ids: image placeholder, its brackets; words are 1 to WORDS."""
 VOCABULARY = 100
 TEXT = dict(
-    vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False,
-)  # fmt: skip
+    vocab_size=VOCABULARY,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    tie_word_embeddings=False,
+)
 QWEN = dict(image_token_id=IMAGE, video_token_id=93, vision_start_token_id=START, vision_end_token_id=END)
 
 
 def _qwen25() -> PreTrainedConfig:
     rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
     vision = dict(
-        depth=2, hidden_size=32, num_heads=2, intermediate_size=32, out_hidden_size=32, patch_size=4,
-        spatial_merge_size=2, temporal_patch_size=1, window_size=16, fullatt_block_indexes=[1],
-    )  # fmt: skip
+        depth=2,
+        hidden_size=32,
+        num_heads=2,
+        intermediate_size=32,
+        out_hidden_size=32,
+        patch_size=4,
+        spatial_merge_size=2,
+        temporal_patch_size=1,
+        window_size=16,
+        fullatt_block_indexes=[1],
+    )
     return Qwen2_5_VLConfig(text_config={**TEXT, "rope_parameters": rope}, vision_config=vision, **QWEN)
 
 
 def _qwen3() -> PreTrainedConfig:
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 10000.0}
     vision = dict(
-        depth=3, hidden_size=32, num_heads=2, intermediate_size=32, out_hidden_size=32, patch_size=4,
-        spatial_merge_size=2, temporal_patch_size=1, num_position_embeddings=64, deepstack_visual_indexes=[0, 1],
-    )  # fmt: skip
+        depth=3,
+        hidden_size=32,
+        num_heads=2,
+        intermediate_size=32,
+        out_hidden_size=32,
+        patch_size=4,
+        spatial_merge_size=2,
+        temporal_patch_size=1,
+        num_position_embeddings=64,
+        deepstack_visual_indexes=[0, 1],
+    )
     text = {**TEXT, "head_dim": 8, "rope_parameters": rope}
     return Qwen3VLConfig(text_config=text, vision_config=vision, **QWEN)
 
@@ -69,8 +91,14 @@ def network(family: str, *, seed: int = 0, attention: str = "sdpa", spread: floa
     return model.eval()
 
 
-def batch(family: str, *, images: Sequence[int] = (1,), words: Sequence[int] = (9,),
-          lengths: Sequence[Sequence[int]] = ((5, 3),), seed: int = 0) -> BranchBatch:  # fmt: skip
+def batch(
+    family: str,
+    *,
+    images: Sequence[int] = (1,),
+    words: Sequence[int] = (9,),
+    lengths: Sequence[Sequence[int]] = ((5, 3),),
+    seed: int = 0,
+) -> BranchBatch:
     """Random studies.
 
     Args:
@@ -86,9 +114,13 @@ def batch(family: str, *, images: Sequence[int] = (1,), words: Sequence[int] = (
     for b, prompt in enumerate(prompts):
         ids[b, width - len(prompt) :], mask[b, width - len(prompt) :] = torch.tensor(prompt), 1
     return BranchBatch(
-        [f"s{b}" for b in range(len(prompts))], ids, mask, _pixels(family, [g for row in grids for g in row], draw),
-        list(images), **_branches(lengths, draw),
-    )  # fmt: skip
+        [f"s{b}" for b in range(len(prompts))],
+        ids,
+        mask,
+        _pixels(family, [g for row in grids for g in row], draw),
+        list(images),
+        **_branches(lengths, draw),
+    )
 
 
 def _prompt(family: str, grids: Sequence[tuple[int, int, int]], words: int, draw: torch.Generator) -> list[int]:
@@ -117,7 +149,11 @@ def _branches(lengths: Sequence[Sequence[int]], draw: torch.Generator) -> dict[s
             mask[b, u, :n] = 1
     present = mask.sum(-1) > 0
     return dict(
-        branch_ids=ids, branch_mask=mask, present=present, weight=present.float(), agreement=present.float(),
+        branch_ids=ids,
+        branch_mask=mask,
+        present=present,
+        weight=present.float(),
+        agreement=present.float(),
         conflict=torch.zeros(shape, dtype=torch.bool),
         sources=[[f"t{u}" for u in range(len(row))] for row in lengths],
-    )  # fmt: skip
+    )

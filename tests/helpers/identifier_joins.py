@@ -246,8 +246,11 @@ def covid_rewritten(root: Path, way: Way) -> int:
 
 def table_rewritten(root: Path, way: Way) -> int:
     """Patients of a user's table with two rows each, the second by another hand."""
-    rows = [{"image": f"{n}_{m}.png", "patient": way(str(1_000_001 + n)) if m else str(1_000_001 + n), "Edema": m}
-            for n in range(20) for m in range(2)]  # fmt: skip
+    rows = [
+        {"image": f"{n}_{m}.png", "patient": way(str(1_000_001 + n)) if m else str(1_000_001 + n), "Edema": m}
+        for n in range(20)
+        for m in range(2)
+    ]
     for number, row in enumerate(rows):
         nih.Image.new("L", (8, 8), number).save(_there(root) / row["image"])
     pd.DataFrame(rows).to_csv(root / "index.csv", index=False)

@@ -23,9 +23,14 @@ from apo_lightning.stages import STAGES
 from apo_lightning.types import LossOutput
 
 NUMBERS = {
-    "beta": [0.3], "nll_weight": [0.5], "label_smoothing": [0.0, 0.1], "length_alpha": [1.0, 0.4], "temperature": [2.0],
-    "mix": [0.5, 0.3], "temperature_squared": [False, True],
-}  # fmt: skip
+    "beta": [0.3],
+    "nll_weight": [0.5],
+    "label_smoothing": [0.0, 0.1],
+    "length_alpha": [1.0, 0.4],
+    "temperature": [2.0],
+    "mix": [0.5, 0.3],
+    "temperature_squared": [False, True],
+}
 """Values to test a setting of ours with; a closed choice (Literal) is read from the class."""
 
 WITH_PREFERRED = STAGES["apo"].provides - STAGES["spd"].provides
@@ -113,13 +118,24 @@ def quantities(given: Batch, policy: Tensor, seed: int) -> dict[str, Any]:
     logps, reference = (torch.where(given["mask"], tokens, 0).sum(-1) for tokens in (policy, given["reference"]))
     lengths = given["mask"].sum(-1)
     return {
-        "policy_token_logps": policy, "reference_token_logps": given["reference"], "mask": given["mask"],
-        "policy_logps": logps, "reference_logps": reference, "logps": logps, "lengths": lengths,
-        "weight": given["weight"], "present": given["present"], "agreement": given["agreement"],
-        "conflict": given["conflict"], "generator": torch.Generator().manual_seed(seed),
-        "divergence": -policy, "mixture_divergence": -policy,
-        "chosen_logps": logps[:, 0], "chosen_lengths": lengths[:, 0], "chosen_present": given["present"][:, 0],
-    }  # fmt: skip
+        "policy_token_logps": policy,
+        "reference_token_logps": given["reference"],
+        "mask": given["mask"],
+        "policy_logps": logps,
+        "reference_logps": reference,
+        "logps": logps,
+        "lengths": lengths,
+        "weight": given["weight"],
+        "present": given["present"],
+        "agreement": given["agreement"],
+        "conflict": given["conflict"],
+        "generator": torch.Generator().manual_seed(seed),
+        "divergence": -policy,
+        "mixture_divergence": -policy,
+        "chosen_logps": logps[:, 0],
+        "chosen_lengths": lengths[:, 0],
+        "chosen_present": given["present"][:, 0],
+    }
 
 
 def run(loss: Any, given: Batch, seed: int = 0) -> tuple[LossOutput, Tensor]:

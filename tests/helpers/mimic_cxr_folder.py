@@ -10,14 +10,35 @@ import pandas as pd
 from PIL import Image
 
 LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Enlarged Cardiomediastinum",
+    "Fracture",
+    "Lung Lesion",
+    "Lung Opacity",
+    "No Finding",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Pneumonia",
+    "Pneumothorax",
+    "Support Devices",
+)
 METADATA = (
-    "dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns",
-    "StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning",
+    "dicom_id",
+    "subject_id",
+    "study_id",
+    "PerformedProcedureStepDescription",
+    "ViewPosition",
+    "Rows",
+    "Columns",
+    "StudyDate",
+    "StudyTime",
+    "ProcedureCodeSequence_CodeMeaning",
+    "ViewCodeSequence_CodeMeaning",
     "PatientOrientationCodeSequence_CodeMeaning",
-)  # fmt: skip
+)
 TABLE = "mimic-cxr-2.0.0-{}.csv.gz"
 RADIOLOGIST = "mimic-cxr-2.1.0-test-set-labeled.csv"
 SPLITS = ("train",) * 20 + ("validate",) * 3 + ("test",) * 3
@@ -60,10 +81,16 @@ ROUND = (
 
 def image_row(subject: int, study: int, view: str, date: int, time: float) -> dict[str, object]:
     known = {
-        "dicom_id": dicom(subject, study, view), "subject_id": subject, "study_id": study, "ViewPosition": view,
-        "PerformedProcedureStepDescription": "CHEST (PA AND LAT)", "Rows": 3056, "Columns": 2544,
-        "StudyDate": date, "StudyTime": time,
-    }  # fmt: skip
+        "dicom_id": dicom(subject, study, view),
+        "subject_id": subject,
+        "study_id": study,
+        "ViewPosition": view,
+        "PerformedProcedureStepDescription": "CHEST (PA AND LAT)",
+        "Rows": 3056,
+        "Columns": 2544,
+        "StudyDate": date,
+        "StudyTime": time,
+    }
     return {name: known.get(name, "") for name in METADATA}
 
 

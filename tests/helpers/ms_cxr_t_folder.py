@@ -30,9 +30,12 @@ def pair(number: int, course: dict[str, tuple[str, str]]) -> dict[str, object]:
     """A row. The study before has the greater number, as ids say nothing of time."""
     subject, study, before = 10_000_032 + number, 50_000_000 + number, 59_000_000 + number
     row = {
-        "dicom_id": tree(subject, study), "previous_dicom_id": tree(subject, before), "subject_id": subject,
-        "study_id": study, "previous_study_id": before,
-    }  # fmt: skip
+        "dicom_id": tree(subject, study),
+        "previous_dicom_id": tree(subject, before),
+        "subject_id": subject,
+        "study_id": study,
+        "previous_study_id": before,
+    }
     row |= {f"{name}_progression": course.get(name, ("", ""))[0] for name in FINDINGS}
     return row | {f"{name}_label_quality": course.get(name, ("", ""))[1] for name in FINDINGS}
 

@@ -22,8 +22,21 @@ from tests.helpers.odd_sets import studies
 from tests.helpers.odd_tables import Odd
 
 NAN, INF = float("nan"), float("inf")
-_NO_BOXES = ([NAN, 1, 2, 3], [-1, 0, 5, 5], [0, 0, 2000, 5], [5, 5, 5, 9], [9, 9, 1, 1], [1, 2, 3], [1, 2, 3, "4"],
-             [0, 0, INF, 5], [0, 0, True, 5], None, "box", {"x": 1}, [[0, 0, 5, 5]])  # fmt: skip
+_NO_BOXES = (
+    [NAN, 1, 2, 3],
+    [-1, 0, 5, 5],
+    [0, 0, 2000, 5],
+    [5, 5, 5, 9],
+    [9, 9, 1, 1],
+    [1, 2, 3],
+    [1, 2, 3, "4"],
+    [0, 0, INF, 5],
+    [0, 0, True, 5],
+    None,
+    "box",
+    {"x": 1},
+    [[0, 0, 5, 5]],
+)
 
 
 @dataclass(frozen=True)
@@ -79,10 +92,17 @@ class Annotated(Document):
 
 def _annotation(items: Any) -> str:
     rest = {
-        part: [{"id": f"CXR{uid}_IM-{uid:04d}", "report": open_i_folder.FINDINGS, "split": part, "image_path": [
-            f"CXR{uid}_IM-{uid:04d}/{n}.png" for n in (0, 1)]} for uid in uids]
+        part: [
+            {
+                "id": f"CXR{uid}_IM-{uid:04d}",
+                "report": open_i_folder.FINDINGS,
+                "split": part,
+                "image_path": [f"CXR{uid}_IM-{uid:04d}/{n}.png" for n in (0, 1)],
+            }
+            for uid in uids
+        ]
         for part, uids in (("val", range(21, 25)), ("test", range(25, 31)))
-    }  # fmt: skip
+    }
     return json.dumps({"train": items, **rest})
 
 
@@ -139,36 +159,107 @@ def _rows(settings: dict[str, Any]) -> Any:
 _TEXTS = [{"id": f"s{n}", "image": f"files/{n}.png", "text": f"Edema {n}.", "labels": ["Edema"]} for n in range(8)]
 _MANY = [{"id": f"s{n}", "image": f"files/{n}.png", "trajectories": {"gpt5": f"Edema {n}."}} for n in range(8)]
 _SWIFT = [
-    {"images": [f"files/{n}.png"], "messages": [{"role": "user", "content": "<image>What?"},
-                                                {"role": "assistant", "content": f"Edema {n}."}]} for n in range(8)
-]  # fmt: skip
+    {
+        "images": [f"files/{n}.png"],
+        "messages": [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": f"Edema {n}."}],
+    }
+    for n in range(8)
+]
 _NO_TEXT = (None, 3, [], {"a": 1}, NAN, True)
 DOCUMENTS: tuple[Document | Listing, ...] = (
-    *(Document("chestxdet10", _det10, f"{part}.json", "file_name", WHOLE, {
-        "boxes": (*([box] for box in _NO_BOXES), None, {}, "x", [], 3),
-        "syms": (["Efusion"], None, "Effusion", [None], [["Mass"]], {}),
-        "file_name": (None, 3, "", "../a.png", ["a.png"]),
-    }) for part in ("train", "test")),
-    Annotated("open_i", _r2gen, "annotation.json", "id", _annotation, {
-        "id": (None, 3, "x", ""), "image_path": (None, "x", [3], [None], {}, ["../../x.png"]),
-        "split": ("trian", 0, None, "", []),
-        "report": (3, [], {}, True),
-    }),
-    Document("cxr_max", _cxr_max, "cxr_max.jsonl", "id", LINES, {
-        "id": (None, 3, ""), "image": (None, "", [], "../x.jpg", 3), "labels": (["Edma"], "Edema", [3], {}),
-        "patient": (3, "99", []), "split": ("trian", 3, "train"), "trajectories": (None, [], {"gpt5": None}, {"": "x"}),
-        "report": (3, []),
-    }),
-    Listing("chestxray14", _nih, "train_val_list.txt"), Listing("chestxray14", _nih, "test_list.txt"),
-    Document("teachers", _trajectories, "own.jsonl", "study", LINES, {
-        "study": (None, 3, []), "text": _NO_TEXT, "teacher": (None, 3), "t": (NAN, "x", 2, -1, True, None)}, _said),
-    Document("teachers", _images, "own.jsonl", "id", LINES, {
-        "trajectories": (None, [], {"gpt5": 3}, "x", {"gpt5": None}), "id": (None, 3, "")}, _said),
-    Document("importers", _imported("teacher_folder", _TEXTS), "gpt5.json", "text", WHOLE, {
-        "text": _NO_TEXT, "image": (None, "", 3, [], "/a.png", "../a.png", "http://a/b.png"),
-        "labels": ("Edema", [3])}, _rows),
-    Document("importers", _imported("cxr_max", _MANY), "gpt5.json", "trajectories", WHOLE, {
-        "trajectories": (None, [], "x", {"gpt5": 3}), "id": ([], {}, True, 1.5)}, _rows),
-    Document("importers", _imported("ms_swift", _SWIFT, teacher="gpt5"), "gpt5.json", "messages", WHOLE, {
-        "messages": (None, [], "x", [{"role": "user"}], [3]), "images": (None, "x", [], [3])}, _rows),
-)  # fmt: skip
+    *(
+        Document(
+            "chestxdet10",
+            _det10,
+            f"{part}.json",
+            "file_name",
+            WHOLE,
+            {
+                "boxes": (*([box] for box in _NO_BOXES), None, {}, "x", [], 3),
+                "syms": (["Efusion"], None, "Effusion", [None], [["Mass"]], {}),
+                "file_name": (None, 3, "", "../a.png", ["a.png"]),
+            },
+        )
+        for part in ("train", "test")
+    ),
+    Annotated(
+        "open_i",
+        _r2gen,
+        "annotation.json",
+        "id",
+        _annotation,
+        {
+            "id": (None, 3, "x", ""),
+            "image_path": (None, "x", [3], [None], {}, ["../../x.png"]),
+            "split": ("trian", 0, None, "", []),
+            "report": (3, [], {}, True),
+        },
+    ),
+    Document(
+        "cxr_max",
+        _cxr_max,
+        "cxr_max.jsonl",
+        "id",
+        LINES,
+        {
+            "id": (None, 3, ""),
+            "image": (None, "", [], "../x.jpg", 3),
+            "labels": (["Edma"], "Edema", [3], {}),
+            "patient": (3, "99", []),
+            "split": ("trian", 3, "train"),
+            "trajectories": (None, [], {"gpt5": None}, {"": "x"}),
+            "report": (3, []),
+        },
+    ),
+    Listing("chestxray14", _nih, "train_val_list.txt"),
+    Listing("chestxray14", _nih, "test_list.txt"),
+    Document(
+        "teachers",
+        _trajectories,
+        "own.jsonl",
+        "study",
+        LINES,
+        {"study": (None, 3, []), "text": _NO_TEXT, "teacher": (None, 3), "t": (NAN, "x", 2, -1, True, None)},
+        _said,
+    ),
+    Document(
+        "teachers",
+        _images,
+        "own.jsonl",
+        "id",
+        LINES,
+        {"trajectories": (None, [], {"gpt5": 3}, "x", {"gpt5": None}), "id": (None, 3, "")},
+        _said,
+    ),
+    Document(
+        "importers",
+        _imported("teacher_folder", _TEXTS),
+        "gpt5.json",
+        "text",
+        WHOLE,
+        {
+            "text": _NO_TEXT,
+            "image": (None, "", 3, [], "/a.png", "../a.png", "http://a/b.png"),
+            "labels": ("Edema", [3]),
+        },
+        _rows,
+    ),
+    Document(
+        "importers",
+        _imported("cxr_max", _MANY),
+        "gpt5.json",
+        "trajectories",
+        WHOLE,
+        {"trajectories": (None, [], "x", {"gpt5": 3}), "id": ([], {}, True, 1.5)},
+        _rows,
+    ),
+    Document(
+        "importers",
+        _imported("ms_swift", _SWIFT, teacher="gpt5"),
+        "gpt5.json",
+        "messages",
+        WHOLE,
+        {"messages": (None, [], "x", [{"role": "user"}], [3]), "images": (None, "x", [], [3])},
+        _rows,
+    ),
+)

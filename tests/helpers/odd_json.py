@@ -48,18 +48,26 @@ def forms(dump: Callable[[Any], str], key: str) -> dict[str, Odd]:
         return dump(items).replace(f'"{key}": {json.dumps(items[3][key])}', again + f'"{key}": "x"', 1).encode()
 
     return {
-        "as it is": edited(str), "byte-order mark": encoded("utf-8-sig"),
+        "as it is": edited(str),
+        "byte-order mark": encoded("utf-8-sig"),
         **{name: encoded(name) for name in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")},
         "utf-16-be with a mark": encoded("utf-16-be", b"\xfe\xff"),
         "utf-16 cut inside a character": Odd(lambda items: dump(items).encode("utf-16")[:-1]),
-        "crlf": edited(lambda s: s.replace("\n", "\r\n")), "cr": edited(lambda s: s.replace("\n", "\r")),
-        "no final newline": edited(lambda s: s.rstrip("\n")), "blanks around": edited(lambda s: f"\n \n{s}\n\n"),
-        "empty": raw(b""), "blank": raw(b" \n\n"), "NULs": raw(bytes(4096)),
-        "NULs behind": edited(lambda s: s + "\0" * 512), "a NUL inside": edited(lambda s: s[:40] + "\0" + s[40:]),
+        "crlf": edited(lambda s: s.replace("\n", "\r\n")),
+        "cr": edited(lambda s: s.replace("\n", "\r")),
+        "no final newline": edited(lambda s: s.rstrip("\n")),
+        "blanks around": edited(lambda s: f"\n \n{s}\n\n"),
+        "empty": raw(b""),
+        "blank": raw(b" \n\n"),
+        "NULs": raw(bytes(4096)),
+        "NULs behind": edited(lambda s: s + "\0" * 512),
+        "a NUL inside": edited(lambda s: s[:40] + "\0" + s[40:]),
         **{f"{text} alone": raw(text.encode()) for text in ("null", "3", '"x"', "[]", "{}", "true", "NaN", "[[]]")},
-        "an error": raw(b'{"error": "not found"}'), "cut off": edited(lambda s: s[: len(s) * 2 // 3 - 5]),
+        "an error": raw(b'{"error": "not found"}'),
+        "cut off": edited(lambda s: s[: len(s) * 2 // 3 - 5]),
         "a comma at the end": edited(lambda s: s.rstrip("]\n") + ",]"),
-        "text behind": edited(lambda s: s + "\nend"), "comment above": edited(lambda s: "// made by hand\n" + s),
+        "text behind": edited(lambda s: s + "\nend"),
+        "comment above": edited(lambda s: "// made by hand\n" + s),
         "single quotes": edited(lambda s: s.replace('"', "'")),
         "latin-1": Odd(
             lambda items: dump([{**items[0], key: "\u00e9"}, *items[1:]]).replace("\\u00e9", "\u00e9").encode("latin-1")
@@ -77,13 +85,18 @@ def forms(dump: Callable[[Any], str], key: str) -> dict[str, Odd]:
         "a key misspelt": changed(lambda items: [{k + "x" if k == key else k: v for k, v in i.items()} for i in items]),
         "a key in upper case": changed(lambda items: [{k.upper(): v for k, v in item.items()} for item in items]),
         "a key with a zero-width mark": changed(
-            lambda items: [{k + ZERO_WIDTH if k == key else k: v for k, v in item.items()} for item in items]),
-        "10,000 deep": raw(b"[" * 10_000), "gzipped": Odd(lambda i: gzip.compress(dump(i).encode()), raw=True),
-        "a zip": raw(b"PK\x03\x04" + bytes(60)), "a web page": raw(WEB_PAGE),
+            lambda items: [{k + ZERO_WIDTH if k == key else k: v for k, v in item.items()} for item in items]
+        ),
+        "10,000 deep": raw(b"[" * 10_000),
+        "gzipped": Odd(lambda i: gzip.compress(dump(i).encode()), raw=True),
+        "a zip": raw(b"PK\x03\x04" + bytes(60)),
+        "a web page": raw(WEB_PAGE),
         "a picture": raw(b"\x89PNG\r\n\x1a\n\0\0"),
-        "a table": raw(b"image,labels\na.png,Edema\n"), "a Git LFS pointer": raw(b"version https://git-lfs.github.com/s"),
-        "a folder": Odd(place=lambda p: p.mkdir()), "a link to nothing": Odd(place=lambda p: p.symlink_to("nothing")),
-    }  # fmt: skip
+        "a table": raw(b"image,labels\na.png,Edema\n"),
+        "a Git LFS pointer": raw(b"version https://git-lfs.github.com/s"),
+        "a folder": Odd(place=lambda p: p.mkdir()),
+        "a link to nothing": Odd(place=lambda p: p.symlink_to("nothing")),
+    }
 
 
 def values(dump: Callable[[Any], str], cells: dict[str, tuple[Any, ...]]) -> dict[str, Odd]:
@@ -110,21 +123,35 @@ def name_lists(names: list[str]) -> dict[str, Odd]:
         return Odd(lambda _: content)
 
     return {
-        "as it is": lines(list), **{name: lines(list, encoding=name) for name in (
-            "utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp037")},
-        "crlf": lines(list, "\r\n"), "cr": lines(list, "\r"), "blank lines": lines(list, "\n\n"),
-        "blanks around": lines(lambda n: [f" {x}\t" for x in n]), "a name twice": lines(lambda n: [*n, n[0]]),
-        "a header": lines(lambda n: ["Image Index", *n]), "commas": lines(lambda n: [f"{x}," for x in n]),
-        "on one line": lines(lambda n: [" ".join(n)]), "quoted": lines(lambda n: [f'"{x}"' for x in n]),
-        "paths": lines(lambda n: [f"images/{x}" for x in n]), "without suffix": lines(lambda n: [x[:-4] for x in n]),
-        "in upper case": lines(lambda n: [x.upper() for x in n]), "one missing": lines(lambda n: n[1:]),
-        "cut off": lines(lambda n: [*n[:-1], n[-1][:6]]), "strangers": lines(lambda n: [*n, "99999999_000.png"]),
-        "zero-width marks": lines(lambda n: [ZERO_WIDTH + x for x in n]), 
+        "as it is": lines(list),
+        **{
+            name: lines(list, encoding=name)
+            for name in ("utf-8-sig", "utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp037")
+        },
+        "crlf": lines(list, "\r\n"),
+        "cr": lines(list, "\r"),
+        "blank lines": lines(list, "\n\n"),
+        "blanks around": lines(lambda n: [f" {x}\t" for x in n]),
+        "a name twice": lines(lambda n: [*n, n[0]]),
+        "a header": lines(lambda n: ["Image Index", *n]),
+        "commas": lines(lambda n: [f"{x}," for x in n]),
+        "on one line": lines(lambda n: [" ".join(n)]),
+        "quoted": lines(lambda n: [f'"{x}"' for x in n]),
+        "paths": lines(lambda n: [f"images/{x}" for x in n]),
+        "without suffix": lines(lambda n: [x[:-4] for x in n]),
+        "in upper case": lines(lambda n: [x.upper() for x in n]),
+        "one missing": lines(lambda n: n[1:]),
+        "cut off": lines(lambda n: [*n[:-1], n[-1][:6]]),
+        "strangers": lines(lambda n: [*n, "99999999_000.png"]),
+        "zero-width marks": lines(lambda n: [ZERO_WIDTH + x for x in n]),
         "NULs behind": lines(lambda n: [*n, "\0" * 99]),
-        "a NUL inside": lines(lambda n: [n[0][:3] + "\0" + n[0][3:], *n[1:]]), 
+        "a NUL inside": lines(lambda n: [n[0][:3] + "\0" + n[0][3:], *n[1:]]),
         "empty": raw(b""),
-        "blank": raw(b"\n \n"), "a web page": raw(WEB_PAGE), "a zip": raw(b"PK\x03\x04" + bytes(60)),
+        "blank": raw(b"\n \n"),
+        "a web page": raw(WEB_PAGE),
+        "a zip": raw(b"PK\x03\x04" + bytes(60)),
         "JSON": lines(lambda n: [json.dumps(n)]),
         "gzipped": Odd(lambda _: gzip.compress("\n".join(names).encode())),
-        "a folder": Odd(place=lambda p: p.mkdir()), "a link to nothing": Odd(place=lambda p: p.symlink_to("nothing")),
-    }  # fmt: skip
+        "a folder": Odd(place=lambda p: p.mkdir()),
+        "a link to nothing": Odd(place=lambda p: p.symlink_to("nothing")),
+    }

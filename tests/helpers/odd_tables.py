@@ -191,9 +191,10 @@ def _contradicting(table: Table) -> Table:
 def _without(table: Table) -> Table:
     place = table.column(table.needed)
     return replace(
-        table, header=[*table.header[:place], *table.header[place + 1 :]],
+        table,
+        header=[*table.header[:place], *table.header[place + 1 :]],
         rows=[[*row[:place], *row[place + 1 :]] for row in table.rows],
-    )  # fmt: skip
+    )
 
 
 def _reversed(table: Table) -> Table:
@@ -218,15 +219,20 @@ FORMS: dict[str, Odd] = {
     **{name: _encoded(name) for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-7")},
     "utf-16 cut inside a character": Odd(lambda t: text(t).encode("utf-16")[:-1]),
     "ebcdic": _encoded("cp037"),
-    "crlf": _written(end="\r\n"), "cr": _written(end="\r"), "lf and cr": _edited(lambda s: s.replace("\n", "\n\r")),
+    "crlf": _written(end="\r\n"),
+    "cr": _written(end="\r"),
+    "lf and cr": _edited(lambda s: s.replace("\n", "\n\r")),
     "crlf above, lf below": _edited(lambda s: s.replace("\n", "\r\n", 3)),
     "cr cr lf": _written(end="\r\r\n"),
     "no final newline": _edited(lambda s: s.rstrip("\n")),
     "blank lines between": _edited(lambda s: s.replace("\n", "\n\n")),
     "blank lines above": _edited(lambda s: "\n\n" + s),
     "lines of separators below": _edited(lambda s: s + ",,\n,,\n"),
-    "semicolons": _written(mark=";"), "tabs": _written(mark="\t"), "pipes": _written(mark="|"),
-    "blanks": _written(mark=" "), "colons": _written(mark=":"),
+    "semicolons": _written(mark=";"),
+    "tabs": _written(mark="\t"),
+    "pipes": _written(mark="|"),
+    "blanks": _written(mark=" "),
+    "colons": _written(mark=":"),
     "header of commas, rows of semicolons": _edited(
         lambda s: s.split("\n", 1)[0] + "\n" + s.split("\n", 1)[1].replace(",", ";")
     ),
@@ -254,7 +260,9 @@ FORMS: dict[str, Odd] = {
     "a quote in front of row 3": _line(3, lambda s: '"' + s),
     "a quote in front of the last row": _line(-1, lambda s: '"' + s),
     "text behind a closing quote": _line(3, lambda s: '"' + s.replace(",", '"x,', 1)),
-    "empty": Odd(lambda t: b"", raw=True), "empty inside": Odd(lambda t: b""), "blank": Odd(lambda t: b"\n \n\n"),
+    "empty": Odd(lambda t: b"", raw=True),
+    "empty inside": Odd(lambda t: b""),
+    "blank": Odd(lambda t: b"\n \n\n"),
     "header alone": _plain(lambda t: replace(t, rows=[])),
     "no header": _edited(lambda s: s.split("\n", 1)[1]),
     "header twice": _edited(lambda s: s.split("\n", 1)[0] + "\n" + s),
@@ -268,8 +276,13 @@ FORMS: dict[str, Odd] = {
     "too many cells in all rows": _edited(lambda s: s.replace("\n", ",more\n").replace(",more", "", 1)),
     "too few cells": _plain(_cut),
     "too few cells in all rows": _plain(lambda t: replace(t, rows=[row[: t.column(t.needed)] for row in t.rows])),
-    "cut off inside a row": Odd(lambda t: ("\n".join(text(t).splitlines()[:-1]) + "\n" + text(
-        replace(t, rows=[t.rows[-1][: t.column(t.needed)]])).splitlines()[-1][:-1]).encode()),
+    "cut off inside a row": Odd(
+        lambda t: (
+            "\n".join(text(t).splitlines()[:-1])
+            + "\n"
+            + text(replace(t, rows=[t.rows[-1][: t.column(t.needed)]])).splitlines()[-1][:-1]
+        ).encode()
+    ),
     "a header name too many": _line(0, lambda s: s + ",extra"),
     "an index in front": _plain(lambda t: t.with_column("", [str(n) for n in range(len(t.rows))], 0)),
     "columns in another order": _plain(_reversed),
@@ -278,9 +291,12 @@ FORMS: dict[str, Odd] = {
     "two columns of a name that is not read": _plain(lambda t: t.with_column("note", "x").with_column("note", "y")),
     "a name of 140,000 characters": _plain(lambda t: t.with_column("n" * 140_000, "x")),
     "a name of 1,500,000 characters": _plain(lambda t: t.with_column("n" * 1_500_000, "x")),
-    "3,000 columns": Odd(lambda t: "".join(
-        line + ("," + ",".join(f"c{n}" for n in range(3000)) if i == 0 else "," * 3000) + "\n"
-        for i, line in enumerate(text(t).splitlines())).encode()),
+    "3,000 columns": Odd(
+        lambda t: "".join(
+            line + ("," + ",".join(f"c{n}" for n in range(3000)) if i == 0 else "," * 3000) + "\n"
+            for i, line in enumerate(text(t).splitlines())
+        ).encode()
+    ),
     "6,000 columns": _line(0, lambda s: s + "," + ",".join(f"c{n}" for n in range(6000))),
     "a million columns": _line(0, lambda s: s + ",c" * 1_000_000),
     "a cell of 200,000 characters": _plain(
@@ -293,7 +309,8 @@ FORMS: dict[str, Odd] = {
     "gzipped twice": Odd(lambda t: gzip.compress(gzip.compress(text(t).encode(), 1), 1), raw=True),
     "gzip cut off": Odd(lambda t: gzip.compress(text(t).encode(), 1)[:-20], raw=True),
     "not gzipped under its own name": Odd(lambda t: text(t).encode(), raw=True),
-    "a zip": Odd(_zipped("table.csv"), raw=True), "a workbook": Odd(_zipped("xl/worksheets/sheet1.xml"), raw=True),
+    "a zip": Odd(_zipped("table.csv"), raw=True),
+    "a workbook": Odd(_zipped("xl/worksheets/sheet1.xml"), raw=True),
     "a workbook of 1997": Odd(lambda t: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), raw=True),
     "a web page": Odd(lambda t: WEB_PAGE, raw=True),
     "a web page without a type": Odd(lambda t: b"\n  <HTML><body>" + WEB_PAGE, raw=True),
@@ -304,17 +321,20 @@ FORMS: dict[str, Odd] = {
     "a JSON error": Odd(lambda t: b'{"error": "not found"}\n', raw=True),
     "a picture": Odd(lambda t: b"\x89PNG\r\n\x1a\n" + bytes(range(256)), raw=True),
     "a Git LFS pointer": Odd(lambda t: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", raw=True),
-    "a folder": _instead(lambda p: p.mkdir()), "a link to nothing": _instead(lambda p: p.symlink_to("nothing")),
+    "a folder": _instead(lambda p: p.mkdir()),
+    "a link to nothing": _instead(lambda p: p.symlink_to("nothing")),
     "names with blanks": _each_renamed(lambda name: f" {name}  "),
     "names with zero-width marks": _each_renamed(lambda name: f"{ZERO_WIDTH}{name}{MARK}"),
     "names with blanks that do not break": _each_renamed(lambda name: name.replace(" ", NO_BREAK) + NO_BREAK),
-    "names in upper case": _each_renamed(str.upper), "names in lower case": _each_renamed(str.lower),
+    "names in upper case": _each_renamed(str.upper),
+    "names in lower case": _each_renamed(str.lower),
     "names with blanks for underscores": _each_renamed(_swapped),
     "optional names in upper case": _optional_renamed(str.upper),
     "optional names with blanks for underscores": _optional_renamed(_swapped),
     "a name misspelt": _plain(lambda t: t.renamed(t.needed, t.needed + "x"), said=_needed),
     "a column missing": _plain(_without, said=_needed),
-    "a column twice": _double(str), "a column twice, the other first": _double(str, before=True),
+    "a column twice": _double(str),
+    "a column twice, the other first": _double(str, before=True),
     "a column twice, in upper case": _double(str.upper, before=True),
     "a column twice, in lower case": _double(str.lower),
     "a column twice, with a blank": _double(lambda name: name + " ", before=True),
@@ -325,7 +345,8 @@ FORMS: dict[str, Odd] = {
     "a column twice, with blanks inside": _double(lambda name: name.replace(" ", "  ") + "\t"),
     "a column twice, in full width": _double(lambda name: chr(ord(name[0]) + 0xFEE0) + name[1:]),
     "a column twice, as pandas writes it": _double(lambda name: name + ".1"),
-    "a row twice": _plain(_again), "a row twice that contradicts": _plain(_contradicting),
+    "a row twice": _plain(_again),
+    "a row twice that contradicts": _plain(_contradicting),
     "a row twice in a row": _line(3, lambda s: s + "\n" + s),
-}  # fmt: skip
+}
 """Forms of any table with named columns."""

@@ -36,8 +36,15 @@ def view(image: str) -> str:
     return "Lateral" if image.endswith(("2001", "3001")) else "Frontal"
 
 
-def xml(uid: str, images: Sequence[str] = (), *, major: str = "normal", automatic: Sequence[str] = (),
-        findings: str = FINDINGS, impression: str = IMPRESSION) -> str:  # fmt: skip
+def xml(
+    uid: str,
+    images: Sequence[str] = (),
+    *,
+    major: str = "normal",
+    automatic: Sequence[str] = (),
+    findings: str = FINDINGS,
+    impression: str = IMPRESSION,
+) -> str:
     """A report with the elements that are read, in their places."""
     sections = {"COMPARISON": "None.", "INDICATION": "Cough", "FINDINGS": findings, "IMPRESSION": impression}
     texts = "".join(f'<AbstractText Label="{name}">{text}</AbstractText>' for name, text in sections.items())

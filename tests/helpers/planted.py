@@ -33,8 +33,7 @@ OWN, OTHER = ("Edema is seen.", "No edema."), ("There is evidence of edema.", "E
 def wording(style: Sequence[str], present: Sequence[bool]) -> str:
     """One sentence a finding."""
     said = (style[0 if yes else 1] for yes in present)
-    return " ".join(s.replace("edema", f).replace("Edema", f.capitalize())
-                    for f, s in zip(FINDINGS, said, strict=True))  # fmt: skip
+    return " ".join(s.replace("edema", f).replace("Edema", f.capitalize()) for f, s in zip(FINDINGS, said, strict=True))
 
 
 def contradicted(seed: int) -> list[dict[str, str]]:
@@ -79,21 +78,35 @@ def batches(rows: Sequence[dict[str, str]]) -> list[BranchBatch]:
     return [tiny.collator()(items[i : i + BATCH]) for i in range(0, STUDIES, BATCH)]
 
 
-def train(folder: Path, rows: Sequence[dict[str, str]], loss: str = "apo_listwise", lr: float = 5e-3, seed: int = 0,
-          watch: FailureSignatures | None = None, embedded: bool = False,
-          **settings: Any) -> list[dict[str, Any]]:  # fmt: skip
+def train(
+    folder: Path,
+    rows: Sequence[dict[str, str]],
+    loss: str = "apo_listwise",
+    lr: float = 5e-3,
+    seed: int = 0,
+    watch: FailureSignatures | None = None,
+    embedded: bool = False,
+    **settings: Any,
+) -> list[dict[str, Any]]:
     """What ``failures.json`` holds after a training of a nano student on ``rows``, with random weights or the embedded
     ones; metrics lie beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = LOSSES[loss](**({"beta": 0.5, "nll_weight": 0.0, "reduction": "sum"} | settings)
-                        if loss != "sft" else settings)  # fmt: skip
+    made = LOSSES[loss](
+        **({"beta": 0.5, "nll_weight": 0.0, "reduction": "sum"} | settings) if loss != "sft" else settings
+    )
     student = Student.load(tiny.settings()) if embedded else tiny.student()
     stage = APO(student.make_trainable(seed=seed), made, OptimSettings(lr=lr), steps=STEPS, seed=seed)
     given = batches(rows)
     order = [given[i % len(given)] for i in range(STEPS)]
     watch = watch or FailureSignatures(str(folder), window=WINDOW)
     Trainer(
-        accelerator="cpu", max_steps=STEPS, logger=JsonlLogger(folder), log_every_n_steps=1, callbacks=[watch],
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    ).fit(stage, DataLoader(order, batch_size=None))  # fmt: skip
+        accelerator="cpu",
+        max_steps=STEPS,
+        logger=JsonlLogger(folder),
+        log_every_n_steps=1,
+        callbacks=[watch],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    ).fit(stage, DataLoader(order, batch_size=None))
     return json.loads((folder / "failures.json").read_text())

@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from apo_lightning.text import labeler
 
 SHORT = {
-    "at": "atelectasis", "ca": "cardiomegaly", "co": "consolidation", "ed": "edema", "pe": "pleural_effusion",
-    "pn": "pneumonia", "px": "pneumothorax", "h": "hernia", "m": "mass", "n": "nodule", "inf": "infiltration",
-    "em": "emphysema", "fi": "fibrosis", "pt": "pleural_thickening",
-}  # fmt: skip
+    "at": "atelectasis",
+    "ca": "cardiomegaly",
+    "co": "consolidation",
+    "ed": "edema",
+    "pe": "pleural_effusion",
+    "pn": "pneumonia",
+    "px": "pneumothorax",
+    "h": "hernia",
+    "m": "mass",
+    "n": "nodule",
+    "inf": "infiltration",
+    "em": "emphysema",
+    "fi": "fibrosis",
+    "pt": "pleural_thickening",
+}
 FOURTEEN = tuple(SHORT.values())
 SEVEN = FOURTEEN[:7]
 

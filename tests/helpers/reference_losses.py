@@ -87,8 +87,9 @@ def softmax_dpo(rewards: Row) -> float:
     return -math.log(_sigmoid(-math.log(sum(math.exp(r - rewards[0]) for r in rewards[1:]))))
 
 
-def spd_nll(logps: Sequence[Row], lengths: Sequence[Row], weight: Sequence[Row], present: Sequence[Flags],
-            reduction: str) -> float:  # fmt: skip
+def spd_nll(
+    logps: Sequence[Row], lengths: Sequence[Row], weight: Sequence[Row], present: Sequence[Flags], reduction: str
+) -> float:
     """Mean over studies with a teacher of ``-sum_u w_u log q``."""
     values = []
     for lp, n, w, p in zip(logps, lengths, weight, present, strict=True):
@@ -99,11 +100,23 @@ def spd_nll(logps: Sequence[Row], lengths: Sequence[Row], weight: Sequence[Row],
     return sum(values) / len(values)
 
 
-def preference(kind: str, policy: Sequence[Sequence[Row]], reference: Sequence[Sequence[Row]],
-               mask: Sequence[Sequence[Flags]], weight: Sequence[Row], present: Sequence[Flags], *, beta: float,
-               nll_weight: float, reduction: str, label_smoothing: float = 0.0, length_alpha: float = 1.0,
-               order: str = "", agreement: Sequence[Row] = (),
-               conflict: Sequence[Sequence[Flags]] = ()) -> float:  # fmt: skip
+def preference(
+    kind: str,
+    policy: Sequence[Sequence[Row]],
+    reference: Sequence[Sequence[Row]],
+    mask: Sequence[Sequence[Flags]],
+    weight: Sequence[Row],
+    present: Sequence[Flags],
+    *,
+    beta: float,
+    nll_weight: float,
+    reduction: str,
+    label_smoothing: float = 0.0,
+    length_alpha: float = 1.0,
+    order: str = "",
+    agreement: Sequence[Row] = (),
+    conflict: Sequence[Sequence[Flags]] = (),
+) -> float:
     """Mean over studies with a preferred answer of the term plus the nll of that answer; tokens are ``[B][1+N][T]``."""
     values = []
     for b, here in enumerate(present):

@@ -13,9 +13,21 @@ import yaml
 from tests.helpers import fake_run
 
 FINDINGS = (
-    "no_finding", "enlarged_cardiomediastinum", "cardiomegaly", "lung_opacity", "lung_lesion", "edema", "consolidation",
-    "pneumonia", "atelectasis", "pneumothorax", "pleural_effusion", "pleural_other", "fracture", "support_devices",
-)  # fmt: skip
+    "no_finding",
+    "enlarged_cardiomediastinum",
+    "cardiomegaly",
+    "lung_opacity",
+    "lung_lesion",
+    "edema",
+    "consolidation",
+    "pneumonia",
+    "atelectasis",
+    "pneumothorax",
+    "pleural_effusion",
+    "pleural_other",
+    "fracture",
+    "support_devices",
+)
 SCORES = ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece")
 BACKENDS = {
     "coco": ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "meteor", "cider"),
@@ -31,9 +43,10 @@ def make(root: Path, arms: Sequence[str] = ARMS, findings: Sequence[str] = FINDI
     folder = fake_run.make(root, arms=arms, findings=findings, **{"seeds": (0, 1), "steps": 6} | options)
     rng = np.random.default_rng(3)
     lines = [line for arm in arms for line in _more(arm, findings, rng)]
-    append(folder / "results.csv", lines + [
-        ["prevalence", "Prevalence", "baseline", 0, "accuracy", name, 0.7] for name in (*findings, "mean")
-    ])  # fmt: skip
+    append(
+        folder / "results.csv",
+        lines + [["prevalence", "Prevalence", "baseline", 0, "accuracy", name, 0.7] for name in (*findings, "mean")],
+    )
     _tests(folder, arms)
     rows = [[arm, name, 0.6, 0.5, 0.7, 2, 300] for arm in arms for name in (*findings, "mean")]
     write(folder / "agreement.csv", ["arm", "finding", "kappa", "low", "high", "seeds", "studies"], rows)
@@ -42,9 +55,13 @@ def make(root: Path, arms: Sequence[str] = ARMS, findings: Sequence[str] = FINDI
     for arm in arms:
         _statements(folder / arm / "seed0" / "evaluate", findings, rng)
     warned = {
-        "signature": "bias_amplification", "step": 40, "value": 0.41, "threshold": 0.3,
-        "warning": "Its errors follow one teacher's more than before.", "advice": "Raise the NLL weight.",
-    }  # fmt: skip
+        "signature": "bias_amplification",
+        "step": 40,
+        "value": 0.41,
+        "threshold": 0.3,
+        "warning": "Its errors follow one teacher's more than before.",
+        "advice": "Raise the NLL weight.",
+    }
     (folder / "sft" / "seed0" / "apo" / "failures.json").write_text(json.dumps([warned]))
     return folder
 
@@ -61,8 +78,12 @@ def write(path: Path, head: Sequence[str], rows: Sequence[Sequence]) -> None:
 
 def _more(arm: str, findings: Sequence[str], rng: np.random.Generator) -> list[list]:
     label = fake_run.ARMS[arm][0]
-    scored = [(f"{how}_{name}", place, round(float(rng.uniform(0.55, 0.95)), 4))
-              for how in ("likelihood", "vote") for name in SCORES for place in (*findings, "mean")]  # fmt: skip
+    scored = [
+        (f"{how}_{name}", place, round(float(rng.uniform(0.55, 0.95)), 4))
+        for how in ("likelihood", "vote")
+        for name in SCORES
+        for place in (*findings, "mean")
+    ]
     texts = [(f"{backend}:{name}", "mean", 0.3) for backend, names in BACKENDS.items() for name in names]
     more = [*scored, *texts, *((name, "mean", 0.4) for name in TEXTS)]
     return [[arm, label, "arm", seed, *cells] for seed in (0, 1) for cells in more]
@@ -85,22 +106,33 @@ def settings(arms: Sequence[str]) -> dict:
     """A config.yaml as `config.dump` writes it."""
     teachers = {name: {"kind": "simulated", "weight": 1.0} for name in fake_run.TEACHERS}
     return {
-        "name": "fake", "seeds": [0, 1], "data": {"name": "phantom", "train": 480, "seed": 0}, "prompt": "describe",
+        "name": "fake",
+        "seeds": [0, 1],
+        "data": {"name": "phantom", "train": 480, "seed": 0},
+        "prompt": "describe",
         "student": {"model": "nano", "dtype": "float32", "adapter": {"kind": "lora", "r": 8, "alpha": 32}},
-        "teachers": teachers, "evaluate": {"max_new_tokens": 96},
+        "teachers": teachers,
+        "evaluate": {"max_new_tokens": 96},
         "stages": {
             "spd": {"loss": {"name": "spd_nll"}, "optim": {"lr": 1e-3}, "steps": 300, "batch_studies": 4},
             "self_distill": {"prompt": "reconcile", "max_new_tokens": 96},
-            "apo": {"loss": {"name": "apo_listwise", "beta": 0.1}, "optim": {"lr": 5e-5}, "steps": 80,
-                    "batch_studies": 4},
+            "apo": {
+                "loss": {"name": "apo_listwise", "beta": 0.1},
+                "optim": {"lr": 5e-5},
+                "steps": 80,
+                "batch_studies": 4,
+            },
         },
         "arms": {
-            arm: {"label": fake_run.ARMS[arm][0], "stages": list(fake_run.ARMS[arm][1]),
-                  "set": {"stages.apo.loss.beta": 0.5} if arm == "dpo" else {},
-                  "curve": {"axis": "teachers heard", "x": number + 1, "line": "SPD" if number % 2 else "SFT on t+"}}
+            arm: {
+                "label": fake_run.ARMS[arm][0],
+                "stages": list(fake_run.ARMS[arm][1]),
+                "set": {"stages.apo.loss.beta": 0.5} if arm == "dpo" else {},
+                "curve": {"axis": "teachers heard", "x": number + 1, "line": "SPD" if number % 2 else "SFT on t+"},
+            }
             for number, arm in enumerate(arms)
         },
-    }  # fmt: skip
+    }
 
 
 def _sets(folder: Path, arms: Sequence[str]) -> None:
@@ -114,8 +146,16 @@ def _sets(folder: Path, arms: Sequence[str]) -> None:
             for finding in (*names, "mean")
         ]
         write(folder / "sets" / name / "results.csv", HEAD, rows)
-        entries.append({"name": name, "title": name.replace("_", "-"), "studies": 120, "patients": 80,
-                        "findings": list(names), "left_out": ""})  # fmt: skip
+        entries.append(
+            {
+                "name": name,
+                "title": name.replace("_", "-"),
+                "studies": 120,
+                "patients": 80,
+                "findings": list(names),
+                "left_out": "",
+            }
+        )
     entries.append({"name": "padchest", "title": "PadChest", "left_out": "data/padchest is not on this disk."})
     (folder / "sets" / "sets.json").write_text(json.dumps(entries))
 

@@ -14,11 +14,37 @@ from apo_lightning.nano.parts import WORDS
 from tests.helpers import students
 
 NAMES = (
-    "<s>", "</s>", "<pad>", "<unk>", "<bos>", "<eos>", "[INST]", "[/INST]", "<<SYS>>", "<image>", "<video>", "<img>",
-    "</img>", "<IMG_CONTEXT>", "<image_soft_token>", "<start_of_image>", "<start_of_turn>", "<end_of_turn>",
-    "<fake_token_around_image>", "<global-img>", "<row_1_col_1>", "<end_of_utterance>", "<|im_start|>", "<|im_end|>",
-    "<|image_pad|>", "<|vision_start|>", "<|eot_id|>", "<|placeholder|>", "<placeholder>", "a<|b",
-)  # fmt: skip
+    "<s>",
+    "</s>",
+    "<pad>",
+    "<unk>",
+    "<bos>",
+    "<eos>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<image>",
+    "<video>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<image_soft_token>",
+    "<start_of_image>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    "<row_1_col_1>",
+    "<end_of_utterance>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|image_pad|>",
+    "<|vision_start|>",
+    "<|eot_id|>",
+    "<|placeholder|>",
+    "<placeholder>",
+    "a<|b",
+)
 """Special in one family or another."""
 ODD = (
     AddedToken("<tool_call>", special=False, normalized=False),
@@ -71,7 +97,7 @@ def vocabularies() -> dict[str, PreTrainedTokenizerFast]:
         "metaspace, each": _made(_bpe(), None, metaspace(prepend_scheme="always"), _joined(1)),
         "gemma": _made(_bpe(), space, pre_tokenizers.Split(" ", "merged_with_previous"), _joined(0)),
         "unigram": _made(_unigram(), None, metaspace(prepend_scheme="first"), _joined(1)),
-    }  # fmt: skip
+    }
 
 
 SPACE = "\u2581"

@@ -32,9 +32,14 @@ from apo_lightning.nano.parts import CHAT
 
 HIDDEN, LAYERS = 32, 3
 TEXT = dict(
-    hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=LAYERS, num_attention_heads=4, num_key_value_heads=2,
-    max_position_embeddings=4096, tie_word_embeddings=False,
-)  # fmt: skip
+    hidden_size=HIDDEN,
+    intermediate_size=48,
+    num_hidden_layers=LAYERS,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=4096,
+    tie_word_embeddings=False,
+)
 TOWER = dict(hidden_size=HIDDEN, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2)
 
 
@@ -77,10 +82,13 @@ def _rope(**more: Any) -> dict[str, Any]:
 
 def _qwen(ids: Callable[[str], int], text: dict[str, Any], vision: dict[str, Any]) -> dict[str, Any]:
     return dict(
-        text_config=text, vision_config=vision, image_token_id=ids("<|image_pad|>"),
-        video_token_id=ids("<|video_pad|>"), vision_start_token_id=ids("<|vision_start|>"),
+        text_config=text,
+        vision_config=vision,
+        image_token_id=ids("<|image_pad|>"),
+        video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
-    )  # fmt: skip
+    )
 
 
 def _qwen2(ids: Callable[[str], int]) -> dict[str, Any]:
@@ -90,36 +98,67 @@ def _qwen2(ids: Callable[[str], int]) -> dict[str, Any]:
 
 def _qwen25(ids: Callable[[str], int]) -> dict[str, Any]:
     vision = dict(
-        depth=2, hidden_size=32, num_heads=2, intermediate_size=32, out_hidden_size=32, patch_size=4,
-        spatial_merge_size=2, temporal_patch_size=2, window_size=16, fullatt_block_indexes=[1],
-    )  # fmt: skip
+        depth=2,
+        hidden_size=32,
+        num_heads=2,
+        intermediate_size=32,
+        out_hidden_size=32,
+        patch_size=4,
+        spatial_merge_size=2,
+        temporal_patch_size=2,
+        window_size=16,
+        fullatt_block_indexes=[1],
+    )
     return _qwen(ids, {**TEXT, **_rope(mrope_section=[1, 1, 2])}, vision)
 
 
 def _qwen3(ids: Callable[[str], int]) -> dict[str, Any]:
     vision = dict(
-        depth=3, hidden_size=32, num_heads=2, intermediate_size=32, out_hidden_size=32, patch_size=4,
-        spatial_merge_size=2, temporal_patch_size=2, num_position_embeddings=64, deepstack_visual_indexes=[0, 1],
-    )  # fmt: skip
+        depth=3,
+        hidden_size=32,
+        num_heads=2,
+        intermediate_size=32,
+        out_hidden_size=32,
+        patch_size=4,
+        spatial_merge_size=2,
+        temporal_patch_size=2,
+        num_position_embeddings=64,
+        deepstack_visual_indexes=[0, 1],
+    )
     return _qwen(ids, {**TEXT, "head_dim": 8, **_rope(mrope_section=[2, 1, 1], mrope_interleaved=True)}, vision)
 
 
 def _llava(ids: Callable[[str], int]) -> dict[str, Any]:
     vision = dict(model_type="clip_vision_model", image_size=12, patch_size=4, projection_dim=32, **TOWER)
-    return dict(text_config=dict(model_type="llama", **TEXT), vision_config=vision, image_token_index=ids("<image>"),
-                vision_feature_layer=-2, vision_feature_select_strategy="default")  # fmt: skip
+    return dict(
+        text_config=dict(model_type="llama", **TEXT),
+        vision_config=vision,
+        image_token_index=ids("<image>"),
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
 
 
 def _onevision(ids: Callable[[str], int]) -> dict[str, Any]:
     vision = dict(model_type="siglip_vision_model", image_size=12, patch_size=4, vision_use_head=False, **TOWER)
-    return dict(text_config=dict(model_type="qwen2", **TEXT), vision_config=vision, image_token_index=ids("<image>"),
-                video_token_index=ids("<video>"), image_grid_pinpoints=PINPOINTS)  # fmt: skip
+    return dict(
+        text_config=dict(model_type="qwen2", **TEXT),
+        vision_config=vision,
+        image_token_index=ids("<image>"),
+        video_token_index=ids("<video>"),
+        image_grid_pinpoints=PINPOINTS,
+    )
 
 
 def _internvl(ids: Callable[[str], int]) -> dict[str, Any]:
     vision = dict(image_size=[16, 16], patch_size=[4, 4], **TOWER)
-    return dict(text_config=dict(model_type="qwen2", **TEXT), vision_config=vision, tie_word_embeddings=False,
-                image_token_id=ids("<IMG_CONTEXT>"), image_seq_length=4)  # fmt: skip
+    return dict(
+        text_config=dict(model_type="qwen2", **TEXT),
+        vision_config=vision,
+        tie_word_embeddings=False,
+        image_token_id=ids("<IMG_CONTEXT>"),
+        image_seq_length=4,
+    )
 
 
 def _idefics3(ids: Callable[[str], int]) -> dict[str, Any]:
@@ -131,14 +170,30 @@ def _idefics3(ids: Callable[[str], int]) -> dict[str, Any]:
 def _gemma3(ids: Callable[[str], int]) -> dict[str, Any]:
     """A window of 6 tokens, shorter than an image: what lies beyond it shows whether caches count columns rightly."""
     vision = dict(model_type="siglip_vision_model", image_size=16, patch_size=4, vision_use_head=False, **TOWER)
-    rope = {"full_attention": {"rope_type": "default", "rope_theta": 10000.0},
-            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}  # fmt: skip
-    text = dict(**TEXT, head_dim=8, query_pre_attn_scalar=8, sliding_window=6, rope_parameters=rope,
-                layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-                bos_token_id=None, eos_token_id=ids("<|im_end|>"), pad_token_id=ids("<|endoftext|>"))  # fmt: skip
-    return dict(text_config=text, vision_config=vision, mm_tokens_per_image=4, tie_word_embeddings=False,
-                boi_token_index=ids("<start_of_image>"), eoi_token_index=ids("<end_of_image>"),
-                image_token_index=ids("<image_soft_token>"))  # fmt: skip
+    rope = {
+        "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+    }
+    text = dict(
+        **TEXT,
+        head_dim=8,
+        query_pre_attn_scalar=8,
+        sliding_window=6,
+        rope_parameters=rope,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        bos_token_id=None,
+        eos_token_id=ids("<|im_end|>"),
+        pad_token_id=ids("<|endoftext|>"),
+    )
+    return dict(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        tie_word_embeddings=False,
+        boi_token_index=ids("<start_of_image>"),
+        eoi_token_index=ids("<end_of_image>"),
+        image_token_index=ids("<image_soft_token>"),
+    )
 
 
 PINPOINTS = [[12, 12], [12, 24], [24, 12], [24, 24]]
@@ -146,48 +201,74 @@ QWEN_IMAGES = dict(patch_size=4, merge_size=2, temporal_patch_size=2, min_pixels
 SQUARE = {"height": 12, "width": 12}
 IDEFICS = dict(size={"longest_edge": 32}, max_image_size={"longest_edge": 16}, do_image_splitting=True)
 IDEFICS_CHAT = _turns("User:", "Assistant:", "<image>", "<end_of_utterance>\\n", "<|im_start|>")
-IDEFICS_TOKENS = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>",
-                  *(f"<row_{i}_col_{j}>" for i in range(1, 4) for j in range(1, 4)))  # fmt: skip
+IDEFICS_TOKENS = (
+    "<image>",
+    "<fake_token_around_image>",
+    "<global-img>",
+    "<end_of_utterance>",
+    *(f"<row_{i}_col_{j}>" for i in range(1, 4) for j in range(1, 4)),
+)
 RECIPES = {
-    "qwen2_5_vl": Recipe(_qwen25, Qwen2VLImageProcessorPil(**QWEN_IMAGES), dict(processor_class="Qwen2_5_VLProcessor"),
-                         CHAT),
+    "qwen2_5_vl": Recipe(
+        _qwen25, Qwen2VLImageProcessorPil(**QWEN_IMAGES), dict(processor_class="Qwen2_5_VLProcessor"), CHAT
+    ),
     "qwen2_vl": Recipe(_qwen2, Qwen2VLImageProcessorPil(**QWEN_IMAGES), dict(processor_class="Qwen2VLProcessor"), CHAT),
     "qwen3_vl": Recipe(_qwen3, Qwen2VLImageProcessorPil(**QWEN_IMAGES), dict(processor_class="Qwen3VLProcessor"), CHAT),
     "llava": Recipe(
-        _llava, CLIPImageProcessorPil(size={"shortest_edge": 12}, crop_size=SQUARE),
-        dict(processor_class="LlavaProcessor", patch_size=4, vision_feature_select_strategy="default",
-             num_additional_image_tokens=1),
-        _turns("USER: ", "ASSISTANT: ", "<image>\\n", " "), others=("<image>",),
+        _llava,
+        CLIPImageProcessorPil(size={"shortest_edge": 12}, crop_size=SQUARE),
+        dict(
+            processor_class="LlavaProcessor",
+            patch_size=4,
+            vision_feature_select_strategy="default",
+            num_additional_image_tokens=1,
+        ),
+        _turns("USER: ", "ASSISTANT: ", "<image>\\n", " "),
+        others=("<image>",),
     ),
     "llava_onevision": Recipe(
-        _onevision, LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=PINPOINTS),
+        _onevision,
+        LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=PINPOINTS),
         dict(processor_class="LlavaOnevisionProcessor", num_image_tokens=9, vision_feature_select_strategy="full"),
-        _turns("<|im_start|>user ", "<|im_start|>assistant\\n", "<image>", "<|im_end|>"), others=("<image>", "<video>"),
+        _turns("<|im_start|>user ", "<|im_start|>assistant\\n", "<image>", "<|im_end|>"),
+        others=("<image>", "<video>"),
     ),
     "internvl": Recipe(
         _internvl,
         GotOcr2ImageProcessorPil(size={"height": 16, "width": 16}, crop_to_patches=True, min_patches=1, max_patches=3),
         dict(processor_class="InternVLProcessor", image_seq_length=4),
         _turns("<|im_start|>user\\n", "<|im_start|>assistant\\n", "<IMG_CONTEXT>\\n", "<|im_end|>\\n"),
-        named=dict(start_image_token="<img>", end_image_token="</img>", context_image_token="<IMG_CONTEXT>",
-                   video_token="<video>"),
+        named=dict(
+            start_image_token="<img>",
+            end_image_token="</img>",
+            context_image_token="<IMG_CONTEXT>",
+            video_token="<video>",
+        ),
     ),
     "idefics3": Recipe(
-        _idefics3, Idefics3ImageProcessorPil(**IDEFICS), dict(processor_class="Idefics3Processor", image_seq_len=4),
-        IDEFICS_CHAT, others=IDEFICS_TOKENS,
+        _idefics3,
+        Idefics3ImageProcessorPil(**IDEFICS),
+        dict(processor_class="Idefics3Processor", image_seq_len=4),
+        IDEFICS_CHAT,
+        others=IDEFICS_TOKENS,
     ),
     "smolvlm": Recipe(
-        _idefics3, SmolVLMImageProcessorPil(**IDEFICS), dict(processor_class="SmolVLMProcessor", image_seq_len=4),
-        IDEFICS_CHAT, others=(*IDEFICS_TOKENS, "<video>"), end="<end_of_utterance>",
+        _idefics3,
+        SmolVLMImageProcessorPil(**IDEFICS),
+        dict(processor_class="SmolVLMProcessor", image_seq_len=4),
+        IDEFICS_CHAT,
+        others=(*IDEFICS_TOKENS, "<video>"),
+        end="<end_of_utterance>",
     ),
     "gemma3": Recipe(
-        _gemma3, Gemma3ImageProcessorPil(size={"height": 16, "width": 16}),
+        _gemma3,
+        Gemma3ImageProcessorPil(size={"height": 16, "width": 16}),
         dict(processor_class="Gemma3Processor", image_seq_length=4),
         _turns("<start_of_turn>user\\n", "<start_of_turn>model\\n", "<start_of_image>", "<end_of_turn>\\n"),
         named=dict(boi_token="<start_of_image>", eoi_token="<end_of_image>", image_token="<image_soft_token>"),
         others=("<start_of_turn>", "<end_of_turn>"),
     ),
-}  # fmt: skip
+}
 """By model type. Where image processor and model settings both say how many tokens an image has, they agree."""
 
 

@@ -55,9 +55,16 @@ def pairs(studies: int = 8, tokens: int = 9) -> tuple[Tensor, Tensor, Tensor]:
     return *(-4 * torch.rand(studies, 2, tokens) * mask for _ in range(2)), mask
 
 
-def trl_loss(policy: Tensor, reference: Tensor, mask: Tensor, *, kinds: tuple[str, ...] = ("sigmoid",),
-             kind_weights: tuple[float, ...] = (1.0,), smoothing: float = 0.0, ld_alpha: float | None = None,
-             ) -> tuple[Tensor, dict[str, list[float]]]:  # fmt: skip
+def trl_loss(
+    policy: Tensor,
+    reference: Tensor,
+    mask: Tensor,
+    *,
+    kinds: tuple[str, ...] = ("sigmoid",),
+    kind_weights: tuple[float, ...] = (1.0,),
+    smoothing: float = 0.0,
+    ld_alpha: float | None = None,
+) -> tuple[Tensor, dict[str, list[float]]]:
     """Loss and logged metrics of ``DPOTrainer`` on pairs ``[B, 2, T]``, all chosen and then all rejected, each behind a
     prompt."""
     policy, reference, mask = (torch.cat([x[:, 0], x[:, 1]]) for x in (policy, reference, mask))
@@ -66,11 +73,23 @@ def trl_loss(policy: Tensor, reference: Tensor, mask: Tensor, *, kinds: tuple[st
     student, frozen = (Speaker(torch.cat([behind_first, x], dim=1)) for x in (policy, reference))
     logged: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     trainer = SimpleNamespace(
-        model=student, ref_model=frozen, accelerator=Gather(), args=SimpleNamespace(gradient_checkpointing_kwargs=None),
-        beta=BETA, label_smoothing=smoothing, ld_alpha=ld_alpha, loss_types=kinds, loss_weights=kind_weights,
-        f_divergence_type="reverse_kl", precompute_ref_logps=False, aux_loss_enabled=False, use_weighting=False,
-        _metrics=logged, _total_train_tokens=0, _tp_size=1,
-    )  # fmt: skip
+        model=student,
+        ref_model=frozen,
+        accelerator=Gather(),
+        args=SimpleNamespace(gradient_checkpointing_kwargs=None),
+        beta=BETA,
+        label_smoothing=smoothing,
+        ld_alpha=ld_alpha,
+        loss_types=kinds,
+        loss_weights=kind_weights,
+        f_divergence_type="reverse_kl",
+        precompute_ref_logps=False,
+        aux_loss_enabled=False,
+        use_weighting=False,
+        _metrics=logged,
+        _total_train_tokens=0,
+        _tp_size=1,
+    )
     inputs = {"input_ids": torch.zeros_like(completion), "completion_mask": completion}
     inputs["attention_mask"] = torch.ones_like(completion)
     return trl.DPOTrainer._compute_loss(trainer, student, inputs, False), dict(logged["train"])
@@ -80,10 +99,15 @@ def ours(name: str, policy: Tensor, reference: Tensor, mask: Tensor, **settings:
     given = {"beta": BETA, "nll_weight": 0.0, "reduction": "sum"} | settings
     loss = LOSSES[name](**given, **({"order": "agreement"} if name == "apo_plackett_luce" else {}))
     have = {
-        "policy_token_logps": policy, "reference_token_logps": reference, "mask": mask,
-        "weight": torch.ones(mask.shape[:2]), "present": torch.ones(mask.shape[:2]).bool(),
-        "agreement": torch.rand(mask.shape[:2]), "conflict": torch.ones_like(mask), "generator": torch.Generator(),
-    }  # fmt: skip
+        "policy_token_logps": policy,
+        "reference_token_logps": reference,
+        "mask": mask,
+        "weight": torch.ones(mask.shape[:2]),
+        "present": torch.ones(mask.shape[:2]).bool(),
+        "agreement": torch.rand(mask.shape[:2]),
+        "conflict": torch.ones_like(mask),
+        "generator": torch.Generator(),
+    }
     return loss(**{key: have[key] for key in needs(loss)})
 
 
@@ -101,9 +125,13 @@ def test_loss_gradient_and_metrics_of_sigmoid_dpo(name: str) -> None:
     gradients = (torch.autograd.grad(loss, policy)[0] for loss in (got.loss, expected))
     close(*(gradient[mask] for gradient in gradients))
     names = {
-        "reward_chosen": "rewards/chosen", "reward_rejected": "rewards/rejected", "margin": "rewards/margins",
-        "accuracy": "rewards/accuracies", "logp_chosen": "logps/chosen", "logp_rejected": "logps/rejected",
-    }  # fmt: skip
+        "reward_chosen": "rewards/chosen",
+        "reward_rejected": "rewards/rejected",
+        "margin": "rewards/margins",
+        "accuracy": "rewards/accuracies",
+        "logp_chosen": "logps/chosen",
+        "logp_rejected": "logps/rejected",
+    }
     for ours_name, theirs in names.items():
         close(got.metrics[ours_name], logged[theirs][0])
 

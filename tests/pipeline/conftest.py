@@ -10,12 +10,20 @@ from tests.helpers import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
-    "data.train=8", "data.val=4", "data.test=6", "stages.spd.steps=6", "stages.apo.steps=6",
-    "stages.spd.batch_studies=2", "stages.apo.batch_studies=2", "stages.spd.checkpoint_every=2",
+    "data.train=8",
+    "data.val=4",
+    "data.test=6",
+    "stages.spd.steps=6",
+    "stages.apo.steps=6",
+    "stages.spd.batch_studies=2",
+    "stages.apo.batch_studies=2",
+    "stages.spd.checkpoint_every=2",
     "stages.apo.checkpoint_every=2",
-    "evaluate.max_new_tokens=8", "evaluate.batch_studies=3", "stages.self_distill.max_new_tokens=8",
+    "evaluate.max_new_tokens=8",
+    "evaluate.batch_studies=3",
+    "stages.self_distill.max_new_tokens=8",
     "stages.self_distill.batch_studies=4",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="session")

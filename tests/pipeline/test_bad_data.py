@@ -55,22 +55,26 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "zero.png": (lambda path: path.write_bytes(b""), "empty file (0 bytes)"),
     "bomb.png": (lambda path: claim(path, 30_000), "its header claims more pixels"),
     "animated.gif": (
-        lambda path: noise().save(path, save_all=True, append_images=[Image.new("L", (64, 64), 9)]), "holds 2 frames",
+        lambda path: noise().save(path, save_all=True, append_images=[Image.new("L", (64, 64), 9)]),
+        "holds 2 frames",
     ),
     "text.png": (lambda path: path.write_text("<html>404</html>"), "not an image"),
     "loop.png": (loop, "cannot be read (Too many levels of symbolic links)"),
     "empty.dcm": (lambda path: dicom_file(path, None), "holds no pixel data"),
     "packed.dcm": (lambda path: dicom_file(path, PACKED, syntax=JPEGLSLossless), "Install one of"),
     "knee.dcm": (
-        lambda path: dicom_file(path, np.ones((4, 4), np.uint8), BodyPartExamined="KNEE"), "BodyPartExamined is 'KNEE'",
+        lambda path: dicom_file(path, np.ones((4, 4), np.uint8), BodyPartExamined="KNEE"),
+        "BodyPartExamined is 'KNEE'",
     ),
-}  # fmt: skip
+}
 FINE: dict[str, Callable[[Path], object]] = {
-    "cmyk.jpg": lambda path: noise("CMYK").save(path), "alpha.png": lambda path: noise("LA").save(path),
-    "palette.png": lambda path: noise("P").save(path), "one.png": lambda path: Image.new("L", (1, 1), 5).save(path),
+    "cmyk.jpg": lambda path: noise("CMYK").save(path),
+    "alpha.png": lambda path: noise("LA").save(path),
+    "palette.png": lambda path: noise("P").save(path),
+    "one.png": lambda path: Image.new("L", (1, 1), 5).save(path),
     "really_png.jpg": lambda path: noise().save(path, format="PNG"),
     "really_dicom.png": lambda path: dicom_file(path, np.arange(16, dtype=np.uint8).reshape(4, 4)),
-}  # fmt: skip
+}
 ROWS = [
     ("../outside.png", "p70", "1", "leads out of"),
     ("g0.png", "p0", "1", "is listed before"),
@@ -106,8 +110,10 @@ def test_everything_bad_is_named_and_everything_good_is_kept(root, tmp_path):
     kept = {study.id for split in data.splits for study in data.studies(split)}
     assert kept == {Path(name).stem for name in [*(f"g{i}.png" for i in range(GOOD)), *FINE]}
     said = (tmp_path / "unusable.tsv").read_text().splitlines()
-    expected = [*((name, why) for name, (_, why) in BAD.items()), *((f"index.csv:{len(kept) + len(BAD) + 2 + i}", why)
-                for i, (*_, why) in enumerate(ROWS))]  # fmt: skip
+    expected = [
+        *((name, why) for name, (_, why) in BAD.items()),
+        *((f"index.csv:{len(kept) + len(BAD) + 2 + i}", why) for i, (*_, why) in enumerate(ROWS)),
+    ]
     for where, why in [*expected, (f"index.csv:{len(kept) + len(BAD) + 2 + len(ROWS)}", "has 4 cells")]:
         assert any(where in line and why in line for line in said), (where, why, said)
     assert len(said) == len(data.bad) == len(BAD) + len(ROWS) + 1

@@ -42,7 +42,7 @@ def said(capsys: pytest.CaptureFixture, *words: str, experiment: str = SMOKE) ->
         ("pool.select=[nobody]", ["nobody"]),
         ("evaluate.findings=[oedema]", ["evaluate.findings names 'oedema'", "Did you mean 'edema'?"]),
     ],
-)  # fmt: skip
+)
 def test_settings(word: str, parts: list[str], capsys: pytest.CaptureFixture) -> None:
     text = said(capsys, word)
     assert all(part in text for part in parts), text

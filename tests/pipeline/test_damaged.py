@@ -106,18 +106,37 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "stray names": stray,
 }
 QUICK = (
-    ("stage manifest", "zeros"), ("stage manifest", "a folder"), ("stage manifest", "json list"), ("adapter", "zeros"),
-    ("metrics", "text"), ("preferred", "cut off"), ("scores", "missing"), ("config", "not utf-8"),
-    ("results", "a folder"), ("link", "a folder"), ("seed", "text"), ("seed", "stray names"),
-    ("figure", "a dangling link"), ("adapter", "a flipped bit"), ("preferred", "fewer lines"),
-    ("texts", "a flipped bit"), ("metrics", "fewer lines"), ("samples", "fewer lines"),
-)  # fmt: skip
+    ("stage manifest", "zeros"),
+    ("stage manifest", "a folder"),
+    ("stage manifest", "json list"),
+    ("adapter", "zeros"),
+    ("metrics", "text"),
+    ("preferred", "cut off"),
+    ("scores", "missing"),
+    ("config", "not utf-8"),
+    ("results", "a folder"),
+    ("link", "a folder"),
+    ("seed", "text"),
+    ("seed", "stray names"),
+    ("figure", "a dangling link"),
+    ("adapter", "a flipped bit"),
+    ("preferred", "fewer lines"),
+    ("texts", "a flipped bit"),
+    ("metrics", "fewer lines"),
+    ("samples", "fewer lines"),
+)
 SLOW = [(file, damage) for file in FILES for damage in DAMAGE if (file, damage) not in QUICK]
 
 
 def command(words: list[str], runs: Path) -> list[str]:
-    given = [*words, f"runs_dir={runs}", "only=[apo_listwise]", "wandb.mode=disabled", "stages.spd.steps=2",
-             "stages.apo.steps=2"]  # fmt: skip
+    given = [
+        *words,
+        f"runs_dir={runs}",
+        "only=[apo_listwise]",
+        "wandb.mode=disabled",
+        "stages.spd.steps=2",
+        "stages.apo.steps=2",
+    ]
     return ["run", str(ROOT / "experiments/smoke.yaml"), *given]
 
 

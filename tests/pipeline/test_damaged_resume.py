@@ -64,7 +64,11 @@ def test_the_numbers_are_those_of_an_undisturbed_run(
     assert "going back to an earlier one" in said and "continuing from step=2" in said
     assert said.count("going back to the start") == 2 and str(apo / "step=2.ckpt") in said
     assert f"{part} is damaged (it is about other studies)" in caplog.text
-    for file in ("results.csv", "apo_listwise/seed0/apo/metrics.jsonl", "apo_listwise/seed0/spd/metrics.jsonl",
-                 "apo_listwise/seed0/self_distill/preferred.jsonl"):  # fmt: skip
+    for file in (
+        "results.csv",
+        "apo_listwise/seed0/apo/metrics.jsonl",
+        "apo_listwise/seed0/spd/metrics.jsonl",
+        "apo_listwise/seed0/self_distill/preferred.jsonl",
+    ):
         calm, now = ((tmp_path / name / "smoke" / file).read_text() for name in ("calm", "torn"))
         assert calm == now, file

@@ -136,9 +136,16 @@ def test_two_processes_together_see_what_one_sees(tmp_path, alone):
     examples = [Example(study) for study in data.studies("train")]
     data.connect(collate=collate, batch_studies=2, seed=3, train=examples, steps=BATCHES)
     trainer = Trainer(
-        accelerator="cpu", devices=2, strategy="ddp_spawn", max_steps=BATCHES, use_distributed_sampler=False,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_spawn",
+        max_steps=BATCHES,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(Witness(str(tmp_path)), data)
     ranks = [[json.loads(line) for line in (tmp_path / f"rank{r}.jsonl").open()] for r in range(2)]
     together = [[tuple(item) for item in left + right] for left, right in zip(*ranks, strict=True)]

@@ -79,9 +79,13 @@ def test_a_loss_that_turns_nan_keeps_the_last_good_checkpoint(
 
 @pytest.mark.parametrize(("step", "kept"), [(4, ["step=2.ckpt"]), (5, ["step=2.ckpt", "step=4.ckpt"])])
 def test_weights_that_turn_nan_are_never_kept(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, step: int,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+    step: int,
     kept: list[str],
-) -> None:  # fmt: skip
+) -> None:
     """A gradient that is NaN beside a loss that is not. Step 4 is one that is saved; 5 is the last."""
     plain = Stage.on_before_optimizer_step
 

@@ -73,9 +73,12 @@ def test_ways_of_scoring_train_one_adapter(words: list[str], tmp_path: Path) -> 
         "ddp": (*two, "student.scorer.mode=branchwise", "trainer.strategy=ddp"),
         "sharded": (*two, "student.scorer.mode=branchwise", "student.scorer.rows=3", "trainer.strategy=fsdp2"),
         "sharded, checkpointed": (
-            *two, "student.scorer.mode=joint", "student.gradient_checkpointing=true", "trainer.strategy=fsdp2",
+            *two,
+            "student.scorer.mode=joint",
+            "student.gradient_checkpointing=true",
+            "trainer.strategy=fsdp2",
         ),
-    }  # fmt: skip
+    }
     for name, how in ways.items():
         other = adapter(words, tmp_path / name.replace(", ", "-"), *how, arm="apo_listwise")
         assert worst(whole, other) < 0.05 * moved, name

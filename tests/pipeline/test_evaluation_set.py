@@ -37,10 +37,18 @@ class Pairs(CXRDataModule):
 
     def read_studies(self, split: str) -> Sequence[Study]:
         return [
-            Study(f"q{i}", f"q{i}", "test", (f"now{i}",), {"edema": 1.0}, report=WORDS,
-                  prior=Prior(f"q{i}b", (f"then{i}",)), progression={"edema": "stable" if i < 4 else "worsening"})
+            Study(
+                f"q{i}",
+                f"q{i}",
+                "test",
+                (f"now{i}",),
+                {"edema": 1.0},
+                report=WORDS,
+                prior=Prior(f"q{i}b", (f"then{i}",)),
+                progression={"edema": "stable" if i < 4 else "worsening"},
+            )
             for i in range(6)
-        ]  # fmt: skip
+        ]
 
     def open_images(self, study: Study) -> list[Image.Image]:
         return [Image.new("L", (112, 112), 40), Image.new("L", (112, 112), 200)]
@@ -62,17 +70,21 @@ def again(words, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         drawn = DATA["phantom"](train=8, val=4, test=6)
         said = [
             Trajectory(s.id, name, " ".join(f"{right(s, f, name)} {f.replace('_', ' ')}." for f in s.findings))
-            for name in ("one", "two") for split in ("train", "val") for s in drawn.studies(split)
-        ]  # fmt: skip
+            for name in ("one", "two")
+            for split in ("train", "val")
+            for s in drawn.studies(split)
+        ]
         recorded.write_jsonl(place / "said.jsonl", said)
         base = ROOT / "experiments/base"
         teachers = {name: {"kind": "recorded", "path": str(place / "said.jsonl")} for name in ("one", "two")}
         own = {
-            "extends": [str(base / "nano.yaml"), str(base / "stages_nano.yaml")], "name": "mine",
-            "data": {"name": "phantom"}, "teachers": teachers,
+            "extends": [str(base / "nano.yaml"), str(base / "stages_nano.yaml")],
+            "name": "mine",
+            "data": {"name": "phantom"},
+            "teachers": teachers,
             "evaluate": {"prompt": "progression", "data": {"name": "pairs"}},
             "arms": {"spd_mt": {"label": "SPD", "stages": ["spd"]}},
-        }  # fmt: skip
+        }
         (place / "mine.yaml").write_text(yaml.safe_dump(own))
         given = [*words, f"runs_dir={place}/runs", "wandb.mode=disabled", "student.max_prompt_tokens=200"]
         yield lambda *more: run(config.load(place / "mine.yaml", [*given, *more]))
@@ -90,8 +102,12 @@ def test_progression_is_scored_and_teachers_that_never_saw_the_set_have_no_row(f
     arm = frame[frame.arm == "spd_mt"].set_index(["metric", "finding"]).value
     assert 0 <= arm["progression_accuracy", "edema"] <= 1
     assert set(arm.index.get_level_values(0)) == {
-        "progression_accuracy", "progression_macro_accuracy", "progression_unstated", "cut", "flip_consistency",
-    }  # fmt: skip
+        "progression_accuracy",
+        "progression_macro_accuracy",
+        "progression_unstated",
+        "cut",
+        "flip_consistency",
+    }
     assert len((folder / "spd_mt/seed0/evaluate/flips.jsonl").read_text().splitlines()) == 6
     assert not {"one", "two", "majority_vote", "preferred"} & set(frame.arm)
     assert set(frame.arm) == {"spd_mt", "always_improving", "always_stable", "always_worsening"}

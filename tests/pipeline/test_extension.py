@@ -62,9 +62,13 @@ def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drop]:
 
 
 QUICK = (
-    "wandb.mode=disabled", "stages.spd.steps=2", "stages.apo.steps=2", "evaluate.likelihood.form=off",
-    "evaluate.likelihood.in_place=0", "evaluate.likelihood_studies=0",
-)  # fmt: skip
+    "wandb.mode=disabled",
+    "stages.spd.steps=2",
+    "stages.apo.steps=2",
+    "evaluate.likelihood.form=off",
+    "evaluate.likelihood.in_place=0",
+    "evaluate.likelihood_studies=0",
+)
 
 
 def ran(arm: str, *words: str) -> Path:
@@ -110,9 +114,14 @@ def test_a_data_set_a_teacher_a_callback_and_a_prompt(drop: Drop, words: list[st
     drop("ward7", "tired", "learning_rates", "bedside")
     kept = [word for word in words if not word.startswith("data.")]
     folder = ran(
-        "spd_mt", *kept, f"data={{name: ward7, root: {ward7(tmp_path / 'ward7')}}}", "prompt=bedside",
-        "teachers={tom: {kind: tired, until: 0.5}}", "pool.select=[tom]", "callbacks.learning_rates={digits: 2}",
-    )  # fmt: skip
+        "spd_mt",
+        *kept,
+        f"data={{name: ward7, root: {ward7(tmp_path / 'ward7')}}}",
+        "prompt=bedside",
+        "teachers={tom: {kind: tired, until: 0.5}}",
+        "pool.select=[tom]",
+        "callbacks.learning_rates={digits: 2}",
+    )
     rates = (folder / "spd/learning_rates.txt").read_text().splitlines()
     assert [line.split()[0] for line in rates] == ["1", "2"]
     said = {row["text"] for row in rows(folder / "collect/trajectories.jsonl") if row["teacher"] == "tom"}

@@ -36,10 +36,17 @@ class Pairs(CXRDataModule):
 
     def read_studies(self, split: str) -> Sequence[Study]:
         return [
-            Study(f"q{i}", f"q{i}", "test", (f"now{i}",), {"edema": 1.0}, prior=Prior(f"q{i}b", (f"then{i}",)),
-                  progression={"edema": "stable" if i < 4 else "worsening"})
+            Study(
+                f"q{i}",
+                f"q{i}",
+                "test",
+                (f"now{i}",),
+                {"edema": 1.0},
+                prior=Prior(f"q{i}b", (f"then{i}",)),
+                progression={"edema": "stable" if i < 4 else "worsening"},
+            )
             for i in range(5)
-        ]  # fmt: skip
+        ]
 
     def open_images(self, study: Study) -> list[Image.Image]:
         return [Image.new("L", (112, 112), 40), Image.new("L", (112, 112), 200)]
@@ -59,8 +66,9 @@ class Recalled(Ward):
         first = list(dict.fromkeys(study.patient for study in own))[:2]
         return [
             Study(f"again-{s.id}", s.patient, "test", s.images, s.findings, s.details, s.report)
-            for s in own if s.patient in first
-        ]  # fmt: skip
+            for s in own
+            if s.patient in first
+        ]
 
     def open_images(self, study: Study) -> list[Image.Image]:
         return [Image.new("L", (112, 112), 90)]
@@ -74,9 +82,13 @@ SCANNER = {"title": "Another scanner", "data": {"name": "phantom", "domain": "sc
 PAIRS = {"title": "Pairs", "data": {"name": "pairs"}, "prompt": "progression"}
 GONE = {"title": "Open-I", "data": {"name": "open_i", "root": "nowhere/open_i"}}
 OWN = (
-    "student.model=nano", "evaluate.max_new_tokens=24", "student.max_prompt_tokens=200", "wandb.mode=disabled",
-    "stages.spd.steps=2", "stages.apo.steps=2",
-)  # fmt: skip
+    "student.model=nano",
+    "evaluate.max_new_tokens=24",
+    "student.max_prompt_tokens=200",
+    "wandb.mode=disabled",
+    "stages.spd.steps=2",
+    "stages.apo.steps=2",
+)
 """The embedded student, which says other things of other images, with room for two of them."""
 SETS = {"scanner": SCANNER, "pairs": PAIRS, "gone": GONE}
 
@@ -101,12 +113,14 @@ def go(words, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         base = ROOT / "experiments/base"
         own = {
             "extends": [str(base / f"{part}.yaml") for part in ("nano", "stages_nano", "teachers_drifting")],
-            "name": name, "data": {"name": "phantom"}, "evaluate": {"sets": sets or {}},
+            "name": name,
+            "data": {"name": "phantom"},
+            "evaluate": {"sets": sets or {}},
             "arms": {
                 "base": {"label": "Base", "stages": []},
                 "apo": {"label": "APO", "stages": ["spd", "self_distill", "apo"]},
             },
-        }  # fmt: skip
+        }
         own |= other
         (place / f"{name}.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
         given = [*words, *OWN, f"runs_dir={place}/runs", *more]
@@ -164,9 +178,13 @@ def test_teachers_were_asked_about_the_runs_own_data_alone(folder: Path) -> None
 def test_a_set_that_is_not_on_disk_is_named_and_left_out(folder: Path) -> None:
     listed = {own["name"]: own for own in json.loads((folder / "sets/sets.json").read_text())}
     assert listed["scanner"] == {
-        "name": "scanner", "title": "Another scanner", "studies": 5, "findings": list(Phantom.vocabulary),
-        "patients": len({s.patient for s in Phantom(test=5).studies("test")}), "left_out": "",
-    }  # fmt: skip
+        "name": "scanner",
+        "title": "Another scanner",
+        "studies": 5,
+        "findings": list(Phantom.vocabulary),
+        "patients": len({s.patient for s in Phantom(test=5).studies("test")}),
+        "left_out": "",
+    }
     assert listed["gone"]["left_out"] == (
         "Open-I is not on disk. evaluate.sets.gone.data.root: nowhere/open_i is no folder. Give the folder into which "
         "the archive was unpacked."

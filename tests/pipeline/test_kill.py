@@ -61,11 +61,18 @@ def test_final_numbers_survive_a_kill_in_each_stage(words: list[str], tmp_path: 
         )
         assert end.returncode == -signal.SIGKILL, stage
     done = subprocess.run(
-        [sys.executable, "-m", "apo_lightning", *command(words, tmp_path / "torn")], check=True, cwd=ROOT,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "apo_lightning", *command(words, tmp_path / "torn")],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert "continuing from step=2" in done.stdout
-    for file in ("results.csv", "apo_listwise/seed0/apo/metrics.jsonl", "apo_listwise/seed0/spd/metrics.jsonl",
-                 "apo_listwise/seed0/self_distill/preferred.jsonl"):  # fmt: skip
+    for file in (
+        "results.csv",
+        "apo_listwise/seed0/apo/metrics.jsonl",
+        "apo_listwise/seed0/spd/metrics.jsonl",
+        "apo_listwise/seed0/self_distill/preferred.jsonl",
+    ):
         calm, torn = ((tmp_path / name / "smoke" / file).read_text() for name in ("calm", "torn"))
         assert calm == torn, file

@@ -107,9 +107,13 @@ processes.launch = lambda words, settings: processes.watch([sys.executable, r"{t
 sys.exit(commands.main(sys.argv[1:]))
 """
     end = subprocess.run(
-        [sys.executable, "-c", launcher, "run", "smoke", *words, *LONG, *TWO, f"runs_dir={tmp_path}"], cwd=ROOT,
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", launcher, "run", "smoke", *words, *LONG, *TWO, f"runs_dir={tmp_path}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert end.returncode == 2
     assert end.stderr.endswith("error: study s7 is ill\n")
     assert "Traceback" not in end.stderr and "RuntimeError" not in end.stderr

@@ -88,19 +88,32 @@ class Kill(Callback):
 
 
 def fit(
-    folder: Path, *, kind: type[Recorder] = Recorder, workers: int = 0, accumulate: int = 1, every: int = 4,
-    kill: int | None = None, resume: bool = False, seed: int = 5, steps: int | None = STEPS,
-) -> tuple[Recorder, Trainer]:  # fmt: skip
+    folder: Path,
+    *,
+    kind: type[Recorder] = Recorder,
+    workers: int = 0,
+    accumulate: int = 1,
+    every: int = 4,
+    kill: int | None = None,
+    resume: bool = False,
+    seed: int = 5,
+    steps: int | None = STEPS,
+) -> tuple[Recorder, Trainer]:
     """A run as the project's own makes it; every checkpoint it saved stays in ``folder``."""
     data, model = Dots(num_workers=workers), kind(accumulate)
     examples = [Example(study) for study in data.studies("train")]
     data.connect(collate=collate, batch_studies=2, seed=seed, train=examples, steps=steps, accumulate=accumulate)
     saver = ModelCheckpoint(folder, filename="{step}", every_n_train_steps=every, save_top_k=-1, save_last=True)
     trainer = Trainer(
-        accelerator="cpu", max_steps=STEPS, use_distributed_sampler=False, logger=False, callbacks=[saver, Kill(kill)],
-        accumulate_grad_batches=accumulate if model.automatic_optimization else 1, enable_progress_bar=False,
+        accelerator="cpu",
+        max_steps=STEPS,
+        use_distributed_sampler=False,
+        logger=False,
+        callbacks=[saver, Kill(kill)],
+        accumulate_grad_batches=accumulate if model.automatic_optimization else 1,
+        enable_progress_bar=False,
         enable_model_summary=False,
-    )  # fmt: skip
+    )
     last = str(folder / "last.ckpt") if resume else None
     if kill is None:
         trainer.fit(model, data, ckpt_path=last, weights_only=False)
@@ -209,9 +222,13 @@ def test_interrupted_prediction_keeps_its_batches(tmp_path, workers):
     data, model = Dots(num_workers=workers), Recorder()
     examples = [Example(study) for study in data.studies("test")]
     trainer = Trainer(
-        accelerator="cpu", use_distributed_sampler=False, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
     data.connect(collate=collate, batch_studies=4, seed=0, predict=examples)
     trainer.predict(model, data, return_predictions=False)
     whole = model.answers

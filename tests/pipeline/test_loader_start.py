@@ -59,10 +59,22 @@ def test_without_workers_nothing_is_started():
 def metrics(folder: Path, *settings: str) -> list[dict]:
     """What SPD logged, in a process of its own that has imported nothing of ours before."""
     done = subprocess.run(
-        [sys.executable, "-m", "apo_lightning", "run", str(ROOT / "experiments/smoke.yaml"), "only=[spd_mt]",
-         "trainer.accelerator=cpu", f"runs_dir={folder}", *settings],
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "apo_lightning",
+            "run",
+            str(ROOT / "experiments/smoke.yaml"),
+            "only=[spd_mt]",
+            "trainer.accelerator=cpu",
+            f"runs_dir={folder}",
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     [file] = folder.glob("store/spd-*/metrics.jsonl")
     rows = [json.loads(line) for line in file.read_text().splitlines()]

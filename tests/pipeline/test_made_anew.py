@@ -15,9 +15,7 @@ from tests.helpers.stage_keys import ROOT, begin_anew
 def test_an_edited_loss_is_the_reason_for_its_stage_and_for_the_one_behind_it(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [
-        *words, f"runs_dir={tmp_path / 'runs'}", "wandb.mode=disabled", "only=[spd_mt]", "stages.spd.steps=1",
-    ]  # fmt: skip
+    given = [*words, f"runs_dir={tmp_path / 'runs'}", "wandb.mode=disabled", "only=[spd_mt]", "stages.spd.steps=1"]
 
     def told() -> list[str]:
         begin_anew()
@@ -30,6 +28,8 @@ def test_an_edited_loss_is_the_reason_for_its_stage_and_for_the_one_behind_it(
     monkeypatch.setattr(sources, "source", lambda at: plain(at) + (b"\nEDITED = 1\n" if at == path else b""))
     assert told() == [
         "collect in the store",
-        "spd ...", "spd: source of losses/spd_nll.py changed",
-        "evaluate ...", "evaluate: spd was made anew",
-    ]  # fmt: skip
+        "spd ...",
+        "spd: source of losses/spd_nll.py changed",
+        "evaluate ...",
+        "evaluate: spd was made anew",
+    ]

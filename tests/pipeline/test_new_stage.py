@@ -44,8 +44,10 @@ def test_the_stage_of_adding_md_is_one_new_file(experiment: Path, words: list[st
     assert made["evaluate"]["from"] == keys["polish"] and made["evaluate"]["before"] == keys["spd"]
     handed = json.loads((tmp_path / "handed.json").read_text())
     assert {name: Path(place).parent.name.split("-")[0] for name, place in handed.items()} == {
-        "trajectories": "collect", "student": "apo", "preferred": "self_distill",
-    }  # fmt: skip
+        "trajectories": "collect",
+        "student": "apo",
+        "preferred": "self_distill",
+    }
     assert all(Path(place).exists() for place in handed.values())
 
 

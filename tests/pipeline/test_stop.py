@@ -39,11 +39,15 @@ def heard() -> Iterator[None]:
 def stop_in(place: str, monkeypatch: pytest.MonkeyPatch, count: int = 2) -> None:
     """SIGTERM in the middle of a place, at its second call where there are several."""
     owner, name, of = {
-        "collect": (TeacherPool, "collect", None), "spd": (Stage, "log_loss", "spd"), "save": (Student, "save", None),
-        "self_distill": (Writer, "predict_step", "self_distill"), "apo": (Stage, "log_loss", "apo"),
-        "evaluate": (Writer, "predict_step", ""), "likelihoods": (evaluation, "_logps", None),
+        "collect": (TeacherPool, "collect", None),
+        "spd": (Stage, "log_loss", "spd"),
+        "save": (Student, "save", None),
+        "self_distill": (Writer, "predict_step", "self_distill"),
+        "apo": (Stage, "log_loss", "apo"),
+        "evaluate": (Writer, "predict_step", ""),
+        "likelihoods": (evaluation, "_logps", None),
         "report": (reports, "write", None),
-    }[place]  # fmt: skip
+    }[place]
     plain: Callable = getattr(owner, name)
     left = [1 if of is None else count]
 

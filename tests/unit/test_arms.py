@@ -83,13 +83,17 @@ def test_a_whole_section_is_refused_as_well() -> None:
     [
         (["only=[spd_one,spd_mt]", "pool.select=[eager]"], "spd_one and spd_mt", 'pool.select=["eager"]'),
         (
-            ["only=[apo_listwise,apo_listwise_nll]", "stages.apo.loss.nll_weight=1", "stages.apo.loss.beta=1",
-             "stages.apo.optim.lr=0.1"],
+            [
+                "only=[apo_listwise,apo_listwise_nll]",
+                "stages.apo.loss.nll_weight=1",
+                "stages.apo.loss.beta=1",
+                "stages.apo.optim.lr=0.1",
+            ],
             "apo_listwise and apo_listwise_nll",
             "stages.apo.loss.nll_weight=1, stages.apo.loss.beta=1, stages.apo.optim.lr=0.1",
         ),
     ],
-)  # fmt: skip
+)
 def test_arms_that_would_be_the_same_run_are_refused(words: list[str], pair: str, because: str) -> None:
     said = complaint(*words)
     assert f"The arms {pair} would be the same run under two names, because of {because} (command line)" in said

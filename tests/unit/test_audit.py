@@ -57,8 +57,10 @@ def test_the_doubtful_come_first_with_every_sentence_and_shares_by_teacher(tmp_p
     assert "contradicts itself: pleural_effusion" in said and "pleural_effusion: present, left" in said
     with (tmp_path / "o.csv").open() as lines:
         table = [(row["study"], row["sentence"], row["finding"], row["value"]) for row in csv.DictReader(lines)]
-    assert table[:2] == [("s3", "Left effusion.", "pleural_effusion", "present"),
-                         ("s3", "No effusion.", "pleural_effusion", "absent")]  # fmt: skip
+    assert table[:2] == [
+        ("s3", "Left effusion.", "pleural_effusion", "present"),
+        ("s3", "No effusion.", "pleural_effusion", "absent"),
+    ]
     assert ("s1", "Chest film.", "", "") in table
 
 

@@ -76,8 +76,11 @@ def test_cross_meets_once(cost: ModuleType, common: ModuleType) -> None:
 def test_slopes_take_one_arm_of_the_cross_each(cost: ModuleType, common: ModuleType) -> None:
     """Seconds 1 + 2 N + 0.01 P and MB 10 N + 0.5 P, at (450, 1), (450, 3), (200, 3)."""
     places = [(450, 1), (450, 3), (200, 3)]
-    rows = [dict(mode=mode, prompt=p, negatives=n, median_s=1 + 2 * n + p / 100, peak_mb=10 * n + p / 2)
-            for mode in cost.MODES for p, n in places]  # fmt: skip
+    rows = [
+        dict(mode=mode, prompt=p, negatives=n, median_s=1 + 2 * n + p / 100, peak_mb=10 * n + p / 2)
+        for mode in cost.MODES
+        for p, n in places
+    ]
     table = cost.slopes(pd.DataFrame(rows), common.Setup(prompt=450, negatives=3)).set_index("mode")
     assert table.loc["joint"].tolist() == pytest.approx([2, 10, 10, 500])
     assert len(table) == 3

@@ -152,6 +152,8 @@ def test_likelihoods_by_hand():
         {"patient": "b", "preferred": -4, "teachers": [-5], "preferred_before": -4, "teachers_before": [-6]},
     ]
     assert sorted(of_likelihoods(rows).rows()) == [
-        ("logp_preferred", "mean", -3), ("logp_preferred_before", "mean", -3),
-        ("logp_teachers", "mean", -3), ("logp_teachers_before", "mean", -4),
-    ]  # fmt: skip
+        ("logp_preferred", "mean", -3),
+        ("logp_preferred_before", "mean", -3),
+        ("logp_teachers", "mean", -3),
+        ("logp_teachers_before", "mean", -4),
+    ]

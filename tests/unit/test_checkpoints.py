@@ -41,8 +41,9 @@ class Line(LightningModule):
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the checkpoints of steps 2 and 4."""
     folder = tmp_path_factory.mktemp("store") / "spd-abc" / "checkpoints"
-    keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=2, monitor="step", mode="max", save_top_k=2,
-                           save_on_train_epoch_end=False)  # fmt: skip
+    keep = ModelCheckpoint(
+        folder, "{step}", every_n_train_steps=2, monitor="step", mode="max", save_top_k=2, save_on_train_epoch_end=False
+    )
     quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False)
     Trainer(accelerator="cpu", max_steps=4, callbacks=[keep], plugins=[WholeFiles()], **quiet).fit(Line())
     return folder

@@ -16,8 +16,18 @@ from data_modules.chestxdet10 import ChestXDet10
 from data_modules.chestxray14 import ChestXray14
 from tests.helpers.chestxdet10_folder import MARKS, det10_folder, item, write
 
-TEN = ("atelectasis", "calcification", "consolidation", "emphysema", "fibrosis", "fracture", "mass", "nodule",
-       "pleural_effusion", "pneumothorax")  # fmt: skip
+TEN = (
+    "atelectasis",
+    "calcification",
+    "consolidation",
+    "emphysema",
+    "fibrosis",
+    "fracture",
+    "mass",
+    "nodule",
+    "pleural_effusion",
+    "pneumothorax",
+)
 
 
 @pytest.fixture

@@ -20,9 +20,21 @@ from tests.helpers.chestxray14_folder import HEADER, box_file, names, nih_folder
 SAMPLE = Path(__file__).parents[3] / "shared/data/nih_chestxray14_sample"
 TABLE = "Data_Entry_2017_v2020.csv"
 FOURTEEN = (
-    "atelectasis", "cardiomegaly", "consolidation", "edema", "emphysema", "fibrosis", "hernia", "infiltration", "mass",
-    "nodule", "pleural_effusion", "pleural_thickening", "pneumonia", "pneumothorax",
-)  # fmt: skip
+    "atelectasis",
+    "cardiomegaly",
+    "consolidation",
+    "edema",
+    "emphysema",
+    "fibrosis",
+    "hernia",
+    "infiltration",
+    "mass",
+    "nodule",
+    "pleural_effusion",
+    "pleural_thickening",
+    "pneumonia",
+    "pneumothorax",
+)
 
 
 @pytest.fixture
@@ -189,9 +201,11 @@ def test_validation_patients_do_not_depend_on_which_images_are_there(root):
 def test_boxes_are_shares_of_1024_pixels_under_the_labels_own_names(root):
     """x 256, y 512, w 128, h 64 of 1024; the box list says Infiltrate where the table says Infiltration."""
     box_file(
-        root, "00000021_001.png,Effusion,256,512,128,64", "00000021_001.png,Infiltrate,0,0,1024,1024",
+        root,
+        "00000021_001.png,Effusion,256,512,128,64",
+        "00000021_001.png,Infiltrate,0,0,1024,1024",
         "00000022_001.png,Cardiomegaly,225.084745762712,547.019216763771,86.7796610169491,79.1864406779661",
-    )  # fmt: skip
+    )
     data = ChestXray14(root=str(root))
     studies = {study.id: study for study in data.index}
     assert studies["00000021_001"].boxes == (
@@ -288,7 +302,7 @@ def broken(change, *, reason: str, **settings):
         broken(lambda r: None, reason="No image of the table.*data.images_dir", images_dir="pictures"),
         broken(lambda r: box_file(r) or replace(r / "BBox_List_2017.csv", "Bbox [x", "x"), reason="no column 'Bbox"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_download_is_an_error_that_says_where(root, change, reason, settings):
     change(root)
     with pytest.raises(DataError, match=reason):
@@ -380,18 +394,35 @@ def test_the_real_table_lists_and_boxes():
     assert len(patients["val"]) == round(0.15 * (30_805 - len(patients["test"])))
     assert Counter(study.views for study in studies) == {("PA",): 67_310, ("AP",): 44_810}
     assert Counter(name for study in studies for name in present(study)) == {
-        "atelectasis": 11_559, "cardiomegaly": 2_776, "consolidation": 4_667, "edema": 2_303, "emphysema": 2_516,
-        "fibrosis": 1_686, "hernia": 227, "infiltration": 19_894, "mass": 5_782, "nodule": 6_331,
-        "pleural_effusion": 13_317, "pleural_thickening": 3_385, "pneumonia": 1_431, "pneumothorax": 5_302,
-    }  # fmt: skip
+        "atelectasis": 11_559,
+        "cardiomegaly": 2_776,
+        "consolidation": 4_667,
+        "edema": 2_303,
+        "emphysema": 2_516,
+        "fibrosis": 1_686,
+        "hernia": 227,
+        "infiltration": 19_894,
+        "mass": 5_782,
+        "nodule": 6_331,
+        "pleural_effusion": 13_317,
+        "pleural_thickening": 3_385,
+        "pneumonia": 1_431,
+        "pneumothorax": 5_302,
+    }
     assert sum(not present(study) for study in studies) == 60_361
     boxed = [study for study in studies if study.boxes]
     assert len(boxed) == 880 and {study.split for study in boxed} == {"test"}
     assert all(box.finding in present(study) for study in boxed for box in study.boxes)
     assert Counter(box.finding for study in boxed for box in study.boxes) == {
-        "atelectasis": 180, "pleural_effusion": 153, "cardiomegaly": 146, "infiltration": 123, "pneumonia": 120,
-        "pneumothorax": 98, "mass": 85, "nodule": 79,
-    }  # fmt: skip
+        "atelectasis": 180,
+        "pleural_effusion": 153,
+        "cardiomegaly": 146,
+        "infiltration": 123,
+        "pneumonia": 120,
+        "pneumothorax": 98,
+        "mass": 85,
+        "nodule": 79,
+    }
     (box,) = next(study.boxes for study in boxed if study.id == "00013118_008")
     assert (box.x, box.y, box.width, box.height) == pytest.approx(
         (0.2198093220339, 0.5341984538709, 0.0847457627119, 0.0773305084746)

@@ -90,10 +90,13 @@ def test_no_finding_makes_diseases_absent_even_where_silence_is_unknown(root):
 def test_images_are_ordered_pa_ap_others_lateral_and_cut(root):
     base = "train/patient00099/study1"
     extend(
-        root, row(f"{base}/view1_lateral.jpg", ZERO), row(f"{base}/view2_frontal.jpg", ZERO, view="AP"),
-        row(f"{base}/view3_frontal.jpg", ZERO, view="LL"), row(f"{base}/view4_frontal.jpg", ZERO, view="PA"),
+        root,
+        row(f"{base}/view1_lateral.jpg", ZERO),
+        row(f"{base}/view2_frontal.jpg", ZERO, view="AP"),
+        row(f"{base}/view3_frontal.jpg", ZERO, view="LL"),
+        row(f"{base}/view4_frontal.jpg", ZERO, view="PA"),
         row(f"{base}/view5_frontal.jpg", ZERO, view=""),
-    )  # fmt: skip
+    )
     both = ["lateral", "frontal"]
     whole = index(root, views=both, max_images=9)["patient00099/study1"]
     assert whole.views == ("PA", "AP", "LL", "", "LATERAL")
@@ -113,9 +116,10 @@ def test_studies_without_a_wanted_image_are_counted(root):
     data = CheXpert(root=str(root), views=["lateral"])
     lateral = {study.id for study in data.index}
     assert lateral == {
-        f"patient{n:05d}/study1" for n in [*range(3, 25, 3), 99, *(p for p in range(64541, 64746) if p % 3 == 0)]
+        f"patient{n:05d}/study1"
+        for n in [*range(3, 25, 3), 99, *(p for p in range(64541, 64746) if p % 3 == 0)]
         if n < 100 or n in range(64541, 64545) or n in range(64741, 64746)
-    }  # fmt: skip
+    }
     studies = sum(
         len(by_study(places("", numbers))) for numbers in (range(1, 25), range(64541, 64545), range(64741, 64746))
     )
@@ -134,8 +138,13 @@ def test_views_come_from_file_names_where_the_table_has_no_such_columns(root):
 def test_with_a_test_set_the_official_validation_part_validates(root):
     data = CheXpert(root=str(root))
     splits = {split: [study.id for study in data.studies(split)] for split in ("train", "val", "test")}
-    assert splits["val"] == ["patient64541/study1", "patient64542/study1", "patient64543/study1",
-                             "patient64544/study1", "patient64544/study2"]  # fmt: skip
+    assert splits["val"] == [
+        "patient64541/study1",
+        "patient64542/study1",
+        "patient64543/study1",
+        "patient64544/study1",
+        "patient64544/study2",
+    ]
     assert splits["test"][0] == "patient64741/study1" and len(splits["train"]) == 30
     assert [present(study) for study in data.studies("test")[:3]] == [
         {canonical(name) for name in labels} for labels in EXPERT
@@ -218,8 +227,9 @@ def test_any_archive_name_in_path_is_cut(root, name):
     path = root / ARCHIVE / "train.csv"
     path.write_text(path.read_text().replace(f"{ARCHIVE}/", f"{name}/" if name else ""))
     assert index(root)["patient00001/study1"].images == (str(root / ARCHIVE / FIRST),)
-    path.write_text(path.read_text().replace("/", "\\").replace("Frontal\\Lateral", "Frontal/Lateral")
-                    .replace("AP\\PA", "AP/PA"))  # fmt: skip
+    path.write_text(
+        path.read_text().replace("/", "\\").replace("Frontal\\Lateral", "Frontal/Lateral").replace("AP\\PA", "AP/PA")
+    )
     assert index(root)["patient00001/study1"].images == (str(root / ARCHIVE / FIRST),)
 
 
@@ -237,8 +247,10 @@ def test_the_four_parts_of_the_full_size(tmp_path):
     data.check()
     assert len(data.studies("train")) == 30
     assert Path(data.studies("train")[0].images[0]).parts[-4:-1] == (
-        "CheXpert-v1.0 batch 3 (train 2)", "patient00001", "study1",
-    )  # fmt: skip
+        "CheXpert-v1.0 batch 3 (train 2)",
+        "patient00001",
+        "study1",
+    )
 
 
 def test_images_dir_holds_the_split_folders(root):
@@ -379,7 +391,7 @@ def broken(change, reason, **settings):
         broken(lambda r: shutil.rmtree(r / ARCHIVE / "train"), r"30 of 30 images of split 'train' are not there"),
         broken(lambda r: shutil.rmtree(r / "CheXpert/test"), r"6 of 6 images of split 'test' are not there"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_download_is_an_error_that_says_where(root, change, reason, settings):
     change(root)
     with pytest.raises(DataError, match=reason):

@@ -57,11 +57,13 @@ def test_by_hand(text: str, expected: list[str], share: float) -> None:
         ("No effusion. Edema. No effusion.", ["No effusion.", "Edema.", "No effusion."]),
         ("- No effusion\n- No edema\n- Heart size is normal.\n", ["- No effusion", "- Heart size is normal."]),
         ("Chest film.  \n\n There is\nedema  \n\nLeft effusion.", ["There is\nedema"]),
-        ("edema edema edema No edema. There isn\u2019t an effusion.\u00a0Edema: yes",
-         ["There isn\u2019t an effusion.", "Edema: yes"]),
+        (
+            "edema edema edema No edema. There isn\u2019t an effusion.\u00a0Edema: yes",
+            ["There isn\u2019t an effusion.", "Edema: yes"],
+        ),
         ("\u0130 b. Edema.", ["Edema."]),
     ],
-)  # fmt: skip
+)
 def test_spans_are_those_of_the_text_as_written(text: str, expected: list[str]) -> None:
     """Markdown, list items, line breaks, stuttered words, and a letter whose lower case is two."""
     spans = conflicting_spans(text, PREFERRED, FINDINGS)

@@ -38,11 +38,21 @@ def test_what_commands_is_written_out_and_the_rest_stays() -> None:
 
 def summary() -> Summary:
     return Summary(
-        name=EVIL, citation="", credentialed=True, notes=[EVIL], counts={EVIL: {"studies": 1}},
-        prevalence={EVIL: {EVIL: (1, 0, 0)}}, missing={EVIL: 1}, left_out={EVIL: 1}, unusable=[(EVIL, EVIL)],
-        patients_in_two_splits={EVIL: [EVIL]}, duplicates=[[(EVIL, EVIL)]], duplicates_across=0,
-        label_conflicts=[(EVIL, EVIL)], removed=0,
-    )  # fmt: skip
+        name=EVIL,
+        citation="",
+        credentialed=True,
+        notes=[EVIL],
+        counts={EVIL: {"studies": 1}},
+        prevalence={EVIL: {EVIL: (1, 0, 0)}},
+        missing={EVIL: 1},
+        left_out={EVIL: 1},
+        unusable=[(EVIL, EVIL)],
+        patients_in_two_splits={EVIL: [EVIL]},
+        duplicates=[[(EVIL, EVIL)]],
+        duplicates_across=0,
+        label_conflicts=[(EVIL, EVIL)],
+        removed=0,
+    )
 
 
 def audit(tmp_path: Path) -> None:
@@ -94,9 +104,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "a traceback of one of several processes": lambda _: commands.show_outcome(Outcome(1, "", EVIL)),
     "what was checked": lambda _: check._print_checked(EVIL, EVIL, [EVIL]),
     "a list": lambda _: commands._print_group(EVIL, {EVIL: EVIL}),
-    "a log": lambda _: logging.lastResort.handle(
-        logging.LogRecord("x", logging.WARNING, "", 0, "%s", (EVIL,), None)
-    ),
+    "a log": lambda _: logging.lastResort.handle(logging.LogRecord("x", logging.WARNING, "", 0, "%s", (EVIL,), None)),
     "a warning": lambda _: sys.stderr.write(warnings.formatwarning(EVIL, UserWarning, "f.py", 1, EVIL)),
     "a traceback": lambda _: sys.excepthook(DataError, DataError(EVIL), None),
     "a data summary": lambda _: data_summary.show(summary(), console.Console()),
@@ -107,7 +115,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "callbacks that saw nothing": unseen,
     "notes on a data set": introduced,
     "the owner of a lock": waiting,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("place", PLACES)

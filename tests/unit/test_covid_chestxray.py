@@ -88,8 +88,14 @@ def test_radiographs_in_frontal_or_unknown_view_are_used(tmp_path):
     rows.append(row(9, "9.png", modality="CT", view="Axial", folder="volumes", finding="no such cause"))
     data = read(tmp_path, rows)
     assert [study.views for study in data.index] == [
-        ("PA",), ("AP",), ("AP SUPINE",), ("AP ERECT",), ("AP SEMI ERECT",), ("",), ("AP ERECT",)
-    ]  # fmt: skip
+        ("PA",),
+        ("AP",),
+        ("AP SUPINE",),
+        ("AP ERECT",),
+        ("AP SEMI ERECT",),
+        ("",),
+        ("AP ERECT",),
+    ]
     assert data.left_out == {"modality CT": 1, "view LATERAL": 1}
     ((where, why),) = data.faults
     assert where == "metadata.csv:10" and "must be one of PA, AP, AP Supine" in why and "('?') in column 'view'" in why
@@ -100,11 +106,17 @@ def test_laterals_go_beside_the_frontal_image_of_their_time(tmp_path):
     """Patient 1: two laterals on day 3, two frontal images then; one lateral on day 5, without a frontal one.
     Patient 2: one image of each view at unknown times. Patient 3: two frontal ones at unknown times."""
     rows = [
-        row(1, "f3.png", offset="3"), row(1, "l3.png", offset="3.0", view="L"), row(1, "g3.png", offset="3"),
-        row(1, "m3.png", offset="3", view="L"), row(1, "l5.png", offset="5", view="L"),
-        row(2, "f.png", offset=""), row(2, "l.png", offset="", view="L"),
-        row(3, "p.png", offset=""), row(3, "q.png", offset=""), row(3, "r.png", offset="", view="L"),
-    ]  # fmt: skip
+        row(1, "f3.png", offset="3"),
+        row(1, "l3.png", offset="3.0", view="L"),
+        row(1, "g3.png", offset="3"),
+        row(1, "m3.png", offset="3", view="L"),
+        row(1, "l5.png", offset="5", view="L"),
+        row(2, "f.png", offset=""),
+        row(2, "l.png", offset="", view="L"),
+        row(3, "p.png", offset=""),
+        row(3, "q.png", offset=""),
+        row(3, "r.png", offset="", view="L"),
+    ]
     data = read(tmp_path, rows, max_images=2)
     shown = {study.id: [Path(path).stem for path in study.images] for study in data.index}
     assert shown == {"f3": ["f3", "l3"], "g3": ["g3"], "f": ["f", "l"], "p": ["p"], "q": ["q"]}
@@ -138,16 +150,24 @@ def test_notes(tmp_path, kind, clinical, imaging, text):
 def test_the_image_before_is_the_last_one_of_an_earlier_day(tmp_path):
     """Offsets are numbers (10 after 9, -1 before onset), and an unlabelled image may be the one before."""
     rows = [
-        row(1, "d10.png", offset="10"), row(1, "d9.png", offset="9", clinical_notes="Worse."),
-        row(1, "e10.png", offset="10.0"), row(1, "dx.png", offset=""), row(1, "d1.png", offset="-1", finding="todo"),
-        row(1, "l9.png", offset="9", view="L"), row(2, "d0.png"),
-    ]  # fmt: skip
+        row(1, "d10.png", offset="10"),
+        row(1, "d9.png", offset="9", clinical_notes="Worse."),
+        row(1, "e10.png", offset="10.0"),
+        row(1, "dx.png", offset=""),
+        row(1, "d1.png", offset="-1", finding="todo"),
+        row(1, "l9.png", offset="9", view="L"),
+        row(2, "d0.png"),
+    ]
     data = read(tmp_path, rows, prior=True)
     nine = Prior("d9", (str(tmp_path / "images/d9.png"),), "Worse.")
     first = Prior("d1", (str(tmp_path / "images/d1.png"),), None)
     assert {study.id: study.prior for study in data.index} == {
-        "d10": nine, "d9": first, "e10": nine, "dx": None, "d0": None
-    }  # fmt: skip
+        "d10": nine,
+        "d9": first,
+        "e10": nine,
+        "dx": None,
+        "d0": None,
+    }
     study = data.index[0]
     assert [image.getpixel((0, 0)) for image in data.images(study)] == [1, 0], "the image before comes first"
     assert all(study.prior is None for study in read(tmp_path, rows).index)
@@ -232,12 +252,24 @@ def test_real_counts():
     assert data.bad == [] and data.left_out == {} and len(data.index) == 395
     assert len({study.patient for study in data.index}) == 202
     assert Counter(study.views for study in data.index) == {
-        ("PA",): 183, ("AP SUPINE",): 92, ("AP",): 44, ("LATERAL",): 42, ("",): 34
-    }  # fmt: skip
+        ("PA",): 183,
+        ("AP SUPINE",): 92,
+        ("AP",): 44,
+        ("LATERAL",): 42,
+        ("",): 34,
+    }
     assert Counter(map(labels, data.index)) == {
-        "?010011": 197, "???????": 96, "?001010": 17, "????01?": 11, "1010011": 9, "0000100": 6, "?000011": 7,
-        "?000010": 5, "1???0??": 4, "?100010": 14 + 8 + 8 + 4 + 4 + 4 + 1,
-    }  # fmt: skip
+        "?010011": 197,
+        "???????": 96,
+        "?001010": 17,
+        "????01?": 11,
+        "1010011": 9,
+        "0000100": 6,
+        "?000011": 7,
+        "?000010": 5,
+        "1???0??": 4,
+        "?100010": 14 + 8 + 8 + 4 + 4 + 4 + 1,
+    }
     told = CovidChestXray(root=str(SAMPLE), views=every, unlabelled="keep", report="clinical")
     assert sum(study.report is not None for study in told.index) == 291
 

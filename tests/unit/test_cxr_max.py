@@ -155,10 +155,29 @@ def test_patient_from_key_or_path(root):
 
 
 ODD_PATIENTS = (
-    "1.070e7", "1.07e7", "1.07E+07", "p10700033/", "p10/p10700033", "-10700033", "(10700033)", "['10700033']",
-    "b'10700033'", "10700033L", "10700033;", "10700033.0.0", '""10700033""', "subject=10700033", "MIMIC-10700033",
-    "O10700033", "somebody", "1O700033", "10700033 10700034", "nan", "107000330", "1070003",
-)  # fmt: skip
+    "1.070e7",
+    "1.07e7",
+    "1.07E+07",
+    "p10700033/",
+    "p10/p10700033",
+    "-10700033",
+    "(10700033)",
+    "['10700033']",
+    "b'10700033'",
+    "10700033L",
+    "10700033;",
+    "10700033.0.0",
+    '""10700033""',
+    "subject=10700033",
+    "MIMIC-10700033",
+    "O10700033",
+    "somebody",
+    "1O700033",
+    "10700033 10700034",
+    "nan",
+    "107000330",
+    "1070003",
+)
 
 
 @pytest.mark.parametrize("text", ODD_PATIENTS)
@@ -301,9 +320,14 @@ def test_the_published_example_comes_through_unchanged(root):
     texts = {item.teacher: item.text for item in read_jsonl(root / FILE) if item.study == row["id"]}
     assert texts == example["trajectories"]
     assert {name: len(text) for name, text in texts.items()} == {
-        "Claude Sonnet-4": 1329, "GPT-5-nano": 706, "GLM-4.5V": 1194, "Gemini-2.5-flash-lite": 1832,
-        "Moonshot-v1": 1178, "Qwen-VL-Max": 2742, "Grok-4": 4268,
-    }  # fmt: skip
+        "Claude Sonnet-4": 1329,
+        "GPT-5-nano": 706,
+        "GLM-4.5V": 1194,
+        "Gemini-2.5-flash-lite": 1832,
+        "Moonshot-v1": 1178,
+        "Qwen-VL-Max": 2742,
+        "Grok-4": 4268,
+    }
     assert "#blank" in texts["Gemini-2.5-flash-lite"] and texts["Claude Sonnet-4"].count("**") == 18
     assert [name for name, text in texts.items() if refused(text)] == ["Moonshot-v1"]
     (heard,) = Recorded("moonshot", str(root / FILE), teacher="Moonshot-v1").signal(data.index, [0.0] * 51)

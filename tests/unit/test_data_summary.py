@@ -39,10 +39,13 @@ class Sick(FolderDataModule):
             return Study(name, patient, split, (str(self.folder / f"{name}.png"),), findings)
 
         return [
-            study("a", "p1", "train", 1.0, 0.0, 0.0, 0.0), study("b", "p2", "test", 0.0, 0.0, 0.0, 0.0),
-            study("c", "p3", "train", NAN, 1.0, 1.0, 1.0), study("d", "p4", "train", 1.0, 0.0, 0.0, 0.0),
-            study("e", "p5", "val", 0.0, 0.0, 1.0, 1.0), study("f", "p3", "test", 0.0, NAN, 1.0, 1.0),
-        ]  # fmt: skip
+            study("a", "p1", "train", 1.0, 0.0, 0.0, 0.0),
+            study("b", "p2", "test", 0.0, 0.0, 0.0, 0.0),
+            study("c", "p3", "train", NAN, 1.0, 1.0, 1.0),
+            study("d", "p4", "train", 1.0, 0.0, 0.0, 0.0),
+            study("e", "p5", "val", 0.0, 0.0, 1.0, 1.0),
+            study("f", "p3", "test", 0.0, NAN, 1.0, 1.0),
+        ]
 
 
 @pytest.fixture
@@ -65,8 +68,9 @@ def test_everything_that_is_wrong_is_found_and_nothing_else(sick):
     assert [[study for study, _ in group] for group in found.duplicates] == [["a", "b"]]
     assert found.duplicates_across == 1
     assert found.label_conflicts == [
-        ("c", "no_finding beside fracture"), ("a, b", "the same image, and edema is both present and absent"),
-    ]  # fmt: skip
+        ("c", "no_finding beside fracture"),
+        ("a, b", "the same image, and edema is both present and absent"),
+    ]
 
 
 def test_prevalence_by_hand(sick):
@@ -90,9 +94,15 @@ def test_the_terminal_shows_every_trouble(sick, capsys):
     show(summarise(sick, "sick"), Console(width=120))
     said = capsys.readouterr().out
     parts = (
-        "1 = 50.0%", "train: 1 images", "no frontal image: 3", "table.csv:9: patient is empty", "a = b",
-        "1 groups of equal images, 1 across splits", "no_finding beside fracture", "train+test: 1 patients",
-    )  # fmt: skip
+        "1 = 50.0%",
+        "train: 1 images",
+        "no frontal image: 3",
+        "table.csv:9: patient is empty",
+        "a = b",
+        "1 groups of equal images, 1 across splits",
+        "no_finding beside fracture",
+        "train+test: 1 patients",
+    )
     assert [part for part in parts if part not in said] == []
 
 

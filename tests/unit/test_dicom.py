@@ -253,9 +253,23 @@ def test_radiographs_by_modality(shown, modality):
 
 
 CHESTS = (
-    "CHEST PA", "PORT CHEST", "AP SUPINE", "LLAT", "THORAX", "CHEST 2 VIEWS", "chest pa/lat", "CHEST_2VW", "Tórax",
-    "PORTCHEST", "PA", ["CHEST", "PA"], ["ABDOMEN", "CHEST"], "CHEST\\THORAX", "2 VIEWS", "CXR PORTABLE",
-)  # fmt: skip
+    "CHEST PA",
+    "PORT CHEST",
+    "AP SUPINE",
+    "LLAT",
+    "THORAX",
+    "CHEST 2 VIEWS",
+    "chest pa/lat",
+    "CHEST_2VW",
+    "Tórax",
+    "PORTCHEST",
+    "PA",
+    ["CHEST", "PA"],
+    ["ABDOMEN", "CHEST"],
+    "CHEST\\THORAX",
+    "2 VIEWS",
+    "CXR PORTABLE",
+)
 
 
 @pytest.mark.parametrize("part", ["CHEST", "Thorax", " chest ", "LUNG", "", None, *CHESTS])
@@ -351,7 +365,7 @@ REFUSED = {
         dict(syntax=JPEGExtended12Bit, BitsAllocated=16, BitsStored=12, HighBit=11),
         "could not be decoded .*another codec may help",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -10,9 +10,13 @@ from apo_lightning.types import PREFERRED, Study, Trajectory
 
 STUDIES = [Study(f"s{i}", f"p{i}", "train", (), {"edema": 1.0}) for i in range(3)]
 SAID = [
-    ("s0", "a", "No edema."), ("s0", "b", "I cannot interpret medical images."), ("s0", "c", " "),
-    ("s1", "b", "Severe edema."), ("s1", "a", "Severe   edema."), ("s1", "x", "Edema."),
-]  # fmt: skip
+    ("s0", "a", "No edema."),
+    ("s0", "b", "I cannot interpret medical images."),
+    ("s0", "c", " "),
+    ("s1", "b", "Severe edema."),
+    ("s1", "a", "Severe   edema."),
+    ("s1", "x", "Edema."),
+]
 WEIGHTS = {"a": 1.0, "b": 2.0, "c": 1.0}
 HEARD = examples.index([Trajectory(*row) for row in SAID], list(WEIGHTS))
 

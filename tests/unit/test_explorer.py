@@ -43,13 +43,15 @@ def test_verdicts_of_every_sentence(tmp_path: Path) -> None:
     rows = texts_of(payload(make(tmp_path, [study("s1")])))
     assert rows["teacher:ann"][1] == [RIGHT + AGAINST, RIGHT + AGAINST_MOST + 2 * AGAINST]
     assert rows["teacher:bob"][1] == [
-        WRONG + AGAINST_PREFERRED + AGAINST_MOST + 2 * AGAINST, WRONG + AGAINST_PREFERRED + AGAINST,
-    ]  # fmt: skip
+        WRONG + AGAINST_PREFERRED + AGAINST_MOST + 2 * AGAINST,
+        WRONG + AGAINST_PREFERRED + AGAINST,
+    ]
     assert rows["teacher:cat"][1] == [RIGHT + AGAINST, WRONG + AGAINST_PREFERRED + AGAINST, UNLABELLED]
     assert rows["preferred:apo"][1] == [RIGHT + AGAINST, RIGHT + AGAINST_MOST + 2 * AGAINST, UNLABELLED]
     assert rows["arm:spd"][1] == [
-        WRONG + AGAINST_PREFERRED + AGAINST_MOST + 2 * AGAINST, RIGHT + AGAINST_MOST + 2 * AGAINST,
-    ]  # fmt: skip
+        WRONG + AGAINST_PREFERRED + AGAINST_MOST + 2 * AGAINST,
+        RIGHT + AGAINST_MOST + 2 * AGAINST,
+    ]
 
 
 def test_a_text_is_kept_once_with_its_sentences(tmp_path: Path) -> None:
@@ -170,11 +172,13 @@ def test_samples_alone_are_shown_where_no_answer_was_kept(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("manifest", "config", "shown"),
     [
-        ({}, [], True), ({"credentialed": True}, [], False), ({"credentialed": True, "acknowledged": True}, None, True),
+        ({}, [], True),
+        ({"credentialed": True}, [], False),
+        ({"credentialed": True, "acknowledged": True}, None, True),
         ({"credentialed": True, "acknowledged": True, "guarded": ["a"]}, ["a"], True),
         ({"credentialed": True, "acknowledged": True, "guarded": ["a"]}, [], False),
     ],
-)  # fmt: skip
+)
 def test_guarded_studies_are_not_in_the_page(tmp_path: Path, manifest: dict, config: Any, shown: bool) -> None:
     """Not even for a run whose acknowledgement was taken back while its samples and its texts still lie there."""
     folder = make(tmp_path, [study("secret1", report="Secret report.")], manifest)

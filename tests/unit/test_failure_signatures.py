@@ -104,9 +104,11 @@ def test_displacement_needs_both_to_fall() -> None:
 def test_nats_a_token_moved_by_hand() -> None:
     """t+ of 2 tokens from -4 to -2: +1. The teacher of 4 tokens from -4 to -12: -2; the other does not count."""
     found, counts = training_failures.moved(
-        torch.tensor([[-2.0, -12.0, -9.0]]), torch.tensor([[-4.0, -4.0, -1.0]]), torch.tensor([[2, 4, 1]]),
+        torch.tensor([[-2.0, -12.0, -9.0]]),
+        torch.tensor([[-4.0, -4.0, -1.0]]),
+        torch.tensor([[2, 4, 1]]),
         torch.tensor([[True, True, False]]),
-    )  # fmt: skip
+    )
     assert found == {"moved_chosen": 1.0, "moved_rejected": -2.0} and counts == {"moved_chosen": 1, "moved_rejected": 1}
 
 
@@ -133,9 +135,12 @@ def test_a_planted_failure_is_found(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 
 HEALTHY = [
-    dict(loss="apo_listwise"), dict(loss="apo_pairwise"), dict(loss="dpo"), dict(loss="apo_listwise", nll_weight=1.0),
+    dict(loss="apo_listwise"),
+    dict(loss="apo_pairwise"),
+    dict(loss="dpo"),
+    dict(loss="apo_listwise", nll_weight=1.0),
     dict(loss="sft", reduction="token_mean"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -134,10 +134,7 @@ def test_order_of_studies_changes_nothing() -> None:
 
 def test_majority_vote() -> None:
     """Study 1: two of three present, a tie, nobody. Study 2: one against none, two against one, absent by all."""
-    answers = np.array([
-        [[1, 1, NAN], [1, 0, NAN], [0, NAN, NAN]],
-        [[1, 0, 0], [NAN, 1, 0], [NAN, 0, 0]],
-    ])  # fmt: skip
+    answers = np.array([[[1, 1, NAN], [1, 0, NAN], [0, NAN, NAN]], [[1, 0, 0], [NAN, 1, 0], [NAN, 0, 0]]])
     np.testing.assert_array_equal(M.majority_vote(answers), [[1, 0, NAN], [1, 0, 0]])
 
 

@@ -25,10 +25,17 @@ class Ten(FolderDataModule):
         self.reads += 1
         self.left_out["lateral"] += 2
         studies = [
-            Study(f"s{i}", f"p{i}", "", (self.path(i, "a"), self.path(i, "b")), {"edema": float(i % 2)},
-                  views=("PA", "LATERAL"), boxes=(Box("edema", 0, 0, 1, 1, image=1),))
+            Study(
+                f"s{i}",
+                f"p{i}",
+                "",
+                (self.path(i, "a"), self.path(i, "b")),
+                {"edema": float(i % 2)},
+                views=("PA", "LATERAL"),
+                boxes=(Box("edema", 0, 0, 1, 1, image=1),),
+            )
             for i in range(10)
-        ]  # fmt: skip
+        ]
         return [*studies[:9], replace(studies[9], prior=Prior("s8", (self.path(8, "a"),)))]
 
     def path(self, number: int, name: str) -> str:
@@ -59,8 +66,10 @@ def test_a_split_file_takes_the_place_of_the_splits(root, tmp_path):
     (tmp_path / "mine.csv").write_text("study,patient,split\ns0,p0,test\ns1,p1,valid\ns2,p2,train\n")
     data = Ten(root=str(root), split_file=str(tmp_path / "mine.csv"))
     assert {split: [s.id for s in data.studies(split)] for split in data.splits} == {
-        "train": ["s2"], "val": ["s1"], "test": ["s0"],
-    }  # fmt: skip
+        "train": ["s2"],
+        "val": ["s1"],
+        "test": ["s0"],
+    }
     assert data.facts()["left_out"] == {"lateral": 2, "not in mine.csv": 7}
 
 
@@ -116,10 +125,17 @@ def test_images_are_shrunk_when_they_are_read(root, tmp_path, cache):
 @pytest.mark.parametrize(
     ("reference", "inside"),
     [
-        ("a/b.png", "a/b.png"), ("a/../b.png", "b.png"), (r"a\b.png", "a/b.png"), ("./b.png", "b.png"),
-        ("../b.png", None), ("a/../../b.png", None), ("/etc/passwd", None), ("", None), (r"..\b.png", None),
+        ("a/b.png", "a/b.png"),
+        ("a/../b.png", "b.png"),
+        (r"a\b.png", "a/b.png"),
+        ("./b.png", "b.png"),
+        ("../b.png", None),
+        ("a/../../b.png", None),
+        ("/etc/passwd", None),
+        ("", None),
+        (r"..\b.png", None),
     ],
-)  # fmt: skip
+)
 def test_paths_of_a_table_stay_inside_the_root(root, reference, inside):
     assert Ten(root=str(root)).inside(reference) == (inside and str(root / inside))
 

@@ -71,9 +71,14 @@ def test_samples_come_from_all_tokens_unless_top_k_is_set() -> None:
 
 def test_every_decoding_setting_reaches_the_library() -> None:
     how = DecodingSettings(
-        max_new_tokens=7, sample=True, temperature=0.7, top_p=0.8, top_k=9, repetition_penalty=1.1,
+        max_new_tokens=7,
+        sample=True,
+        temperature=0.7,
+        top_p=0.8,
+        top_k=9,
+        repetition_penalty=1.1,
         no_repeat_ngram_size=4,
-    )  # fmt: skip
+    )
     made = decoding(how, stop=[1, 2], pad=3, samples=5)
     assert (made.max_new_tokens, made.do_sample, made.temperature, made.top_p, made.top_k) == (7, True, 0.7, 0.8, 9)
     assert (made.repetition_penalty, made.no_repeat_ngram_size, made.num_return_sequences) == (1.1, 4, 5)
@@ -83,13 +88,24 @@ def test_every_decoding_setting_reaches_the_library() -> None:
 
 def test_the_decoding_part_of_a_stage_is_all_of_it() -> None:
     plan = SelfDistillSettings(
-        batch_studies=1, max_new_tokens=5, sample=True, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2,
+        batch_studies=1,
+        max_new_tokens=5,
+        sample=True,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=3,
+        repetition_penalty=1.2,
         no_repeat_ngram_size=2,
-    )  # fmt: skip
+    )
     assert plan.decoding() == dict(
-        max_new_tokens=5, sample=True, temperature=0.5, top_p=0.9, top_k=3, repetition_penalty=1.2,
+        max_new_tokens=5,
+        sample=True,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=3,
+        repetition_penalty=1.2,
         no_repeat_ngram_size=2,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

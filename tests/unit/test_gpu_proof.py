@@ -167,13 +167,22 @@ def test_modes_agree_in_both_precisions(monkeypatch: pytest.MonkeyPatch) -> None
 def test_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = load("gpu_sections", monkeypatch)
     found = sections.differences(
-        torch.tensor([[-10.0, -19.0]]), torch.tensor([3.0, 4.0]), torch.tensor([[-10.0, -20.0]]),
-        torch.tensor([0.0, 4.0]), 10,
-    )  # fmt: skip
+        torch.tensor([[-10.0, -19.0]]),
+        torch.tensor([3.0, 4.0]),
+        torch.tensor([[-10.0, -20.0]]),
+        torch.tensor([0.0, 4.0]),
+        10,
+    )
     assert found == pytest.approx(
-        dict(logp_nats=1, logp_nats_a_token=0.1, logp_relative=0.05, gradient_relative=0.75,
-             gradient_max_relative=0.75, cosine=0.8)
-    )  # fmt: skip
+        dict(
+            logp_nats=1,
+            logp_nats_a_token=0.1,
+            logp_relative=0.05,
+            gradient_relative=0.75,
+            gradient_max_relative=0.75,
+            cosine=0.8,
+        )
+    )
 
 
 def test_model_flops_are_counted_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,11 +66,21 @@ def test_files_of_both_forms_merge_by_image(tmp_path):
         ],
     )
     assert rows("teacher_folder", source) == [
-        {"id": "s1", "image": IMAGE, "labels": ["No Finding"], "patient": "10000032",
-         "trajectories": {"claude": "", "gpt5": "GPT on one."}},
-        {"id": "03cc-dd", "image": OTHER, "labels": ["Edema"], "report": "Edema.",
-         "trajectories": {"gpt5": "GPT on two.", "grok4": "Grok on two."}},
-    ]  # fmt: skip
+        {
+            "id": "s1",
+            "image": IMAGE,
+            "labels": ["No Finding"],
+            "patient": "10000032",
+            "trajectories": {"claude": "", "gpt5": "GPT on one."},
+        },
+        {
+            "id": "03cc-dd",
+            "image": OTHER,
+            "labels": ["Edema"],
+            "report": "Edema.",
+            "trajectories": {"gpt5": "GPT on two.", "grok4": "Grok on two."},
+        },
+    ]
 
 
 def test_ids_find_the_image_that_another_file_names(tmp_path):
@@ -81,8 +91,9 @@ def test_ids_find_the_image_that_another_file_names(tmp_path):
         c={OTHER: "C."},
     )
     assert [(row["id"], row["image"], row["trajectories"]) for row in rows("teacher_folder", source)] == [
-        ("s1", IMAGE, {"a": "A.", "b": "B."}), ("03cc-dd", OTHER, {"a": "A too.", "c": "C."}),
-    ]  # fmt: skip
+        ("s1", IMAGE, {"a": "A.", "b": "B."}),
+        ("03cc-dd", OTHER, {"a": "A too.", "c": "C."}),
+    ]
 
 
 def test_an_id_without_an_image_is_refused_or_follows_a_pattern(tmp_path):
@@ -262,8 +273,9 @@ def swift(answer: str, images: Any = None, *, tags: int = 1, system: str = "", *
     question = {"role": "user", "content": "<image>" * tags + "What is seen?"}
     return {
         "messages": [*opening, question, {"role": "assistant", "content": answer}],
-        "images": [IMAGE] if images is None else images, **more,
-    }  # fmt: skip
+        "images": [IMAGE] if images is None else images,
+        **more,
+    }
 
 
 def test_sft_rows_are_numbered_by_image(tmp_path):

@@ -69,10 +69,12 @@ def test_intervals_and_differences_are_those_of_a_loop(seeds: int) -> None:
         for s in range(seeds):
             rows = list(zip(labels.tolist(), each[s].tolist(), strict=True))
             whole.setdefault(name, []).append(accuracy_of(rows))
-            drawn.setdefault(name, []).append([
-                accuracy_of([rows[i] for i, who in enumerate(patients) for _ in range(int(row[table.place[who]]))])
-                for row in table.times
-            ])  # fmt: skip
+            drawn.setdefault(name, []).append(
+                [
+                    accuracy_of([rows[i] for i, who in enumerate(patients) for _ in range(int(row[table.place[who]]))])
+                    for row in table.times
+                ]
+            )
     for name in "ab":
         found = table.intervals(name)["accuracy", "mean"]
         assert found.value == pytest.approx(sum(whole[name]) / seeds)
@@ -106,9 +108,11 @@ def test_shares_stay_shares_and_nats_have_no_ends(shift: float, least: float, en
 def test_limits_of_nothing() -> None:
     nan = np.full((1, 4), np.nan)
     for whole, drawn, patients in (
-        (np.array([np.nan]), nan, 3), (np.array([0.5]), nan, 3), (np.array([0.5]), np.full((1, 4), 0.5), 1),
+        (np.array([np.nan]), nan, 3),
+        (np.array([0.5]), nan, 3),
+        (np.array([0.5]), np.full((1, 4), 0.5), 1),
         (np.array([0.5, 0.5]), np.full((2, 4), 0.5), 3),
-    ):  # fmt: skip
+    ):
         assert np.isnan(limits(whole, drawn, patients)).all()
 
 

@@ -27,9 +27,11 @@ def test_a_resumed_run_drops_what_came_after_its_checkpoint_and_a_line_that_was_
     again.continue_from(2)
     again.log_metrics({"train/loss": 9.0}, 2)
     assert rows(tmp_path) == [
-        {"step": 1, "train/loss": 0.0, "train/lr": 0.5}, {"step": 2, "train/loss": 1.0, "train/lr": 0.5},
-        {"step": 2, "val/loss": 10.0}, {"step": 3, "train/loss": 9.0, "train/lr": 0.25},
-    ]  # fmt: skip
+        {"step": 1, "train/loss": 0.0, "train/lr": 0.5},
+        {"step": 2, "train/loss": 1.0, "train/lr": 0.5},
+        {"step": 2, "val/loss": 10.0},
+        {"step": 3, "train/loss": 9.0, "train/lr": 0.25},
+    ]
 
 
 def test_a_value_that_is_not_finite_becomes_null(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, StochasticWeightAveraging
 from torch.utils.data import DataLoader
 
 from apo_lightning.errors import ConfigError, StoppedError
@@ -145,6 +145,15 @@ def test_batches_between_validations_are_lightnings_to_say(tmp_path: Path) -> No
     assert stage.seen == [5, 10, 12] and told == {}
     stage, _ = fit(tmp_path / "b", trainer_={"val_check_interval": 3}, accumulate=2, steps=6)
     assert stage.seen == [step for step in (1, 3, 4, 6) for _ in range(2)]
+
+
+def test_averages_of_lightning_are_handed_on(tmp_path: Path) -> None:
+    """Epochs of 3 of 12 steps, averaged at the start of the second to the fourth; and .1, then halfway to .2."""
+    callback = StochasticWeightAveraging(swa_lrs=0.1, swa_epoch_start=2, annealing_epochs=1)
+    stage, _ = fit(tmp_path / "a", callback, trainer_={"limit_train_batches": 3})
+    assert stage.w.item() == pytest.approx((0.3 + 0.6 + 0.9) / 3)
+    stage, _ = fit(tmp_path / "b", EMAWeightAveraging(decay=0.5), steps=2)
+    assert stage.w.item() == pytest.approx(0.15)
 
 
 def test_a_metric_that_nobody_measures_is_a_sentence(tmp_path: Path) -> None:

@@ -95,9 +95,14 @@ PRESENCE = {
     "prevalence": ((F(3, 8), F(5, 6), F(1, 5)), (F(1, 2),) * 3, (F(6, 6 + 5), F(0), F(0))),
 }
 ALIKE = {
-    "copies": "eager", "normal": "no", "babbles": "refuses", "sure": "yes", "calm": "no", "always_yes": "yes",
+    "copies": "eager",
+    "normal": "no",
+    "babbles": "refuses",
+    "sure": "yes",
+    "calm": "no",
+    "always_yes": "yes",
     "always_no": "no",
-}  # fmt: skip
+}
 """Who answers as another does, for other words or none."""
 TEXTS = {
     # refusals, states nothing, normal: shares of the eight texts

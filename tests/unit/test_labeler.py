@@ -50,8 +50,10 @@ def test_every_phrase_with_every_name_alone(bank: str, variant: int) -> None:
     ("text", "expected"),
     [
         ("No pleural effusion or pneumothorax.", {"pleural_effusion": 0, "pneumothorax": 0}),
-        ("There is no pneumothorax, pleural effusion, or focal consolidation.",
-         {"pneumothorax": 0, "pleural_effusion": 0, "consolidation": 0}),
+        (
+            "There is no pneumothorax, pleural effusion, or focal consolidation.",
+            {"pneumothorax": 0, "pleural_effusion": 0, "consolidation": 0},
+        ),
         ("Mild cardiomegaly without pulmonary edema.", {"cardiomegaly": 1, "edema": 0}),
         ("Heart size is normal.", {"cardiomegaly": 0}),
         ("Heart size, mediastinal contour, and pulmonary vascularity are within normal limits.", {"cardiomegaly": 0}),
@@ -60,8 +62,10 @@ def test_every_phrase_with_every_name_alone(bank: str, variant: int) -> None:
         ("The heart is mildly enlarged, the mediastinum is normal.", {"cardiomegaly": 1}),
         ("Heart size upper limits of normal.", {"cardiomegaly": 0}),
         ("Heart failure. Cardiac pacemaker in place, normal lungs.", {}),
-        ("Lungs are clear without focal consolidation, effusion or pneumothorax.",
-         {"consolidation": 0, "pleural_effusion": 0, "pneumothorax": 0}),
+        (
+            "Lungs are clear without focal consolidation, effusion or pneumothorax.",
+            {"consolidation": 0, "pleural_effusion": 0, "pneumothorax": 0},
+        ),
         ("Pneumonia is unlikely.", {"pneumonia": 0}),
         ("Unlikely to represent pneumonia.", {"pneumonia": 0}),
         ("Negative for pneumothorax or pleural effusion.", {"pneumothorax": 0, "pleural_effusion": 0}),
@@ -95,7 +99,7 @@ def test_every_phrase_with_every_name_alone(bank: str, variant: int) -> None:
         ("There is no focal\nconsolidation.", {"consolidation": 0}),
         ("pleural_effusion: no", {"pleural_effusion": 0}),
     ],
-)  # fmt: skip
+)
 def test_sentences_as_radiologists_and_models_write_them(text: str, expected: dict[str, int]) -> None:
     assert stated(text) == expected
 
@@ -105,24 +109,45 @@ def test_the_later_sentence_wins() -> None:
     assert stated("No edema. There is edema.") == {"edema": 1}
 
 
-@pytest.mark.parametrize("text", ["", "   ", "excluded excluded excluded excluded", "edema edema edema edema", "\n\n.",
-                                  "Pneumonia pneumonia pneumonia pneumonia pneumonia."])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "excluded excluded excluded excluded",
+        "edema edema edema edema",
+        "\n\n.",
+        "Pneumonia pneumonia pneumonia pneumonia pneumonia.",
+    ],
+)
 def test_no_answer_is_a_refusal(text: str) -> None:
     assert stated(text) == {}
     assert labeler.refused(text)
 
 
-@pytest.mark.parametrize("text", [*wording.REFUSALS, "I'm unable to interpret this X-ray.", "I can't analyze images.",
-                                  "As an AI, I'm not capable of interpreting medical images. Edema is serious.",
-                                  ])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        *wording.REFUSALS,
+        "I'm unable to interpret this X-ray.",
+        "I can't analyze images.",
+        "As an AI, I'm not capable of interpreting medical images. Edema is serious.",
+    ],
+)
 def test_refusals(text: str) -> None:
     assert labeler.refused(text)
     assert stated(text) == {}
 
 
-@pytest.mark.parametrize("text", ["I cannot give a definitive diagnosis. There is edema.", "I cannot see edema.",
-                                  "I'm unable to diagnose from images, but I can describe it: left effusion.",
-                                  "I can explain the diagnosis. Edema. Please consult a radiologist."])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I cannot give a definitive diagnosis. There is edema.",
+        "I cannot see edema.",
+        "I'm unable to diagnose from images, but I can describe it: left effusion.",
+        "I can explain the diagnosis. Edema. Please consult a radiologist.",
+    ],
+)
 def test_modesty_is_no_refusal(text: str) -> None:
     assert not labeler.refused(text)
 
@@ -168,13 +193,29 @@ def test_ten_thousand_texts_take_seconds() -> None:
 
 def test_long_garbage_does_not_hang() -> None:
     start = time.process_time()
-    for text in ('{"a":' * 9000, '[{"' * 9000, "|" * 50000, "| edema | no |\n" * 3000, "edema: " * 7000,
-                 "<think>" * 7000, "\u274c edema " * 5000, "<edema>" * 7000, "." * 50000, "\n \t" * 20000,
-                 "chest x-ray " * 4000,
-                 "edema ..... " * 4000, "absent:\n" + "- edema\n" * 5000, "edema? " * 7000, "** " * 20000,
-                 "(no) edema " * 5000,
-                 "the heart is " * 3000, "no " * 10000, "i cannot " * 5000, "a b c d e " * 5000,
-                 "x" * 50000):  # fmt: skip
+    for text in (
+        '{"a":' * 9000,
+        '[{"' * 9000,
+        "|" * 50000,
+        "| edema | no |\n" * 3000,
+        "edema: " * 7000,
+        "<think>" * 7000,
+        "\u274c edema " * 5000,
+        "<edema>" * 7000,
+        "." * 50000,
+        "\n \t" * 20000,
+        "chest x-ray " * 4000,
+        "edema ..... " * 4000,
+        "absent:\n" + "- edema\n" * 5000,
+        "edema? " * 7000,
+        "** " * 20000,
+        "(no) edema " * 5000,
+        "the heart is " * 3000,
+        "no " * 10000,
+        "i cannot " * 5000,
+        "a b c d e " * 5000,
+        "x" * 50000,
+    ):
         labeler.parse(text, FINDINGS)
     assert time.process_time() - start < 20  # a second at most for each: none is quadratic
 
@@ -217,14 +258,16 @@ def test_agrees_with_the_tags_of_real_reports() -> None:
         ("Hazy opacities in both lungs. No nodules.", {"lung_opacity": 1.0, "lung_lesion": 0.0, "nodule": 0.0}),
         ("A mass in the right upper lobe.", {"mass": 1.0, "lung_lesion": 1.0}),
         ("Subcutaneous emphysema is seen.", {}),
-        ("Endotracheal tube in place. The mediastinum is widened.",
-         {"support_devices": 1.0, "enlarged_cardiomediastinum": 1.0}),
+        (
+            "Endotracheal tube in place. The mediastinum is widened.",
+            {"support_devices": 1.0, "enlarged_cardiomediastinum": 1.0},
+        ),
         ("COVID-19 pneumonia.", {"covid_19": 1.0, "pneumonia": 1.0}),
         ("A mass is not seen.", {"mass": 0.0, "lung_lesion": 0.0}),
         ("Nodules and masses are absent.", {"nodule": 0.0, "mass": 0.0, "lung_lesion": 0.0}),
         ("No rib fracture, no hiatal hernia.", {"fracture": 0.0, "hernia": 0.0}),
     ],
-)  # fmt: skip
+)
 def test_findings_beyond_the_canonical_ones(text, stated):
     for name, value in stated.items():
         assert labeler.parse(text, [name]) == {name: value}

@@ -27,9 +27,16 @@ UNCERTAIN = {
     "ignore": dict.fromkeys(RAW, NAN),
     "zeros": dict.fromkeys(RAW, 0.0),
     "ones": dict.fromkeys(RAW, 1.0),
-    "mixed": {"atelectasis": 1.0, "cardiomegaly": 0.0, "consolidation": 0.0, "edema": 1.0, "pleural_effusion": 1.0,
-              "pneumonia": NAN, "support_devices": NAN},
-}  # fmt: skip
+    "mixed": {
+        "atelectasis": 1.0,
+        "cardiomegaly": 0.0,
+        "consolidation": 0.0,
+        "edema": 1.0,
+        "pleural_effusion": 1.0,
+        "pneumonia": NAN,
+        "support_devices": NAN,
+    },
+}
 
 
 def row(settled: pd.DataFrame, name: str) -> list[float]:

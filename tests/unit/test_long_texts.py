@@ -142,9 +142,18 @@ def test_half_a_character_is_no_cut() -> None:
     assert collate.cut == {"reports": 1}
 
 
-CLUSTERS = ("x\u0323\u0301", "\U0001f1e9\U0001f1ea", "\U0001f468\u200d\u2695\ufe0f", "\u0928\u093f", "1\ufe0f\u20e3",
-            "\u1112\u1161\u11ab", "\u0e33", "\U0001f44b\U0001f3fd", "\r\n",
-            "\U0001f3f4\U000e0067\U000e0062\U000e007f")  # fmt: skip
+CLUSTERS = (
+    "x\u0323\u0301",
+    "\U0001f1e9\U0001f1ea",
+    "\U0001f468\u200d\u2695\ufe0f",
+    "\u0928\u093f",
+    "1\ufe0f\u20e3",
+    "\u1112\u1161\u11ab",
+    "\u0e33",
+    "\U0001f44b\U0001f3fd",
+    "\r\n",
+    "\U0001f3f4\U000e0067\U000e0062\U000e007f",
+)
 """An accented letter, a flag, a job, a vowel sign, a keycap, syllables, a skin colour, a line end, a flag of tags."""
 
 

@@ -67,10 +67,14 @@ def test_mix_is_refused_where_nothing_is_mixed() -> None:
     assert LOSSES["spd_kl"](**{**given, "kind": "jensen_shannon"}, mix=0.3).mix == 0.3
 
 
-@pytest.mark.parametrize(("arm", "word", "fine"), [
-    ("dpo", "teachers.eager.weight=0.5", False), ("dpo", "teachers.eager.weight=0", True),
-    ("apo_pairwise", "teachers.eager.weight=0.5", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arm", "word", "fine"),
+    [
+        ("dpo", "teachers.eager.weight=0.5", False),
+        ("dpo", "teachers.eager.weight=0", True),
+        ("apo_pairwise", "teachers.eager.weight=0.5", True),
+    ],
+)
 def test_weights_that_dpo_would_ignore_are_refused(arm: str, word: str, fine: bool, monkeypatch) -> None:
     monkeypatch.setattr("apo_lightning.experiment.checks.count_on_meta", lambda student: None)
     words = [f"only=[{arm}]", word]

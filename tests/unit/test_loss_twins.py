@@ -10,10 +10,12 @@ from apo_lightning.losses import LOSSES
 from tests.helpers import reference_losses as naive
 
 TWINS = [
-    ("apo_listwise", "listwise", {}), ("apo_pairwise", "pairwise", {}), ("apo_conflict", "listwise", {}),
+    ("apo_listwise", "listwise", {}),
+    ("apo_pairwise", "pairwise", {}),
+    ("apo_conflict", "listwise", {}),
     ("apo_plackett_luce", "plackett_luce", {"order": "weight"}),
     ("apo_plackett_luce", "plackett_luce", {"order": "agreement"}),
-]  # fmt: skip
+]
 """Loss, its term in the helper of naive twins, and settings of its own."""
 MORE = {"apo_plackett_luce": ("agreement",), "apo_conflict": ("conflict",)}
 """What a loss asks for beyond the quantities of all preference losses."""
@@ -47,9 +49,13 @@ def lists(batch: dict[str, torch.Tensor], *names: str) -> list:
 @pytest.mark.parametrize(("name", "term", "choice"), TWINS)
 def test_preference_equals_naive_twin(name, term, choice, reduction, alpha, smoothing):
     settings = {
-        "beta": 0.3, "nll_weight": 0.7, "reduction": reduction, "label_smoothing": smoothing, "length_alpha": alpha,
+        "beta": 0.3,
+        "nll_weight": 0.7,
+        "reduction": reduction,
+        "label_smoothing": smoothing,
+        "length_alpha": alpha,
         **choice,
-    }  # fmt: skip
+    }
     batch, more = random_batch(), MORE.get(name, ())
     got = LOSSES[name](**settings)(**{key: batch[key] for key in (*SHARED, *more)})
     extra = {key: batch[key].tolist() for key in more}

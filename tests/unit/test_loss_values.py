@@ -25,9 +25,12 @@ def preference_batch(rewards, lengths, policy, scale=0.5) -> dict[str, torch.Ten
     policy, ratio = (torch.where(mask, (f64(x) / lengths)[..., None], 0) for x in (policy, rewards))
     shape = mask.shape[:2]
     return {
-        "policy_token_logps": policy, "reference_token_logps": policy - ratio / scale, "mask": mask,
-        "weight": torch.ones(shape).double(), "present": torch.ones(shape).bool(),
-    }  # fmt: skip
+        "policy_token_logps": policy,
+        "reference_token_logps": policy - ratio / scale,
+        "mask": mask,
+        "weight": torch.ones(shape).double(),
+        "present": torch.ones(shape).bool(),
+    }
 
 
 def test_apo_listwise_by_hand():
@@ -87,10 +90,13 @@ def test_apo_conflict_by_hand():
     conflict = torch.tensor([[[0, 0, 0], [0, 1, 1], [0, 0, 0]]]).bool()
     policy = -torch.ones_like(ratio)
     batch = {
-        "policy_token_logps": policy, "reference_token_logps": policy - ratio, "conflict": conflict,
+        "policy_token_logps": policy,
+        "reference_token_logps": policy - ratio,
+        "conflict": conflict,
         "mask": torch.tensor([[[1, 1, 0], [1, 1, 1], [1, 1, 0]]]).bool(),
-        "weight": f64([[1, 1, 5]]), "present": torch.ones(1, 3).bool(),
-    }  # fmt: skip
+        "weight": f64([[1, 1, 5]]),
+        "present": torch.ones(1, 3).bool(),
+    }
     loss = LOSSES["apo_conflict"](beta=1, nll_weight=0, reduction="sum")
     out = loss(**batch)
     assert out.loss.item() == pytest.approx(-math.log(6 / 14), abs=1e-12)
@@ -107,9 +113,12 @@ def test_length_alpha_by_hand():
     mask = torch.tensor([[[1, 1, 1], [1, 0, 0], [1, 1, 0]]]).bool()
     policy = -torch.ones_like(ratio)
     batch = {
-        "policy_token_logps": policy, "reference_token_logps": policy - ratio, "mask": mask,
-        "weight": f64([[1, 1, 1]]), "present": torch.ones(1, 3).bool(),
-    }  # fmt: skip
+        "policy_token_logps": policy,
+        "reference_token_logps": policy - ratio,
+        "mask": mask,
+        "weight": f64([[1, 1, 1]]),
+        "present": torch.ones(1, 3).bool(),
+    }
     loss = LOSSES["apo_pairwise"](beta=1, nll_weight=7, reduction="sum", length_alpha=0.5)
     both = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2))) / 2
     assert loss(**batch).loss.item() == pytest.approx(both + 7, abs=1e-12)
@@ -155,9 +164,15 @@ def test_preference_metrics_by_hand():
     first = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(-2))) / 2
     preference = (first + math.log(1 + math.exp(3))) / 3
     expected = {
-        "reward_chosen": 0.5, "reward_rejected": 1.25, "margin": -0.75, "accuracy": 0.5,
-        "logp_chosen": -4, "logp_rejected": -5, "nll": 7 / 3, "preference": preference,
-    }  # fmt: skip
+        "reward_chosen": 0.5,
+        "reward_rejected": 1.25,
+        "margin": -0.75,
+        "accuracy": 0.5,
+        "logp_chosen": -4,
+        "logp_rejected": -5,
+        "nll": 7 / 3,
+        "preference": preference,
+    }
     assert {k: v.item() for k, v in out.metrics.items()} == pytest.approx(expected, abs=1e-6)
     assert out.loss.item() == pytest.approx(preference + 70 / 3, abs=1e-12)
     assert out.per_study.tolist() == pytest.approx([first + 20, math.log(1 + math.exp(3)) + 20, 30, 0], abs=1e-12)
@@ -179,9 +194,11 @@ def test_candidates_are_zero_where_absent():
 def test_spd_nll_by_hand():
     """Weights (1, 3): 1/4 and 3/4. Means a token 2 and 1: 1.25. Sums 4 and 3: 3.25. The second study has no teacher."""
     batch = {
-        "logps": f64([[-4, -3], [-1, -1]]), "lengths": torch.tensor([[2, 3], [1, 1]]),
-        "weight": f64([[1, 3], [1, 1]]), "present": torch.tensor([[1, 1], [0, 0]]).bool(),
-    }  # fmt: skip
+        "logps": f64([[-4, -3], [-1, -1]]),
+        "lengths": torch.tensor([[2, 3], [1, 1]]),
+        "weight": f64([[1, 3], [1, 1]]),
+        "present": torch.tensor([[1, 1], [0, 0]]).bool(),
+    }
     for reduction, expected in {"token_mean": 1.25, "sequence_sum": 3.25}.items():
         out = LOSSES["spd_nll"](reduction=reduction)(**batch)
         assert out.loss.item() == expected and out.per_study.tolist() == [expected, 0]
@@ -192,9 +209,10 @@ def test_sft_by_hand():
     """4 nats over 2 tokens and 3 over 3: means 2 and 1, mean 1.5; sums 4 and 3, mean 3.5. The third has no t+."""
     for reduction, expected in {"token_mean": 1.5, "sequence_sum": 3.5}.items():
         out = LOSSES["sft"](reduction=reduction)(
-            chosen_logps=f64([-4, -3, -9]), chosen_lengths=torch.tensor([2, 3, 1]),
+            chosen_logps=f64([-4, -3, -9]),
+            chosen_lengths=torch.tensor([2, 3, 1]),
             chosen_present=torch.tensor([True, True, False]),
-        )  # fmt: skip
+        )
         assert out.loss.item() == expected
         assert {k: v.item() for k, v in out.metrics.items()} == {"nll": 1.5, "logp_chosen": -3.5}
 

@@ -80,8 +80,12 @@ def test_splits_ids_and_images_are_the_official_ones(root):
     """26 patients, every third of whom (9) has two studies: 35; each has one frontal image that is used."""
     data = make(root)
     for split, word in SPLIT_NAMES.items():
-        wanted = {f"s{study}": str(subject) for number, name in enumerate(SPLITS) if name == word
-                  for subject, study in studies_of(number)}  # fmt: skip
+        wanted = {
+            f"s{study}": str(subject)
+            for number, name in enumerate(SPLITS)
+            if name == word
+            for subject, study in studies_of(number)
+        }
         assert {study.id: study.patient for study in data.studies(split)} == wanted
     (subject, study), _ = studies_of(0)
     first = every(data)[f"s{study}"]
@@ -94,7 +98,7 @@ def test_splits_ids_and_images_are_the_official_ones(root):
     assert said == [
         "images from ROOT/files: 35 of 35 that were looked for are there",
         "labels from mimic-cxr-2.0.0-chexpert.csv.gz: 35 studies",
-    ]  # fmt: skip
+    ]
 
 
 def test_labels_of_the_three_rows(root):
@@ -220,9 +224,11 @@ def test_splits_of_other_images_are_faults_by_line(root):
     assert len(data.index) == 35
     first = studies_of(0)[0][1]
     assert data.faults == [
-        (f"{TABLE.format('metadata')}:2", f"study id is not that of the image in {TABLE.format('split')} ('{first}') "
-         "in column 'study_id'")
-    ]  # fmt: skip
+        (
+            f"{TABLE.format('metadata')}:2",
+            f"study id is not that of the image in {TABLE.format('split')} ('{first}') in column 'study_id'",
+        )
+    ]
     edit(root, "split", lambda rows: rows.drop(columns="study_id"))
     assert not make(root).faults
 
@@ -288,10 +294,16 @@ def test_priors_go_by_date_and_time_not_by_id(tmp_path):
     studies = {study.id: study for study in index(root, prior=True)}
     before = {name: study.prior and study.prior.id for name, study in studies.items()}
     assert before == {
-        "s50000001": "s50000002", "s50000002": "s50000003", "s50000003": None, "s50000004": None,
-        "s50000005": None, "s50000006": "s50000005", "s50000007": None, "s50000008": "s50000009",
+        "s50000001": "s50000002",
+        "s50000002": "s50000003",
+        "s50000003": None,
+        "s50000004": None,
+        "s50000005": None,
+        "s50000006": "s50000005",
+        "s50000007": None,
+        "s50000008": "s50000009",
         "s50000009": None,
-    }  # fmt: skip
+    }
     assert studies["s50000001"].prior == Prior("s50000002", studies["s50000002"].images)
     assert all(study.prior is None for study in index(root))
 
@@ -388,7 +400,7 @@ def broken(table: str, change, fault: str, rest: int = 34):
         broken("metadata", lambda r: pd.concat([r, r[1:2]]), "metadata.csv.gz:72 is listed before (", 35),
         broken("chexpert", lambda r: pd.concat([r, r[:1]]), "chexpert.csv.gz:37 is listed before (", 35),
     ],
-)  # fmt: skip
+)
 def test_rows_that_cannot_be_used_are_noted(root, table, change, fault, rest):
     """35 studies; a bad row takes its one frontal image, or its labels, and so its study."""
     edit(root, table, change)

@@ -106,8 +106,11 @@ def test_the_archive_of_reports(root):
 
 def sectioned(path: Path) -> Path:
     header = "study,impression,findings,last_paragraph,comparison\n"
-    rows = [f's{study},Normal.,"Clear lungs {study},\n no effusion.",,\n'
-            for number in range(len(SPLITS)) for _, study in studies_of(number)]  # fmt: skip
+    rows = [
+        f's{study},Normal.,"Clear lungs {study},\n no effusion.",,\n'
+        for number in range(len(SPLITS))
+        for _, study in studies_of(number)
+    ]
     path.write_text(header + "".join(rows[:-1]) + f"s{studies_of(25)[-1][1]},,,Only this.,\n")
     return path
 
@@ -184,9 +187,10 @@ def test_many_reports_are_read_in_order(root, monkeypatch):
 def test_a_row_without_a_study_in_the_sectioned_table_is_named_once(root):
     """The table is read for each split, its fault counted once."""
     (root / "mimic_cxr_sectioned.csv").write_text(
-        "study,impression,findings,last_paragraph,comparison\n" + "".join(
-            f"{study.id},Clear.,,,\n" for study in every(make(root)).values()) + ",Edema.,,,\n"
-    )  # fmt: skip
+        "study,impression,findings,last_paragraph,comparison\n"
+        + "".join(f"{study.id},Clear.,,,\n" for study in every(make(root)).values())
+        + ",Edema.,,,\n"
+    )
     data = make(root, reports=True, reports_root=str(root / "mimic_cxr_sectioned.csv"))
     assert all(study.report == "Clear." for study in every(data).values())
     ((where, why),) = data.faults

@@ -93,12 +93,11 @@ def test_quality_chooses_judgements(root):
     one_expert pneumonia, multiple_experts pneumothorax."""
     data = make(root, quality=["multiple_experts"])
     assert [study.progression for study in data.studies("test")[:2]] == [
-        {"pleural_effusion": "worsening"}, {"pneumothorax": "improving"},
-    ]  # fmt: skip
+        {"pleural_effusion": "worsening"},
+        {"pneumothorax": "improving"},
+    ]
     assert len(data.studies("test")) == 16
-    assert data.left_out == {
-        "label whose quality is not multiple_experts": 24, "pair without a label of its course": 8,
-    }  # fmt: skip
+    assert data.left_out == {"label whose quality is not multiple_experts": 24, "pair without a label of its course": 8}
     either = studies(root, quality=["one_expert", "disagreement"])
     assert either[0].progression == {"edema": "improving", "consolidation": "stable"} and len(either) == 16
     table = pd.read_csv(root / IMAGES).drop(columns="edema_label_quality")
@@ -119,9 +118,12 @@ def test_ids_are_unique_where_a_study_comes_twice(root):
     name = [row["dicom_id"].rpartition("/")[2] for row in (*base, other, again)]
     before = [row["previous_dicom_id"].rpartition("/")[2] for row in (*base, other, again)]
     assert [study.id for study in index] == [
-        f"s50000000_{name[0]}", f"s50000001_{name[1]}_{before[1]}", "s50000002",
-        f"s50000000_{name[3]}", f"s50000001_{name[4]}_{before[4]}",
-    ]  # fmt: skip
+        f"s50000000_{name[0]}",
+        f"s50000001_{name[1]}_{before[1]}",
+        "s50000002",
+        f"s50000000_{name[3]}",
+        f"s50000001_{name[4]}_{before[4]}",
+    ]
     assert name[4] == name[1]
 
 
@@ -143,10 +145,12 @@ def test_presence_takes_the_labels_of_mimic(root):
     ("change", "why"),
     [
         ({"study_id": 50_000_001}, "study id is not that of the image path ('50000001') in column 'study_id'"),
-        ({"previous_dicom_id": tree(10_000_033, 59_000_000)},
-         "subject id is not that of the earlier image path ('10000032') in column 'subject_id'"),
+        (
+            {"previous_dicom_id": tree(10_000_033, 59_000_000)},
+            "subject id is not that of the earlier image path ('10000032') in column 'subject_id'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_pair_whose_paths_are_of_another_study_or_patient_is_a_fault(root, change, why):
     one, *others = rows()
     save(root, [{**one, **change}, *others])

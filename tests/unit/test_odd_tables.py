@@ -16,11 +16,15 @@ EVERY = 8
 """Of so many files one is tried with a form where slow tests do not run."""
 ALL = (*TARGETS, *DOCUMENTS)
 CASES = [
-    pytest.param(place, form, id=f"{target.name}-{target.file}-{form}",
-                 marks=() if (place + number) % EVERY == 0 else pytest.mark.slow)
+    pytest.param(
+        place,
+        form,
+        id=f"{target.name}-{target.file}-{form}",
+        marks=() if (place + number) % EVERY == 0 else pytest.mark.slow,
+    )
     for place, target in enumerate(ALL)
     for number, form in enumerate(target.odd([]))
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")

@@ -188,9 +188,10 @@ def test_r2gens_split(root, tmp_path, table):
     """From its table or its annotation file; what it does not list is left out."""
     if table:
         (root / "r2gen_split.csv").write_text(
-            "id,uid,split\n" + "".join(f"CXR{n}_IM-1,CXR{n},{'train' if n < 9 else 'validate'}\n" for n in range(1, 11))
+            "id,uid,split\n"
+            + "".join(f"CXR{n}_IM-1,CXR{n},{'train' if n < 9 else 'validate'}\n" for n in range(1, 11))
             + "CXR11_IM-1,CXR11,test\nCXR12_IM-1,CXR12,holdout\n"
-        )  # fmt: skip
+        )
     else:
         (r2gen_folder(tmp_path / "r2gen") / "annotation.json").rename(root / "annotation.json")
     data = OpenI(root=str(root), official_split="r2gen")
@@ -255,11 +256,26 @@ def test_real_labels_are_torchxrayvisions():
     """Positive counts of its Openi_Dataset (1.5.7, all views, one row a study) on the same archive."""
     counts = Counter(name for study in OpenI(**whole_archive).index for name in present(study))
     assert counts == {
-        "no_finding": 2429, "lung_opacity": 421, "granuloma": 400, "atelectasis": 364, "cardiomegaly": 258,
-        "calcified_granuloma": 218, "pleural_effusion": 179, "emphysema": 97, "fracture": 97, "infiltration": 92,
-        "nodule": 82, "pneumonia": 82, "edema": 72, "hernia": 51, "pleural_thickening": 35, "fibrosis": 21,
-        "pneumothorax": 21, "mass": 6, "lung_lesion": 3,
-    }  # fmt: skip
+        "no_finding": 2429,
+        "lung_opacity": 421,
+        "granuloma": 400,
+        "atelectasis": 364,
+        "cardiomegaly": 258,
+        "calcified_granuloma": 218,
+        "pleural_effusion": 179,
+        "emphysema": 97,
+        "fracture": 97,
+        "infiltration": 92,
+        "nodule": 82,
+        "pneumonia": 82,
+        "edema": 72,
+        "hernia": 51,
+        "pleural_thickening": 35,
+        "fibrosis": 21,
+        "pneumothorax": 21,
+        "mass": 6,
+        "lung_lesion": 3,
+    }
 
 
 @sample

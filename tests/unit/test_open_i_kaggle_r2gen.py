@@ -28,8 +28,13 @@ def test_kaggles_form(tmp_path, images):
     assert found["CXR1"].images == (str(tmp_path / images / "1_IM-0001-4001.dcm.png"),)
     assert found["CXR1"].views == ("FRONTAL",) and data.faults == []
     named = {uid: {n for n, v in found[f"CXR{uid}"].findings.items() if v} for uid in (1, 2, 3, 4, 5)}
-    assert named == {1: {"no_finding"}, 2: {"pleural_effusion"}, 3: {"calcified_granuloma", "granuloma"},
-                     4: {"atelectasis"}, 5: {"no_finding"}}  # fmt: skip
+    assert named == {
+        1: {"no_finding"},
+        2: {"pleural_effusion"},
+        3: {"calcified_granuloma", "granuloma"},
+        4: {"atelectasis"},
+        5: {"no_finding"},
+    }
     found = {study.id: study for study in OpenI(root=str(tmp_path), unindexed="unknown").index}
     assert math.isnan(found["CXR5"].findings["edema"]) and found["CXR1"].findings["edema"] == 0
 

@@ -64,8 +64,10 @@ def test_every_form_is_found_in_turn_and_gives_the_same_text(tmp_path):
         if gone:
             (tmp_path / gone).rename(tmp_path / f"old {gone}")
     assert list(told) == [
-        "reports from ecgen-radiology: 31", "reports from indiana_reports.csv: 30", "reports from annotation.json: 30"
-    ]  # fmt: skip
+        "reports from ecgen-radiology: 31",
+        "reports from indiana_reports.csv: 30",
+        "reports from annotation.json: 30",
+    ]
     assert list(told.values()) == [[FINDINGS] * 30] * 3
 
 

@@ -51,9 +51,13 @@ def test_permutation_is_scipys_where_all_are_gone_through(count: int) -> None:
 
 def scipys(one: np.ndarray, other: np.ndarray, resamples: float) -> float:
     return stats.permutation_test(
-        (one, other), lambda x, y, axis: (x - y).sum(axis), permutation_type="samples", vectorized=True,
-        n_resamples=resamples, rng=1,
-    ).pvalue  # fmt: skip
+        (one, other),
+        lambda x, y, axis: (x - y).sum(axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=1,
+    ).pvalue
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25, 0.5])
@@ -115,11 +119,19 @@ def test_holm_is_statsmodels(count: int) -> None:
 @pytest.mark.parametrize(
     ("test", "n", "p"),
     [
-        ("mcnemar", 0, 1), ("mcnemar", 1, 1), ("mcnemar", 5, 1 / 16), ("mcnemar", 6, 1 / 32), ("mcnemar", 40, 2.0**-39),
-        ("permutation", 0, 1), ("permutation", 1, 1), ("permutation", 6, 1 / 32), ("permutation", 14, 2.0**-13),
-        ("permutation", 16, 1 / 20_000), ("permutation", 5_000, 1 / 20_000),
+        ("mcnemar", 0, 1),
+        ("mcnemar", 1, 1),
+        ("mcnemar", 5, 1 / 16),
+        ("mcnemar", 6, 1 / 32),
+        ("mcnemar", 40, 2.0**-39),
+        ("permutation", 0, 1),
+        ("permutation", 1, 1),
+        ("permutation", 6, 1 / 32),
+        ("permutation", 14, 2.0**-13),
+        ("permutation", 16, 1 / 20_000),
+        ("permutation", 5_000, 1 / 20_000),
     ],
-)  # fmt: skip
+)
 def test_smallest_p(test: str, n: int, p: float) -> None:
     """It is what the tests give where everything speaks for one of the two."""
     assert smallest_p(test, n) == p

@@ -104,9 +104,11 @@ def routing(smoothing=1.0, **said):
     b always says yes: 2 of 3."""
     truth = [study("v1", 1, 1), study("v2", 0, 1), study("v3", 0, 0)]
     texts = {
-        "v1": {"a": "Edema.", "b": "No edema. Effusion."}, "v2": {"a": "Edema.", "b": REFUSAL},
-        "v3": {"a": "No edema.", "b": "No edema. Effusion."}, "s": said,
-    }  # fmt: skip
+        "v1": {"a": "Edema.", "b": "No edema. Effusion."},
+        "v2": {"a": "Edema.", "b": REFUSAL},
+        "v3": {"a": "No edema.", "b": "No edema. Effusion."},
+        "s": said,
+    }
     seen = evidence({**texts, "v4": {"b": BOTH}}, [*truth, study("v4", 1, 1)])
     return seen, Reliability(seen, smoothing)
 
@@ -225,17 +227,19 @@ def fused(texts, labelled=(), findings=THREE, **more):
 
 def test_fusion_tells_the_vote_in_the_teachers_sentences():
     texts = {
-        "a": "Pulmonary edema is seen. No effusion. Pneumonia.", "b": "Edema. There is no effusion. No pneumonia.",
+        "a": "Pulmonary edema is seen. No effusion. Pneumonia.",
+        "b": "Edema. There is no effusion. No pneumonia.",
         "c": "No edema. Pleural fluid. Pneumonia is absent.",
-    }  # fmt: skip
+    }
     assert fused(texts) == "Pulmonary edema is seen. No effusion. No pneumonia."
 
 
 def test_a_sentence_of_several_findings_is_told_once_and_one_that_contradicts_a_vote_never():
     texts = {
-        "a": "Edema and pneumonia.", "b": "No effusion or pneumonia. There is edema.",
+        "a": "Edema and pneumonia.",
+        "b": "No effusion or pneumonia. There is edema.",
         "c": "Edema, but neither effusion nor pneumonia.",
-    }  # fmt: skip
+    }
     assert fused(texts) == "There is edema. No effusion or pneumonia."
     assert fused({"c": texts["c"], "b": texts["b"], "a": texts["a"]}) == texts["c"]
 

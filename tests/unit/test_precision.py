@@ -159,9 +159,15 @@ def test_precisions_in_which_updates_or_gradients_vanish_are_refused(dtype: str,
 
 @pytest.mark.parametrize(
     ("dtype", "precision"),
-    [("float32", "32-true"), ("float32", "bf16-mixed"), ("float32", "16-mixed"), ("bfloat16", "32-true"),
-     ("bfloat16", "bf16-mixed"), ("float16", "16-mixed")],
-)  # fmt: skip
+    [
+        ("float32", "32-true"),
+        ("float32", "bf16-mixed"),
+        ("float32", "16-mixed"),
+        ("bfloat16", "32-true"),
+        ("bfloat16", "bf16-mixed"),
+        ("float16", "16-mixed"),
+    ],
+)
 def test_all_other_precisions_are_not(dtype: str, precision: str) -> None:
     cfg = config.load(ROOT / "experiments" / "smoke.yaml", [f"student.dtype={dtype}", f"trainer.precision={precision}"])
     assert (cfg.student.dtype, cfg.trainer.precision) == (dtype, precision)

@@ -25,15 +25,24 @@ def test_parts_of_a_prediction_are_numbered_and_joined(tmp_path: Path) -> None:
 PART = '{"studies": ["a", "b"], "texts": [["x"], ["y"]], "cut": [[false], [true]]}'
 ENDS = ', "cut": [[false], [true]]}'
 BAD_PARTS = {
-    "cut off": PART[:-9], "no ends": '{"studies": ["a", "b"], "texts": [["x"], ["y"]]}',
-    "empty": "", "zeros": "\0" * 40, "text": "not ours", "a list": "[1]", "null": "null",
-    "no texts": '{"studies": ["a", "b"]}', "fewer texts": '{"studies": ["a", "b"], "texts": [["x"]]' + ENDS,
-    "fewer ends": PART.replace("[false], ", ""), "ends, not words": PART.replace("true", "1"),
+    "cut off": PART[:-9],
+    "no ends": '{"studies": ["a", "b"], "texts": [["x"], ["y"]]}',
+    "empty": "",
+    "zeros": "\0" * 40,
+    "text": "not ours",
+    "a list": "[1]",
+    "null": "null",
+    "no texts": '{"studies": ["a", "b"]}',
+    "fewer texts": '{"studies": ["a", "b"], "texts": [["x"]]' + ENDS,
+    "fewer ends": PART.replace("[false], ", ""),
+    "ends, not words": PART.replace("true", "1"),
     "no answer": '{"studies": ["a", "b"], "texts": [["x"], []]' + ENDS,
     "texts, not lists": PART.replace('["x"]', '"x"'),
-    "other studies": PART.replace("b", "c"), "another order": '{"studies": ["b", "a"], "texts": [["y"], ["x"]]' + ENDS,
-    "numbers": '{"studies": [1, 2], "texts": [[1], [2]]' + ENDS, "not utf-8": None,
-}  # fmt: skip
+    "other studies": PART.replace("b", "c"),
+    "another order": '{"studies": ["b", "a"], "texts": [["y"], ["x"]]' + ENDS,
+    "numbers": '{"studies": [1, 2], "texts": [[1], [2]]' + ENDS,
+    "not utf-8": None,
+}
 
 
 @pytest.mark.parametrize("kind", [*BAD_PARTS, "a folder", "a dangling link"])

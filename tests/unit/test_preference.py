@@ -244,5 +244,8 @@ def test_reward_metrics_by_hand():
     rewards = f64([[2, 1, -1], [1, 1, 0], [1, 9, 0]])
     got = reward_metrics(rewards, torch.tensor([[1, 1], [1, 1], [0, 1]]).bool())
     assert {k: v.tolist() for k, v in got.items()} == {
-        "reward_chosen": [2, 1, 1], "reward_rejected": [0, 0.5, 0], "margin": [2, 0.5, 1], "accuracy": [1, 0, 1],
-    }  # fmt: skip
+        "reward_chosen": [2, 1, 1],
+        "reward_rejected": [0, 0.5, 0],
+        "margin": [2, 0.5, 1],
+        "accuracy": [1, 0, 1],
+    }

@@ -32,8 +32,10 @@ def rows(folder: Path, *arms: str, split: str = "test") -> list[tuple]:
         prompt="describe",
         arms={name: ArmSettings(name, ["self_distill"]) for name in arms} | {"base": ArmSettings("base", [])},
         evaluate=EvaluateSettings(split=split, report_text=ReportTextSettings(backend="off")),
-        stages=SimpleNamespace(self_distill=distil), only=[], seeds=[0, 1],
-    )  # fmt: skip
+        stages=SimpleNamespace(self_distill=distil),
+        only=[],
+        seeds=[0, 1],
+    )
     data = SimpleNamespace(studies=lambda split: STUDIES)
     last = SimpleNamespace(data=data, thinking=ThinkingPolicy(), counted=("edema",))
     found = _consensus(cfg, folder, last)
@@ -58,5 +60,7 @@ def test_texts_that_seeds_share_are_one_row_and_the_students_are_one_a_seed(tmp_
         (tmp_path / f"routed/seed{seed}").mkdir(parents=True)
         (tmp_path / f"routed/seed{seed}/self_distill").symlink_to(shared)
     assert [(arm, seed, value) for arm, _, seed, value in rows(tmp_path, "sft", "routed")] == [
-        ("preferred", 0, 0.5), ("preferred", 1, 1.0), ("preferred_router", 0, 0.5),
-    ]  # fmt: skip
+        ("preferred", 0, 0.5),
+        ("preferred", 1, 1.0),
+        ("preferred_router", 0, 0.5),
+    ]

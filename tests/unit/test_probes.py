@@ -80,23 +80,38 @@ def test_flips_by_hand() -> None:
         {"edema": "stable"},
         {"edema": "worsening"},
     ]
-    told = [{"edema": "worsening", "mass": "improving"}, {"edema": "stable", "mass": "stable"}, {"edema": "improving"},
-            {"edema": "stable"}]  # fmt: skip
-    other = [{"edema": "improving", "mass": "improving"}, {"edema": "stable", "mass": "stable"}, {"edema": "improving"},
-             {}]  # fmt: skip
+    told = [
+        {"edema": "worsening", "mass": "improving"},
+        {"edema": "stable", "mass": "stable"},
+        {"edema": "improving"},
+        {"edema": "stable"},
+    ]
+    other = [
+        {"edema": "improving", "mass": "improving"},
+        {"edema": "stable", "mass": "stable"},
+        {"edema": "improving"},
+        {},
+    ]
     found = of_flips(labels, told, other, ("edema", "mass", "pneumonia"), list("abcd"))
     assert found.rows() == [
-        ("flip_consistency", "edema", pytest.approx(2 / 3)), ("flip_consistency", "mass", 0.0),
+        ("flip_consistency", "edema", pytest.approx(2 / 3)),
+        ("flip_consistency", "mass", 0.0),
         ("flip_consistency", "mean", pytest.approx(1 / 3)),
-    ]  # fmt: skip
+    ]
 
 
-@pytest.mark.parametrize(("text", "swapped", "share"), [
-    ("Edema is improving.", "Edema is worsening.", 1.0), ("Edema is worse.", "Edema has decreased.", 1.0),
-    ("Edema is stable.", "Edema is unchanged.", 1.0), ("Edema is improving.", "Edema is improving.", 0.0),
-    ("Edema is improving.", "Edema is stable.", 0.0), ("Edema is stable.", "Edema is worsening.", 0.0),
-    ("Edema is improving.", "I cannot say.", math.nan),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "swapped", "share"),
+    [
+        ("Edema is improving.", "Edema is worsening.", 1.0),
+        ("Edema is worse.", "Edema has decreased.", 1.0),
+        ("Edema is stable.", "Edema is unchanged.", 1.0),
+        ("Edema is improving.", "Edema is improving.", 0.0),
+        ("Edema is improving.", "Edema is stable.", 0.0),
+        ("Edema is stable.", "Edema is worsening.", 0.0),
+        ("Edema is improving.", "I cannot say.", math.nan),
+    ],
+)
 def test_a_course_must_be_told_the_other_way_round(text: str, swapped: str, share: float) -> None:
     row = {"patient": "a", "progression": {"edema": "stable"}, "text": text, "swapped": swapped}
     assert means(of_flip_rows([row], ["edema"]))["flip_consistency"] == pytest.approx(share, nan_ok=True)
@@ -109,10 +124,17 @@ def test_the_images_of_the_earlier_examination_come_last() -> None:
 
 
 PAIRS = [
-    Study(f"s{i}", f"p{i}", "test", ("now",), {"edema": 1.0}, prior=Prior("b", ("then",)),
-          progression={"edema": "improving"})
+    Study(
+        f"s{i}",
+        f"p{i}",
+        "test",
+        ("now",),
+        {"edema": 1.0},
+        prior=Prior("b", ("then",)),
+        progression={"edema": "improving"},
+    )
     for i in range(3)
-]  # fmt: skip
+]
 
 
 class FakeData:
@@ -171,9 +193,12 @@ def test_another_set_is_answered_with_its_own_studies_and_flipped(tmp_path: Path
     assert [asked[:5] for asked in own.asked] == [(1, "function", 6, path.name, 3), (1, "Swapping", 6, "flips", 3)]
     assert facts["probes"] == {"flips": {"studies": 3, "cut": 3}} and facts["studies"] == 3
     assert read_rows(path / "flips.jsonl")[0] == {
-        "study": "s0", "patient": "p0", "progression": {"edema": "improving"}, "text": "Edema is improving.",
+        "study": "s0",
+        "patient": "p0",
+        "progression": {"edema": "improving"},
+        "text": "Edema is improving.",
         "swapped": "Edema is improving.",
-    }  # fmt: skip
+    }
     scores = {(metric, name): value for metric, name, value in json.loads((path / "scores.json").read_text())}
     assert scores["flip_consistency", "mean"] == 0 and scores["progression_accuracy", "mean"] == 1
     assert not (path / "statements.jsonl").exists() and not (path / "samples.jsonl").exists()
@@ -195,8 +220,11 @@ def test_samples_are_drawn_apart_from_the_answer_and_counted(tmp_path: Path) -> 
     assert own.asked[1] == (3, "function", 2, "samples", 2, True) and own.asked[0][-1] is False
     assert facts["probes"]["samples"]["cut"] == 6 and facts["probes"]["samples"]["studies_without_readable"] == 0
     assert read_rows(path / "samples.jsonl")[1] == {
-        "study": "s1", "patient": "p1", "truth": {"edema": 1}, "texts": ["Edema is improving."] * 3,
-    }  # fmt: skip
+        "study": "s1",
+        "patient": "p1",
+        "truth": {"edema": 1},
+        "texts": ["Edema is improving."] * 3,
+    }
     scores = {(metric, name): value for metric, name, value in json.loads((path / "scores.json").read_text())}
     assert scores["vote_accuracy", "mean"] == scores["vote_auroc", "mean"] == 0.5
 
@@ -212,9 +240,17 @@ def known(folder: Path, arm: str, right: float, seed: int = 0) -> None:
         "samples": [
             {"study": s.id, "patient": s.patient, "truth": truth[s.id], "texts": ["Edema.", "Mass."]} for s in STUDIES
         ],
-        "flips": [{"study": s.id, "patient": s.patient, "progression": {"edema": "stable"}, "text": "Stable edema.",
-                   "swapped": "Stable edema."} for s in STUDIES],
-    }  # fmt: skip
+        "flips": [
+            {
+                "study": s.id,
+                "patient": s.patient,
+                "progression": {"edema": "stable"},
+                "text": "Stable edema.",
+                "swapped": "Stable edema.",
+            }
+            for s in STUDIES
+        ],
+    }
     for name, rows in lines.items():
         (stage / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 

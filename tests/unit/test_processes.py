@@ -62,9 +62,11 @@ class Run:
         (folder / "member.py").write_text(f"{MEMBER}{lines}\n{before}with processes.member():\n    work()\n")
         self.folder = folder
         self.launcher = subprocess.Popen(
-            [sys.executable, folder / "launcher.py", folder / "member.py", folder], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, folder / "launcher.py", folder / "member.py", folder],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def pids(self, *names: str) -> list[int]:
         files = [self.folder / f"{name}.pid" for name in names]

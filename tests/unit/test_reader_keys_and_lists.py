@@ -71,8 +71,8 @@ CASES: list[tuple[str, str]] = [
     ("Findings to report: edema, pneumonia.\n\nEdema: absent.", "ed=0"),
     ("Absent:\n- Pneumothorax\n- Pleural effusion\n\nPresent:\n- Cardiomegaly", "px=0 pe=0 ca=1"),
     (
-        "**Positive findings:**\n1. Cardiomegaly\n2. Edema\n\n**Negative findings:**\n1. "
-        "Pneumothorax\n2. Pneumonia", "ca=1 ed=1 px=0 pn=0",
+        "**Positive findings:**\n1. Cardiomegaly\n2. Edema\n\n**Negative findings:**\n1. Pneumothorax\n2. Pneumonia",
+        "ca=1 ed=1 px=0 pn=0",
     ),
     ("## Present\n* Cardiomegaly\n\n## Absent\n* Edema\n* Pneumonia", "ca=1 ed=0 pn=0"),
     ("Pertinent negatives: pneumothorax, effusion, edema.\nPositives: atelectasis.", "px=0 pe=0 ed=0 at=1"),
@@ -81,8 +81,8 @@ CASES: list[tuple[str, str]] = [
     ("Not present: edema, pneumonia", "ed=0 pn=0"),
     ("Ruled out: pneumothorax. Likely: pneumonia.", "px=0 pn=1"),
     (
-        "Present findings: cardiomegaly, edema. Absent findings: pneumothorax, effusion, "
-        "pneumonia.", "ca=1 ed=1 px=0 pe=0 pn=0",
+        "Present findings: cardiomegaly, edema. Absent findings: pneumothorax, effusion, pneumonia.",
+        "ca=1 ed=1 px=0 pe=0 pn=0",
     ),
     ("Absent:\nEdema\nPneumonia\n\nPresent:\nEffusion", "ed=0 pn=0 pe=1"),
     ("- **Pneumothorax:** Not present.\n- **Edema:** Mild interstitial edema.", "px=0 ed=1"),
@@ -115,17 +115,20 @@ CASES: list[tuple[str, str]] = [
     (
         "**Findings:**\n\n1. **Heart:** The cardiac silhouette is normal in size.\n2. "
         "**Lungs:** No focal consolidation. No edema.\n3. **Pleura:** No pleural effusion or "
-        "pneumothorax.\n\n**Impression:** No acute cardiopulmonary abnormality.", "NORMAL",
+        "pneumothorax.\n\n**Impression:** No acute cardiopulmonary abnormality.",
+        "NORMAL",
     ),
     (
         "**Findings:**\n\n* **Heart:** Mildly enlarged.\n* **Lungs:** Bibasilar atelectasis. "
-        "No consolidation.\n* **Pleura:** Small bilateral effusions; no pneumothorax.", "ca=1 at=1 co=0 pe=1 px=0",
+        "No consolidation.\n* **Pleura:** Small bilateral effusions; no pneumothorax.",
+        "ca=1 at=1 co=0 pe=1 px=0",
     ),
     (
         "Here's my assessment:\n\n- Atelectasis: **Present** (bibasilar)\n- Cardiomegaly: "
         "**Absent**\n- Consolidation: **Absent**\n- Edema: **Uncertain**\n- Pleural "
         "Effusion: **Present** (left > right)\n- Pneumonia: **Unlikely**\n- Pneumothorax: "
-        "**Absent**", "at=1 ca=0 co=0 ed=1 pe=1 pn=0 px=0",
+        "**Absent**",
+        "at=1 ca=0 co=0 ed=1 pe=1 pn=0 px=0",
     ),
     ("atelectasis - present\ncardiomegaly - absent\nconsolidation - absent", "at=1 ca=0 co=0"),
     ("1. Atelectasis - Yes\n2. Cardiomegaly - No\n3. Consolidation - No", "at=1 ca=0 co=0"),
@@ -158,13 +161,13 @@ CASES: list[tuple[str, str]] = [
     ("No ❌: effusion, pneumothorax\nYes ✅: cardiomegaly", "pe=0 px=0 ca=1"),
     ("❌ Absent:\n- effusion\n- pneumothorax\n✅ Present:\n- cardiomegaly", "pe=0 px=0 ca=1"),
     (
-        "**Present:** Cardiomegaly, Edema\n**Absent:** Pneumothorax, Consolidation\n"
-        "**Uncertain:** Pneumonia", "ca=1 ed=1 px=0 co=0 pn=1",
+        "**Present:** Cardiomegaly, Edema\n**Absent:** Pneumothorax, Consolidation\n**Uncertain:** Pneumonia",
+        "ca=1 ed=1 px=0 co=0 pn=1",
     ),
     ("Positive: cardiomegaly\nNegative: edema, effusion\nIndeterminate: pneumonia", "ca=1 ed=0 pe=0 pn=1"),
     (
-        "Abnormal findings: cardiomegaly and effusion. Normal findings: no pneumothorax, no "
-        "edema.", "ca=1 pe=1 px=0 ed=0",
+        "Abnormal findings: cardiomegaly and effusion. Normal findings: no pneumothorax, no edema.",
+        "ca=1 pe=1 px=0 ed=0",
     ),
     ("Pneumothorax, effusion: not seen. Atelectasis: seen.", "px=0 pe=0 at=1"),
     ("None of the following are present: edema, effusion, pneumothorax.", "ed=0 pe=0 px=0"),
@@ -177,8 +180,8 @@ CASES: list[tuple[str, str]] = [
     ("Is cardiomegaly present?\n- No", "ca=0"),
     ("Pneumothorax (collapsed lung): No\nPleural effusion (fluid around the lung): Yes", "px=0 pe=1 at=0"),
     (
-        "Pneumothorax: No visible pleural line.\nPleural effusion: No blunting of the "
-        "costophrenic angles.", "px=0 pe=0",
+        "Pneumothorax: No visible pleural line.\nPleural effusion: No blunting of the costophrenic angles.",
+        "px=0 pe=0",
     ),
     ("Edema: There is no evidence of interstitial edema.", "ed=0"),
     ("Edema: Mild interstitial edema without effusion.", "ed=1 pe=0"),
@@ -196,7 +199,8 @@ CASES: list[tuple[str, str]] = [
     (
         "Based on the image, here is a structured report:\n\nFINDINGS:\nLungs: Clear. No "
         "consolidation.\nHeart: Normal.\nPleura: No effusion. No pneumothorax.\n\n"
-        "IMPRESSION: Normal chest.", "NORMAL",
+        "IMPRESSION: Normal chest.",
+        "NORMAL",
     ),
     ("Atelectasis: Not detected ❌\nCardiomegaly: Detected ✅", "at=0 ca=1"),
     ("Atelectasis: absent (confidence: high)\nEdema: present (confidence: low)", "at=0 ed=1"),
@@ -222,7 +226,7 @@ CASES: list[tuple[str, str]] = [
     ("Note: I am not a doctor. No edema.", "ed=0"),
     ("<think>I cannot interpret images.</think>No edema.", "ed=0"),
     ("<think>first</think>Edema: yes<think>second: no edema</think>", "ed=1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES)

@@ -208,7 +208,7 @@ CASES: list[tuple[str, str]] = [
     ("While I can't diagnose, there is cardiomegaly.", "ca=1"),
     ("I am an AI, not a radiologist, but I see a left effusion.", "pe=1"),
     ("No edema. Please consult a radiologist for a definitive diagnosis.", "ed=0"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES)

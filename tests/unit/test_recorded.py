@@ -147,9 +147,11 @@ def image(id: object = "s1", **more: object) -> dict[str, object]:
 def test_one_line_an_image_serves_every_teacher(tmp_path: Path) -> None:
     path = lines(tmp_path, image("s1", labels=["Edema"], report="r", patient="p", split="train"), image("s2"))
     assert read_jsonl(path) == [
-        Trajectory("s1", "gpt5", "s1 by gpt5"), Trajectory("s1", "grok4", ""),
-        Trajectory("s2", "gpt5", "s2 by gpt5"), Trajectory("s2", "grok4", ""),
-    ]  # fmt: skip
+        Trajectory("s1", "gpt5", "s1 by gpt5"),
+        Trajectory("s1", "grok4", ""),
+        Trajectory("s2", "gpt5", "s2 by gpt5"),
+        Trajectory("s2", "grok4", ""),
+    ]
     found = Recorded("mine", path, teacher="gpt5").signal(studies("s2", "s9", "s1"), [0.0, 0.5, 1.0])
     assert found == [Trajectory("s2", "mine", "s2 by gpt5", 0.0), Trajectory("s1", "mine", "s1 by gpt5", 1.0)]
 
@@ -157,8 +159,11 @@ def test_one_line_an_image_serves_every_teacher(tmp_path: Path) -> None:
 def test_both_forms_may_stand_in_one_file(tmp_path: Path) -> None:
     path = lines(tmp_path, image("s1"), row("s2", t=0.25), image("s3", trajectories={}), row("s1", "claude"))
     assert [(item.study, item.teacher, item.t) for item in read_jsonl(path)] == [
-        ("s1", "gpt5", 0.0), ("s1", "grok4", 0.0), ("s2", "gpt5", 0.25), ("s1", "claude", 0.0),
-    ]  # fmt: skip
+        ("s1", "gpt5", 0.0),
+        ("s1", "grok4", 0.0),
+        ("s2", "gpt5", 0.25),
+        ("s1", "claude", 0.0),
+    ]
 
 
 def test_null_is_absent_and_a_study_may_have_two_images(tmp_path: Path) -> None:

@@ -112,8 +112,10 @@ def test_what_is_not_the_same_is_said(two: list[Path], change, says: str) -> Non
 
 
 def test_what_shares_nothing_is_refused(tmp_path: Path) -> None:
-    made = [run(tmp_path, name, ("base", "sft"), findings=(finding,)) for name, finding in
-            (("one", "edema"), ("two", "fracture"))]  # fmt: skip
+    made = [
+        run(tmp_path, name, ("base", "sft"), findings=(finding,))
+        for name, finding in (("one", "edema"), ("two", "fracture"))
+    ]
     with pytest.raises(ArtifactError, match=r"one and .*two have no finding in common, so that nothing"):
         reports.write_several(made)
     path = made[1] / "results.csv"

@@ -120,7 +120,8 @@ BESIDE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a bit of the split": (lambda f: flip(f / "splits.csv"), "splits.csv is not what the run wrote"),
     "no split": (lambda f: remove(f / "splits.csv"), "splits.csv is missing"),
     "a folder for the split": (
-        lambda f: (remove(f / "splits.csv"), (f / "splits.csv").mkdir()), "splits.csv is no file"
+        lambda f: (remove(f / "splits.csv"), (f / "splits.csv").mkdir()),
+        "splits.csv is no file",
     ),
     "settings cut off": (lambda f: keep(f / "config.yaml", 0.6), "config.yaml is not what the run wrote"),
     "settings of no bytes": (lambda f: put(f / "config.yaml", b""), "config.yaml is not what the run wrote"),
@@ -128,7 +129,7 @@ BESIDE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a setting": (lambda f: change(f / "config.yaml", "lr: 0.0001", "lr: 0.0002"), "config.yaml is not what the run"),
     "no settings": (lambda f: remove(f / "config.yaml"), "config.yaml is missing"),
     "no manifest": (lambda f: remove(f / "manifest.json"), "manifest.json is missing, so that it is unknown whether"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BESIDE)

@@ -30,7 +30,7 @@ from apo_lightning.reports import (
     table,
     teacher_drift,
     zero_shot,
-)  # fmt: skip
+)
 from tests.helpers import fake_run, rich_run
 
 
@@ -101,8 +101,15 @@ def test_time_and_answers_are_counted_once_a_stored_stage(tmp_path: Path) -> Non
 def test_columns_stand_in_groups_with_the_summary_first(rich: Path) -> None:
     found = groups.groups(measured.load(rich))
     assert [group.name for group in found if not group.folded] == [
-        "text", "findings", "likelihood", "vote", "report-texts", "report-texts-coco", "report-texts-python", "logp",
-    ]  # fmt: skip
+        "text",
+        "findings",
+        "likelihood",
+        "vote",
+        "report-texts",
+        "report-texts-coco",
+        "report-texts-python",
+        "logp",
+    ]
     titles = {group.name: [column.title for column in group.columns] for group in found}
     assert titles["likelihood"] == ["accuracy", "balanced accuracy", "macro-F1", "AUROC", "AP", "ECE"]
     assert titles["report-texts-coco"][3:] == ["BLEU-4", "ROUGE-L", "METEOR", "CIDEr"]
@@ -118,10 +125,15 @@ def test_no_table_holds_two_backends(rich: Path) -> None:
 
 
 def test_columns_and_rows_without_a_value_are_left_out() -> None:
-    frame = pd.DataFrame([
-        ("a", "A", "arm", 0, "accuracy", "mean", 0.5), ("a", "A", "arm", 0, "likelihood_auroc", "mean", 0.7),
-        ("a", "A", "arm", 0, "likelihood_ece", "mean", float("nan")), ("t", "T", "teacher", 0, "accuracy", "mean", 0.5),
-    ], columns=measured.FIELDS)  # fmt: skip
+    frame = pd.DataFrame(
+        [
+            ("a", "A", "arm", 0, "accuracy", "mean", 0.5),
+            ("a", "A", "arm", 0, "likelihood_auroc", "mean", 0.7),
+            ("a", "A", "arm", 0, "likelihood_ece", "mean", float("nan")),
+            ("t", "T", "teacher", 0, "accuracy", "mean", 0.5),
+        ],
+        columns=measured.FIELDS,
+    )
     text, likelihood = groups.groups(results(frame))
     assert [column.metric for column in likelihood.columns] == ["likelihood_auroc"]
     assert [title for title, _ in text.sections] == ["Arms", "Teachers"]
@@ -141,17 +153,24 @@ def results(frame: pd.DataFrame, tests: list[tuple] = (), differences: list[tupl
 
 
 def two_arms(p: float, n: int, low: float = 0.1) -> measured.Results:
-    frame = pd.DataFrame([("sft", "SFT", "arm", 0, "accuracy", "mean", 0.5),
-                          ("apo", "APO", "arm", 0, "accuracy", "mean", 0.8)], columns=measured.FIELDS)  # fmt: skip
+    frame = pd.DataFrame(
+        [("sft", "SFT", "arm", 0, "accuracy", "mean", 0.5), ("apo", "APO", "arm", 0, "accuracy", "mean", 0.8)],
+        columns=measured.FIELDS,
+    )
     tests = [("apo", "sft", "accuracy", "mean", "permutation", n, 0.3, p, p)]
     return results(frame, tests, [("apo", "sft", "accuracy", "mean", 0.3, low, 0.5)])
 
 
 @pytest.mark.parametrize(
     ("p", "low", "mark", "bold"),
-    [(0.001, 0.1, "**", True), (0.03, 0.1, "*", True), (0.05, 0.1, "", False), (0.2, 0.1, "", False),
-     (0.001, -0.1, "**", False)],
-)  # fmt: skip
+    [
+        (0.001, 0.1, "**", True),
+        (0.03, 0.1, "*", True),
+        (0.05, 0.1, "", False),
+        (0.2, 0.1, "", False),
+        (0.001, -0.1, "**", False),
+    ],
+)
 def test_stars_are_the_corrected_test_and_bold_needs_it_too(p: float, low: float, mark: str, bold: bool) -> None:
     reference, other = table.rows(two_arms(p, 100, low))
     assert (reference.cells[0].mark, reference.cells[0].bold) == ("", False)
@@ -177,10 +196,13 @@ def test_a_pair_is_found_either_way_round_and_the_worst_test_counts() -> None:
     assert known["apo", "sft", "accuracy", "mean"].p == known["sft", "apo", "accuracy", "mean"].p == 0.2
 
 
-@pytest.mark.parametrize(("row", "says"), [
-    ("a,b,accuracy,mean,permutation,9,0.1,1.5,0.5", "a p outside [0, 1]"),
-    ("a,b,accuracy,mean,permutation,9,x,0.5,0.5", "a value that is not a number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("a,b,accuracy,mean,permutation,9,0.1,1.5,0.5", "a p outside [0, 1]"),
+        ("a,b,accuracy,mean,permutation,9,x,0.5,0.5", "a value that is not a number"),
+    ],
+)
 def test_corrupt_tests_say_file_and_row(tmp_path: Path, row: str, says: str) -> None:
     run = fake_run.make(tmp_path, arms=("base",), seeds=(0,))
     (run / "tests.csv").write_text(",".join([*measured.TESTED, *measured.FOUND]) + f"\n{row}\n")
@@ -281,8 +303,11 @@ def test_the_forest_shows_what_is_apart_and_what_is_too_small() -> None:
 def test_reliability_is_counted_by_bins(tmp_path: Path) -> None:
     """.1 twice, once present; .95 once, present; what is not labelled counts for nothing."""
     run = fake_run.make(tmp_path, arms=("base",), seeds=(0,))
-    rows = [({"edema": 0.1, "fracture": 0.5}, {"edema": 1, "fracture": None}), ({"edema": 0.12}, {"edema": 0}),
-            ({"edema": 0.95}, {"edema": 1})]  # fmt: skip
+    rows = [
+        ({"edema": 0.1, "fracture": 0.5}, {"edema": 1, "fracture": None}),
+        ({"edema": 0.12}, {"edema": 0}),
+        ({"edema": 0.95}, {"edema": 1}),
+    ]
     text = "".join(json.dumps({"p": p, "truth": truth}) + "\n" for p, truth in rows)
     (run / "base" / "seed0" / "evaluate" / "statements.jsonl").write_text(text)
     found = figures_scores.reliability(run, {"base": "Base"})["base"]
@@ -326,8 +351,14 @@ def test_the_csv_holds_what_is_printed(written: Path) -> None:
 def test_every_form_says_the_same(written: Path) -> None:
     html, md, tex = ((written / name).read_text("utf-8") for name in ("report.html", "report.md", "report.tex"))
     for text in (html, md, tex):
-        for said in ("SIMULATED teachers on DRAWN images", "By likelihood: what the student knows", "BLEU-4", "0.78",
-                     "Raise the NLL weight.", "PadChest" if text is not tex else "chestxray14"):  # fmt: skip
+        for said in (
+            "SIMULATED teachers on DRAWN images",
+            "By likelihood: what the student knows",
+            "BLEU-4",
+            "0.78",
+            "Raise the NLL weight.",
+            "PadChest" if text is not tex else "chestxray14",
+        ):
             assert said in text, said
     assert "0.646\\*\\*" not in html and "too small to compare" in html and r"n/c" in md
 
@@ -390,8 +421,10 @@ def test_what_to_change_is_said_once_for_all_that_are_warned_alike() -> None:
     other = failures.Failure("c", "collapse", "", "w", "")
     first, second = failures.grouped([said[0], other, said[1]])
     assert (first.title, first.advice, [own.place for own in first.failures]) == (
-        "style alone (2 times)", "lower it", ["a", "b"],
-    )  # fmt: skip
+        "style alone (2 times)",
+        "lower it",
+        ["a", "b"],
+    )
     assert (second.title, second.failures) == ("collapse", [other])
 
 

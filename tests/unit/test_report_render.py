@@ -72,9 +72,17 @@ def test_html_asks_for_nothing_outside_itself(written: Path) -> None:
 def test_html_says_what_was_run_and_how_it_counts(written: Path) -> None:
     page = Page((written / "report.html").read_text())
     for text in (
-        "2025-11-03T09:30", "5d34990", "0, 1", "make experiment EXP=fake", "torch 2.13.0", "Not for clinical use",
-        "wrong on every labelled finding", "counts as absent", "SPD+MT, SFT on t+", "Majority vote",
-    ):  # fmt: skip
+        "2025-11-03T09:30",
+        "5d34990",
+        "0, 1",
+        "make experiment EXP=fake",
+        "torch 2.13.0",
+        "Not for clinical use",
+        "wrong on every labelled finding",
+        "counts as absent",
+        "SPD+MT, SFT on t+",
+        "Majority vote",
+    ):
         assert text in page.text, text
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
 
@@ -184,10 +192,17 @@ def test_a_corrupt_file_is_named(tmp_path: Path, name: str, content: str, delete
 
 
 REPORT_READS = (
-    "results.csv", "manifest.json", "samples/samples.json", "sft/seed0/evaluate/predictions.jsonl",
-    "sft/seed0/self_distill/preferred.jsonl", "sft/seed0/collect/trajectories.jsonl", "sft/seed0/spd/metrics.jsonl",
-    "samples/study000.png", "sft/seed0/apo", "sft/seed0",
-)  # fmt: skip
+    "results.csv",
+    "manifest.json",
+    "samples/samples.json",
+    "sft/seed0/evaluate/predictions.jsonl",
+    "sft/seed0/self_distill/preferred.jsonl",
+    "sft/seed0/collect/trajectories.jsonl",
+    "sft/seed0/spd/metrics.jsonl",
+    "samples/study000.png",
+    "sft/seed0/apo",
+    "sft/seed0",
+)
 
 
 @pytest.mark.parametrize("name", REPORT_READS)
@@ -200,8 +215,14 @@ def test_whatever_is_damaged_a_report_is_written_or_the_file_is_named(
     path = run / name
     whole = path.read_bytes() if path.is_file() else b"x" * 20
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    content = {"cut": whole[: len(whole) // 2], "empty": b"", "zeros": bytes(len(whole)), "foreign": b'{"a": [1]}\n',
-               "list": b"[1, 2]\n", "bytes": b"\xff\xfe{\n"}  # fmt: skip
+    content = {
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "zeros": bytes(len(whole)),
+        "foreign": b'{"a": [1]}\n',
+        "list": b"[1, 2]\n",
+        "bytes": b"\xff\xfe{\n",
+    }
     if damage in content:
         path.write_bytes(content[damage])
     elif damage == "folder":
@@ -248,11 +269,14 @@ def test_no_report_leaves_temporary_files(written: Path) -> None:
 @pytest.mark.parametrize(
     ("manifest", "shown"),
     [
-        ({}, True), ({"credentialed": False}, True), ({"credentialed": True}, False),
-        ({"credentialed": True, "acknowledged": False}, False), ({"credentialed": True, "acknowledged": "no"}, False),
+        ({}, True),
+        ({"credentialed": False}, True),
+        ({"credentialed": True}, False),
+        ({"credentialed": True, "acknowledged": False}, False),
+        ({"credentialed": True, "acknowledged": "no"}, False),
         ({"credentialed": True, "acknowledged": True}, True),
     ],
-)  # fmt: skip
+)
 def test_credentialed_data_stays_out_of_the_report(tmp_path: Path, manifest: dict, shown: bool) -> None:
     run = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2, manifest=manifest)
     reports.write(run)
@@ -288,8 +312,9 @@ def test_examples_are_studies_on_which_first_and_last_arm_differ(tmp_path: Path)
     assert note == ""
     assert [sample.study for sample in found] == ["b", "d", "a"]
     assert [answer.verdict for answer in found[0].students] == [
-        "wrong on edema", "refused or unreadable: wrong on every labelled finding",
-    ]  # fmt: skip
+        "wrong on edema",
+        "refused or unreadable: wrong on every labelled finding",
+    ]
     assert found[1].students[1].verdict == "right on every labelled finding"
     assert found[0].truth == "edema (not labelled: pneumonia)"
     assert found[0].image is None  # a name that leaves the folder is not followed
@@ -373,9 +398,9 @@ def printed(run: Path) -> str:
 
 def test_the_header_says_what_was_trained_on_and_whom_to_cite():
     manifest = {
-        "citation": "A. Author, 2020", "data": {"studies": {"train": 1200, "test": 30}, "removed": 4, "unusable": 0,
-                                                "left_out": {"no image": 104}},
-    }  # fmt: skip
+        "citation": "A. Author, 2020",
+        "data": {"studies": {"train": 1200, "test": 30}, "removed": 4, "unusable": 0, "left_out": {"no image": 104}},
+    }
     said = dict(facts.told(manifest, {}))
     assert said["Studies"] == "train 1,200, test 30; left out: 4 of tested patients, 104 no image"
     assert said["Source"] == "A. Author, 2020"

@@ -33,11 +33,15 @@ def smoke(*words: str) -> ExperimentSettings:
 @pytest.mark.parametrize(
     ("asked", "prompt", "backend"),
     [
-        (None, "describe", "off"), (None, "diagnose", "off"), (None, "report", "python"),
-        ("auto", "describe", "python"), ("coco", "diagnose", "coco"), ("off", "report", "off"),
+        (None, "describe", "off"),
+        (None, "diagnose", "off"),
+        (None, "report", "python"),
+        ("auto", "describe", "python"),
+        ("coco", "diagnose", "coco"),
+        ("off", "report", "off"),
         ("python", "progression", "python"),
     ],
-)  # fmt: skip
+)
 def test_who_measures(asked: str | None, prompt: str, backend: str) -> None:
     assert ReportTextSettings(backend=asked).resolved(prompt).backend == backend
 

@@ -12,17 +12,41 @@ from apo_lightning.phantom.wording import HEDGED, NEGATIVE, POSITIVE
 from apo_lightning.text.labeler import parse
 
 HEDGES = (
-    "Possible edema.", "Edema is possible.", "Probable edema.", "Likely edema.", "Edema is likely.",
-    "Edema may be present.", "There might be edema.", "Suspicion of edema.", "Edema is suspected.",
-    "Edema cannot be excluded.", "Edema can not be entirely ruled out.", "Cannot exclude edema.",
-    "Findings suggest edema.", "Findings suggestive of edema.", "Findings concerning for edema.", "Questionable edema.",
-    "Borderline edema.", "Edema not excluded.", "Perhaps mild edema.", "Presumed edema.", "There appears to be edema.",
-)  # fmt: skip
+    "Possible edema.",
+    "Edema is possible.",
+    "Probable edema.",
+    "Likely edema.",
+    "Edema is likely.",
+    "Edema may be present.",
+    "There might be edema.",
+    "Suspicion of edema.",
+    "Edema is suspected.",
+    "Edema cannot be excluded.",
+    "Edema can not be entirely ruled out.",
+    "Cannot exclude edema.",
+    "Findings suggest edema.",
+    "Findings suggestive of edema.",
+    "Findings concerning for edema.",
+    "Questionable edema.",
+    "Borderline edema.",
+    "Edema not excluded.",
+    "Perhaps mild edema.",
+    "Presumed edema.",
+    "There appears to be edema.",
+)
 PLAIN = (
-    "Edema.", "No edema.", "Edema is unlikely.", "Low suspicion for edema.", "No suspicion of edema.",
-    "Edema is excluded.", "There is no edema.", "Edema is not likely.", "Edema has been ruled out.",
-    "Edema is present.", "Unchanged edema.",
-)  # fmt: skip
+    "Edema.",
+    "No edema.",
+    "Edema is unlikely.",
+    "Low suspicion for edema.",
+    "No suspicion of edema.",
+    "Edema is excluded.",
+    "There is no edema.",
+    "Edema is not likely.",
+    "Edema has been ruled out.",
+    "Edema is present.",
+    "Unchanged edema.",
+)
 
 
 @pytest.mark.parametrize("text", HEDGES)

@@ -33,11 +33,15 @@ def accuracy(arm: str, values: dict[int, float], kind: str = "arm", finding: str
 
 
 def test_wide_orders_arms_then_teachers_then_baselines() -> None:
-    wide = table.wide(found(
-        *accuracy("no", {0: 0.4}, "baseline"), *accuracy("zeta", {0: 0.1, 1: 0.3}),
-        *accuracy("gpt5", {0: 0.7}, "teacher"), *accuracy("alpha", {0: 0.5}),
-        intervals=(("arm", "zeta", "accuracy", "mean", 0.2, 0.05, 0.35),),
-    ))  # fmt: skip
+    wide = table.wide(
+        found(
+            *accuracy("no", {0: 0.4}, "baseline"),
+            *accuracy("zeta", {0: 0.1, 1: 0.3}),
+            *accuracy("gpt5", {0: 0.7}, "teacher"),
+            *accuracy("alpha", {0: 0.5}),
+            intervals=(("arm", "zeta", "accuracy", "mean", 0.2, 0.05, 0.35),),
+        )
+    )
     assert list(wide.index) == [("arm", "zeta"), ("arm", "alpha"), ("teacher", "gpt5"), ("baseline", "no")]
     assert wide.loc[("arm", "zeta"), "accuracy/mean"] == pytest.approx(0.2)
     assert tuple(wide.loc[("arm", "zeta"), ["accuracy/mean low", "accuracy/mean high"]]) == (0.05, 0.35)
@@ -60,10 +64,16 @@ THREE = (*ARMS, *accuracy("t", {0: 1.0}, "teacher"))
 )
 def test_bold_is_only_what_is_apart_from_every_other_arm(b_to_c: tuple[float, float], bold: list[str]) -> None:
     """c is ahead of a for sure; b minus c is an interval that excludes 0, or touches it, or holds it, or is none."""
-    rows = table.rows(found(*THREE, differences=(
-        ("c", "a", "accuracy", "mean", 0.4, 0.2, 0.6), ("b", "c", "accuracy", "mean", -0.2, *b_to_c),
-        ("b", "a", "accuracy", "mean", 0.2, 0.1, 0.3),
-    )))  # fmt: skip
+    rows = table.rows(
+        found(
+            *THREE,
+            differences=(
+                ("c", "a", "accuracy", "mean", 0.4, 0.2, 0.6),
+                ("b", "c", "accuracy", "mean", -0.2, *b_to_c),
+                ("b", "a", "accuracy", "mean", 0.2, 0.1, 0.3),
+            ),
+        )
+    )
     assert [row.arm for row in rows if row.cells[0].bold] == bold
 
 
@@ -74,11 +84,13 @@ def test_nothing_is_bold_without_differences_or_for_a_single_arm() -> None:
 
 def test_fewer_refusals_are_better_and_log_probabilities_have_no_best() -> None:
     results = found(
-        ("a", "A", "arm", 0, "refusals", "mean", 0.0), ("b", "B", "arm", 0, "refusals", "mean", 0.5),
-        ("a", "A", "arm", 0, "logp_teachers", "mean", -60.04), ("b", "B", "arm", 0, "logp_teachers", "mean", -31.0),
+        ("a", "A", "arm", 0, "refusals", "mean", 0.0),
+        ("b", "B", "arm", 0, "refusals", "mean", 0.5),
+        ("a", "A", "arm", 0, "logp_teachers", "mean", -60.04),
+        ("b", "B", "arm", 0, "logp_teachers", "mean", -31.0),
         ("a", "A", "arm", 0, "logp_teachers_before", "mean", -31.0),
         differences=(("b", "a", "refusals", "mean", 0.5, 0.4, 0.6), ("b", "a", "logp_teachers", "mean", 29, 28, 30)),
-    )  # fmt: skip
+    )
     first, second = table.rows(results)
     assert [column.metric for column in columns.columns(results.values)] == ["refusals", "logp_teachers"]
     assert (first.cells[0].bold, second.cells[0].bold) == (True, False)
@@ -87,30 +99,46 @@ def test_fewer_refusals_are_better_and_log_probabilities_have_no_best() -> None:
 
 
 def test_a_cell_shows_its_interval_and_a_missing_value_a_dash() -> None:
-    first, second = table.rows(found(
-        *accuracy("a", {0: 0.5}), *accuracy("b", {0: 0.25, 1: 0.75}), *accuracy("b", {0: 1.0}, finding="edema"),
-        intervals=(
-            ("arm", "a", "accuracy", "mean", 0.5, 0.4, 0.61), ("arm", "b", "accuracy", "edema", 1, math.nan, math.nan),
-        ),
-    ))  # fmt: skip
+    first, second = table.rows(
+        found(
+            *accuracy("a", {0: 0.5}),
+            *accuracy("b", {0: 0.25, 1: 0.75}),
+            *accuracy("b", {0: 1.0}, finding="edema"),
+            intervals=(
+                ("arm", "a", "accuracy", "mean", 0.5, 0.4, 0.61),
+                ("arm", "b", "accuracy", "edema", 1, math.nan, math.nan),
+            ),
+        )
+    )
     assert [(cell.value, cell.spread) for cell in first.cells] == [("0.500", "[0.400, 0.610]"), ("–", "")]
     assert [(cell.value, cell.spread) for cell in second.cells] == [("0.500", ""), ("1.000", "")]
 
 
 def test_macro_f1_is_named_and_so_is_what_an_earlier_version_called_so() -> None:
-    titles = {c.metric: c.title for c in columns.columns(tidy(
-        ("a", "A", "arm", 0, "positive_f1", "mean", 0.5), ("a", "A", "arm", 0, "f1", "mean", 0.5),
-    ))}  # fmt: skip
+    titles = {
+        c.metric: c.title
+        for c in columns.columns(
+            tidy(("a", "A", "arm", 0, "positive_f1", "mean", 0.5), ("a", "A", "arm", 0, "f1", "mean", 0.5))
+        )
+    }
     assert titles == {"positive_f1": "macro-F1", "f1": "F1, both classes"}
 
 
 def test_findings_of_one_class_are_known() -> None:
     """Measured on edema and pneumonia, but pneumonia has one class; nobody labels effusion."""
-    lines = [("a", "A", "arm", 0, metric, name, value) for metric, name, value in (
-        ("accuracy", "edema", 0.5), ("accuracy", "pneumonia", 0.5), ("accuracy", "effusion", math.nan),
-        ("accuracy", "mean", 0.5), ("balanced_accuracy", "edema", 0.5), ("balanced_accuracy", "pneumonia", math.nan),
-        ("balanced_accuracy", "effusion", math.nan), ("balanced_accuracy", "mean", 0.5),
-    )]  # fmt: skip
+    lines = [
+        ("a", "A", "arm", 0, metric, name, value)
+        for metric, name, value in (
+            ("accuracy", "edema", 0.5),
+            ("accuracy", "pneumonia", 0.5),
+            ("accuracy", "effusion", math.nan),
+            ("accuracy", "mean", 0.5),
+            ("balanced_accuracy", "edema", 0.5),
+            ("balanced_accuracy", "pneumonia", math.nan),
+            ("balanced_accuracy", "effusion", math.nan),
+            ("balanced_accuracy", "mean", 0.5),
+        )
+    ]
     assert table.one_class(tidy(*lines)) == ["pneumonia"]
     assert table.one_class(tidy(*accuracy("a", {0: 0.5}))) == []
 
@@ -134,9 +162,12 @@ def test_differences_are_those_of_the_file_turned_as_asked() -> None:
 def test_differences_of_an_older_folder_are_paired_by_seed_and_have_no_interval() -> None:
     """b - a on the shared seeds 0, 1, 2: .1, .2, .3."""
     lines = (
-        *accuracy("a", {0: 0.1, 1: 0.2, 2: 0.3}), *accuracy("b", {2: 0.6, 0: 0.2, 1: 0.4, 7: 1.0}),
-        *accuracy("c", {1: 0.1}), *accuracy("t", {0: 0.9}, "teacher"), ("d", "D", "arm", 0, "refusals", "mean", 0.0),
-    )  # fmt: skip
+        *accuracy("a", {0: 0.1, 1: 0.2, 2: 0.3}),
+        *accuracy("b", {2: 0.6, 0: 0.2, 1: 0.4, 7: 1.0}),
+        *accuracy("c", {1: 0.1}),
+        *accuracy("t", {0: 0.9}, "teacher"),
+        ("d", "D", "arm", 0, "refusals", "mean", 0.0),
+    )
     rows = table.differences(found(*lines), against="a")
     assert list(rows.index) == ["b", "c"]
     assert tuple(rows.loc["b", ["label", "n"]]) == ("B", 3)
@@ -241,8 +272,15 @@ def test_names_that_pandas_would_take_for_missing_stay_names(tmp_path: Path) -> 
 
 
 def test_rows_with_many_texts_cut_off_are_known() -> None:
-    lines = [(arm, arm.upper(), kind, seed, "cut", "mean", share) for arm, kind, seed, share in (
-        ("a", "arm", 0, 0.2), ("a", "arm", 1, 0.0), ("b", "arm", 0, 0.05), ("t", "baseline", 0, 1.0))]  # fmt: skip
+    lines = [
+        (arm, arm.upper(), kind, seed, "cut", "mean", share)
+        for arm, kind, seed, share in (
+            ("a", "arm", 0, 0.2),
+            ("a", "arm", 1, 0.0),
+            ("b", "arm", 0, 0.05),
+            ("t", "baseline", 0, 1.0),
+        )
+    ]
     assert table.cut_off(tidy(*lines), 0.05) == [("A", pytest.approx(0.1)), ("T", 1.0)]
     said = sentences.cut_off(tidy(*lines), 0.05)[0]
     assert "more than 5% of the texts ran into max_new_tokens" in said and "A 10%, T 100%" in said

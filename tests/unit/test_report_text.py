@@ -86,10 +86,12 @@ def test_longest_common_subsequence_of_random_words() -> None:
         ("The heart is normal. No effusion.", "the heart is normal . no effusion ."),
         ("1. No edema. 2. Fracture, old.  3. Tube_tip.", "no edema . fracture old . tubetip ."),
         ("FINDINGS:\nNo edema ..\n\nOld t-line (5 cm)", "findings no edema . old t-line 5 cm ."),
-        ("left/right \"it's\" [x] {y} 50% <z> a=b", "leftright its x y 50 z ab ."),
-        ("", ""), ("  \n", ""), ("XXXX", "xxxx ."),
+        ('left/right "it\'s" [x] {y} 50% <z> a=b', "leftright its x y 50 z ab ."),
+        ("", ""),
+        ("  \n", ""),
+        ("XXXX", "xxxx ."),
     ],
-)  # fmt: skip
+)
 def test_reports_are_cleaned_as_r2gen_cleans_them(report: str, words: str) -> None:
     """The right sides are what R2Gen's ``clean_report_mimic_cxr`` gave, cut at blanks; but for the empty ones."""
     assert cleaned(report) == words

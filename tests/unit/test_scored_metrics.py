@@ -53,18 +53,32 @@ def test_values_by_hand():
     the two positives 1 and 2/3: mean 5/6. Decisions: right at .9 and .2, so accuracy .5; of the positives one is found
     and one of the two said is right: F1 .5. Each score has a bin of its own, gaps .1 .8 .6 .2: mean .425."""
     found = values(outcomes([1, 0, 1, 0], [0.9, 0.8, 0.4, 0.2]))
-    assert found == pytest.approx({
-        "likelihood_accuracy": 0.5, "likelihood_balanced_accuracy": 0.5, "likelihood_positive_f1": 0.5,
-        "likelihood_auroc": 0.75, "likelihood_average_precision": 5 / 6, "likelihood_ece": 0.425,
-    }, abs=LOOSE)  # fmt: skip
+    assert found == pytest.approx(
+        {
+            "likelihood_accuracy": 0.5,
+            "likelihood_balanced_accuracy": 0.5,
+            "likelihood_positive_f1": 0.5,
+            "likelihood_auroc": 0.75,
+            "likelihood_average_precision": 5 / 6,
+            "likelihood_ece": 0.425,
+        },
+        abs=LOOSE,
+    )
 
 
 def test_a_tie_counts_half_and_one_half_is_present():
     found = values(outcomes([1, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], kind="vote"))
-    assert found == pytest.approx({
-        "vote_accuracy": 0.5, "vote_balanced_accuracy": 0.5, "vote_positive_f1": 2 / 3, "vote_auroc": 0.5,
-        "vote_average_precision": 0.5, "vote_ece": 0.0,
-    }, abs=LOOSE)  # fmt: skip
+    assert found == pytest.approx(
+        {
+            "vote_accuracy": 0.5,
+            "vote_balanced_accuracy": 0.5,
+            "vote_positive_f1": 2 / 3,
+            "vote_auroc": 0.5,
+            "vote_average_precision": 0.5,
+            "vote_ece": 0.0,
+        },
+        abs=LOOSE,
+    )
 
 
 def test_unknown_labels_and_missing_scores_add_nothing():
@@ -192,9 +206,10 @@ def test_resamples_say_nothing_aloud():
         values(outcomes([0, 0, np.nan], [0.2, 0.2, 0.9]))
 
 
-@pytest.mark.parametrize(("labels", "scores", "says"), [
-    ([[1, 0]], [[0.5]], "must be"), ([[1]], [[1.2]], r"scores must be in \[0, 1\], got 1.2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("labels", "scores", "says"),
+    [([[1, 0]], [[0.5]], "must be"), ([[1]], [[1.2]], r"scores must be in \[0, 1\], got 1.2")],
+)
 def test_what_is_no_score_is_refused(labels, scores, says):
     with pytest.raises(ValueError, match=says):
         ScoredOutcomes(["p"], np.array(labels, float), np.array(scores, float), ["edema"], "vote")

@@ -171,8 +171,9 @@ def test_bfloat16_stays_close(mode: str) -> None:
 def test_dropout_draws_the_same_when_a_chunk_runs_again() -> None:
     """Two-pass branchwise with dropout equals joint with the same chunks and seed, gradients too."""
     model = families.network("llava")
-    config = LoraConfig(r=2, target_modules=r".*language_model.*(q|v|down)_proj", lora_dropout=0.4,
-                        init_lora_weights=False)  # fmt: skip
+    config = LoraConfig(
+        r=2, target_modules=r".*language_model.*(q|v|down)_proj", lora_dropout=0.4, init_lora_weights=False
+    )
     model, found = get_peft_model(model, config).train(), []
     for mode in ("joint", "branchwise"):
         torch.manual_seed(5)

@@ -44,8 +44,10 @@ def test_a_set_of_another_class_from_the_command_line_keeps_what_both_know() -> 
         ([ONE, "evaluate.sets.one.data.sise=1"], r"Unknown key 'evaluate\.sets\.one\.data\.sise'.*'size'"),
         ([ONE, "evaluate.sets.onne.data.size=9"], r"Unknown key 'evaluate\.sets\.onne'.*Did you mean 'one'"),
         ([ONE.replace("one:", "a/b:")], r"evaluate\.sets\.a/b must be usable as a folder"),
-        (["evaluate.sets={a: {title: a, data: {name: phantom}}, A: {title: b, data: {name: phantom}}}"],
-         r"evaluate\.sets\.A and evaluate\.sets\.a are one folder"),
+        (
+            ["evaluate.sets={a: {title: a, data: {name: phantom}}, A: {title: b, data: {name: phantom}}}"],
+            r"evaluate\.sets\.A and evaluate\.sets\.a are one folder",
+        ),
         (["evaluate.sets=[one]"], r"evaluate\.sets must be a mapping"),
         (["evaluate.sets={one: phantom}"], r"evaluate\.sets\.one must be a mapping"),
         ([ONE, "arms.base.set={evaluate.sets.one.prompt: report}"], "must not hold 'evaluate.sets.one.prompt'"),
@@ -56,10 +58,12 @@ def test_a_set_of_another_class_from_the_command_line_keeps_what_both_know() -> 
         (["arms.base.curve={axis: ' ', line: b, x: 1}"], r"arms\.base\.curve\.axis must not be empty"),
         (["arms.base.curve={axis: a, line: '', x: 1}"], r"arms\.base\.curve\.line must not be empty"),
         (["arms.base.curve=7"], r"arms\.base\.curve must be a mapping \(key: value\) or null, got 7"),
-        (["arms.base.curve={axis: a, line: b, x: 1}", "arms.spd_mt.curve={axis: a, line: b, x: 1.0}"],
-         r"arms\.spd_mt\.curve\.x is 1 on the line 'b' of 'a', and so is that of base"),
+        (
+            ["arms.base.curve={axis: a, line: b, x: 1}", "arms.spd_mt.curve={axis: a, line: b, x: 1.0}"],
+            r"arms\.spd_mt\.curve\.x is 1 on the line 'b' of 'a', and so is that of base",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         config.load(SMOKE, words)

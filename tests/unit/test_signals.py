@@ -48,9 +48,12 @@ sys.modules["apo_lightning.cli.commands"] = Slow()
 
 def start(patch: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW.format(patch=patch)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        [sys.executable, "-c", SLOW.format(patch=patch)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 

@@ -84,8 +84,16 @@ def test_without_stream_drift_the_place_does_not_matter() -> None:
     assert texts(teacher, [0.0] * COUNT) == texts(teacher, [1.0] * COUNT)
 
 
-@pytest.mark.parametrize("drift", [StreamDrift(), StreamDrift("sudden", 0.3, at=0.3), StreamDrift("gradual", 0.3),
-                                   StreamDrift("recurring", 0.3, period=0.4)], ids=lambda d: d.kind)  # fmt: skip
+@pytest.mark.parametrize(
+    "drift",
+    [
+        StreamDrift(),
+        StreamDrift("sudden", 0.3, at=0.3),
+        StreamDrift("gradual", 0.3),
+        StreamDrift("recurring", 0.3, period=0.4),
+    ],
+    ids=lambda d: d.kind,
+)
 def test_stated_accuracy_is_reached_whatever_the_drift(drift: StreamDrift) -> None:
     sensitivity = {"default": 0.8, "edema": 0.2, "pneumonia": 0.97}
     specificity = {"default": 0.65, "edema": 0.9, "pneumonia": 0.5}
@@ -155,8 +163,13 @@ def test_accuracy_by_hand() -> None:
     assert teacher.accuracy("edema", None, 0.0, 0.0) == pytest.approx(0.9)
     assert teacher.accuracy("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.4)
     # .95 leaves room for .05 of the .30 that severity and both drifts may take: all are scaled by 1/6.
-    near = Simulated("a", sensitivity={"default": 0.95}, specificity={"default": 0.95}, step_drift=0.2,
-                     stream_drift=StreamDrift("gradual", 0.2))  # fmt: skip
+    near = Simulated(
+        "a",
+        sensitivity={"default": 0.95},
+        specificity={"default": 0.95},
+        step_drift=0.2,
+        stream_drift=StreamDrift("gradual", 0.2),
+    )
     assert near.accuracy("edema", Detail(None, "severe"), 0.0, 0.0) == pytest.approx(1.0)
     assert near.accuracy("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.9)
 

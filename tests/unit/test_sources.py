@@ -14,8 +14,10 @@ from types import ModuleType
 
 import pytest
 
+from apo_lightning.experiment.steps.evaluate import Evaluate
 from apo_lightning.hashing import sources
 from apo_lightning.hashing.sources import LIBRARY, SILENT, sources_of
+from apo_lightning.positives import POSITIVES
 from tests.helpers.stage_keys import ROOT, begin_anew
 
 ALL = {"collect", "spd", "self_distill", "apo", "evaluate"}
@@ -53,6 +55,11 @@ EDITED = {
     "apo_lightning/phantom/wording.py": ALL,
     "apo_lightning/trajectories/records.py": ALL,
     "apo_lightning/files/jsonlines.py": ALL,
+    "apo_lightning/teachers/recorded.py": ALL,
+    "apo_lightning/experiment/stage_files.py": WRITTEN,
+    "apo_lightning/experiment/caching.py": set(),
+    "apo_lightning/experiment/cache_keys.py": set(),
+    "apo_lightning/metrics/teachers.py": set(),
     "data_modules/phantom.py": ALL,
     "data_modules/base.py": ALL,
     "data_modules/images/transforms.py": ALL,
@@ -80,8 +87,12 @@ EDITED = {
     "data_modules/summary.py": set(),
 }
 """File to the stages whose result it is part of."""
-WORDS = {"a comment": "\n# a comment\n", "a string": '\n"""Words."""\n', "lines": "\n\n\n",
-         "for a checker": "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import decimal\n"}  # fmt: skip
+WORDS = {
+    "a comment": "\n# a comment\n",
+    "a string": '\n"""Words."""\n',
+    "lines": "\n\n\n",
+    "for a checker": "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import decimal\n",
+}
 COMMENTED = "apo_lightning/losses/base.py"
 
 
@@ -94,9 +105,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     wanted = {file: "\n" if file.endswith((".json", ".safetensors")) else CODE for file in EDITED}
     wanted |= {f"{COMMENTED}:{what}": text for what, text in WORDS.items()}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.edited_copy", str(copy)], input=json.dumps(wanted), text=True,
-        capture_output=True, cwd=copy, env={**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}"},
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.helpers.edited_copy", str(copy)],
+        input=json.dumps(wanted),
+        text=True,
+        capture_output=True,
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": f"{copy}{os.pathsep}{ROOT}"},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -109,6 +124,12 @@ def test_an_edited_file_makes_anew_what_it_is_part_of(found: dict[str, list[str]
 @pytest.mark.parametrize("what", ["a comment", "a string", "lines"])
 def test_words_about_the_source_train_nothing_again(found: dict[str, list[str]], what: str) -> None:
     assert found[f"{COMMENTED}:{what}"] == []
+
+
+def test_a_strategy_that_goes_by_a_metric_depends_on_it() -> None:
+    by_metric, by_student = POSITIVES["best_teacher"], POSITIVES["student"]
+    assert "metrics/teachers.py" in sources_of(by_metric)
+    assert not any(name.startswith("metrics/") for name in sources_of(by_student, Evaluate))
 
 
 def test_silent_rooms_and_files_are_there() -> None:
@@ -209,8 +230,12 @@ def test_a_class_of_ones_own_is_its_modules_and_their_package(path: Path) -> Non
     package(path, "mylab")
     kind = importlib.import_module("mylab.teacher").Mine
     assert list(sources_of(kind)) == [
-        "./mylab/__init__.py", "./mylab/base.py", "./mylab/deep.py", "./mylab/lazy.py", "./mylab/teacher.py",
-    ]  # fmt: skip
+        "./mylab/__init__.py",
+        "./mylab/base.py",
+        "./mylab/deep.py",
+        "./mylab/lazy.py",
+        "./mylab/teacher.py",
+    ]
 
 
 def test_a_folder_without_an_init_is_followed_too(path: Path) -> None:

@@ -22,8 +22,10 @@ COURSES = {"improving": "improved", "stable": "unchanged", "worsening": "worsene
 def drawn(count: int = 60) -> tuple[list[Study], dict[str, str], np.ndarray, np.ndarray]:
     """Studies, an answer to each that names every finding, their labels and what the answers say."""
     truth, said = np.random.default_rng(0).integers(2, size=(2, count, 3))
-    studies = [Study(f"s{i}", f"p{i}", "val", (), dict(zip(FINDINGS, map(float, row), strict=True)))
-               for i, row in enumerate(truth)]  # fmt: skip
+    studies = [
+        Study(f"s{i}", f"p{i}", "val", (), dict(zip(FINDINGS, map(float, row), strict=True)))
+        for i, row in enumerate(truth)
+    ]
     return studies, {f"s{i}": words(row) for i, row in enumerate(said)}, truth, said
 
 

@@ -33,8 +33,10 @@ class Knows:
         self.passes += 1
         words = tiny.processor().tokenizer
         lengths = batch.branch_mask.sum(-1)
-        said = [[words.decode(ids[:n]) for ids, n in zip(row, own, strict=True)]
-                for row, own in zip(batch.branch_ids, lengths.tolist(), strict=True)]  # fmt: skip
+        said = [
+            [words.decode(ids[:n]) for ids, n in zip(row, own, strict=True)]
+            for row, own in zip(batch.branch_ids, lengths.tolist(), strict=True)
+        ]
         self.asked.append(said[0])
         logps = torch.tensor([[self.logps.get(text, -50.0) for text in row] for row in said])
         return Scores(torch.zeros(batch.branch_ids.shape), logps, lengths)
@@ -74,10 +76,15 @@ def asked(
 def test_wordings_are_added_as_probabilities() -> None:
     """Present .1 + .05, absent .05 + .1 + .15: p = .15 / .45. The other finding is as likely as not."""
     log = math.log
-    student = Knows({
-        "Edema: yes": log(0.1), "There is edema": log(0.05), "Edema: no": log(0.05), "There is no edema": log(0.1),
-        "Edema is absent": log(0.15),
-    })  # fmt: skip
+    student = Knows(
+        {
+            "Edema: yes": log(0.1),
+            "There is edema": log(0.05),
+            "Edema: no": log(0.05),
+            "There is no edema": log(0.1),
+            "Edema is absent": log(0.15),
+        }
+    )
     found, facts = asked(student)
     assert [row["edema"] for row in found] == pytest.approx([1 / 3] * 3)
     assert [row["pleural_effusion"] for row in found] == pytest.approx([0.5] * 3)
@@ -88,10 +95,19 @@ def test_one_branch_a_statement_and_one_pass_for_many_studies() -> None:
     student = Knows({})
     asked(student)
     assert student.passes == 1 and student.asked[0] == [
-        "Edema: yes", "There is edema", "Edema is present", "Edema: no", "There is no edema", "Edema is absent",
-        "Pleural effusion: yes", "There is pleural effusion", "Pleural effusion is present", "Pleural effusion: no",
-        "There is no pleural effusion", "Pleural effusion is absent",
-    ]  # fmt: skip
+        "Edema: yes",
+        "There is edema",
+        "Edema is present",
+        "Edema: no",
+        "There is no edema",
+        "Edema is absent",
+        "Pleural effusion: yes",
+        "There is pleural effusion",
+        "Pleural effusion is present",
+        "Pleural effusion: no",
+        "There is no pleural effusion",
+        "Pleural effusion is absent",
+    ]
 
 
 def test_length_is_divided_out_only_where_it_is_asked_for() -> None:
@@ -150,8 +166,11 @@ def test_wordings_that_a_tokenizer_does_not_know_are_no_evidence() -> None:
     """The pair goes with its half: three statements against two would weigh one side."""
     rounds, facts = plan(("edema",), LikelihoodSettings(wordings=3), lambda *_: unknowing("absent"), "describe", ())
     assert [branch.text for branch in rounds[0].branches] == [
-        "Edema: yes", "There is edema", "Edema: no", "There is no edema",
-    ]  # fmt: skip
+        "Edema: yes",
+        "There is edema",
+        "Edema: no",
+        "There is no edema",
+    ]
     assert facts["left_out"] == {"unknown_tokens": 1}
     _, facts = plan(FINDINGS, LikelihoodSettings(wordings=3), lambda *_: unknowing("effusion"), "describe", ())
     assert facts["findings_without"] == ["pleural_effusion"] and facts["left_out"] == {"unknown_tokens": 3}
@@ -214,11 +233,14 @@ def test_lines_become_scores() -> None:
     assert {metric for metric, *_ in of_statements([]).rows()} == {metric for metric, *_ in of_statements(rows).rows()}
 
 
-@pytest.mark.parametrize(("given", "says"), [
-    ({"form": "maybe"}, "form must be one of statements, yes_no, off, got 'maybe'"),
-    ({"normalize": "mean"}, "normalize must be one of sum, token_mean, got 'mean'"),
-    ({"wordings": 0}, "wordings must be > 0, got 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"form": "maybe"}, "form must be one of statements, yes_no, off, got 'maybe'"),
+        ({"normalize": "mean"}, "normalize must be one of sum, token_mean, got 'mean'"),
+        ({"wordings": 0}, "wordings must be > 0, got 0"),
+    ],
+)
 def test_odd_settings_are_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         LikelihoodSettings(**given)

@@ -68,10 +68,16 @@ def logged(folder: Path, studies_a_batch: int) -> list[dict]:
     loss = LOSSES["apo_listwise"](beta=0.5, nll_weight=0.1, reduction="sum")
     stage = APO(student, loss, OptimSettings(lr=1e-4), steps=2, seed=0)
     Trainer(
-        accelerator="cpu", max_steps=2, accumulate_grad_batches=4 // studies_a_batch, logger=JsonlLogger(folder),
-        callbacks=[PreferenceMonitor()], log_every_n_steps=1, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing=False,
-    ).fit(stage, DataLoader(batches, batch_size=None))  # fmt: skip
+        accelerator="cpu",
+        max_steps=2,
+        accumulate_grad_batches=4 // studies_a_batch,
+        logger=JsonlLogger(folder),
+        callbacks=[PreferenceMonitor()],
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    ).fit(stage, DataLoader(batches, batch_size=None))
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 

@@ -114,7 +114,8 @@ KINDS = {
         "spd", lambda f: (remove(f / ADAPTER), (f / ADAPTER).symlink_to((f / ADAPTER).name)), names=ADAPTER
     ),
     "an adapter is a link to another stage's": Kind(
-        "spd", lambda f: (remove(f / ADAPTER), (f / ADAPTER).symlink_to(stage(f.parent, "apo").path / ADAPTER)),
+        "spd",
+        lambda f: (remove(f / ADAPTER), (f / ADAPTER).symlink_to(stage(f.parent, "apo").path / ADAPTER)),
         names=ADAPTER,
     ),
     "an adapter is a pipe": Kind("spd", lambda f: (remove(f / ADAPTER), os.mkfifo(f / ADAPTER)), names=ADAPTER),
@@ -232,14 +233,16 @@ KINDS = {
     ),
     "metrics": Kind("spd", lambda f: change(f / "metrics.jsonl", "0.5", "0.1"), "harmless"),
     "notes and files of the desktop": Kind(
-        "spd", lambda f: ((f / "notes.txt").touch(), (f / ".DS_Store").touch(), (f / "student/.DS_Store").touch()),
+        "spd",
+        lambda f: ((f / "notes.txt").touch(), (f / ".DS_Store").touch(), (f / "student/.DS_Store").touch()),
         "harmless",
     ),
     "an adapter on another disk": Kind(
-        "spd", lambda f: ((f / ADAPTER).rename(f.parent / "disk"), (f / ADAPTER).symlink_to(f.parent / "disk")),
+        "spd",
+        lambda f: ((f / ADAPTER).rename(f.parent / "disk"), (f / ADAPTER).symlink_to(f.parent / "disk")),
         "harmless",
     ),
-}  # fmt: skip
+}
 
 
 def allow_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,10 +299,12 @@ READERS = {
     "apo": lambda f: saved.read_record(f / STUDENT),
     "self_distill": lambda f: read_preferred(f / "preferred.jsonl"),
     "evaluate": lambda f: (
-        read_scores(f / "scores.json"), read_rows(f / "predictions.jsonl"), read_rows(f / "likelihoods.jsonl")
+        read_scores(f / "scores.json"),
+        read_rows(f / "predictions.jsonl"),
+        read_rows(f / "likelihoods.jsonl"),
     ),
     "base_evaluate": lambda f: read_rows(f / "likelihoods.jsonl"),
-}  # fmt: skip
+}
 
 
 TOLD = [kind for kind, own in KINDS.items() if own.ends == "told" and "another" not in own.names]

@@ -103,11 +103,15 @@ def test_an_answer_ends_at_any_of_the_stop_tokens() -> None:
 
 def test_the_7b_student_and_its_adapter_have_the_published_sizes() -> None:
     sizes = {
-        kind: count_on_meta(StudentSettings(
-            model="Qwen/Qwen2.5-VL-7B-Instruct", adapter=AdapterSettings(kind=kind, r=8, alpha=32), **tiny.LIMITS,
-        ))
+        kind: count_on_meta(
+            StudentSettings(
+                model="Qwen/Qwen2.5-VL-7B-Instruct",
+                adapter=AdapterSettings(kind=kind, r=8, alpha=32),
+                **tiny.LIMITS,
+            )
+        )
         for kind in ("lora", "qlora")
-    }  # fmt: skip
+    }
     # r x (inputs + outputs) of q, k, v, o, gate, up, down in 28 layers
     q = o = 3584 + 3584
     k = v = 3584 + 512

@@ -242,8 +242,9 @@ def test_a_saved_adapter_comes_back(family: str, load: Any, tmp_path: Path) -> N
                 parameter.normal_(std=0.5)
     live = score(student.model, collate(student)).token_logps
     assert (live - base).abs().max() > 0.01
-    assert all("lora_" in name and "vision" not in name for name, p in student.model.named_parameters()
-               if p.requires_grad)  # fmt: skip
+    assert all(
+        "lora_" in name and "vision" not in name for name, p in student.model.named_parameters() if p.requires_grad
+    )
     student.save(tmp_path / "student")
     again = load(family, tmp_path / "student", r=2)
     torch.testing.assert_close(score(again.model, collate(again)).token_logps, live, atol=1e-4, rtol=1e-4)

@@ -60,10 +60,20 @@ def test_western_letters_are_read(tmp_path, letters):
 
 @pytest.mark.parametrize(
     "other",
-    ["Pleural Effusion", "PLEURAL EFFUSION", "pleural_effusion", "Pleural\u00a0Effusion", "Pleural  Effusion ",
-     "\ufeffPleural Effusion", "Pleural\u200b Effusion", "Pleural-Effusion", "PleuralEffusion", "Pleural Effusion.1",
-     "\uff30leural Effusion"],
-)  # fmt: skip
+    [
+        "Pleural Effusion",
+        "PLEURAL EFFUSION",
+        "pleural_effusion",
+        "Pleural\u00a0Effusion",
+        "Pleural  Effusion ",
+        "\ufeffPleural Effusion",
+        "Pleural\u200b Effusion",
+        "Pleural-Effusion",
+        "PleuralEffusion",
+        "Pleural Effusion.1",
+        "\uff30leural Effusion",
+    ],
+)
 @pytest.mark.parametrize("first", [True, False])
 def test_a_column_that_is_there_twice_is_refused(tmp_path, other, first):
     names = [other, "Pleural Effusion"] if first else ["Pleural Effusion", other]

@@ -187,10 +187,16 @@ def test_missing_files_and_folders_are_errors(tmp_path):
 
 def test_parquet_reads_as_the_same_table_would_as_csv(tmp_path):
     """A column of whole numbers with a gap is one of floats there: 3 must not become 3.0."""
-    frame = pd.DataFrame({
-        "id": [1, 2, None], "label": [1.0, -1.0, None], "share": [0.5, 1.0, None], "report": ["a ", None, "c"],
-        "flag": [True, False, True], "whole": [7, 8, 9],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "id": [1, 2, None],
+            "label": [1.0, -1.0, None],
+            "share": [0.5, 1.0, None],
+            "report": ["a ", None, "c"],
+            "flag": [True, False, True],
+            "whole": [7, 8, 9],
+        }
+    )
     frame.to_parquet(tmp_path / "t.parquet")
     faults = Faults()
     columns = {name: name for name in frame}

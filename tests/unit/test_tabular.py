@@ -171,9 +171,7 @@ def test_listed_names(table):
     assert data.findings == ("covid_19", "mass", "pleural_effusion")
     none = dict.fromkeys(data.findings, 0.0)
     findings = {name: dict(study.findings) for name, study in every(data).items()}
-    assert findings == {
-        "a": {**none, "pleural_effusion": 1.0, "mass": 1.0}, "b": none, "c": {**none, "covid_19": 1.0},
-    }  # fmt: skip
+    assert findings == {"a": {**none, "pleural_effusion": 1.0, "mass": 1.0}, "b": none, "c": {**none, "covid_19": 1.0}}
     assert data.left_out == {"not labelled": 4}
     assert data.faults == [
         ("table.csv:9", "says that there is no finding, and names one ('Mass|No Finding') in column 'found'")
@@ -185,8 +183,9 @@ def test_listed_names_with_a_map_and_other_separators(table):
     how = dict(labels="found", separator=",", label_map={"wet": "Edema", "肺炎": "Pneumonia", "fine": "No Finding"})
     data = table(*rows, **how, unlabelled=["??", "Later"])
     assert {name: dict(study.findings) for name, study in every(data).items()} == {
-        "a": {"edema": 1.0, "pneumonia": 1.0}, "b": {"edema": 0.0, "pneumonia": 0.0},
-    }  # fmt: skip
+        "a": {"edema": 1.0, "pneumonia": 1.0},
+        "b": {"edema": 0.0, "pneumonia": 0.0},
+    }
     assert data.left_out == {"not labelled": 2}
     with pytest.raises(DataError, match=r"Label '肺炎' has no letter of a to z or digit\. .*data\.label_map"):
         table(*rows, labels="found", separator=",").studies("train")
@@ -259,8 +258,10 @@ def test_rows_of_one_study(table, tmp_path):
         "d.png,2,e2,AP,,0,0",
         "e.png,3,e3,,,1,",
         "f.png,3,e3,,,1,",
-        study="exam", view="view", report="report",
-    )  # fmt: skip
+        study="exam",
+        view="view",
+        report="report",
+    )
     studies = every(data)
     assert [study.id for study in data.index] == ["e1", "e2", "e3"]
     assert studies["e1"].images == (str(tmp_path / "a.png"), str(tmp_path / "c.png"))
@@ -293,9 +294,14 @@ def test_several_images_in_a_cell(table, tmp_path):
 def test_rows_that_repeat_or_contradict_are_faults(table):
     data = table(
         "image,patient,exam,split",
-        "a.png,1,e1,train", "a.png,1,e1,train", "b.png,2,e1,train", "c.png,1,e1,test", "d.png|./a.png,3,e2,test",
-        study="exam", split="split",
-    )  # fmt: skip
+        "a.png,1,e1,train",
+        "a.png,1,e1,train",
+        "b.png,2,e1,train",
+        "c.png,1,e1,test",
+        "d.png|./a.png,3,e2,test",
+        study="exam",
+        split="split",
+    )
     studies = every(data)
     assert {name: len(study.images) for name, study in studies.items()} == {"e1": 1, "e2": 1}
     assert data.faults == [

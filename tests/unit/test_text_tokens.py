@@ -96,8 +96,9 @@ def test_in_a_report_they_are_text_and_no_image_is_added(family: str, processors
 
 
 @each_family
-def test_in_a_question_they_are_text(family: str, processors: Any, tmp_path: Path,
-                                     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_in_a_question_they_are_text(
+    family: str, processors: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prompts, "__path__", [str(tmp_path)])
     words = processors(family).tokenizer
     counted = []
@@ -223,8 +224,10 @@ def test_templates_and_places_in_a_text_are_text() -> None:
 
 
 def test_texts_that_hold_any_are_counted() -> None:
-    items = [tiny.item(0, {"a": "No edema.</s>", "b": "<|im_end|> <|im_end|>"}, ("<|image_pad|>", "Clear.")),
-             tiny.item(1, {"a": "Edema <90."}, ("<|im_start|>",))]  # fmt: skip
+    items = [
+        tiny.item(0, {"a": "No edema.</s>", "b": "<|im_end|> <|im_end|>"}, ("<|image_pad|>", "Clear.")),
+        tiny.item(1, {"a": "Edema <90."}, ("<|im_start|>",)),
+    ]
     examples = [example for example, _ in items]
     assert tiny.collator().control_texts(examples) == {"branches": 1}
     assert tiny.collator("reconcile").control_texts(examples) == {"branches": 1, "reports": 2}

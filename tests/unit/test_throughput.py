@@ -56,9 +56,16 @@ def test_a_step_of_two_batches_by_hand(tmp_path: Path) -> None:
     logged = fit(Throughput(str(tmp_path), window=2), 0, 3, micro=2)
     first, *_, last = rows(tmp_path)
     assert first | {"memory_gb": 0} == {
-        "step": 1, "seconds": 1.0, "studies": 4, "tokens": 16, "prompt_tokens": 12, "studies_per_second": 4.0,
-        "tokens_per_second": 16.0, "images encoded": 4, "memory_gb": 0,
-    }  # fmt: skip
+        "step": 1,
+        "seconds": 1.0,
+        "studies": 4,
+        "tokens": 16,
+        "prompt_tokens": 12,
+        "studies_per_second": 4.0,
+        "tokens_per_second": 16.0,
+        "images encoded": 4,
+        "memory_gb": 0,
+    }
     assert 0 < first["memory_gb"] < 200
     assert last["step"] == "mean" and last["tokens"] == 16 and last["tokens_per_second"] == 16
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 3, "mean"]
@@ -75,8 +82,10 @@ def test_a_resumed_run_keeps_the_steps_before_its_checkpoint(tmp_path: Path) -> 
 
 
 def test_the_first_step_is_no_part_of_the_mean() -> None:
-    steps = [{"step": n, "seconds": s, "studies": 4, "tokens": 8, "memory_gb": m} for n, s, m in
-             ((1, 9.0, 3.0), (2, 1.0, 2.0), (3, 3.0, 2.0))]  # fmt: skip
+    steps = [
+        {"step": n, "seconds": s, "studies": 4, "tokens": 8, "memory_gb": m}
+        for n, s, m in ((1, 9.0, 3.0), (2, 1.0, 2.0), (3, 3.0, 2.0))
+    ]
     found = throughput.mean(steps)
     assert found["seconds"] == 2.0 and found["tokens_per_second"] == 4.0 and found["memory_gb"] == 3.0
     assert throughput.mean(steps[:1])["seconds"] == 9.0

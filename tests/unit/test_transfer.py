@@ -96,9 +96,9 @@ def test_images_questions_and_papers_come_from_the_right_set():
 
 
 def test_fingerprint_moves_with_either_set():
-    prints = {
-        Transfer(Drawn(), Elsewhere(shift=shift)).fingerprint() for shift in (100, 101)
-    } | {Transfer(Drawn(data_fraction=0.5), Elsewhere(shift=100)).fingerprint()}  # fmt: skip
+    prints = {Transfer(Drawn(), Elsewhere(shift=shift)).fingerprint() for shift in (100, 101)} | {
+        Transfer(Drawn(data_fraction=0.5), Elsewhere(shift=100)).fingerprint()
+    }
     assert len(prints) == 3
 
 

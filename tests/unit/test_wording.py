@@ -60,8 +60,15 @@ def test_ground_truth_speaks_of_everything_once() -> None:
 def test_random_styles_reach_every_phrase() -> None:
     rng = np.random.default_rng(0)
     styles = [random_style(rng) for _ in range(400)]
-    for key, size in (("positive", 7), ("negative", 7), ("hedged", 3), ("opener", 5), ("closer", 3), ("refusal", 3),
-                      ("names", 3)):  # fmt: skip
+    for key, size in (
+        ("positive", 7),
+        ("negative", 7),
+        ("hedged", 3),
+        ("opener", 5),
+        ("closer", 3),
+        ("refusal", 3),
+        ("names", 3),
+    ):
         assert {getattr(style, key) for style in styles} == set(range(size))
     assert all(sorted(style.order) == list(FINDINGS) for style in styles)
     assert len({style.order for style in styles}) > 300

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from apo_lightning import config, leader, probes
 from apo_lightning.experiment import answer_files, cache_keys, tracking, trainer
 from apo_lightning.experiment.context import Context
@@ -16,10 +14,13 @@ from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.hashing.sources import sources_of
 from apo_lightning.models.student import Student
+from apo_lightning.stages.likelihoods import Likelihoods
 from apo_lightning.types import Answer, Example
 
 OWN = "evaluate"
 """The step in which an arm answers its own evaluation set; those of further sets bear their names too."""
+AT_ONCE = 8
+"""Studies of a batch whose likelihoods are asked for."""
 SUFFIXES = ("", "_before")
 """Of likelihoods under the student that answers, and under the one before the critique."""
 LATER = ("report_text", "sets")
@@ -61,8 +62,8 @@ class Evaluate(Step):
     def after(self, folder: StageFolder, *, stored: bool) -> None:
         """A trial of a sweep is told its metric also where the store has it."""
         if (not stored or tracking.in_wandb_sweep()) and leader.is_leader():
-            own, values = self.own, read_means(folder.path / "scores.json", self.plan.split)
-            tracking.tell_evaluation(own.cfg.wandb, folder.path, own.who, values, config.to_dict(own.cfg))
+            cfg, values = self.own.cfg, read_means(folder.path / "scores.json", self.plan.split)
+            tracking.tell_evaluation(cfg.wandb, folder.path, self.own.who, values, config.to_dict(cfg))
 
     def _asked(self, student: Student, folder: StageFolder) -> probes.Asked:
         own = self.own
@@ -86,25 +87,18 @@ class Evaluate(Step):
             return []
         studies = own.data.studies("val")[: self.plan.likelihood_studies]
         asked = own.preference_examples(studies, drop_refusals=True, drop_copies=True, counts=Counter())
+        if not asked:
+            return []
         rows = [{"study": example.study.id, "patient": example.study.patient} for example in asked]
         for suffix, judge in zip(SUFFIXES, (student, own.load(self.before)), strict=True):
-            for row, (preferred, teachers) in zip(rows, self._logps(judge, asked), strict=True):
+            looking = Likelihoods(judge)
+            own.data.connect(
+                collate=own.collator(judge, own.cfg.prompt), batch_studies=AT_ONCE, seed=own.seed, val=asked
+            )
+            trainer.validate(looking, own.data, own.cfg.trainer)
+            for row, (preferred, teachers) in zip(rows, looking.rows, strict=True):
                 row |= {f"preferred{suffix}": preferred, f"teachers{suffix}": teachers}
         return rows
-
-    @torch.no_grad()
-    def _logps(self, student: Student, asked: list[Example], size: int = 8) -> list[tuple[float, list[float]]]:
-        """Of each example the log p of t+ and of each teacher's text."""
-        own = self.own
-        collate, device = own.collator(student, own.cfg.prompt), trainer.device(own.cfg.trainer)
-        student.to(device)  # Lightning leaves a model on the CPU when it is done with it
-        found = []
-        for start in range(0, len(asked), size):
-            batch = collate([(example, own.data.images(example.study)) for example in asked[start : start + size]])
-            logps = student.score(own.data.transfer_batch_to_device(batch, device, 0)).logps
-            for row, present in zip(logps.tolist(), batch.present.tolist(), strict=True):
-                found.append((row[0], [value for value, there in zip(row[1:], present[1:], strict=True) if there]))
-        return found
 
 
 class EvaluateSet(Evaluate):

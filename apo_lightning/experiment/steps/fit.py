@@ -62,13 +62,13 @@ class Fit(Step):
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, counts = self.own, Counter[str]()
-        stream = explain.required(self._examples(counts), own, self.name, counts)
+        stream = explain.required(self._examples("train", counts), own, self.name, counts)
         student = own.load(self.made_by).make_trainable(own.seed)
         stage, reference = self._stage(student)
         collate = own.collator(student, own.cfg.prompt)
         own.data.connect(
             collate=collate, batch_studies=self.plan.batch_studies, seed=own.seed, train=stream, steps=self.plan.steps,
-            accumulate=self.plan.accumulate,
+            accumulate=self.plan.accumulate, val=self._validation(),
         )  # fmt: skip
         shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
         loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
@@ -104,9 +104,15 @@ class Fit(Step):
             stage.set_teachers({name: own.teacher(name).load(own.cfg.student, own.networks) for name in own.teachers})
         return stage, reference
 
-    def _examples(self, counts: Counter[str]) -> list[Example]:
+    def _validation(self) -> list[Example] | None:
+        """What the stage is validated on while it trains, where that is asked for."""
+        if not trainer.validates(self.own.cfg.trainer, self.plan, self.own.cfg.callbacks):
+            return None
+        return self._examples("val", Counter()) or None
+
+    def _examples(self, split: str, counts: Counter[str]) -> list[Example]:
         own, plan = self.own, self.plan
-        studies, findings = own.data.studies("train"), own.data.findings
+        studies, findings = own.data.studies(split), own.data.findings
         if not self.prefers:
             return examples.spd_examples(
                 studies, own.heard, own.teachers, drop_refusals=plan.drop_refusals, counts=counts, findings=findings,

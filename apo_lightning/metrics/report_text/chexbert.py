@@ -18,9 +18,21 @@ from apo_lightning.metrics.report_text.finding_f1 import f1_tally
 from apo_lightning.metrics.report_text.weights import HUB, cached, lacking
 
 ORDER = (
-    "enlarged_cardiomediastinum", "cardiomegaly", "lung_opacity", "lung_lesion", "edema", "consolidation", "pneumonia",
-    "atelectasis", "pneumothorax", "pleural_effusion", "pleural_other", "fracture", "support_devices", "no_finding",
-)  # fmt: skip
+    "enlarged_cardiomediastinum",
+    "cardiomegaly",
+    "lung_opacity",
+    "lung_lesion",
+    "edema",
+    "consolidation",
+    "pneumonia",
+    "atelectasis",
+    "pneumothorax",
+    "pleural_effusion",
+    "pleural_other",
+    "fracture",
+    "support_devices",
+    "no_finding",
+)
 """Of its labels."""
 
 

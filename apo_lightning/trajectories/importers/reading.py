@@ -171,10 +171,12 @@ def piece(where: str, content: Mapping[str, Any], texts: Mapping[str, Any], imag
             raise ValueError(f"the text of '{teacher}' must be a string, got {short(text)}")
     facts = {key: _string(key, content[key]) for key in ("report", "patient", "split") if key in content}
     return Piece(
-        where, None if id_ is None else forms.TEXT.quoting(_string("id", id_)),
-        None if image is None else image_paths(image, images_root), dict(texts),
+        where,
+        None if id_ is None else forms.TEXT.quoting(_string("id", id_)),
+        None if image is None else image_paths(image, images_root),
+        dict(texts),
         {**facts, **({} if labels is None else {"labels": labels})},
-    )  # fmt: skip
+    )
 
 
 def _string(key: str, value: Any) -> str:
