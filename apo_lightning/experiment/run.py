@@ -70,6 +70,7 @@ def run(cfg: ExperimentSettings) -> Path:
         if leader.is_leader():
             with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, arms, sets, folder)
+                tracking.tell_end(cfg, folder.path)
         leader.barrier()
     return folder.path
 
@@ -155,8 +156,7 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Con
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
-    acknowledged = all(name in cfg.acknowledge for name in guarded)
-    if acknowledged:
+    if acknowledged := all(name in cfg.acknowledge for name in guarded):
         sample_files.keep(own, cfg.evaluate.split, folder.path)
     else:
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
@@ -168,5 +168,4 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Con
     )  # fmt: skip
     report = reports.write(folder.path)
     reports.print_table(folder.path)
-    tracking.tell_end(cfg, folder.path)
     leader.say(f"report: {escape(visible(str(report)))}")

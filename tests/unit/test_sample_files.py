@@ -125,7 +125,7 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     monkeypatch.setattr(run.sample_files, "keep", lambda *a: called.append("keep"))
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
     quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "leader.say")
-    for name in (*quiet, "failure_files.write", "further_sets.write", "words", "tracking.tell_end"):
+    for name in (*quiet, "failure_files.write", "further_sets.write", "words"):
         monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)

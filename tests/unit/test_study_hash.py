@@ -1,4 +1,4 @@
-"""What a data set says of a study is part of every key: a field that is not hashed would reuse old stages in silence."""
+"""What a data set says of a study is part of every key: a field that is not hashed would reuse old stages."""
 
 from __future__ import annotations
 

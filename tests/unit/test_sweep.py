@@ -37,7 +37,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """A run module that writes accuracy = beta (0.4 and 0.6 around it for two seeds), and fails at beta 13."""
     calls = []
 
-    def run(cfg, overrides):
+    def run(cfg):
         beta = cfg.stages.apo.loss["beta"]
         calls.append((cfg.name, beta))
         if beta == 13:
@@ -189,7 +189,7 @@ class TestSweep:
         assert "failed" in capsys.readouterr().out
 
     def test_ctrl_c_stops(self, ran: list, monkeypatch: pytest.MonkeyPatch) -> None:
-        def stop(cfg, overrides):
+        def stop(cfg):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", stop)
