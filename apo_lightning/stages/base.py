@@ -68,8 +68,15 @@ class Stage(Staying):
     """Where those lie, by name, once a run has given the stage its place."""
     provides: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings | Mapping[str, Any], *,
-                 steps: int, seed: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        student: Student,
+        loss: Callable[..., LossOutput],
+        optim: OptimSettings | Mapping[str, Any],
+        *,
+        steps: int,
+        seed: int,
+    ) -> None:
         super().__init__()
         optim = OptimSettings(**optim) if isinstance(optim, Mapping) else optim
         self.save_hyperparameters({"optim": asdict(optim), "steps": steps, "seed": seed})
