@@ -14,6 +14,7 @@ from apo_lightning.batching.collate import Collator
 from apo_lightning.experiment import caching, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
+from apo_lightning.experiment.run_names import Who
 from apo_lightning.experiment.scored import best_teacher, judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -63,6 +64,11 @@ class Context:
     def stages(self) -> list[str]:
         """Names of the stages that the arm runs, in order."""
         return self.cfg.arms[self.arm].stages
+
+    @property
+    def who(self) -> Who:
+        """How W&B is told of it."""
+        return Who(self.cfg.name, self.arm, self.seed)
 
     @cached_property
     def fingerprint(self) -> str:
