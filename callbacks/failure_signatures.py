@@ -49,11 +49,19 @@ class FailureSignatures(Callback):
     interferes_with: ClassVar[tuple[str, ...]] = ("stop",)
 
     def __init__(
-        self, folder: str = ".", stop: bool = False, after: float = DEFAULT.after, window: int = DEFAULT.window,
-        distinct: float = DEFAULT.distinct, margin: float = DEFAULT.margin, explained: float = DEFAULT.explained,
-        probe: float = DEFAULT.probe, lost: float = DEFAULT.lost, fall: float = DEFAULT.fall,
+        self,
+        folder: str = ".",
+        stop: bool = False,
+        after: float = DEFAULT.after,
+        window: int = DEFAULT.window,
+        distinct: float = DEFAULT.distinct,
+        margin: float = DEFAULT.margin,
+        explained: float = DEFAULT.explained,
+        probe: float = DEFAULT.probe,
+        lost: float = DEFAULT.lost,
+        fall: float = DEFAULT.fall,
         rise: float = DEFAULT.rise,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path, self.stop = Path(folder) / "failures.json", stop
         self.limits = TrainingLimits(after, window, distinct, margin, explained, probe, lost, fall, rise)
         self.means = StepMeans()
@@ -70,8 +78,9 @@ class FailureSignatures(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch,
-                           batch_idx: int) -> None:  # fmt: skip
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch, batch_idx: int
+    ) -> None:
         if not isinstance(outputs, dict):
             return
         self._note(outputs, batch, pl_module, getattr(trainer.datamodule, "findings", CANONICAL))
@@ -91,8 +100,9 @@ class FailureSignatures(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write(trainer)
 
-    def _note(self, outputs: dict[str, Any], batch: BranchBatch, stage: LightningModule,
-              findings: Sequence[str]) -> None:  # fmt: skip
+    def _note(
+        self, outputs: dict[str, Any], batch: BranchBatch, stage: LightningModule, findings: Sequence[str]
+    ) -> None:
         """Add one micro-batch."""
         logps, given = outputs.get("policy_logps"), outputs.get("rewards")
         if (nll := outputs.get("metrics", {}).get("nll")) is not None:
@@ -106,8 +116,9 @@ class FailureSignatures(Callback):
             counted = given.isfinite()
             self.means.add(*training_failures.moved(logps, reference, outputs["lengths"], counted))
 
-    def _conflicts(self, batch: BranchBatch, row: int, stage: LightningModule,
-                   findings: Sequence[str]) -> dict[str, float]:  # fmt: skip
+    def _conflicts(
+        self, batch: BranchBatch, row: int, stage: LightningModule, findings: Sequence[str]
+    ) -> dict[str, float]:
         """Teacher to the share of findings in which its text contradicts t+, read once a study."""
         study = batch.studies[row]
         if study not in self.conflicts:
@@ -179,9 +190,13 @@ class FailureSignatures(Callback):
     def state_dict(self) -> dict[str, Any]:
         now = [[f.signature, f.step, f.value, f.threshold, f.warning] for f in self.now.values()]
         return {
-            "steps": self.steps, "late": self.late, "best": self.best, "separable": self.separable,
-            "said": sorted(self.said), "now": now,
-        }  # fmt: skip
+            "steps": self.steps,
+            "late": self.late,
+            "best": self.best,
+            "separable": self.separable,
+            "said": sorted(self.said),
+            "now": now,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.steps, self.best = list(state_dict["steps"]), state_dict["best"]

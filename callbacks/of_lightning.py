@@ -6,10 +6,17 @@ from lightning.pytorch import callbacks as lightning
 
 from callbacks import CALLBACKS
 
-OBSERVERS = frozenset({
-    lightning.DeviceStatsMonitor, lightning.LearningRateMonitor, lightning.ModelSummary, lightning.RichModelSummary,
-    lightning.RichProgressBar, lightning.ThroughputMonitor, lightning.TQDMProgressBar,
-})  # fmt: skip
+OBSERVERS = frozenset(
+    {
+        lightning.DeviceStatsMonitor,
+        lightning.LearningRateMonitor,
+        lightning.ModelSummary,
+        lightning.RichModelSummary,
+        lightning.RichProgressBar,
+        lightning.ThroughputMonitor,
+        lightning.TQDMProgressBar,
+    }
+)
 """Those that only look: adding one trains nothing again."""
 
 BASE = "It is a base class, or takes functions: write yours as one file in callbacks/."
@@ -18,11 +25,17 @@ LOOKS_FOR = "Name the value itself, as stages.<stage>.{}; a sweep looks for it (
 CALLBACKS.elsewhere |= {
     "metrics_jsonl": "metrics.jsonl is always written, by a logger: leave the callback out.",
     "trajectory_writer": "What a student writes is always filed: leave the callback out.",
-    "Callback": BASE, "Checkpoint": BASE, "ProgressBar": BASE, "BaseFinetuning": BASE, "BasePredictionWriter": BASE,
+    "Callback": BASE,
+    "Checkpoint": BASE,
+    "ProgressBar": BASE,
+    "BaseFinetuning": BASE,
+    "BasePredictionWriter": BASE,
     "LambdaCallback": BASE,
-    "ModelCheckpoint": STORED, "OnExceptionCheckpoint": STORED,
+    "ModelCheckpoint": STORED,
+    "OnExceptionCheckpoint": STORED,
     "GradientAccumulationScheduler": "stages.<stage>.accumulate says how many batches a step has.",
-    "BatchSizeFinder": LOOKS_FOR.format("batch_studies"), "LearningRateFinder": LOOKS_FOR.format("optim.lr"),
+    "BatchSizeFinder": LOOKS_FOR.format("batch_studies"),
+    "LearningRateFinder": LOOKS_FOR.format("optim.lr"),
     "BackboneFinetuning": "student.adapter says what is trained.",
     "ModelPruning": "A student is stored without the masks of pruned weights.",
     "SpikeDetection": "failure_signatures watches what a stage learns, and with stop=true ends it.",
@@ -30,7 +43,7 @@ CALLBACKS.elsewhere |= {
         "A time would make the result of a stage depend on the machine: stages.<stage>.steps says how long it trains, "
         "and throughput measures."
     ),
-}  # fmt: skip
+}
 
 for _name in lightning.__all__:
     if _name not in CALLBACKS.elsewhere:

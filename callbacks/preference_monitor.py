@@ -36,8 +36,9 @@ class PreferenceMonitor(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch,
-                           batch_idx: int) -> None:  # fmt: skip
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch, batch_idx: int
+    ) -> None:
         logps = outputs.get("policy_logps") if isinstance(outputs, dict) else None
         if logps is None:
             return

@@ -42,8 +42,9 @@ class SampleTable(Callback):
 
     observes: ClassVar[bool] = True
 
-    def __init__(self, folder: str = ".", upload: bool = False, every: int = 0, studies: int = 4,
-                 max_new_tokens: int = 96) -> None:  # fmt: skip
+    def __init__(
+        self, folder: str = ".", upload: bool = False, every: int = 0, studies: int = 4, max_new_tokens: int = 96
+    ) -> None:
         for name, value, least in (("every", every, 0), ("studies", studies, 1)):
             if value < least:
                 raise ValueError(f"{name} must be >= {least}, got {value}")
@@ -57,8 +58,9 @@ class SampleTable(Callback):
             kept = [row for row in found if isinstance(row["step"], int) and row["step"] <= trainer.global_step]
             jsonlines.write(self.path, kept)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any,
-                           batch_idx: int) -> None:  # fmt: skip
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if self.every and trainer.global_step % self.every == 0:
             self._show(trainer, pl_module)
 

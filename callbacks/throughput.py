@@ -53,10 +53,14 @@ class Throughput(Callback):
             self.rows = [row for row in found if isinstance(row["step"], int) and 0 < row["step"] <= self.step]
             jsonlines.write(self.path, self.rows)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch,
-                           batch_idx: int) -> None:  # fmt: skip
-        own = {"studies": len(batch), "tokens": int(batch.branch_mask.sum()),
-               "prompt_tokens": int(batch.prefix_mask.sum())}  # fmt: skip
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: BranchBatch, batch_idx: int
+    ) -> None:
+        own = {
+            "studies": len(batch),
+            "tokens": int(batch.branch_mask.sum()),
+            "prompt_tokens": int(batch.prefix_mask.sum()),
+        }
         self.sums.update(own)
         self.total.update(own | {"batches": 1})
         if trainer.global_step == self.step:  # more micro-batches of this step follow
@@ -66,9 +70,11 @@ class Throughput(Callback):
         row = {"step": trainer.global_step, **self._measured(now, pl_module)}
         self.step, self.began, self.sums = trainer.global_step, now, Counter()
         self.rates.update(
-            time=now - self.start, batches=self.total["batches"], samples=self.total["studies"],
+            time=now - self.start,
+            batches=self.total["batches"],
+            samples=self.total["studies"],
             lengths=self.total["tokens"],
-        )  # fmt: skip
+        )
         if trainer.is_global_zero:
             self.rows.append(row)
             jsonlines.append(self.path, row)

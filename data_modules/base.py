@@ -131,10 +131,15 @@ class CXRDataModule(Loaders):
             return {name: value for name, value in labels.items() if name in wanted}
 
         return [
-            replace(s, findings=only(s.findings), details=only(s.details), progression=only(s.progression),
-                    boxes=tuple(box for box in s.boxes if box.finding in wanted))
+            replace(
+                s,
+                findings=only(s.findings),
+                details=only(s.details),
+                progression=only(s.progression),
+                boxes=tuple(box for box in s.boxes if box.finding in wanted),
+            )
             for s in studies
-        ]  # fmt: skip
+        ]
 
     def images(self, study: Study) -> list[Image.Image]:
         """``open_images`` through the cache. The images are shared: do not draw on them."""
@@ -171,9 +176,14 @@ class CXRDataModule(Loaders):
             )
         self.bad = sorted([*self.faults, *found.values()])
         checks.report_bad(
-            self.bad, used=len(used) + len(self.faults), allowed=self.max_bad_share, report_path=report_path,
-            first=next(iter(self.faults), None), decoded=len(decoded), undecodable=len(decoded & found.keys()),
-        )  # fmt: skip
+            self.bad,
+            used=len(used) + len(self.faults),
+            allowed=self.max_bad_share,
+            report_path=report_path,
+            first=next(iter(self.faults), None),
+            decoded=len(decoded),
+            undecodable=len(decoded & found.keys()),
+        )
         self._unreadable = set(found)
         checks.check_splits({split: self.studies(split) for split in self.splits})
 
@@ -183,9 +193,13 @@ class CXRDataModule(Loaders):
         return {
             "studies": {split: len(studies) for split, studies in used.items()},
             "patients": {split: len({s.patient for s in studies}) for split, studies in used.items()},
-            "data_fraction": 1.0 if self.listed else self.data_fraction, "fraction_by": self.fraction_by,
-            "seed": self.seed, "unusable": len(self.bad), "left_out": dict(self.left_out), "notes": list(self.notes),
-        }  # fmt: skip
+            "data_fraction": 1.0 if self.listed else self.data_fraction,
+            "fraction_by": self.fraction_by,
+            "seed": self.seed,
+            "unusable": len(self.bad),
+            "left_out": dict(self.left_out),
+            "notes": list(self.notes),
+        }
 
     def fingerprint(self) -> str:
         """SHA-256 over what a run sees: studies, labels, reports and image contents (sizes only, from ``SMALL_SET``).

@@ -25,10 +25,21 @@ TRAIN, VALID = "train.csv", "valid.csv"
 BY_STUDY, BY_IMAGE = "groundtruth.csv", "test_labels.csv"
 """Labels of the test set as they are published: one row per study, or one per image."""
 LABELS = (
-    "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
-    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
     "Support Devices",
-)  # fmt: skip
+)
 COLUMNS = {"Frontal/Lateral": "side", "AP/PA": "view", **{label: canonical(label) for label in LABELS}}
 SPLIT_FOLDERS = ("train", "valid", "test")
 VIEWS = ("frontal", "lateral")
@@ -203,10 +214,16 @@ class CheXpert(FolderDataModule):
             images.setdefault(place, []).append((path, view))
         columns = (rows.drop_duplicates("place")[name] for name in ("study", "patient", "split", "labels", "place"))
         return [
-            Study(study, patient, split, tuple(path for path, _ in images[place]), findings[labels],
-                  views=tuple(view for _, view in images[place]))
+            Study(
+                study,
+                patient,
+                split,
+                tuple(path for path, _ in images[place]),
+                findings[labels],
+                views=tuple(view for _, view in images[place]),
+            )
             for study, patient, split, labels, place in zip(*columns, strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def _listed(rows: pd.DataFrame, base: Path) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from apo_lightning.text.labeler import kind
 from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
 
 COUNTED = {"nothing": "states_nothing", "normal": "normal"}
-"""Kinds of kept texts (see `metrics.labeler`) that a manifest counts, and under which name."""
+"""Kinds of kept texts (see `text.labeler`) that a manifest counts, and under which name."""
 Heard = Mapping[str, Mapping[str, Trajectory]]
 """Study id to teacher name to trajectory."""
 

@@ -41,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         if isinstance(error, Exception) and not getattr(error, "__notes__", None):
             said = " ".join(arguments or sys.argv[1:])
-            error.add_note(f"This happened in 'apo {said}' and is not yours to mend: "
-                           "please report it with the lines above.")  # fmt: skip
+            error.add_note(
+                f"This happened in 'apo {said}' and is not yours to mend: please report it with the lines above."
+            )
         raise
 
 
@@ -73,18 +74,25 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("experiment", help="a name under experiments/, or a file")
     _add_overrides(one)
     check_ = _command(commands, "check", check, "load and build experiments without training")
-    check_.add_argument("words", nargs="*", metavar="EXPERIMENT|PATH|key=value", help=(
-        "an experiment with its settings: would it run here? Or files and folders (default: experiments)"
-    ))  # fmt: skip
+    check_.add_argument(
+        "words",
+        nargs="*",
+        metavar="EXPERIMENT|PATH|key=value",
+        help=("an experiment with its settings: would it run here? Or files and folders (default: experiments)"),
+    )
     names = _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
     names.add_argument("name", nargs="?", help="a data set, teacher, loss or callback: what it does, and its settings")
     grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
     grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
     _add_overrides(grid)
     again = _command(commands, "report", report, "write the report of a run again, or of several side by side")
-    again.add_argument("folders", nargs="*", type=Path, metavar="RUN", help=(
-        "run folders (default: the newest under runs/); several make one page, under <runs>/comparisons/"
-    ))  # fmt: skip
+    again.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help=("run folders (default: the newest under runs/); several make one page, under <runs>/comparisons/"),
+    )
     view = _command(commands, "dashboard", dashboard, "save a view of a W&B project that explains itself")
     view.add_argument("entity", help="your W&B user or team")
     view.add_argument(

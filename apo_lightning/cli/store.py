@@ -28,13 +28,19 @@ SHOWN = 3
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add ``store`` to the command line."""
     look = command(commands, "store", store, "list, check or prune the stages and caches that runs share")
-    look.add_argument("what", nargs="?", choices=("list", "check", "prune"), default="list", help=(
-        "list them (default), read all of them and say what is damaged, or take some away"
-    ))  # fmt: skip
+    look.add_argument(
+        "what",
+        nargs="?",
+        choices=("list", "check", "prune"),
+        default="list",
+        help=("list them (default), read all of them and say what is damaged, or take some away"),
+    )
     look.add_argument("--unlinked", action="store_true", help="only finished stages that no run shows")
-    look.add_argument("--stale", action="store_true", help=(
-        "only stages that today's source, or another version of a library, would make otherwise"
-    ))  # fmt: skip
+    look.add_argument(
+        "--stale",
+        action="store_true",
+        help=("only stages that today's source, or another version of a library, would make otherwise"),
+    )
     look.add_argument("--unfinished", action="store_true", help="only stages that were interrupted")
     look.add_argument("--older", metavar="DAYS", help="only what was made more days ago")
     look.add_argument("--larger", metavar="SIZE", help="only what takes more: 500MB, 2GB")
@@ -113,8 +119,10 @@ def prune(gone: Sequence[Item], everything: Sequence[Item], runs: Path, *, sure:
     going = [item for item in gone if item.path not in kept]
     _print_tables(going)
     if not sure:
-        _say(f"{_count(going)} would go and free {size_text(_sum(going))} of {size_text(_sum(everything))}."
-             f"{' Nothing was taken away: add --yes.' if going else ''}")  # fmt: skip
+        _say(
+            f"{_count(going)} would go and free {size_text(_sum(going))} of {size_text(_sum(everything))}."
+            f"{' Nothing was taken away: add --yes.' if going else ''}"
+        )
         return
     finish(runs / "store")
     taken = [item for item in going if take_away(item)]

@@ -14,6 +14,4 @@ from apo_lightning.config.load import (
     to_dict,
 )
 
-__all__ = [
-    "EXPERIMENTS", "build", "check_base", "dump", "find", "list_experiments", "load", "resolve_arm", "to_dict",
-]  # fmt: skip
+__all__ = ["EXPERIMENTS", "build", "check_base", "dump", "find", "list_experiments", "load", "resolve_arm", "to_dict"]

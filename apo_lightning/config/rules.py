@@ -17,9 +17,10 @@ from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
 ARTEFACTS = {
-    "spd": (("trajectories",), ("student",)), "self_distill": (("trajectories", "student"), ("preferred",)),
+    "spd": (("trajectories",), ("student",)),
+    "self_distill": (("trajectories", "student"), ("preferred",)),
     "apo": (("trajectories", "preferred"), ("student",)),
-}  # fmt: skip
+}
 """What the paper's stages read and write, as their classes say, whose import takes seconds."""
 
 MEASURED = "evaluate.report_text"

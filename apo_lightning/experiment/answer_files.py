@@ -14,8 +14,14 @@ from apo_lightning.metrics.probes import measured
 from apo_lightning.types import Answer, Study
 
 
-def write(folder: Path, answers: Mapping[str, Sequence[Answer]], studies: Sequence[Study], findings: Sequence[str],
-          as_read: Callable[[str], str], beside: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:  # fmt: skip
+def write(
+    folder: Path,
+    answers: Mapping[str, Sequence[Answer]],
+    studies: Sequence[Study],
+    findings: Sequence[str],
+    as_read: Callable[[str], str],
+    beside: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> None:
     """``predictions.jsonl``, a file for each of ``beside`` that has lines, and ``scores.json``.
 
     Args:

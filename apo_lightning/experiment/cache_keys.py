@@ -83,10 +83,13 @@ EVERY = (trainer, context, examples, collate)
 def basis(own: Context, made_by: StageFolder | None) -> dict[str, Any]:
     """The student, its seed, and how it computes."""
     return {
-        "student": asdict(own.cfg.student), "base": caching.base_digest(own.cfg.student.model, own.folder.store),
-        "from": made_by, "seed": own.seed, "thinking": asdict(own.cfg.thinking),
+        "student": asdict(own.cfg.student),
+        "base": caching.base_digest(own.cfg.student.model, own.folder.store),
+        "from": made_by,
+        "seed": own.seed,
+        "thinking": asdict(own.cfg.thinking),
         "trainer": of_trainer(own.cfg.trainer, *TrainerSettings.fits),
-    }  # fmt: skip
+    }
 
 
 def of_trainer(how: TrainerSettings, *leave_out: str) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def feature_cache(cfg: ExperimentSettings, student: Student, store: Path) -> Fea
     return FeatureCache(_open(store, "features", _tower(cfg, student, store)))
 
 
-def reference_cache(cfg: ExperimentSettings, student: Student, made_by: StageFolder | None, template: str,
-                    store: Path) -> ReferenceCache | None:  # fmt: skip
+def reference_cache(
+    cfg: ExperimentSettings, student: Student, made_by: StageFolder | None, template: str, store: Path
+) -> ReferenceCache | None:
     """Log-probs under the student that APO starts from. Beta, teacher weights and the loss are not in the identity."""
     if not cfg.cache.reference:
         return None
@@ -75,6 +76,10 @@ def _open(store: Path, kind: str, identity: Mapping[str, str]) -> TensorStore:
 def facts(student: Student, reference: ReferenceCache | None) -> dict[str, int]:
     """What was computed and what was read, in this process, for the manifest of a stage."""
     stores = {"reference": reference, "feature": student.feature_cache}
-    read = {f"{name} rows {what}": getattr(known.store, count) for name, known in stores.items() if known
-            for what, count in (("read", "hits"), ("written", "written"))}  # fmt: skip
+    read = {
+        f"{name} rows {what}": getattr(known.store, count)
+        for name, known in stores.items()
+        if known
+        for what, count in (("read", "hits"), ("written", "written"))
+    }
     return {**student.counts, **read}

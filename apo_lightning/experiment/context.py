@@ -46,9 +46,15 @@ class Context:
     """
 
     def __init__(
-        self, cfg: ExperimentSettings, arm: str, seed: int, data: CXRDataModule, folder: RunFolder,
-        networks: Networks | None = None, sets: Mapping[str, CXRDataModule] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        cfg: ExperimentSettings,
+        arm: str,
+        seed: int,
+        data: CXRDataModule,
+        folder: RunFolder,
+        networks: Networks | None = None,
+        sets: Mapping[str, CXRDataModule] | None = None,
+    ) -> None:
         self.cfg, self.arm, self.seed, self.data, self.folder = cfg, arm, seed, data, folder
         self.sets, self.trained = dict(sets or {}), data
         self.networks, self.thinking = networks, ThinkingPolicy(**asdict(cfg.thinking))

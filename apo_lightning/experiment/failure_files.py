@@ -57,8 +57,9 @@ def _said(context: Context) -> dict[str, dict[str, str]]:
     return said
 
 
-def _judge(own: Evaluated, found: list[Evaluated], teachers: Mapping[str, Mapping[str, str]],
-           context: Context) -> list[Failure]:  # fmt: skip
+def _judge(
+    own: Evaluated, found: list[Evaluated], teachers: Mapping[str, Mapping[str, str]], context: Context
+) -> list[Failure]:
     rows = read_rows(own.folder / "predictions.jsonl")
     if not rows or not all("truth" in row for row in rows):
         return []  # an earlier version kept no labels beside the answers

@@ -44,10 +44,13 @@ class FurtherSet:
         """Its entry in ``sets.json``."""
         studies = [] if self.left_out else self.data.studies("test")
         return {
-            "name": self.name, "title": self.title, "studies": len(studies),
+            "name": self.name,
+            "title": self.title,
+            "studies": len(studies),
             "patients": len({study.patient for study in studies}),
-            "findings": [] if self.left_out else list(self.data.scored), "left_out": self.left_out,
-        }  # fmt: skip
+            "findings": [] if self.left_out else list(self.data.scored),
+            "left_out": self.left_out,
+        }
 
 
 def build(cfg: ExperimentSettings) -> list[FurtherSet]:
@@ -92,8 +95,9 @@ def present(sets: Sequence[FurtherSet]) -> list[FurtherSet]:
     return [own for own in sets if not own.left_out]
 
 
-def write(cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path,
-          arms: Mapping[str, Context]) -> list[dict[str, Any]]:  # fmt: skip
+def write(
+    cfg: ExperimentSettings, sets: Sequence[FurtherSet], folder: Path, arms: Mapping[str, Context]
+) -> list[dict[str, Any]]:
     """The tables of every set, and ``sets.json``, which names those without one too.
 
     Args:

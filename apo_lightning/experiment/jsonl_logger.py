@@ -75,6 +75,10 @@ class JsonlLogger(Logger):
         if lost:
             log.warning(
                 "%s: %d of the %d steps before the checkpoint cannot be read (the first is %d). Training goes on and "
-                "is not touched by it; the curve has a gap.", self.path, len(lost), last // self.every, lost[0],
-            )  # fmt: skip
+                "is not touched by it; the curve has a gap.",
+                self.path,
+                len(lost),
+                last // self.every,
+                lost[0],
+            )
         jsonlines.write(self.path, rows)

@@ -20,9 +20,14 @@ class Checkpoints(ModelCheckpoint):
 
     def __init__(self, folder: Path, every: int) -> None:
         super().__init__(
-            dirpath=folder / "checkpoints", filename="{step}", every_n_train_steps=every, monitor="step", mode="max",
-            save_top_k=2, save_on_train_epoch_end=False,
-        )  # fmt: skip
+            dirpath=folder / "checkpoints",
+            filename="{step}",
+            every_n_train_steps=every,
+            monitor="step",
+            mode="max",
+            save_top_k=2,
+            save_on_train_epoch_end=False,
+        )
         self.waiting: tuple[Any, ...] | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
@@ -49,9 +54,13 @@ class Best(ModelCheckpoint):
 
     def __init__(self, folder: Path, plan: FitSettings) -> None:
         super().__init__(
-            dirpath=folder / "checkpoints", filename="best-{step}", monitor=plan.monitor, mode=plan.direction(),
-            save_top_k=2, save_on_train_epoch_end=False,
-        )  # fmt: skip
+            dirpath=folder / "checkpoints",
+            filename="best-{step}",
+            monitor=plan.monitor,
+            mode=plan.direction(),
+            save_top_k=2,
+            save_on_train_epoch_end=False,
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Of what was best before, what is still there; the folder may have been moved since."""

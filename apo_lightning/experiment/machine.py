@@ -72,9 +72,12 @@ def _unknown(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str
 def _absent(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str]:
     kind = trainer.accelerator
     there = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True, "auto": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+        "auto": True,
         "tpu": importlib.util.find_spec("torch_xla") is not None,
-    }  # fmt: skip
+    }
     there["gpu"] = there["cuda"] or there["mps"]
     if not there.get(kind, True):
         have = ", ".join(name for name in ("cuda", "mps", "tpu", "cpu") if there[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from apo_lightning import config
 from apo_lightning.config.rules import runs_stage
@@ -15,9 +14,6 @@ from apo_lightning.settings import ExperimentSettings
 from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Study
 from data_modules.base import CXRDataModule
-
-if TYPE_CHECKING:
-    pass
 
 KEY = "stages.self_distill.positive"
 

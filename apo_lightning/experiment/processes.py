@@ -153,10 +153,11 @@ def _start(command: Sequence[str], count: int, nodes: int) -> list[Member]:
     same on all, and NODE_RANK."""
     node = int(os.environ.get("NODE_RANK", 0))
     shared = {
-        "NODE_RANK": str(node), "WORLD_SIZE": str(count * nodes),
+        "NODE_RANK": str(node),
+        "WORLD_SIZE": str(count * nodes),
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("MASTER_PORT") or str(_free_port()),
-    }  # fmt: skip
+    }
     members: list[Member] = []
     try:
         for local in range(count):
@@ -239,10 +240,11 @@ def _end(members: Sequence[Member]) -> None:
 def _report(error: Exception) -> None:
     foreseen = isinstance(error, ApoError)
     row = {
-        "time": time.time(), "status": 2 if foreseen else 1,
+        "time": time.time(),
+        "status": 2 if foreseen else 1,
         "message": (str(error) if foreseen else f"{type(error).__name__}: {error}")[:LONGEST],
         "trace": "" if foreseen else "".join(traceback.format_exception(error))[-LONGEST:],
-    }  # fmt: skip
+    }
     os.write(int(os.environ[REPORT]), (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 

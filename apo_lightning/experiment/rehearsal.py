@@ -110,8 +110,9 @@ def question(cfg: ExperimentSettings, name: str) -> str:
     return cfg.of_set(name).evaluate.prompt or cfg.prompt
 
 
-def _prompts(cfg: ExperimentSettings, findings: Sequence[str],
-             counted: Sequence[str]) -> dict[str, tuple[str, Sequence[str]]]:  # fmt: skip
+def _prompts(
+    cfg: ExperimentSettings, findings: Sequence[str], counted: Sequence[str]
+) -> dict[str, tuple[str, Sequence[str]]]:
     """Key to name and listed findings of each prompt that some arm asks."""
     asked = {"prompt": (cfg.prompt, findings), "evaluate.prompt": (cfg.evaluate.prompt or cfg.prompt, counted)}
     if cfg.evaluate.likelihood.form == QUESTION:
@@ -128,9 +129,14 @@ def _processor(cfg: ExperimentSettings) -> Any:
 def _collator(cfg: ExperimentSettings, processor: Any, name: str, findings: Sequence[str]) -> Collator:
     student = cfg.student
     return Collator(
-        processor, prompt=name, findings=findings, keys=True, max_prompt_tokens=student.max_prompt_tokens,
-        max_branch_tokens=student.max_branch_tokens, max_context_tokens=student.max_context_tokens,
-    )  # fmt: skip
+        processor,
+        prompt=name,
+        findings=findings,
+        keys=True,
+        max_prompt_tokens=student.max_prompt_tokens,
+        max_branch_tokens=student.max_branch_tokens,
+        max_context_tokens=student.max_context_tokens,
+    )
 
 
 @contextmanager

@@ -39,10 +39,14 @@ DIFFERENCES = ("arm", "against", "metric", "finding", *BOUNDS)
 TESTS = ("arm", "against", "metric", "finding", "test", "n", "statistic", "p", "p_holm")
 AGREEMENT = ("arm", "finding", "kappa", "low", "high", "seeds", "studies")
 LABELS = {
-    "majority_vote": "Majority vote of the teachers", "always_yes": "Always yes", "always_no": "Always no",
+    "majority_vote": "Majority vote of the teachers",
+    "always_yes": "Always yes",
+    "always_no": "Always no",
     "prevalence": "Prevalence (most frequent answer of the training split)",
-    "always_improving": "Always improving", "always_stable": "Always stable", "always_worsening": "Always worsening",
-}  # fmt: skip
+    "always_improving": "Always improving",
+    "always_stable": "Always stable",
+    "always_worsening": "Always worsening",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class Measured:
             yield from part.rows()
 
 
-def write(cfg: ExperimentSettings, folder: Path, arms: Mapping[str, Context], stage: str = OWN,
-          into: Path | None = None) -> Path:  # fmt: skip
+def write(
+    cfg: ExperimentSettings, folder: Path, arms: Mapping[str, Context], stage: str = OWN, into: Path | None = None
+) -> Path:
     """Gather every arm and seed of the folder, the consensus, the teachers and the untrained baselines.
 
     Answers are read anew from their texts, all rows by one reader, whenever their stage was run.
@@ -170,8 +175,9 @@ def _arms(cfg: ExperimentSettings, folder: Path, arms: _Contexts, stage: str) ->
             yield Measured("arm", arm, section.label, seed, *_evaluated(cfg, path.parent, arms[arm]))
 
 
-def _of_texts(cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str],
-              own: Context) -> list[Measure]:  # fmt: skip
+def _of_texts(
+    cfg: ExperimentSettings, texts: Mapping[str, str], studies: Sequence[Study], findings: Sequence[str], own: Context
+) -> list[Measure]:
     """What texts get right, and how they read beside the reports of their studies: by the settings of the experiment,
     one way for all rows."""
     asked = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
@@ -229,8 +235,9 @@ def _strategy(stage: Path) -> str:
     return made.get("positive", {"name": DEFAULT})["name"]
 
 
-def _texts_of(cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int,
-              own: Context) -> Iterator[Measured]:  # fmt: skip
+def _texts_of(
+    cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int, own: Context
+) -> Iterator[Measured]:
     studies = own.data.studies(cfg.evaluate.split)
     texts = {study.id: own.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
     if texts:

@@ -70,12 +70,14 @@ def run(cfg: ExperimentSettings) -> Path:
         if leader.is_leader():
             with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, arms, sets, folder)
+                tracking.tell_end(cfg, folder.path)
         leader.barrier()
     return folder.path
 
 
-def _run_arms(cfg: ExperimentSettings, data: Mapping[str, CXRDataModule], folder: RunFolder,
-              sets: Sequence[FurtherSet]) -> dict[str, Context]:  # fmt: skip
+def _run_arms(
+    cfg: ExperimentSettings, data: Mapping[str, CXRDataModule], folder: RunFolder, sets: Sequence[FurtherSet]
+) -> dict[str, Context]:
     """Every seed of every arm; returns each arm with all that its last seed has done."""
     networks = Networks(keep=not trainer.takes_apart(cfg.trainer))
     answered = {own.name: own.data for own in further_sets.present(sets)}
@@ -111,8 +113,9 @@ def _guarded(cfg: ExperimentSettings, data: Mapping[str, CXRDataModule], sets: S
     return own | {cfg.evaluate.sets[one.name].data["name"] for one in present if one.data.credentialed}
 
 
-def _data(arms: Mapping[str, ExperimentSettings], folder: RunFolder,
-          sets: Sequence[FurtherSet] = ()) -> dict[str, CXRDataModule]:  # fmt: skip
+def _data(
+    arms: Mapping[str, ExperimentSettings], folder: RunFolder, sets: Sequence[FurtherSet] = ()
+) -> dict[str, CXRDataModule]:
     """One checked data module for all arms with the same data sections, without the patients of further sets."""
     made: dict[str, CXRDataModule] = {}
     further = {own.key: own.data for own in further_sets.present(sets)}
@@ -145,8 +148,13 @@ def write_splits(data: CXRDataModule, path: Path) -> None:
     write_csv(path, ("study", "patient", "split"), rows)
 
 
-def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Context], sets: Sequence[FurtherSet],
-              folder: RunFolder) -> None:  # fmt: skip
+def _conclude(
+    cfg: ExperimentSettings,
+    guarded: set[str],
+    arms: Mapping[str, Context],
+    sets: Sequence[FurtherSet],
+    folder: RunFolder,
+) -> None:
     """Tables, samples, report."""
     own = next(iter(arms.values())).data
     results.write(cfg, folder.path, arms)
@@ -155,18 +163,22 @@ def _conclude(cfg: ExperimentSettings, guarded: set[str], arms: Mapping[str, Con
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
-    acknowledged = all(name in cfg.acknowledge for name in guarded)
-    if acknowledged:
+    if acknowledged := all(name in cfg.acknowledge for name in guarded):
         sample_files.keep(own, cfg.evaluate.split, folder.path)
     else:
         sample_files.withdraw(folder.path, guarded - set(cfg.acknowledge))
     folder.finish(
-        config.to_dict(cfg), credentialed=bool(guarded), guarded=sorted(guarded), acknowledged=acknowledged,
-        citation="; ".join(dict.fromkeys(cited)), split=cfg.evaluate.split, warn_cut=cfg.evaluate.warn_cut,
-        report_text=measured, sets=answered,
+        config.to_dict(cfg),
+        credentialed=bool(guarded),
+        guarded=sorted(guarded),
+        acknowledged=acknowledged,
+        citation="; ".join(dict.fromkeys(cited)),
+        split=cfg.evaluate.split,
+        warn_cut=cfg.evaluate.warn_cut,
+        report_text=measured,
+        sets=answered,
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
-    )  # fmt: skip
+    )
     report = reports.write(folder.path)
     reports.print_table(folder.path)
-    tracking.tell_end(cfg, folder.path)
     leader.say(f"report: {escape(visible(str(report)))}")

@@ -1,4 +1,4 @@
-"""Run folders: content hashes, atomic writes, manifests. A stage whose inputs hash the same is never run twice."""
+"""The folder of one run: links to the stages of every arm and seed, the table, the report."""
 
 from __future__ import annotations
 

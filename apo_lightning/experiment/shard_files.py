@@ -28,13 +28,19 @@ from apo_lightning.files.atomic import removal
 
 RECORDS = {
     metadata: (
-        "Metadata", "MetadataIndex", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
-        "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING",
+        "Metadata",
+        "MetadataIndex",
+        "TensorStorageMetadata",
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "TensorProperties",
+        "StorageMeta",
+        "_MEM_FORMAT_ENCODING",
     ),
     filesystem: ("_StorageInfo",),
     torch: ("Size",),
     torch.serialization: ("_get_layout",),
-}  # fmt: skip
+}
 """What an index is made of, by module."""
 ALLOWED = {(module.__name__, name): getattr(module, name) for module, names in RECORDS.items() for name in names}
 PATHS = ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")

@@ -138,10 +138,13 @@ def _stage(path: Path, links: Mapping[str, Sequence[str]], users: Mapping[str, s
     except ArtifactError as error:
         return replace(item, damage=_why(error))
     return replace(
-        item, key=str(record.get("inputs_sha256", key)), made=_finished(record, item.made), edited=edited(record),
+        item,
+        key=str(record.get("inputs_sha256", key)),
+        made=_finished(record, item.made),
+        edited=edited(record),
         versions=tuple(other_versions(record)) if record else (),
         made_of=frozenset(f"{stage}-{own[:12]}" for stage, own in record.get("made_of", {}).items()),
-    )  # fmt: skip
+    )
 
 
 def edited(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -38,8 +38,9 @@ def in_wandb_sweep() -> bool:
     return "WANDB_SWEEP_ID" in os.environ
 
 
-def stage_logger(settings: WandbSettings, folder: Path, who: Who, stage: str, config: Mapping[str, Any], *,
-                 shown: bool = True) -> list[StageLogger]:  # fmt: skip
+def stage_logger(
+    settings: WandbSettings, folder: Path, who: Who, stage: str, config: Mapping[str, Any], *, shown: bool = True
+) -> list[StageLogger]:
     """The loggers of a fit; none where W&B is disabled. Every process must call it.
 
     Args:
@@ -74,8 +75,9 @@ def tell_stored(settings: WandbSettings, folder: Path, who: Who, stage: str) -> 
         logger.log_metrics(numbers, numbers.pop("step") - 1)  # Lightning counts from 0
 
 
-def tell_evaluation(settings: WandbSettings, folder: Path, who: Who, values: Mapping[str, float],
-                    config: Mapping[str, Any]) -> None:  # fmt: skip
+def tell_evaluation(
+    settings: WandbSettings, folder: Path, who: Who, values: Mapping[str, float], config: Mapping[str, Any]
+) -> None:
     """The scores of an arm and seed: as a run, or, in a trial, under keys of their own.
 
     Args:

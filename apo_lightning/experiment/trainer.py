@@ -49,9 +49,16 @@ def quiet() -> None:
     """Silence what Lightning, W&B and transformers say about every one of our many small fits."""
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*barrier.*", ".*lr_scheduler.step.*",
-                 ".*tensorboard.*", ".*is_gradient_checkpointing.*", ".*in eval mode.*",
-                 ".*isinstance.treespec.*"):  # fmt: skip
+    for text in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*barrier.*",
+        ".*lr_scheduler.step.*",
+        ".*tensorboard.*",
+        ".*is_gradient_checkpointing.*",
+        ".*in eval mode.*",
+        ".*isinstance.treespec.*",
+    ):
         warnings.filterwarnings("ignore", text)
     transformers_logging.disable_progress_bar()
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -73,15 +80,26 @@ def takes_apart(settings: TrainerSettings) -> bool:
 
 
 PASSED = (
-    "accelerator", "devices", "num_nodes", "precision", "log_every_n_steps", "num_sanity_val_steps", "deterministic",
-    "benchmark", "inference_mode", "detect_anomaly", "enable_model_summary", "enable_autolog_hparams",
-)  # fmt: skip
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "precision",
+    "log_every_n_steps",
+    "num_sanity_val_steps",
+    "deterministic",
+    "benchmark",
+    "inference_mode",
+    "detect_anomaly",
+    "enable_model_summary",
+    "enable_autolog_hparams",
+)
 TO_FIT = ("fast_dev_run", "limit_train_batches", "gradient_clip_algorithm", "sync_batchnorm")
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 
 
-def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (),
-            **options: Any) -> Trainer:  # fmt: skip
+def trainer(
+    settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callback], loggers: Sequence[Any] = (), **options: Any
+) -> Trainer:
     """A Trainer with this project's habits; the data module owns the order of the data."""
     sharded = fit and settings.strategy == "fsdp2"  # which writes its checkpoints itself
     wanted = settings.enable_progress_bar
@@ -90,10 +108,15 @@ def trainer(settings: TrainerSettings, *, fit: bool, callbacks: Sequence[Callbac
     bar = [RichProgressBar(leave=False)] if shown and not theirs else []
     passed = {name: getattr(settings, name) for name in (*PASSED, *(TO_FIT if fit else ()))}
     made = Trainer(
-        **passed, strategy=strategy(settings, fit=fit), logger=list(loggers) or False, callbacks=[*callbacks, *bar],
-        enable_progress_bar=bool(bar) or theirs, use_distributed_sampler=False,
-        plugins=[] if sharded else [WholeFiles()], **options,
-    )  # fmt: skip
+        **passed,
+        strategy=strategy(settings, fit=fit),
+        logger=list(loggers) or False,
+        callbacks=[*callbacks, *bar],
+        enable_progress_bar=bool(bar) or theirs,
+        use_distributed_sampler=False,
+        plugins=[] if sharded else [WholeFiles()],
+        **options,
+    )
     # On SIGTERM Lightning's handler enters a collective, in whatever the others are doing; a fit then ends as if it had
     # succeeded, a prediction goes on, and under SLURM the signal is ignored. `signals.raised` is there before.
     made._signal_connector.register_signal_handlers = lambda: None
@@ -122,8 +145,15 @@ def decides(settings: TrainerSettings, plan: FitSettings, active: Mapping[str, A
     return validates(settings, plan, active) and (plan.keep == "best" or bool(active))
 
 
-def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, plan: FitSettings, folder: Path,
-        callbacks: Sequence[Callback], loggers: Sequence[Any]) -> dict[str, Any]:  # fmt: skip
+def fit(
+    stage: LightningModule,
+    data: CXRDataModule,
+    settings: TrainerSettings,
+    plan: FitSettings,
+    folder: Path,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Any],
+) -> dict[str, Any]:
     """Train ``stage``; if ``folder`` holds checkpoints of an interrupted fit, go on from the newest whole one.
 
     Returns:
@@ -144,11 +174,17 @@ def fit(stage: LightningModule, data: CXRDataModule, settings: TrainerSettings, 
     best = Best(folder, plan) if plan.keep == "best" else None
     before, after = [Validated()] if validated else [], [best] if best else []
     run = trainer(
-        settings, fit=True, callbacks=[*before, *callbacks, *after, Checkpoints(folder, plan.checkpoint_every)],
-        loggers=[journal, *loggers], max_steps=plan.steps, max_epochs=-1, accumulate_grad_batches=plan.accumulate,
-        gradient_clip_val=plan.optim.grad_clip, profiler=_profiler(settings, folder),
+        settings,
+        fit=True,
+        callbacks=[*before, *callbacks, *after, Checkpoints(folder, plan.checkpoint_every)],
+        loggers=[journal, *loggers],
+        max_steps=plan.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=plan.accumulate,
+        gradient_clip_val=plan.optim.grad_clip,
+        profiler=_profiler(settings, folder),
         **_validation(settings, plan, validated),
-    )  # fmt: skip
+    )
     journal.rate = lambda: run.optimizers[0].param_groups[0]["lr"]
     found = _go_on(stage, folder, journal)
     run.fit(stage, data, ckpt_path=found, weights_only=True)
@@ -166,8 +202,9 @@ def _go_on(stage: LightningModule, folder: Path, journal: JsonlLogger) -> Path |
     return found
 
 
-def _result(stage: LightningModule, settings: TrainerSettings, plan: FitSettings, run: Trainer,
-            best: Best | None) -> dict[str, Any]:  # fmt: skip
+def _result(
+    stage: LightningModule, settings: TrainerSettings, plan: FitSettings, run: Trainer, best: Best | None
+) -> dict[str, Any]:
     if settings.fast_dev_run:
         raise StoppedError(
             f"trainer.fast_dev_run={settings.fast_dev_run}: stage {stage.name} went through its batches without an "

@@ -42,9 +42,13 @@ class CourseOutcomes(Outcomes):
 
 
 def of_progression(
-    labels: Sequence[Mapping[str, str]], answers: Sequence[Mapping[str, str]], findings: Sequence[str],
-    patients: Sequence[str] | None = None, *, every: bool = False,
-) -> CourseOutcomes:  # fmt: skip
+    labels: Sequence[Mapping[str, str]],
+    answers: Sequence[Mapping[str, str]],
+    findings: Sequence[str],
+    patients: Sequence[str] | None = None,
+    *,
+    every: bool = False,
+) -> CourseOutcomes:
     """What is counted of the courses that answers tell.
 
     Args:

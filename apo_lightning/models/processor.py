@@ -153,8 +153,10 @@ def end_of_turn(processor: Any) -> int:
     Gemma ends a turn with ``<end_of_turn>``, not with the tokenizer's ``<eos>``.
     """
     words, mark = processor.tokenizer, "@answer@"
-    turns = [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in
-             (("user", "@question@"), ("assistant", mark))]  # fmt: skip
+    turns = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for role, text in (("user", "@question@"), ("assistant", mark))
+    ]
     behind = processor.apply_chat_template(turns, tokenize=False).rpartition(mark)[2].lstrip()
     first = words(behind, add_special_tokens=False)["input_ids"][:1]
     return first[0] if first and first[0] in words.all_special_ids else words.eos_token_id

@@ -102,8 +102,9 @@ def _whole(stated: tuple[float, str | None]) -> Stated:
     return int(stated[0]), stated[1]
 
 
-def marks(said: Said, truth: Mapping[str, int | None], others: Sequence[Said], preferred: Said | None,
-          task: Task) -> list[int]:  # fmt: skip
+def marks(
+    said: Said, truth: Mapping[str, int | None], others: Sequence[Said], preferred: Said | None, task: Task
+) -> list[int]:
     """A number for every statement of a text, sentence by sentence, in the order of `Span.stated`.
 
     Args:

@@ -24,8 +24,26 @@ from apo_lightning.settings.student import AdapterSettings, ScorerSettings, Stud
 from apo_lightning.settings.trainer import TrainerSettings
 
 __all__ = [
-    "REQUIRED", "AdapterSettings", "ArmSettings", "CacheSettings", "CurvePoint", "DecodingSettings",
-    "EvaluateSettings", "EvaluationSet", "ExperimentSettings", "FitSettings", "LikelihoodSettings", "OptimSettings",
-    "PoolSettings", "ReportTextSettings", "SamplingSettings", "ScorerSettings", "SelfDistillSettings",
-    "StagesSettings", "StudentSettings", "ThinkingSettings", "TrainerSettings", "WandbSettings",
-]  # fmt: skip
+    "REQUIRED",
+    "AdapterSettings",
+    "ArmSettings",
+    "CacheSettings",
+    "CurvePoint",
+    "DecodingSettings",
+    "EvaluateSettings",
+    "EvaluationSet",
+    "ExperimentSettings",
+    "FitSettings",
+    "LikelihoodSettings",
+    "OptimSettings",
+    "PoolSettings",
+    "ReportTextSettings",
+    "SamplingSettings",
+    "ScorerSettings",
+    "SelfDistillSettings",
+    "StagesSettings",
+    "StudentSettings",
+    "ThinkingSettings",
+    "TrainerSettings",
+    "WandbSettings",
+]

@@ -52,7 +52,11 @@ class TrainerSettings:
         "log_every": "It is trainer.log_every_n_steps now, as in Lightning",
         "accumulate_grad_batches": "It is stages.<stage>.accumulate",
         "gradient_clip_val": "It is stages.<stage>.optim.grad_clip",
-        "max_steps": STEPS, "min_steps": STEPS, "max_epochs": STEPS, "min_epochs": STEPS, "max_time": TIME,
+        "max_steps": STEPS,
+        "min_steps": STEPS,
+        "max_epochs": STEPS,
+        "min_epochs": STEPS,
+        "max_time": TIME,
         "callbacks": "They are named under callbacks, beside trainer",
         "logger": "metrics.jsonl is always written, and wandb has a section of its own",
         "enable_checkpointing": "stages.<stage>.checkpoint_every says how often, stages.<stage>.keep what is handed on",
@@ -61,22 +65,33 @@ class TrainerSettings:
         "limit_predict_batches": "Every study is answered; data.limit_studies takes fewer",
         "limit_test_batches": "Every study is answered; data.limit_studies takes fewer",
         "check_val_every_n_epoch": "A stage is one pass without end; trainer.val_check_interval counts batches",
-        "reload_dataloaders_every_n_epochs": OURS, "use_distributed_sampler": OURS,
+        "reload_dataloaders_every_n_epochs": OURS,
+        "use_distributed_sampler": OURS,
         "barebones": "It switches off checkpoints and logs, which a stage needs",
         "plugins": "No file can hold one",
         "model_registry": "It would upload what is trained; wandb and the run folder keep results",
-    }  # fmt: skip
+    }
     """Names that the Trainer has, or this section had, to where their meaning is said."""
     looks: ClassVar[tuple[str, ...]] = (
-        "num_sanity_val_steps", "log_every_n_steps", "inference_mode", "profiler", "detect_anomaly",
-        "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams",
-    )  # fmt: skip
+        "num_sanity_val_steps",
+        "log_every_n_steps",
+        "inference_mode",
+        "profiler",
+        "detect_anomaly",
+        "enable_progress_bar",
+        "enable_model_summary",
+        "enable_autolog_hparams",
+    )
     """Arguments that change no number."""
     validates: ClassVar[tuple[str, ...]] = ("val_check_interval", "limit_val_batches")
     """Those that change one only where something is decided on the validation split."""
     fits: ClassVar[tuple[str, ...]] = (
-        *validates, "fast_dev_run", "limit_train_batches", "gradient_clip_algorithm", "sync_batchnorm",
-    )  # fmt: skip
+        *validates,
+        "fast_dev_run",
+        "limit_train_batches",
+        "gradient_clip_algorithm",
+        "sync_batchnorm",
+    )
     """Those that say nothing to a stage that only writes."""
 
     def __post_init__(self) -> None:
@@ -92,9 +107,10 @@ class TrainerSettings:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name, known in (
-            ("profiler", ("simple", "advanced", "pytorch")), ("gradient_clip_algorithm", ("norm", "value")),
+            ("profiler", ("simple", "advanced", "pytorch")),
+            ("gradient_clip_algorithm", ("norm", "value")),
             ("deterministic", (True, False, "warn")),
-        ):  # fmt: skip
+        ):
             if (value := getattr(self, name)) is not None and value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, or null, got {value!r}")
 

@@ -29,13 +29,22 @@ class APO(Stage):
     name = "apo"
     reads: ClassVar[tuple[str, ...]] = ("trajectories", "preferred")
     provides = (
-        frozenset({
-            "policy_token_logps", "policy_logps", "lengths", "mask", "weight", "present", "agreement", "conflict",
-            "generator",
-        })
+        frozenset(
+            {
+                "policy_token_logps",
+                "policy_logps",
+                "lengths",
+                "mask",
+                "weight",
+                "present",
+                "agreement",
+                "conflict",
+                "generator",
+            }
+        )
         | CHOSEN
         | REFERENCE
-    )  # fmt: skip
+    )
     reference_cache: ReferenceCache | None = None
 
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
@@ -45,8 +54,8 @@ class APO(Stage):
         given = self._given(batch, policy)
         seen = {"reference_logps": given["reference_logps"]} if "reference_logps" in given else {}
         return self.log_loss(
-            self.compute_loss(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen,
-        )  # fmt: skip
+            self.compute_loss(given), batch, policy_logps=policy.logps.detach(), lengths=policy.lengths, **seen
+        )
 
     def validation_step(self, batch: BranchBatch, batch_idx: int) -> None:
         """Loss and its metrics; log-probs of t+ and of every teacher, whether or not the loss hears them; of a loss
@@ -64,12 +73,30 @@ class APO(Stage):
         return given
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
+        """Column 0 of ``1+N`` is t+.
+
+        - ``[B, 1+N, T]``: ``policy_token_logps`` (nats, 0 where masked), ``mask`` (1 on scored tokens), ``conflict``
+          (bool, tokens of the sentences that contradict t+); and, where a loss asks for it,
+          ``reference_token_logps``;
+        - ``[B, 1+N]``: ``policy_logps``, ``reference_logps`` (their sums), ``lengths``, ``weight`` (as configured, 0
+          where absent), ``present`` (bool), ``agreement`` (share of the findings stated on both sides that agree);
+        - ``[B]``: ``chosen_logps``, ``chosen_lengths``, ``chosen_present``, those of t+ alone;
+        - ``generator``, for losses that draw.
+        """
         return dict(
-            policy_token_logps=scores.token_logps, policy_logps=scores.logps, lengths=scores.lengths,
-            mask=batch.branch_mask, weight=batch.weight, present=batch.present, agreement=batch.agreement,
-            conflict=batch.conflict, generator=self.generator, chosen_logps=scores.logps[:, 0],
-            chosen_lengths=scores.lengths[:, 0], chosen_present=batch.present[:, 0],
-        )  # fmt: skip
+            policy_token_logps=scores.token_logps,
+            policy_logps=scores.logps,
+            lengths=scores.lengths,
+            mask=batch.branch_mask,
+            weight=batch.weight,
+            present=batch.present,
+            agreement=batch.agreement,
+            conflict=batch.conflict,
+            generator=self.generator,
+            chosen_logps=scores.logps[:, 0],
+            chosen_lengths=scores.lengths[:, 0],
+            chosen_present=batch.present[:, 0],
+        )
 
     def _reference(self, batch: BranchBatch) -> Tensor:
         """``[B, 1+N, T]`` token log-probs under the reference; rows that the cache does not know are added to it."""

@@ -23,13 +23,13 @@ from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch, LossOutput, Scores
 
 
-def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
+def lr_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
     """Multiple of the peak learning rate at an optimiser step (counted from 0).
 
     Not transformers' ``get_scheduler``: its ramp begins at 0, so that the first step of a fit does nothing, and its
     cosine differs from this one in the last bit of every fourth step, which would move every result.
 
-    >>> [round(warmup_factor(s, steps=10, warmup=0.2, schedule="constant"), 2) for s in (0, 1, 2, 9)]
+    >>> [round(lr_factor(s, steps=10, warmup=0.2, schedule="constant"), 2) for s in (0, 1, 2, 9)]
     [0.5, 1.0, 1.0, 1.0]
     """
     ramp = math.ceil(steps * warmup)
@@ -37,6 +37,8 @@ def warmup_factor(step: int, *, steps: int, warmup: float, schedule: str) -> flo
         return (step + 1) / ramp
     if schedule == "constant":
         return 1.0
+    if schedule != "cosine":
+        raise ValueError(f"schedule must be cosine or constant, got '{schedule}'")
     return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
 
 
@@ -66,8 +68,15 @@ class Stage(Staying):
     """Where those lie, by name, once a run has given the stage its place."""
     provides: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, student: Student, loss: Callable[..., LossOutput], optim: OptimSettings | Mapping[str, Any], *,
-                 steps: int, seed: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        student: Student,
+        loss: Callable[..., LossOutput],
+        optim: OptimSettings | Mapping[str, Any],
+        *,
+        steps: int,
+        seed: int,
+    ) -> None:
         super().__init__()
         optim = OptimSettings(**optim) if isinstance(optim, Mapping) else optim
         self.save_hyperparameters({"optim": asdict(optim), "steps": steps, "seed": seed})
@@ -194,7 +203,7 @@ class Stage(Staying):
         how = dict(lr=self.optim.lr, betas=tuple(self.optim.betas), weight_decay=self.optim.weight_decay)
         optimizer = torch.optim.AdamW(trained, **how)
         shape = dict(steps=self.steps, warmup=self.optim.warmup, schedule=self.optim.schedule)
-        scheduler = LambdaLR(optimizer, lambda step: warmup_factor(step, **shape))
+        scheduler = LambdaLR(optimizer, lambda step: lr_factor(step, **shape))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

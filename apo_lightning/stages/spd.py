@@ -54,10 +54,20 @@ class SPD(Stage):
         self.log_validation(output, batch, of_texts(scores.logps, batch.sources))
 
     def quantities(self, batch: BranchBatch, scores: Scores) -> dict[str, Any]:
+        """One column per teacher.
+
+        - ``[B, U]``: ``logps`` (nats), ``lengths``, ``weight`` (as configured, 0 where absent), ``present`` (bool);
+        - ``[B, U, T]``: ``token_logps`` (0 where masked), ``mask`` (1 on scored tokens); of teachers that give logits
+          instead ``divergence`` or ``mixture_divergence`` (nats), see `losses.kl`.
+        """
         return dict(
-            logps=scores.logps, token_logps=scores.token_logps, lengths=scores.lengths, mask=batch.branch_mask,
-            weight=batch.weight, present=batch.present,
-        )  # fmt: skip
+            logps=scores.logps,
+            token_logps=scores.token_logps,
+            lengths=scores.lengths,
+            mask=batch.branch_mask,
+            weight=batch.weight,
+            present=batch.present,
+        )
 
     def _compared(self, batch: BranchBatch) -> dict[str, Any]:
         name = next(iter(self.wanted & LOGITS))

@@ -34,7 +34,7 @@ def read_progression(text: str, findings: Sequence[str]) -> dict[str, str]:
 
     A sentence speaks of every finding that it names; of several words of change the one nearest to a finding counts:
     with fewest commas (semicolons, while, whereas, but) between them, then with fewest letters, then the earlier one.
-    Later sentences win. JSON, tables and the like are read as in `metrics.labeler`,
+    Later sentences win. JSON, tables and the like are read as in `text.labeler`,
     thinking is not.
 
     >>> read_progression("The left effusion has increased, edema is unchanged.", ["edema", "pleural_effusion"])

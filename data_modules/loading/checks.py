@@ -159,8 +159,12 @@ def find_bad_images(
     count = count if on_disk else min(DRAWN_SAMPLE, len(studies))
     picked = np.random.default_rng(seed).choice(len(studies), count, replace=False)
     decoded = {studies[i].id for i in picked}
-    log.info("Checking images: %d of %d studies are decoded%s.", count, len(studies),
-             ", of the others the files are looked at" if on_disk and count < len(studies) else "")  # fmt: skip
+    log.info(
+        "Checking images: %d of %d studies are decoded%s.",
+        count,
+        len(studies),
+        ", of the others the files are looked at" if on_disk and count < len(studies) else "",
+    )
 
     def fault(study: Study) -> str | None:
         try:
@@ -179,8 +183,16 @@ def find_bad_images(
     return bad, decoded
 
 
-def report_bad(bad: Sequence[tuple[str, str]], *, used: int, allowed: float, report_path: Path | None,
-               first: tuple[str, str] | None = None, decoded: int = 0, undecodable: int = 0) -> None:  # fmt: skip
+def report_bad(
+    bad: Sequence[tuple[str, str]],
+    *,
+    used: int,
+    allowed: float,
+    report_path: Path | None,
+    first: tuple[str, str] | None = None,
+    decoded: int = 0,
+    undecodable: int = 0,
+) -> None:
     """Say how many studies and rows cannot be used, and write (reference, reason) lines to ``report_path``.
 
     Args:

@@ -54,8 +54,15 @@ class EvenBatches(NumberedBatches):
     computed and counts for nothing. An item is the collated batch.
     """
 
-    def __init__(self, items: ExampleSet, collate: Callable[[list[Item]], Any], *, batch_studies: int, rank: int = 0,
-                 world: int = 1) -> None:  # fmt: skip
+    def __init__(
+        self,
+        items: ExampleSet,
+        collate: Callable[[list[Item]], Any],
+        *,
+        batch_studies: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         super().__init__(items, collate, batch_studies=batch_studies, rank=rank, world=world)
         rounds = -(-self.total // world)
         self.numbers = [rank + world * number for number in range(rounds)]

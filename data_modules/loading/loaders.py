@@ -90,13 +90,22 @@ class Loaders(LightningDataModule):
         if self.trainer is not None and self.trainer.fit_loop.restarting:
             rewind_to_whole_step(self.trainer.fit_loop.epoch_loop, plan.accumulate)
         sampler = ResumableBatchSampler(
-            len(plan.train), batch_studies=plan.batch_studies, seed=plan.seed, rank=rank, world=world,
-            length=plan.length, position=self._batches_trained, ends=plan.length is None,
-        )  # fmt: skip
+            len(plan.train),
+            batch_studies=plan.batch_studies,
+            seed=plan.seed,
+            rank=rank,
+            world=world,
+            length=plan.length,
+            position=self._batches_trained,
+            ends=plan.length is None,
+        )
         return ResumableLoader(
-            ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed), batch_sampler=sampler,
-            collate_fn=plan.collate, order=plan.order(world), **self._workers(),
-        )  # fmt: skip
+            ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed),
+            batch_sampler=sampler,
+            collate_fn=plan.collate,
+            order=plan.order(world),
+            **self._workers(),
+        )
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Batches in a fixed order, undisturbed: this process's share, as many as each other process has. None at all
@@ -113,10 +122,16 @@ class Loaders(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         """``(batch number, collated)`` in order; this process's share, without ``skip_batches``."""
         plan, rank, world = self._connected("predict"), *self._place()
-        return self._in_order(NumberedBatches(
-            ExampleSet(plan.predict, self.images), plan.collate,
-            batch_studies=plan.batch_studies, skip=plan.skip, rank=rank, world=world,
-        ))  # fmt: skip
+        return self._in_order(
+            NumberedBatches(
+                ExampleSet(plan.predict, self.images),
+                plan.collate,
+                batch_studies=plan.batch_studies,
+                skip=plan.skip,
+                rank=rank,
+                world=world,
+            )
+        )
 
     def _evaluated(self, kind: str) -> DataLoader:
         plan, rank, world = self._connected(kind), *self._place()

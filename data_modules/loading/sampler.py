@@ -128,8 +128,9 @@ class ExampleSet(Dataset[Item]):
         seed: of the disturbances, which also depend on the pass and the index, and on nothing else.
     """
 
-    def __init__(self, examples: Sequence[Example], images: OpenImages, augment: Augment | None = None,
-                 seed: int = 0) -> None:  # fmt: skip
+    def __init__(
+        self, examples: Sequence[Example], images: OpenImages, augment: Augment | None = None, seed: int = 0
+    ) -> None:
         self.examples, self.images, self.augment, self.seed = examples, images, augment, seed
 
     def __len__(self) -> int:
@@ -169,8 +170,11 @@ class ResumableLoader(DataLoader):
         Raises:
             ArtifactError: the checkpoint comes from another stream, so its position means nothing in this one.
         """
-        changed = [f"{key} was {state_dict.get(key)}, is {now}" for key, now in self.order.items()
-                   if state_dict.get(key) != now]  # fmt: skip
+        changed = [
+            f"{key} was {state_dict.get(key)}, is {now}"
+            for key, now in self.order.items()
+            if state_dict.get(key) != now
+        ]
         if changed:
             raise ArtifactError(
                 f"The checkpoint was trained in another order of the data: {'; '.join(changed)}. "

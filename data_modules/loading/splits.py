@@ -20,8 +20,17 @@ from data_modules.tables import Faults, read_table
 from data_modules.tables.identifiers import listed
 
 SPLITS = ("train", "val", "test")
-NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validate": "val", "validation": "val",
-         "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 """How files call the splits."""
 
 
@@ -47,9 +56,7 @@ def cut(studies: Sequence[Study], *, val: float, test: float, seed: int) -> list
     free = [s for s in studies if not s.split]
     if free:
         tested = share_of_patients((s.patient for s in free), test, seed) if test else set()
-        studies = [
-            s if s.split else replace(s, split="test" if s.patient in tested else "train") for s in studies
-        ]  # fmt: skip
+        studies = [s if s.split else replace(s, split="test" if s.patient in tested else "train") for s in studies]
     if any(s.split == "val" for s in studies) or not any(s.split == "train" for s in studies):
         return list(studies)
     held = share_of_patients((s.patient for s in studies if s.split == "train"), val, seed)

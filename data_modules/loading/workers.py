@@ -19,9 +19,19 @@ from typing import Any
 from apo_lightning import signals
 
 PRELOADED = (
-    "torch", "numpy", "PIL.Image", "pandas", "lightning.pytorch", "monai.data", "monai.transforms", "pydicom.pixels",
-    "transformers.models.auto.processing_auto", "rich.progress", "omegaconf", "defusedxml.ElementTree",
-)  # fmt: skip
+    "torch",
+    "numpy",
+    "PIL.Image",
+    "pandas",
+    "lightning.pytorch",
+    "monai.data",
+    "monai.transforms",
+    "pydicom.pixels",
+    "transformers.models.auto.processing_auto",
+    "rich.progress",
+    "omegaconf",
+    "defusedxml.ElementTree",
+)
 """Imported once by the server. None of this project: the server does not know where this process found it."""
 
 

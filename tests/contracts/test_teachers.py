@@ -34,13 +34,21 @@ def _recorded(folder: Path) -> dict[str, Any]:
 
 
 def _simulated(folder: Path) -> dict[str, Any]:
-    return {"sensitivity": {"default": 0.7}, "specificity": {"default": 0.7}, "refusal": 0.2, "hedging": 0.5,
-            "stream_drift": {"kind": "sudden", "size": 0.5}, "step_drift": 0.3}  # fmt: skip
+    return {
+        "sensitivity": {"default": 0.7},
+        "specificity": {"default": 0.7},
+        "refusal": 0.2,
+        "hedging": 0.5,
+        "stream_drift": {"kind": "sudden", "size": 0.5},
+        "step_drift": 0.3,
+    }
 
 
 NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "recorded": _recorded, "simulated": _simulated, "hf_logits": _recorded,
-}  # fmt: skip
+    "recorded": _recorded,
+    "simulated": _simulated,
+    "hf_logits": _recorded,
+}
 
 
 @pytest.fixture(params=sorted(TEACHERS))

@@ -19,7 +19,7 @@ def test_an_edited_loss_is_the_reason_for_its_stage_and_for_the_one_behind_it(
 
     def told() -> list[str]:
         begin_anew()
-        run(config.load(ROOT / "experiments" / "smoke.yaml", given), given)
+        run(config.load(ROOT / "experiments" / "smoke.yaml", given))
         lines = (line.strip().removeprefix("spd_mt seed 0: ") for line in capsys.readouterr().out.splitlines())
         return [line for line in lines if line.split(" ")[-1] in ("...", "store", "changed", "anew")]
 

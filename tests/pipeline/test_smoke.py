@@ -84,9 +84,13 @@ def test_every_wandb_run_says_whose_it_is_and_with_which_settings(folder: Path, 
     """Read from the offline files; arms that share a stage share its run."""
     found = {own.name: own for own in offline_wandb.read_all(folder.parent)}
     assert set(found) == {
-        "base/seed0/evaluate", "spd_mt/seed0/spd", "spd_mt/seed0/evaluate", "apo_listwise/seed0/apo",
-        "apo_listwise/seed0/evaluate", "report",
-    }  # fmt: skip
+        "base/seed0/evaluate",
+        "spd_mt/seed0/spd",
+        "spd_mt/seed0/evaluate",
+        "apo_listwise/seed0/apo",
+        "apo_listwise/seed0/evaluate",
+        "report",
+    }
     report = found.pop("report")
     assert {"tables/results", "figures/accuracy", "studies"} <= set(report.logged())
     assert report.config["seeds"] == [0] and set(report.config["arms"]) == {"base", "spd_mt", "apo_listwise"}

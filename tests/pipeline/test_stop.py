@@ -13,11 +13,12 @@ import pytest
 
 from apo_lightning import reports
 from apo_lightning.cli.commands import main
-from apo_lightning.experiment import evaluation, sweep
+from apo_lightning.experiment import sweep
 from apo_lightning.models.student import Student
 from apo_lightning.stages.base import Stage
 from apo_lightning.stages.generate import Writer
-from apo_lightning.teachers.pool import TeacherPool
+from apo_lightning.stages.likelihoods import Likelihoods
+from apo_lightning.teachers import pool
 from tests.pipeline.conftest import ROOT
 
 PLACES = ("collect", "spd", "save", "self_distill", "apo", "evaluate", "likelihoods", "report")
@@ -39,13 +40,13 @@ def heard() -> Iterator[None]:
 def stop_in(place: str, monkeypatch: pytest.MonkeyPatch, count: int = 2) -> None:
     """SIGTERM in the middle of a place, at its second call where there are several."""
     owner, name, of = {
-        "collect": (TeacherPool, "collect", None),
+        "collect": (pool, "collect", None),
         "spd": (Stage, "log_loss", "spd"),
         "save": (Student, "save", None),
         "self_distill": (Writer, "predict_step", "self_distill"),
         "apo": (Stage, "log_loss", "apo"),
         "evaluate": (Writer, "predict_step", ""),
-        "likelihoods": (evaluation, "_logps", None),
+        "likelihoods": (Likelihoods, "validation_step", None),
         "report": (reports, "write", None),
     }[place]
     plain: Callable = getattr(owner, name)

@@ -44,8 +44,15 @@ def trial(home: Path, words: list[str], run_id: str) -> tuple[Path, OfflineRun]:
 def test_a_trial_is_one_run_also_where_everything_is_in_the_store(
     words: list[str], tmp_path: Path, agent: pytest.MonkeyPatch
 ) -> None:
-    given = [*words, f"runs_dir={tmp_path}", "only=[base, spd_mt]", "seeds=[0, 1]", "stages.spd.steps=2",
-             "data.test=2", "evaluate.likelihood.form='off'"]  # fmt: skip
+    given = [
+        *words,
+        f"runs_dir={tmp_path}",
+        "only=[base, spd_mt]",
+        "seeds=[0, 1]",
+        "stages.spd.steps=2",
+        "data.test=2",
+        "evaluate.likelihood.form='off'",
+    ]
     folder, first = trial(tmp_path, given, "first")
     assert folder == tmp_path / "smoke-sweep/abc/first" and len(offline_wandb.read_all(tmp_path)) == 1
     agent.setenv("WANDB_RUN_ID", "second")

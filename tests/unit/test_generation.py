@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from apo_lightning.batching.examples import judged
+from apo_lightning.batching.examples import preference_examples
 from apo_lightning.models.generation import decoding, is_cut
 from apo_lightning.settings import DecodingSettings, SelfDistillSettings
 from apo_lightning.types import PREFERRED, Branch
@@ -146,7 +146,7 @@ def test_no_end_is_taught_where_the_text_has_none() -> None:
 def test_a_cut_preferred_text_is_counted_and_left_out_on_request(drop: bool) -> None:
     studies = [tiny.item(i, {})[0].study for i in range(3)]
     texts, counts = {study.id: "No edema." for study in studies}, Counter()
-    made = judged(
+    made = preference_examples(
         studies, {}, {}, texts, drop_refusals=True, drop_copies=True, counts=counts, cut={studies[1].id}, drop_cut=drop
     )
     assert counts["cut_preferred"] == 1

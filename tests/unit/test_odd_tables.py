@@ -42,7 +42,7 @@ def benches(tmp_path_factory):
 @pytest.mark.parametrize(("place", "form"), CASES)
 def test_an_odd_file_is_read_rightly_or_refused_by_its_name(benches, monkeypatch, place, form):
     monkeypatch.setattr(
-        "data_modules.base.find_bad_images", lambda *_, **__: ({}, set())
+        "data_modules.loading.checks.find_bad_images", lambda *_, **__: ({}, set())
     )  # the images are as they were
     found = benches(place).outcome(form)
     assert found.kind in ("right", "refused"), found.text

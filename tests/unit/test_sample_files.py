@@ -27,9 +27,32 @@ from data_modules.tables import Faults
 from tests.helpers import fake_run
 
 IDS = (
-    "a/1", "a_1", "A_1", "a\\1", "a 1", "a:1", "x" * 300, "x" * 301, "nul\x00l", "..", "../../etc/passwd", ".", "CON",
-    "con", "", " ", "\xe9", "e\u0301", "a\n1", "-rf", "=1+1", "\ud83d", "\u80ba", "\u80ba\u708e", "p1.png",
-)  # fmt: skip
+    "a/1",
+    "a_1",
+    "A_1",
+    "a\\1",
+    "a 1",
+    "a:1",
+    "x" * 300,
+    "x" * 301,
+    "nul\x00l",
+    "..",
+    "../../etc/passwd",
+    ".",
+    "CON",
+    "con",
+    "",
+    " ",
+    "\xe9",
+    "e\u0301",
+    "a\n1",
+    "-rf",
+    "=1+1",
+    "\ud83d",
+    "\u80ba",
+    "\u80ba\u708e",
+    "p1.png",
+)
 
 
 def data(ids: tuple[str, ...]) -> SimpleNamespace:
@@ -125,7 +148,7 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     monkeypatch.setattr(run.sample_files, "keep", lambda *a: called.append("keep"))
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
     quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "leader.say")
-    for name in (*quiet, "failure_files.write", "further_sets.write", "words", "tracking.tell_end"):
+    for name in (*quiet, "failure_files.write", "further_sets.write", "words"):
         monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
@@ -146,10 +169,17 @@ def settings(folder: Path, acknowledge: object) -> None:
 @pytest.mark.parametrize(
     ("config", "guarded", "shown"),
     [
-        (["a", "b"], ["a", "b"], True), (["a"], ["a", "b"], False), ([], ["a"], False), (["b"], ["a"], False),
-        (None, ["a"], False), ("a", ["a"], False), (["a"], None, True), ([], None, False), (["a"], "a", False),
+        (["a", "b"], ["a", "b"], True),
+        (["a"], ["a", "b"], False),
+        ([], ["a"], False),
+        (["b"], ["a"], False),
+        (None, ["a"], False),
+        ("a", ["a"], False),
+        (["a"], None, True),
+        ([], None, False),
+        (["a"], "a", False),
     ],
-)  # fmt: skip
+)
 def test_a_report_obeys_the_last_run_that_was_begun(tmp_path: Path, config, guarded, shown: bool) -> None:
     """Also one that was killed, so that the manifest is that of the run before."""
     manifest = {"credentialed": True, "acknowledged": True} | ({} if guarded is None else {"guarded": guarded})
@@ -273,8 +303,22 @@ def test_an_image_path_in_a_foreign_list_breaks_no_markdown(tmp_path: Path) -> N
     assert "(samples/x%29%20%5By%5D%28http_evil%29.png)" in (folder / "report.md").read_text()
 
 
-FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", " =1", "'=1", "''=1", "＝1+1", "|x", "%0A",
-            "-no edema", "=")  # fmt: skip
+FORMULAS = (
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "'=1",
+    "''=1",
+    "＝1+1",
+    "|x",
+    "%0A",
+    "-no edema",
+    "=",
+)
 PLAIN = ("-0.5", "+3", "1e-3", "edema", "'tis", "a=b", "", "APO [beta=1.0]", ".5")
 
 
@@ -290,9 +334,7 @@ def test_a_list_of_what_cannot_be_used_computes_nothing_and_keeps_its_lines(tmp_
     path = tmp_path / "runs/unusable.tsv"
     report_bad([("=cmd|'/C calc'!A0", "is\tno\nimage"), ("s2", "-3 labels")], used=900, allowed=0.01, report_path=path)
     with path.open(encoding="utf-8", newline="") as file:
-        assert list(csv.reader(file, delimiter="\t")) == [
-            ["'=cmd|'/C calc'!A0", "is\tno\nimage"], ["s2", "'-3 labels"],
-        ]  # fmt: skip
+        assert list(csv.reader(file, delimiter="\t")) == [["'=cmd|'/C calc'!A0", "is\tno\nimage"], ["s2", "'-3 labels"]]
 
 
 def test_labels_and_studies_come_back_from_tables(tmp_path: Path) -> None:

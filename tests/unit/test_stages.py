@@ -13,7 +13,7 @@ from apo_lightning.losses import LOSSES
 from apo_lightning.losses.spd_nll import SpdNll
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
-from apo_lightning.stages.base import Stage, warmup_factor
+from apo_lightning.stages.base import Stage, lr_factor
 from apo_lightning.stages.spd import SPD
 from apo_lightning.types import PREFERRED, BranchBatch, Scores
 from tests.helpers import tiny
@@ -136,7 +136,7 @@ def test_the_slope_of_a_linear_loss_by_hand_and_none_for_the_others() -> None:
 
 def test_schedule_by_hand() -> None:
     """Ten steps, two of warm-up, cosine: halves at step 6, where half of the eight decaying steps are gone."""
-    at = [warmup_factor(s, steps=10, warmup=0.2, schedule="cosine") for s in range(10)]
+    at = [lr_factor(s, steps=10, warmup=0.2, schedule="cosine") for s in range(10)]
     assert at[:3] == [0.5, 1.0, 1.0]
     assert at[6] == pytest.approx(0.5)
     assert at[9] == pytest.approx(0.5 * (1 + math.cos(math.pi * 7 / 8)))

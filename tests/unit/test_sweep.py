@@ -19,8 +19,15 @@ from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.experiment import objective, processes, sweep
 
 COMMAND = [
-    "${env}", "python", "-m", "apo_lightning", "run", "experiments/small.yaml", "only=[apo]", "${args_no_hyphens}",
-]  # fmt: skip
+    "${env}",
+    "python",
+    "-m",
+    "apo_lightning",
+    "run",
+    "experiments/small.yaml",
+    "only=[apo]",
+    "${args_no_hyphens}",
+]
 ALL = [*COMMAND[:6], "seeds=[0, 3]", "evaluate.split=val", COMMAND[-1]]
 ONE = [*ALL[:-1], "only=[apo]", COMMAND[-1]]
 BETAS = {"stages.apo.loss.beta": {"values": [0.1, 1.0]}}
@@ -37,7 +44,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     """A run module that writes accuracy = beta (0.4 and 0.6 around it for two seeds), and fails at beta 13."""
     calls = []
 
-    def run(cfg, overrides):
+    def run(cfg):
         beta = cfg.stages.apo.loss["beta"]
         calls.append((cfg.name, beta))
         if beta == 13:
@@ -84,8 +91,11 @@ class TestGrid:
         assert [point.cfg.stages.apo.loss["beta"] for point in grid] == [0.1, 1.0]
         assert grid[0].cfg.only == ["apo"]
         assert grid[0].overrides == (
-            "only=[apo]", "stages.apo.loss.beta=0.1", "evaluate.max_new_tokens=5", "name=small-beta/1",
-        )  # fmt: skip
+            "only=[apo]",
+            "stages.apo.loss.beta=0.1",
+            "evaluate.max_new_tokens=5",
+            "name=small-beta/1",
+        )
 
     def test_values_survive_the_command_line(self) -> None:
         values = ["1e3", "yes", "a: b", [1, "x"], None, True, 1e-05]
@@ -127,10 +137,14 @@ class TestMetric:
     @pytest.mark.parametrize(
         ("command", "name"),
         [
-            (ALL, "apo/val/accuracy"), (ALL, "sft/seed3/val/accuracy"), (ALL, "apo/seed0/apo/train/loss"),
-            (ONE, "val/accuracy"), (ONE, "apo/val/f1"), (ONE, "apo/seed3/val/accuracy"),
+            (ALL, "apo/val/accuracy"),
+            (ALL, "sft/seed3/val/accuracy"),
+            (ALL, "apo/seed0/apo/train/loss"),
+            (ONE, "val/accuracy"),
+            (ONE, "apo/val/f1"),
+            (ONE, "apo/seed3/val/accuracy"),
         ],
-    )  # fmt: skip
+    )
     def test_taken(self, command: list[str], name: str) -> None:
         assert len(sweep.points(sweep_file(command=command, metric={"name": name, "goal": "maximize"}))) == 2
 
@@ -140,12 +154,20 @@ class TestMetric:
     @pytest.mark.parametrize(
         ("command", "metric", "said"),
         [
-            (ALL, {"name": "val/accuracy"}, "metric.name must begin with one of the 4 arms that are run, got "
-             "'val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. val/accuracy "
-             "alone needs one arm: only=[base]. Known: apo, base, dpo, sft."),
-            (ALL, {"name": "apoo/val/accuracy"}, "metric.name must begin with one of the 4 arms that are run, got "
-             "'apoo/val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. "
-             "val/accuracy alone needs one arm: only=[base]. Did you mean 'apo'? Known: apo, base, dpo, sft."),
+            (
+                ALL,
+                {"name": "val/accuracy"},
+                "metric.name must begin with one of the 4 arms that are run, got "
+                "'val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. "
+                "val/accuracy alone needs one arm: only=[base]. Known: apo, base, dpo, sft.",
+            ),
+            (
+                ALL,
+                {"name": "apoo/val/accuracy"},
+                "metric.name must begin with one of the 4 arms that are run, got "
+                "'apoo/val/accuracy' (experiments/sweeps/beta.yaml). Write for instance name: base/val/accuracy. "
+                "val/accuracy alone needs one arm: only=[base]. Did you mean 'apo'? Known: apo, base, dpo, sft.",
+            ),
             (ALL, None, "metric.name must begin with one of the 4 arms that are run, got nothing"),
             (ALL, {"name": "apo/seed1/val/accuracy"}, "metric.name must name a seed that is run (0, 3), got 'apo/s"),
             (ALL, {"name": "apo/test/accuracy"}, "metric.name must be measured on evaluate.split, which is val, got"),
@@ -153,7 +175,7 @@ class TestMetric:
             (ONE, "val/accuracy", "metric must be a mapping with name and goal, got 'val/accuracy' (experiments/sw"),
             (ONE, {"goal": "maximize"}, "metric must be a mapping with name and goal, got {'goal': 'maximize'}"),
         ],
-    )  # fmt: skip
+    )
     def test_refused_once_before_anything_runs(self, ran: list, command: list, metric: object, said: str) -> None:
         with pytest.raises(ConfigError) as caught:
             sweep.sweep(sweep_file(command=command, metric=metric))
@@ -189,7 +211,7 @@ class TestSweep:
         assert "failed" in capsys.readouterr().out
 
     def test_ctrl_c_stops(self, ran: list, monkeypatch: pytest.MonkeyPatch) -> None:
-        def stop(cfg, overrides):
+        def stop(cfg):
             raise KeyboardInterrupt
 
         monkeypatch.setattr(sys.modules["apo_lightning.experiment.run"], "run", stop)
@@ -216,8 +238,11 @@ class TestSweep:
         parameters = BETAS | {"wandb.project": {"values": ["p", "q"]}}
         frame = sweep.sweep(sweep_file(parameters=parameters))
         assert list(zip(frame["stages.apo.loss.beta"], frame["wandb.project"], strict=True)) == [
-            (0.1, "p"), (0.1, "q"), (1.0, "p"), (1.0, "q"),
-        ]  # fmt: skip
+            (0.1, "p"),
+            (0.1, "q"),
+            (1.0, "p"),
+            (1.0, "q"),
+        ]
 
 
 def test_axis_is_logarithmic_from_a_factor_of_ten() -> None:

@@ -53,8 +53,14 @@ class TestRuns:
         (run,) = offline_wandb.read_all(tmp_path)
         assert (run.name, run.group, run.job_type) == ("apo_listwise/seed3/apo", "smoke", "apo")
         assert run.tags == ["smoke", "apo_listwise", "seed3", "apo"]
-        own = {"arm": "apo_listwise", "label": resolved["arms"]["apo_listwise"]["label"], "seed": 3, "stage": "apo",
-               "arm_stages": ["spd", "self_distill", "apo"], "curve": None}  # fmt: skip
+        own = {
+            "arm": "apo_listwise",
+            "label": resolved["arms"]["apo_listwise"]["label"],
+            "seed": 3,
+            "stage": "apo",
+            "arm_stages": ["spd", "self_distill", "apo"],
+            "curve": None,
+        }
         assert run.config == {name: value for name, value in resolved.items() if name != "arms"} | own
         assert run.config["stages"]["apo"]["loss"]["beta"] == 0.25
         assert run.curve("train/loss") == [1.5] and run.curve("trainer/global_step") == [1]
@@ -139,8 +145,10 @@ class TestConfigOfSeveral:
         found = run_names.run_config(cfg.resolved)
         assert "prompt" not in found and found["stages"]["apo"]["loss"]["name"] == "apo_listwise"
         assert {arm: own["prompt"] for arm, own in found["arms"].items()} == {
-            "base": "describe", "spd_mt": "diagnose", "apo_listwise": "describe",
-        }  # fmt: skip
+            "base": "describe",
+            "spd_mt": "diagnose",
+            "apo_listwise": "describe",
+        }
         assert found["arms"]["spd_mt"]["arm_stages"] == ["spd"]
 
     def test_one_arm_has_all_at_the_top(self) -> None:
@@ -158,9 +166,13 @@ class TestMeans:
 
     def test_over_seeds_of_an_arm_and_over_arms(self) -> None:
         assert tracking.means(self.SCORES) == {
-            "sft/val/accuracy": 0.625, "sft/val/f1": 0.5, "dpo/val/accuracy": 0.375, "dpo/val/f1": 0.375,
-            "val/accuracy": 0.5, "val/f1": 0.4375,
-        }  # fmt: skip
+            "sft/val/accuracy": 0.625,
+            "sft/val/f1": 0.5,
+            "dpo/val/accuracy": 0.375,
+            "dpo/val/f1": 0.375,
+            "val/accuracy": 0.5,
+            "val/f1": 0.4375,
+        }
 
     def test_of_one_arm_and_seed_they_are_its_scores(self) -> None:
         found = tracking.means({WHO: {"val/accuracy": 0.3}})

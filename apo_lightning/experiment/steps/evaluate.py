@@ -43,9 +43,16 @@ class Evaluate(Step):
     def inputs(self) -> dict[str, Any]:
         plan = {name: value for name, value in asdict(self.plan).items() if name not in LATER}
         inputs = cache_keys.of_student(
-            self.own, self.made_by, None, (type(self), probes), evaluate=plan, teachers=self.own.teachers,
-            preferred=self.own.newest("preferred"), prompt=cache_keys.template(self.prompt), before=self.before,
-        )  # fmt: skip
+            self.own,
+            self.made_by,
+            None,
+            (type(self), probes),
+            evaluate=plan,
+            teachers=self.own.teachers,
+            preferred=self.own.newest("preferred"),
+            prompt=cache_keys.template(self.prompt),
+            before=self.before,
+        )
         return {**inputs, "sources": {**inputs["sources"], **self.words()}}
 
     def words(self) -> dict[str, str]:
@@ -81,10 +88,17 @@ class Evaluate(Step):
             return own.answers(writer, asked, collate, size, place)
 
         return probes.Asked(
-            student=student, data=own.data, plan=self.plan, prompt=self.prompt, findings=own.scored, seed=own.seed,
-            as_read=own.thinking.as_read, device=trainer.device(own.cfg.trainer),
-            collator=lambda prompt, findings: own.collator(student, prompt, findings), write=write,
-        )  # fmt: skip
+            student=student,
+            data=own.data,
+            plan=self.plan,
+            prompt=self.prompt,
+            findings=own.scored,
+            seed=own.seed,
+            as_read=own.thinking.as_read,
+            device=trainer.device(own.cfg.trainer),
+            collator=lambda prompt, findings: own.collator(student, prompt, findings),
+            write=write,
+        )
 
     def likelihoods(self, student: Student) -> list[dict[str, Any]]:
         """Log p of t+ and of the teachers' texts on validation studies, under this student and the one before the

@@ -60,9 +60,16 @@ class Fit(Step):
         left = CHOICE if plan.keep == "last" else ()
         stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
-            own, self.made_by, splits, code, **more, stage=stage, teachers=own.teachers,
-            prompt=cache_keys.template(own.cfg.prompt), callbacks=active,
-        )  # fmt: skip
+            own,
+            self.made_by,
+            splits,
+            code,
+            **more,
+            stage=stage,
+            teachers=own.teachers,
+            prompt=cache_keys.template(own.cfg.prompt),
+            callbacks=active,
+        )
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, counts = self.own, Counter[str]()
@@ -71,19 +78,28 @@ class Fit(Step):
         stage, reference = self._stage(student)
         collate = own.collator(student, own.cfg.prompt)
         own.data.connect(
-            collate=collate, batch_studies=self.plan.batch_studies, seed=own.seed, train=stream, steps=self.plan.steps,
-            accumulate=self.plan.accumulate, val=self._validation(),
-        )  # fmt: skip
+            collate=collate,
+            batch_studies=self.plan.batch_studies,
+            seed=own.seed,
+            train=stream,
+            steps=self.plan.steps,
+            accumulate=self.plan.accumulate,
+            val=self._validation(),
+        )
         shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
         loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
         callbacks = observing.build(own.cfg.callbacks, folder, upload=shown)
         told = trainer.fit(stage, own.data, own.cfg.trainer, self.plan, folder.path, callbacks, loggers)
         self._save(student, folder)
         return {
-            "studies": len(stream), "filtered": dict(counts), "cut": dict(collate.cut),
-            "computed": caching.facts(student, reference), "control": collate.control_texts(stream),
-            "callbacks": own.cfg.callbacks, **told,
-        }  # fmt: skip
+            "studies": len(stream),
+            "filtered": dict(counts),
+            "cut": dict(collate.cut),
+            "computed": caching.facts(student, reference),
+            "control": collate.control_texts(stream),
+            "callbacks": own.cfg.callbacks,
+            **told,
+        }
 
     def after(self, folder: StageFolder, *, stored: bool) -> None:
         if stored:
@@ -119,14 +135,24 @@ class Fit(Step):
         studies, findings = own.data.studies(split), own.data.findings
         if not self.prefers:
             return examples.spd_examples(
-                studies, own.heard, own.teachers, drop_refusals=plan.drop_refusals, counts=counts, findings=findings,
+                studies,
+                own.heard,
+                own.teachers,
+                drop_refusals=plan.drop_refusals,
+                counts=counts,
+                findings=findings,
                 as_read=own.thinking.as_read,
-            )  # fmt: skip
+            )
         wanted = needs(LOSSES.lookup(plan.loss["name"])) & READ_TEXTS
         return own.preference_examples(
-            studies, drop_refusals=plan.drop_refusals, drop_copies=plan.drop_copies, drop_cut=plan.drop_cut,
-            counts=counts, findings=findings, compare=findings if wanted else (),
-        )  # fmt: skip
+            studies,
+            drop_refusals=plan.drop_refusals,
+            drop_copies=plan.drop_copies,
+            drop_cut=plan.drop_cut,
+            counts=counts,
+            findings=findings,
+            compare=findings if wanted else (),
+        )
 
     def _save(self, student: Student, folder: StageFolder) -> None:
         state = trainer.whole_state(student)

@@ -42,9 +42,12 @@ class Generate(Step):
         else:
             seen, parts = cache_keys.seen(own, [*plan.splits, "val"])
             inputs = {
-                **seen, "thinking": asdict(own.cfg.thinking), "splits": plan.splits, "teachers": list(own.teachers),
+                **seen,
+                "thinking": asdict(own.cfg.thinking),
+                "splits": plan.splits,
+                "teachers": list(own.teachers),
                 "sources": sources_of(type(self), kind, context, examples, *cache_keys.data_classes(own, parts)),
-            }  # fmt: skip
+            }
         if name != DEFAULT:
             inputs |= {"positive": plan.positive, "scored": list(own.judged_by)}
         return inputs
@@ -71,11 +74,15 @@ class Generate(Step):
         validation = own.data.studies("val")
         studies = [*asked, *(study.id for study in validation)]
         return Evidence(
-            asked=asked, teachers=list(own.teachers),
+            asked=asked,
+            teachers=list(own.teachers),
             texts={study: {name: said.text for name, said in own.heard.get(study, {}).items()} for study in studies},
-            labelled=validation, findings=own.data.findings, scored=own.judged_by, as_read=own.thinking.as_read,
+            labelled=validation,
+            findings=own.data.findings,
+            scored=own.judged_by,
+            as_read=own.thinking.as_read,
             write=by_student,
-        )  # fmt: skip
+        )
 
     def _by_student(self, folder: StageFolder) -> tuple[dict[str, list[Answer]], dict[str, Any]]:
         """What the student writes of each study, and facts on how it was asked."""

@@ -1,4 +1,4 @@
-"""Finding-level F1 of texts against reference texts: what both state, read by one reader (`metrics.labeler`), as the
+"""Finding-level F1 of texts against reference texts: what both state, read by one reader (`text.labeler`), as the
 field does with CheXbert. Neither the labels of the data set nor its list of findings are looked at.
 
 - Present is what the reader calls present, so a hedge is (CheXbert's "uncertain as positive"); all else is absent.

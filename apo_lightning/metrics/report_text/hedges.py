@@ -1,6 +1,6 @@
 """Sentences that hedge: words by which a report leaves open whether a finding is there.
 
-The reader takes them for present (`metrics.labeler`), and "unlikely" or "low suspicion" for absent, so that these are
+The reader takes them for present (`text.labeler`), and "unlikely" or "low suspicion" for absent, so that these are
 no hedges here either; a test holds the two together. After the uncertainty phrases of CheXpert's labeler (Irvin et al.
 2019, arXiv 1901.07031).
 """
