@@ -51,7 +51,7 @@ class Ours:
         self.setup, self.batch, self.model = setup, to_batch(setup, own), trainable(setup, own)
         self.frozen = copy.deepcopy(self.model) if setup.full else None
         self.reference = torch.zeros(self.batch.weight.shape)  # until `fill`; its values do not change the cost
-        self.slope = torch.ones(self.batch.weight.shape)
+        self.grad_wrt_logps = torch.ones(self.batch.weight.shape)
 
     def step(self, name: str) -> Any:
         """Run contender ``name`` once; gradients add up in the model. Returns log-probs ``[1, U]`` where it has any."""
@@ -76,7 +76,7 @@ class Ours:
         """Make the reference the frozen student's log-probs, and the slope that of the loss at them."""
         self.reference = self.filled()
         start = self.reference.clone().requires_grad_()
-        (self.slope,) = torch.autograd.grad(self.loss(start), start)
+        (self.grad_wrt_logps,) = torch.autograd.grad(self.loss(start), start)
 
     def separate(self) -> Tensor:
         found = [self._whole_sequence(u) for u in range(self.batch.weight.shape[1])]
@@ -87,7 +87,7 @@ class Ours:
         ids = torch.cat([batch.prefix_ids, batch.branch_ids[:, branch]], 1)
         images = ids == self.model.config.image_token_id
         logps = self._answer_logps(ids, mm_token_type_ids=images.int(), **batch.vision)
-        (self.slope[0, branch] * logps).backward()
+        (self.grad_wrt_logps[0, branch] * logps).backward()
         return logps.detach()
 
     def _answer_logps(self, ids: Tensor, **inputs: Any) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from apo_lightning.models import generation
 from apo_lightning.models.network import share
 from apo_lightning.models.student import Student
-from apo_lightning.scoring import Parts, as_encoder_outputs, model_inputs, precision, score, see
+from apo_lightning.scoring import Parts, as_encoder_outputs, encode_images, model_inputs, precision, score
 from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.types import BranchBatch
 
@@ -183,7 +183,7 @@ def _plain(own: Student, prompts: Any, new: int, cache: str | None = None, *, co
     whole = Parts.of(own.model).whole
     how = generation.decoding(DecodingSettings(max_new_tokens=new), stop=[], pad=0)
     how.eos_token_id, how.cache_implementation, how.disable_compile = None, cache, not compiled
-    see(Parts.of(own.model), prompts)
+    encode_images(Parts.of(own.model), prompts)
     with generation.only(whole, how):
         return whole.generate(
             **model_inputs(own.model, prompts, as_encoder_outputs(prompts.features)), generation_config=how

@@ -48,7 +48,7 @@ class FurtherSet:
             "title": self.title,
             "studies": len(studies),
             "patients": len({study.patient for study in studies}),
-            "findings": [] if self.left_out else list(self.data.scored),
+            "findings": [] if self.left_out else list(self.data.scored_findings),
             "left_out": self.left_out,
         }
 

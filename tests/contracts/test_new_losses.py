@@ -81,7 +81,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     extra = place / "extra"
     extra.mkdir()
     text = (ROOT / "docs/adding.md").read_text()
-    (extra / "apo_hinge.py").write_text(re.search(r'```python\n("""Hinge.*?)```', text, re.S).group(1))
+    (extra / "apo_hinge.py").write_text(re.search(r'```python[^\n]*\n("""Hinge.*?)```', text, re.S).group(1))
     for name, body in {**RIGHT, **{name: body for name, (body, _) in WRONG.items()}}.items():
         (extra / f"{name}.py").write_text(HEAD.replace("{name}", name) + body)
     (place / "new_losses_plugin.py").write_text(PLUGIN.format(folder=str(extra)))

@@ -150,7 +150,7 @@ def test_a_run_compares_each_student_with_the_one_it_started_from(tmp_path: Path
     for arm, seed in (("base", 0), ("spd", 0), ("apo", 0), ("spd", 1)):
         place = tmp_path / arm / f"seed{seed}"
         for name, (_, made_from) in stages[arm].items():
-            (place / name).mkdir(parents=True)
+            (place / name / "student").mkdir(parents=True)
             (place / name / "config.yaml").write_text(yaml.safe_dump({"from": made_from}))
         (place / "evaluate").mkdir(parents=True)
         key = list(stages[arm].values())[-1][0] if stages[arm] else None
@@ -162,7 +162,9 @@ def test_a_run_compares_each_student_with_the_one_it_started_from(tmp_path: Path
         write_jsonl(place / "evaluate/predictions.jsonl", rows)
     texts = [Trajectory(study, name, text) for name, own in TEACHERS.items() for study, text in own.items()]
     thinking = SimpleNamespace(apply_policy=lambda texts, use: list(texts), as_read=str)
-    last = SimpleNamespace(thinking=thinking, trajectories=texts)
-    cfg = SimpleNamespace(arms=dict.fromkeys(answers), teachers=dict.fromkeys(TEACHERS))
-    rows = json.loads(failure_files.write(cfg, tmp_path, last).read_text())
+    cfg = SimpleNamespace(
+        arms={arm: SimpleNamespace(stages=list(own)) for arm, own in stages.items()}, teachers=dict.fromkeys(TEACHERS)
+    )
+    last = SimpleNamespace(thinking=thinking, trajectories=texts, cfg=cfg)
+    rows = json.loads(failure_files.write(cfg, tmp_path, {"apo": last}).read_text())
     assert [(row["arm"], row["seed"], row["stage"], row["signature"]) for row in rows] == [("spd", 0, "evaluate", BIAS)]

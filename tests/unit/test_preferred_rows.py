@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from apo_lightning.experiment.results import _consensus
+from apo_lightning.experiment.results import _consensus, _Contexts
 from apo_lightning.settings import ArmSettings, EvaluateSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.text.thinking import ThinkingPolicy
@@ -37,8 +37,8 @@ def rows(folder: Path, *arms: str, split: str = "test") -> list[tuple]:
         seeds=[0, 1],
     )
     data = SimpleNamespace(studies=lambda split: STUDIES)
-    last = SimpleNamespace(data=data, thinking=ThinkingPolicy(), counted=("edema",))
-    found = _consensus(cfg, folder, last)
+    last = SimpleNamespace(data=data, thinking=ThinkingPolicy(), scored=("edema",))
+    found = _consensus(cfg, folder, _Contexts(sft=last))
     return [(m.arm, m.label, m.seed, {(n, f): v for n, f, v in m.rows()}["accuracy", "edema"]) for m in found]
 
 

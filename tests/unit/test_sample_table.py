@@ -73,7 +73,7 @@ def test_the_program_says_whether_texts_may_be_shown(
     tmp_path: Path, credentialed: bool, acknowledge: list[str], shown: bool
 ) -> None:
     cfg = SimpleNamespace(data={"name": "own"}, evaluate=SimpleNamespace(data=None))
-    data = SimpleNamespace(parts=(SimpleNamespace(credentialed=credentialed),))
+    data = SimpleNamespace(sets=(SimpleNamespace(credentialed=credentialed),))
     allowed = observing.guarded(cfg, data) <= set(acknowledge)
     (watch,) = observing.build({"sample_table": {}}, SimpleNamespace(path=tmp_path), upload=allowed)
     assert watch.upload is shown

@@ -32,7 +32,7 @@ def main():
         print("ending", flush=True)
         time.sleep(1)  # what a run tears down
         return 128 + stop.signum
-cli.main = main
+cli.commands.main = main
 import atexit; atexit.register(time.sleep, 1)
 """
 IMPORTS = """
