@@ -184,7 +184,7 @@ def test_list_prints_one_line_a_member(capsys: pytest.CaptureFixture) -> None:
         "  drawn    A plain class: its typed arguments are its settings.",
         "  on_disk  Looks at files when it is made.",
     ]
-    assert "  small  All of it, small." == lines[lines.index("experiments") + 1]
+    assert lines[lines.index("experiments") + 1] == "  small  All of it, small."
 
 
 def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture) -> None:
