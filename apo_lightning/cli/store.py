@@ -140,9 +140,8 @@ def _print_tables(items: Sequence[Item]) -> None:
     ):
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for name in ("name", "key", "made", "size", *(("shown by",) if title == "stages" else ()), ""):
-            table.add_column(
-                name, justify="right" if name == "size" else "left", no_wrap=name in ("key", "made", "size")
-            )
+            whole = name in ("key", "made", "size")
+            table.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
         for item in own:
             table.add_row(*map(Text, _cells(item)))
         if own:
