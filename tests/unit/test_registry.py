@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import inspect
 import sys
 from pathlib import Path
 
@@ -89,5 +88,5 @@ def test_what_the_files_of_a_folder_register_is_what_can_be_named(home: str) -> 
         classes = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.ClassDef))
         calls = (call for kind in classes for call in kind.decorator_list if isinstance(call, ast.Call))
         written |= {call.args[0].value for call in calls if getattr(call.func, "attr", "") == "register"}
-    files = {name: Path(inspect.getfile(item)) for name, item in HOMES[home].items()}
-    assert written and written == {name for name, path in files.items() if path.is_relative_to(ROOT)}
+    ours = ("apo_lightning", "callbacks", "data_modules")  # callbacks names classes of Lightning too
+    assert written and written == {n for n, item in HOMES[home].items() if item.__module__.split(".")[0] in ours}
