@@ -54,6 +54,7 @@ def quiet() -> None:
         ".*LeafSpec.*",
         ".*barrier.*",
         ".*lr_scheduler.step.*",
+        ".*infer the batch indices.*",  # a prediction's batches carry their own numbers
         ".*tensorboard.*",
         ".*is_gradient_checkpointing.*",
         ".*in eval mode.*",
