@@ -54,6 +54,7 @@ def quiet() -> None:
         ".*LeafSpec.*",
         ".*barrier.*",
         ".*lr_scheduler.step.*",
+        ".*have no `validation_step`.*",  # which is said where validation is asked for
         ".*infer the batch indices.*",  # a prediction's batches carry their own numbers
         ".*tensorboard.*",
         ".*is_gradient_checkpointing.*",

@@ -33,7 +33,12 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     del stages.STAGES["polish"], sys.modules["apo_lightning.stages.polish"]
 
 
-def test_the_stage_of_adding_md_is_one_new_file(experiment: Path, words: list[str], tmp_path: Path) -> None:
+def test_the_stage_of_adding_md_is_one_new_file(
+    experiment: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: dict[str, Path] = {}
+    polish = stages.STAGES["polish"]
+    monkeypatch.setattr(polish, "on_train_start", lambda self: handed.update(self.artefacts), raising=False)
     given = [*words, "runs_dir=runs", "wandb.mode=disabled", "only=[polished]"]
     folder = run(config.load(experiment, given)) / "polished/seed0"
     lines = [json.loads(line) for line in (folder / "polish/metrics.jsonl").read_text().splitlines()]
@@ -42,13 +47,12 @@ def test_the_stage_of_adding_md_is_one_new_file(experiment: Path, words: list[st
     keys = {path.name: json.loads((path / "manifest.json").read_text())["inputs_sha256"] for path in folder.iterdir()}
     assert made["polish"]["from"] == keys["apo"] and made["polish"]["preferred"] == keys["self_distill"]
     assert made["evaluate"]["from"] == keys["polish"] and made["evaluate"]["before"] == keys["spd"]
-    handed = json.loads((tmp_path / "handed.json").read_text())
-    assert {name: Path(place).parent.name.split("-")[0] for name, place in handed.items()} == {
+    assert {name: place.parent.name.split("-")[0] for name, place in handed.items()} == {
         "trajectories": "collect",
         "student": "apo",
         "preferred": "self_distill",
     }
-    assert all(Path(place).exists() for place in handed.values())
+    assert all(place.exists() for place in handed.values())
 
 
 def test_a_stage_that_lacks_what_it_reads_is_refused(experiment: Path, words: list[str]) -> None:
