@@ -22,6 +22,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1))
 
 
+SERVICE = "WANDB_SERVICE"
+"""Where W&B says which of its processes serves this one: a test that ended it has taken it away for good."""
+
+
 @pytest.fixture(autouse=True)
 def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Seeds, an empty working folder, and the environment as it was."""
@@ -29,10 +33,11 @@ def _same_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     np.random.seed(0)
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
-    before = dict(os.environ)
+    before = {name: value for name, value in os.environ.items() if name != SERVICE}
     yield
+    service = {name: value for name, value in os.environ.items() if name == SERVICE}
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(before | service)
 
 
 @pytest.fixture(autouse=True)
