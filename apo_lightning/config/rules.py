@@ -9,6 +9,7 @@ from typing import Any
 from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.config.shape import PAPER
+from apo_lightning.config.training_rules import Problem
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
@@ -37,9 +38,6 @@ LARGEST = 1e30
 """A weight that float32 holds, with room for sums and products."""
 STORE, OWN_FOLDERS = "store", ("figures", "samples", "sets")
 """Folders that every run makes."""
-
-Problem = tuple[Path, str] | tuple[Path, str, str]
-"""A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
 
 
 def broken(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -11,10 +11,11 @@ from apo_lightning.settings import ExperimentSettings
 AVERAGING = ("StochasticWeightAveraging", "EMAWeightAveraging", "WeightAveraging")
 SWA = AVERAGING[0]
 
-Finding = tuple[Path, str] | tuple[Path, str, str]
+Problem = tuple[Path, str] | tuple[Path, str, str]
+"""A key, the sentence that says what is wrong with it (without file and full stop), and perhaps what to do."""
 
 
-def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
+def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     """See `rules.broken`, of which this is a part."""
     sections = cfg.callbacks if isinstance(cfg.callbacks, Mapping) else {}
     for name, own in sections.items():
@@ -31,7 +32,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Finding]:
         yield from _stochastic(cfg, sections[SWA])
 
 
-def _stochastic(cfg: ExperimentSettings, own: Mapping[str, object]) -> Iterator[Finding]:
+def _stochastic(cfg: ExperimentSettings, own: Mapping[str, object]) -> Iterator[Problem]:
     """It counts epochs, and puts its average in place when training ends, whatever else is to be handed on."""
     if cfg.trainer.limit_train_batches is None:
         text = f"callbacks.{SWA} counts epochs, and a stage is one, so that it would hand on the weights of the start"

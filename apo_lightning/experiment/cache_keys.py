@@ -21,6 +21,9 @@ from apo_lightning.teachers import TEACHERS
 from data_modules.base import CXRDataModule
 from data_modules.transfer import Transfer
 
+NAMES = ("kind", "name", "teacher")
+"""Settings of a teacher that are names, whatever a file here is called."""
+
 
 def content(path: Path, store: Path) -> str:
     """Hash of a file or folder that a setting names."""
@@ -46,10 +49,6 @@ def _exists(name: str | Path) -> bool:
         return False
 
 
-NAMES = ("kind", "name", "teacher")
-"""Settings of a teacher that are names, whatever a file here is called."""
-
-
 def of_teachers(own: Context, names: Iterable[str]) -> tuple[dict[str, Any], list[type]]:
     """Teachers' settings but their weights, with the content of the files that these name; and their classes."""
     sections = {name: {k: v for k, v in own.cfg.teachers[name].items() if k != "weight"} for name in names}
@@ -58,7 +57,7 @@ def of_teachers(own: Context, names: Iterable[str]) -> tuple[dict[str, Any], lis
         for name, section in sections.items()
         for key, path in paths({k: v for k, v in section.items() if k not in NAMES})
     }
-    return {"teachers": sections, "files": files}, [TEACHERS.lookup(own["kind"]) for own in sections.values()]
+    return {"teachers": sections, "files": files}, [TEACHERS.lookup(section["kind"]) for section in sections.values()]
 
 
 def of_student(

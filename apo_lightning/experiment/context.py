@@ -15,9 +15,10 @@ from apo_lightning.experiment import caching, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
-from apo_lightning.experiment.scored import best_teacher, judging_findings, scored_findings
+from apo_lightning.experiment.scored import judging_findings, scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.models.network import Networks
 from apo_lightning.models.student import Student
 from apo_lightning.settings import ExperimentSettings

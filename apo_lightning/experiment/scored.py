@@ -1,16 +1,12 @@
-"""Which findings answers are scored on, and teachers judged by, and who is the best of them: what stands in the keys of
-steps by its value."""
+"""Which findings answers are scored on, and teachers judged by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from apo_lightning.errors import DataError, did_you_mean
-from apo_lightning.metrics.teachers import best_teacher
 from apo_lightning.settings import EvaluateSettings
 from data_modules.base import CXRDataModule
-
-__all__ = ["best_teacher", "judging_findings", "scored_findings"]
 
 
 def scored_findings(plan: EvaluateSettings, data: CXRDataModule) -> tuple[str, ...]:

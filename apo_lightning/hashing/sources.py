@@ -34,10 +34,10 @@ SILENT = (
     "cli", "config", "console", "errors", "leader", "progress", "registry", "reports", "settings", "signals",
     "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
-        "answer_files", "cache_keys", "caching", "checks", "context", "explain", "failure_files", "further_sets",
-        "jsonl_logger", "machine", "objective", "observing", "once", "pipeline", "processes", "rehearsal", "results",
-        "run", "run_folder", "run_names", "sample_files", "scored", "stage_folder", "stage_logger", "steps", "store",
-        "sweep", "tracking", "upkeep",
+        "cache_keys", "caching", "checks", "context", "explain", "failure_files", "further_sets", "jsonl_logger",
+        "machine", "objective", "observing", "once", "pipeline", "processes", "rehearsal", "results", "run",
+        "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps", "store", "sweep",
+        "tracking", "upkeep",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by
