@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from apo_lightning.registry import Registry, discover
 from tests.helpers import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
+SHOWN = {
+    Path(file): text
+    for file, text in re.findall(
+        r'^```\w+ title="(\S+)"\n(.*?)^```$', (ROOT / "docs/adding.md").read_text(), re.S | re.M
+    )
+}
+"""File of ``docs/adding.md`` to what it holds."""
+Drop = Callable[..., None]
 SMALL = (
     "data.train=8",
     "data.val=4",
@@ -31,3 +44,32 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Command-line words that shrink ``smoke`` to a test."""
     student = tiny.folder(tmp_path_factory.mktemp("student") / "nano")
     return [f"student.model={student}", *SMALL]
+
+
+def file_of(name: str) -> Path:
+    return next(file for file in SHOWN if file.stem == name)
+
+
+@pytest.fixture
+def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drop]:
+    """Puts files of the page into a folder of their package each, and takes them out of the registries again."""
+    modules: list[str] = []
+
+    def put(*names: str) -> None:
+        for file in map(file_of, names):
+            package = importlib.import_module(".".join(file.parent.parts))
+            folder = tmp_path / "mine" / file.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / file.name).write_text(SHOWN[file])
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+            modules.append(".".join(file.with_suffix("").parts))
+            discover(package)
+
+    yield put
+    for name in modules:
+        package = sys.modules[name.rpartition(".")[0]]
+        vars(package).pop(name.rpartition(".")[2], None)
+        for registry in [each for each in vars(package).values() if isinstance(each, Registry)]:
+            for key in [key for key, kind in registry.items() if kind.__module__ == name]:
+                del registry[key]
+        sys.modules.pop(name, None)

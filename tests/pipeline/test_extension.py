@@ -5,11 +5,8 @@ Each is dropped into a folder of its package, named by words of the command line
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +14,9 @@ import pytest
 from PIL import Image
 
 from apo_lightning.cli import commands
-from apo_lightning.registry import Registry, discover
-from tests.pipeline.conftest import ROOT
+from tests.pipeline.conftest import ROOT, SHOWN, Drop
 
-SHOWN = {
-    Path(file): text
-    for file, text in re.findall(
-        r'^```\w+ title="(\S+)"\n(.*?)^```$', (ROOT / "docs/adding.md").read_text(), re.S | re.M
-    )
-}
-"""File of the page to what it holds."""
 KINDS = {"losses", "positives", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
-
-Drop = Callable[..., None]
-
-
-def file_of(name: str) -> Path:
-    return next(file for file in SHOWN if file.stem == name)
-
-
-@pytest.fixture
-def drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drop]:
-    """Puts files of the page into a folder of their package each, and takes them out of the registries again."""
-    modules: list[str] = []
-
-    def put(*names: str) -> None:
-        for file in map(file_of, names):
-            package = importlib.import_module(".".join(file.parent.parts))
-            folder = tmp_path / "mine" / file.parent
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / file.name).write_text(SHOWN[file])
-            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-            modules.append(".".join(file.with_suffix("").parts))
-            discover(package)
-
-    yield put
-    for name in modules:
-        package = sys.modules[name.rpartition(".")[0]]
-        vars(package).pop(name.rpartition(".")[2], None)
-        for registry in [each for each in vars(package).values() if isinstance(each, Registry)]:
-            for key in [key for key, kind in registry.items() if kind.__module__ == name]:
-                del registry[key]
-        sys.modules.pop(name, None)
-
 
 QUICK = (
     "wandb.mode=disabled",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from apo_lightning import config, positives
+from apo_lightning import config
 from apo_lightning.cli import commands
 from apo_lightning.experiment import preferred
 from apo_lightning.experiment.run import run
@@ -16,11 +16,10 @@ from apo_lightning.files.jsonlines import read as read_jsonl
 from apo_lightning.hashing import sources
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Picked
-from apo_lightning.registry import discover
 from apo_lightning.teachers.recorded import read_jsonl as read_texts
 from tests.helpers.evidence import evidence
 from tests.helpers.stage_keys import begin_anew, changed, keys_of
-from tests.pipeline.conftest import ROOT
+from tests.pipeline.conftest import ROOT, Drop
 
 ARMS = """
 extends: [{root}/experiments/smoke.yaml]
@@ -113,21 +112,13 @@ def test_an_edited_strategy_is_made_anew(monkeypatch: pytest.MonkeyPatch, name: 
     begin_anew()
 
 
-def test_a_strategy_is_one_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strategy_is_one_new_file(drop: Drop) -> None:
     """The very code that docs/adding.md shows; named on the command line, it is in the label of its row."""
-    text = (ROOT / "docs/adding.md").read_text()
-    code = text[text.index('"""The longest text') :]
-    (tmp_path / "extra").mkdir()
-    (tmp_path / "extra" / "longest.py").write_text(code[: code.index("```")])
-    monkeypatch.setattr(positives, "__path__", [*positives.__path__, str(tmp_path / "extra")])
-    discover(positives)
-    try:
-        given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
-        cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise")
-        seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
-        assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
-    finally:
-        del POSITIVES["longest"]
+    drop("longest")
+    given = ["stages.self_distill.positive.name=longest", "only=[apo_listwise]"]
+    cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", given), "apo_listwise")
+    seen = evidence({"s": {"a": "Edema.", "b": "No edema.", "c": "I cannot interpret images."}, "t": {"a": ""}})
+    assert preferred.strategy(cfg)(seen) == {"s": Picked("No edema.", "b")}
     assert cfg.arms["apo_listwise"].label.endswith("[self_distill.positive.name=longest]")
 
 
