@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.adding_page import SHOWN, file_of
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = '''"""A new loss."""
 
@@ -80,8 +82,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = tmp_path_factory.mktemp("new")
     extra = place / "extra"
     extra.mkdir()
-    text = (ROOT / "docs/adding.md").read_text()
-    (extra / "apo_hinge.py").write_text(re.search(r'```python[^\n]*\n("""Hinge.*?)```', text, re.S).group(1))
+    (extra / "apo_hinge.py").write_text(SHOWN[file_of("apo_hinge")])
     for name, body in {**RIGHT, **{name: body for name, (body, _) in WRONG.items()}}.items():
         (extra / f"{name}.py").write_text(HEAD.replace("{name}", name) + body)
     (place / "new_losses_plugin.py").write_text(PLUGIN.format(folder=str(extra)))

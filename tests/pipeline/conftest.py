@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +11,9 @@ import pytest
 
 from apo_lightning.registry import Registry, discover
 from tests.helpers import tiny
+from tests.helpers.adding_page import SHOWN, file_of
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOWN = {
-    Path(file): text
-    for file, text in re.findall(
-        r'^```\w+ title="(\S+)"\n(.*?)^```$', (ROOT / "docs/adding.md").read_text(), re.S | re.M
-    )
-}
-"""File of ``docs/adding.md`` to what it holds."""
 Drop = Callable[..., None]
 SMALL = (
     "data.train=8",
@@ -44,10 +37,6 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Command-line words that shrink ``smoke`` to a test."""
     student = tiny.folder(tmp_path_factory.mktemp("student") / "nano")
     return [f"student.model={student}", *SMALL]
-
-
-def file_of(name: str) -> Path:
-    return next(file for file in SHOWN if file.stem == name)
 
 
 @pytest.fixture

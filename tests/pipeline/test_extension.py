@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from apo_lightning.cli import commands
-from tests.pipeline.conftest import ROOT, SHOWN, Drop
+from tests.helpers.adding_page import SHOWN
+from tests.pipeline.conftest import ROOT, Drop
 
 KINDS = {"losses", "positives", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,18 @@ import yaml
 from apo_lightning import config, stages
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment.run import run
-from apo_lightning.registry import discover
-from tests.pipeline.conftest import ROOT
+from tests.helpers.adding_page import PAGE
+from tests.pipeline.conftest import ROOT, Drop
 
-PAGE = (ROOT / "docs/adding.md").read_text()
-CODE = re.search(r'```python\n("""Fine-tuning on t\+.*?)```', PAGE, re.S).group(1)
 SECTION = re.search(r"```yaml\n(arms:\n  polished:.*?)```", PAGE, re.S).group(1)
 
 
 @pytest.fixture
-def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "extra").mkdir()
-    (tmp_path / "extra/polish.py").write_text(CODE)
-    monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(tmp_path / "extra")])
-    discover(stages)
+def experiment(drop: Drop, tmp_path: Path) -> Path:
+    drop("polish")
     path = tmp_path / "polished.yaml"
     path.write_text(f"extends: [{ROOT}/experiments/smoke.yaml]\nname: polished\n{SECTION}")
-    yield path
-    del stages.STAGES["polish"], sys.modules["apo_lightning.stages.polish"]
+    return path
 
 
 def test_the_stage_of_adding_md_is_one_new_file(
