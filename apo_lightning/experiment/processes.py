@@ -101,15 +101,16 @@ def member() -> Iterator[None]:
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
-    os.write(int(os.environ[REPORT]), READY)
     threading.Thread(target=_follow, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
-    try:
-        yield
+    try:  # from READY on the launcher may interrupt anything, the telling of an error too
+        os.write(int(os.environ[REPORT]), READY)
+        try:
+            yield
+        except Exception as error:
+            _report(error)
+            raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
-    except Exception as error:
-        _report(error)
-        raise SystemExit(1) from None
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; an interrupted end prints a traceback
 

@@ -146,6 +146,31 @@ def test_the_first_error_is_said_once_and_not_what_follows_from_it(tmp_path: Pat
     assert Run(tmp_path, work).end() == (2, "error: row 7 is no row\n")
 
 
+@pytest.mark.parametrize("said", ["READY", "error"])
+def test_an_interrupt_is_no_traceback_wherever_it_comes(said: str) -> None:
+    """The launcher ends the others as soon as one has failed: while they start, or tell of an error of their own."""
+    reads, writes = os.pipe()
+    script = (
+        "import os, signal\n"
+        "from apo_lightning.experiment import processes\n"
+        "write = os.write\n"
+        "def interrupted(pipe, said):\n"
+        "    write(pipe, said)\n"
+        f"    if (said == processes.READY) == ({said!r} == 'READY'):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "os.write = interrupted\n"
+        "with processes.member():\n"
+        "    raise RuntimeError('connection closed by peer')\n"
+    )
+    own = {processes.LAUNCHER: str(os.getpid()), processes.REPORT: str(writes)}
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | own, pass_fds=(writes,), capture_output=True, text=True
+    )
+    os.close(reads)
+    os.close(writes)
+    assert (found.returncode, found.stdout + found.stderr) == (130, "")
+
+
 def test_one_that_waits_for_a_failed_one_is_ended(tmp_path: Path) -> None:
     run = Run(tmp_path, "if rank == 0:\n    wait_for(1); raise DataError('no')\n" + SLEEP)
     pids = run.pids("1")
