@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+from apo_lightning import prompts
+from apo_lightning.collecting.guard import check_address
+from apo_lightning.collecting.secrets import check_name
+from apo_lightning.errors import ConfigError
 from apo_lightning.settings.checks import check_choices, positive
 
 OURS = ("model", "messages", "n", "stream", "temperature", "seed", "logprobs", "top_logprobs")
 """What a request says by settings of its own, so that ``extra`` may not."""
 LIMITS = ("max_tokens", "max_completion_tokens")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PLACE = "endpoint"
 MOST_LOGPROBS = 20
 """Alternatives a token that OpenAI's protocol gives at most."""
 
@@ -65,7 +68,10 @@ class Endpoint:
         concurrency: requests that are under way at a time, >= 1.
         requests_per_minute, tokens_per_minute: limits of your account; None: none.
         timeout: seconds that an answer may take in all, from sending to its last byte.
-        retries: times that a request is sent again after a failure that may pass, >= 0.
+        retries: times that a request is sent again after a failure that may pass, >= 0. Being told to come later
+            (status 429) is none.
+        backoff: seconds before it is sent again the first time, at most; doubled each time, up to a minute. Where the
+            endpoint says how long to wait (Retry-After), it is as long, for all requests of the teacher.
         price: of a million tokens.
     """
 
@@ -87,15 +93,17 @@ class Endpoint:
     tokens_per_minute: float | None = None
     timeout: float = 300.0
     retries: int = 6
+    backoff: float = 1.0
     price: Price = field(default_factory=Price)
 
     def __post_init__(self) -> None:
         check_choices(self)
-        self._check_address()
         if not self.model.strip():
             raise ValueError("model must not be empty: give the name that the endpoint knows")
-        if self.key is not None and not VARIABLE.fullmatch(self.key):
-            raise ValueError("key must be the name of an environment variable, not the key itself")
+        check_name(self.key, "key")
+        if self.client == "openai" or self.base_url:
+            _naming("base_url", lambda: check_address(self.base_url, PLACE))
+        _check_prompt(self.prompt)
         positive(
             image_size=self.image_size,
             max_tokens=self.max_tokens,
@@ -103,6 +111,7 @@ class Endpoint:
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             timeout=self.timeout,
+            backoff=self.backoff,
         )
         if self.temperature is not None and not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be >= 0, got {self.temperature}")
@@ -114,25 +123,6 @@ class Endpoint:
             if name in (*OURS, *LIMITS):
                 raise ValueError(f"extra must not hold '{name}', which has a setting or is fixed")
 
-    def _check_address(self) -> None:
-        if not self.base_url and self.client == "litellm":
-            return
-        try:
-            parts = urlsplit(self.base_url)
-            right = (
-                parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-            )
-        except ValueError:
-            right = False
-        if not right:
-            raise ValueError(
-                f"base_url must be an address as https://api.openai.com/v1, got '{_without_login(self.base_url)}'"
-            )
-        if parts.username is not None or parts.password is not None:
-            raise ValueError("base_url must not hold a user or password: give the key by the variable that holds it")
-        if parts.query or parts.fragment:
-            raise ValueError("base_url must end with its path: what follows '?' or '#' would be lost")
-
     @property
     def sampling(self) -> dict[str, Any]:
         """What of a request's body is neither the model nor the messages nor the limit of an answer's length."""
@@ -143,7 +133,20 @@ class Endpoint:
             own |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {**own, **self.extra}
 
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What a journal says of how an answer came about, beside model, words and images."""
+        return {"image_size": self.image_size, self.limit: self.max_tokens, **self.sampling}
 
-def _without_login(address: str) -> str:
-    """An address as a message may show it."""
-    return re.sub(r"//[^/@]*@", "//...@", address)[:80]
+
+def _naming(key: str, check: Callable[[], Any]) -> None:
+    """Run a check whose message names ``PLACE``, and let it begin with the setting's own name."""
+    try:
+        check()
+    except ConfigError as error:
+        raise ValueError(str(error).replace(f"{PLACE}.{key}", key)) from None
+
+
+def _check_prompt(name: str) -> None:
+    if "reports" in prompts.load(name).get_identifiers():
+        raise ValueError(f"prompt '{name}' has $reports, and a teacher reads no other teacher's text")

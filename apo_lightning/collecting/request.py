@@ -9,18 +9,16 @@ images, for whoever cannot open them.
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 from PIL import Image
 
 from apo_lightning import prompts
 from apo_lightning.collecting.endpoint import Endpoint
-from apo_lightning.errors import DataError
 from apo_lightning.hashing.contents import digest
 from apo_lightning.types import Study
 
@@ -53,46 +51,18 @@ class Request:
 
 def words_of(endpoint: Endpoint, study: Study, findings: Sequence[str]) -> str:
     """The prompt as it is asked about ``study``."""
-    return prompts.render(endpoint.prompt, findings)
+    return _rendered(endpoint.prompt, tuple(findings))
+
+
+@lru_cache(maxsize=64)
+def _rendered(prompt: str, findings: tuple[str, ...]) -> str:
+    return prompts.render(prompt, findings)
 
 
 def asks(endpoint: Endpoint, study: str, words: str) -> str:
     """Hash of what the answer to ``study`` depends on, but for the images."""
     image = [endpoint.image_size, endpoint.image_detail]
     return digest([FORM, study, endpoint.model, words, image, endpoint.sampling])
-
-
-def request(endpoint: Endpoint, teacher: str, study: Study, findings: Sequence[str], images: Sequence[str]) -> Request:
-    """
-    Args:
-        images: see `image_hashes`.
-    """
-    words = words_of(endpoint, study, findings)
-    return Request(study.id, teacher, words, asks(endpoint, study.id, words), tuple(images))
-
-
-def shown(study: Study) -> tuple[str, ...]:
-    """References of the images of a study, in the order in which they are shown."""
-    return (*(study.prior.images if study.prior else ()), *study.images)
-
-
-def image_hashes(study: Study, *, on_disk: bool) -> tuple[str, ...]:
-    """SHA-256 of each image file; of a drawing that of its reference.
-
-    Raises:
-        DataError: a file cannot be read.
-    """
-    return tuple(_hash(reference, on_disk) for reference in shown(study))
-
-
-def _hash(reference: str, on_disk: bool) -> str:
-    if not on_disk:
-        return hashlib.sha256(reference.encode()).hexdigest()
-    try:
-        with Path(reference).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{reference}: cannot be read ({error.strerror}).") from error
 
 
 def data_url(image: Image.Image, most: int | None) -> str:
