@@ -21,7 +21,7 @@ from apo_lightning.teachers import TEACHERS
 from data_modules.base import CXRDataModule
 from data_modules.transfer import Transfer
 
-NAMES = ("kind", "name", "teacher")
+NAMES = ("kind", "name", "teacher", "prompt", "key")
 """Settings of a teacher that are names, whatever a file here is called."""
 
 
