@@ -72,6 +72,12 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
     """Templates that can be filled, and that ask for what their stage has: only self-distillation reads reports."""
     asked = {"prompt": cfg.prompt, "evaluate.prompt": cfg.evaluate.prompt or cfg.prompt}
     asked |= {f"evaluate.sets.{name}.prompt": rehearsal.question(cfg, name) for name in cfg.evaluate.sets}
+    for key, name in {**asked, "stages.self_distill.prompt": cfg.stages.self_distill.prompt}.items():
+        if prompts.tells_labels(name):
+            raise ConfigError(
+                f"{key} '{name}' has $labels: the student would be told what it is to find. Only a teacher may be, by "
+                "teachers.<name>.prompt."
+            )
     for key, name in asked.items():
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")

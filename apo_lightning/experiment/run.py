@@ -21,6 +21,7 @@ from apo_lightning.experiment import (
     pipeline,
     results,
     sample_files,
+    told_labels,
     tracking,
     trainer,
 )
@@ -175,6 +176,7 @@ def _conclude(
         warn_cut=cfg.evaluate.warn_cut,
         report_text=measured,
         sets=answered,
+        **told_labels.facts(arms.values()),
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )
     report = reports.write(folder.path)
