@@ -21,8 +21,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from apo_lightning.collecting import replies, request
 from apo_lightning.collecting.endpoint import Endpoint
-from apo_lightning.collecting.failures import PATIENCE, Again, Closed, Declined, Failure, failure
-from apo_lightning.collecting.journal import Answer, Journal
+from apo_lightning.collecting.failures import PATIENCE, Again, Broken, Closed, Declined, Failure, failure
+from apo_lightning.collecting.journal import BROKEN, Answer, Journal
 from apo_lightning.collecting.limits import Budget, Pace, Spent, Stop
 from apo_lightning.collecting.replies import Reply
 from apo_lightning.collecting.request import Request
@@ -48,12 +48,13 @@ class Question:
     Attributes:
         study: which study it is about.
         open: gives the request and its images; may raise an ApoError.
-        counts: key to the number of answers that are on disk already.
+        counts: key to the number of answers that are on disk already. ``broken``: of those that were none.
     """
 
     study: str
     open: Callable[[], tuple[Request, Sequence[Image.Image]]]
     counts: Mapping[str, int] = field(default_factory=dict)
+    broken: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -160,7 +161,8 @@ class Asker:
 
     def _open(self, question: Question) -> tuple[_Asking, dict[str, Any]]:
         own, images = question.open()
-        return _Asking(own, question.counts.get(own.key, 0)), request.body(self.endpoint, own.words, images)
+        before = question.counts.get(own.key, 0), question.broken.get(own.key, 0)
+        return _Asking(own, *before), request.body(self.endpoint, own.words, images)
 
     async def _send(self, asking: _Asking, body: dict[str, Any]) -> None:
         """One request, from its turn to its answer on disk. Within a budget the first is sent alone: what it takes says
@@ -203,7 +205,10 @@ class Asker:
         Raises:
             Failure: any other.
         """
-        asking.bad += why.heard
+        if isinstance(why, Broken):
+            asking.bad += 1
+            self._keep(replace(self._answer(asking, Reply("", finish=str(why))), mark=BROKEN))
+            asking.noted = asking.tries
         if isinstance(why, Declined):
             return Reply("", finish="content_filter", declined=True)
         if isinstance(why, Again):
@@ -236,7 +241,7 @@ class Asker:
             cost=endpoint.price.of(reply.input_tokens, reply.output_tokens) if known else None,
             asked=asking.at,
             seconds=round(time.monotonic() - asking.since, 3),
-            tries=asking.tries,
+            tries=asking.tries - asking.noted,
             id=reply.id,
             logprobs=reply.logprobs,
         )
@@ -248,7 +253,8 @@ class Asker:
         except Unwritten as error:
             self.outcome.unsaved.append(answer)
             self.everyone.now(f"{self.journal.path} cannot be written ({error.strerror})")
-        self.outcome.answers.append(replace(answer, logprobs=None))
+        if answer.mark != BROKEN:
+            self.outcome.answers.append(replace(answer, logprobs=None))
 
     def _require_open(self) -> None:
         if self.stop:
@@ -285,15 +291,16 @@ class _Asking:
     Args:
         request: what is asked.
         nth: answers to it that are on disk already.
+        bad: answers that were none.
 
     Attributes:
-        tries: times that it was sent. ``failures``: of these, those that failed. ``waited``: seconds as it was told.
-        bad: answers that were none.
+        tries: times that it was sent. ``noted``: of these, those that a line tells of. ``failures``: those that failed.
+        waited: seconds, as it was told.
     """
 
-    def __init__(self, request: Request, nth: int) -> None:
-        self.request, self.nth = request, nth
-        self.tries, self.failures, self.waited, self.bad = 0, 0, 0.0, 0
+    def __init__(self, request: Request, nth: int, bad: int) -> None:
+        self.request, self.nth, self.bad = request, nth, bad
+        self.tries, self.noted, self.failures, self.waited = 0, 0, 0, 0.0
         self.at, self.since = "", 0.0
 
     def begin(self) -> None:
@@ -303,8 +310,10 @@ class _Asking:
     @property
     def name(self) -> str:
         """An endpoint that knows ``Idempotency-Key`` gives the same answer for one name without asking for money twice,
-        also after we were killed; after a bad answer another one is wanted."""
-        return hashlib.sha256(f"{self.request.key}/{self.nth}/{self.bad}".encode()).hexdigest()
+        also after we were killed. After an answer that was none another one is wanted; and so is one on another day,
+        lest an endpoint that keeps failures repeats one for ever."""
+        words = f"{self.request.key}/{self.nth}/{self.bad}/{self.at[:10]}"
+        return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _error(state: RetryCallState) -> Again:

@@ -48,7 +48,7 @@ class OpenAISender:
             base_url=endpoint.base_url,
             timeout=endpoint.timeout,
             max_retries=0,
-            http_client=http.client(endpoint.base_url, endpoint.timeout),
+            http_client=http.client(endpoint.base_url, endpoint.timeout, endpoint.most_bytes),
         )
 
     async def send(self, body: dict[str, Any], idempotency: str) -> bytes:
