@@ -42,8 +42,8 @@ def load(name: str) -> Template:
     for line, text in enumerate(template.template.splitlines(), 1):
         if (problem := _stray(text)) is not None:
             raise ConfigError(
-                f"{where}, line {line}: '{problem}' is no place of a prompt. There are $findings, $reports and "
-                "$labels; write $$ for a dollar sign."
+                f"{where}, line {line}: '{problem}' is no place of a prompt. There are $findings and $reports, "
+                "and for teachers $labels; write $$ for a dollar sign."
             )
     return template
 
