@@ -1,1 +1,1 @@
-"""Asking teachers over HTTP: who may be asked what, with which key, and how nothing that was paid for is lost."""
+"""Asking teachers over a network: what is asked of whom, each answer on disk as it comes, limits, budgets, batches."""
