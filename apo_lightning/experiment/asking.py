@@ -130,7 +130,8 @@ def _ask(found: dict[str, Asked], arm: str, own: ExperimentSettings, data: CXRDa
         for study in data.studies(split):
             one.items.setdefault(study.id, Item(study, tuple(listed), images))
     sections = zip([own.data, own.evaluate.data], data.sets, strict=False)
-    one.sets |= {section["name"]: part.credentialed for section, part in sections}
+    for part_of, part in sections:  # two sets of one name, such as tabular, are guarded if one of them is
+        one.sets[part_of["name"]] = one.sets.get(part_of["name"], False) or part.credentialed
     check_sending(one.sets, _address(teacher), own.acknowledge_sending, f"teachers.{name}")
 
 
@@ -140,5 +141,6 @@ def _part(data: CXRDataModule, study: object) -> CXRDataModule:
 
 
 def _address(teacher: Api) -> str:
-    """Where images go; without an address litellm sends them to whom the model's name begins with."""
-    return teacher.base_url or f"https://{teacher.model.split('/')[0]}.litellm"
+    """Where images go. litellm sends them to whom the model's name begins with; with an address too, since what it
+    makes of that, of proxies and of redirects is not ours to promise."""
+    return teacher.base_url if teacher.client == "openai" else f"https://{teacher.model.split('/')[0]}.litellm"
