@@ -16,7 +16,7 @@ from apo_lightning.text.labeler import parse, reading
 from apo_lightning.text.progression import CLASSES, read_progression
 
 PRESENCE = ("absent", "present")
-_contradict, _of_sentence, _statements = conflict._conflict, conflict._of, conflict._statements
+_contradict, _of_sentence, _statements = conflict.in_conflict, conflict._of, conflict._statements
 # By their private names: the hash of that file is part of what stages depend on, so a new name trains them again.
 RIGHT, WRONG, UNLABELLED = range(3)
 AGAINST_PREFERRED, AGAINST_MOST = 4, 8

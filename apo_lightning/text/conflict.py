@@ -29,7 +29,7 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     spans = []
     for said in sentences(text, findings):
         common = [name for name in said.values if name in wanted]
-        if any(_conflict(_of(said, name), wanted[name]) for name in common):
+        if any(in_conflict(_of(said, name), wanted[name]) for name in common):
             spans.append((said.start, said.end))
     return spans
 
@@ -44,7 +44,7 @@ def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
     """
     ours, theirs = _statements(text, findings), _statements(preferred, findings)
     common = [name for name in ours if name in theirs]
-    kept = [name for name in common if not _conflict(ours[name], theirs[name])]
+    kept = [name for name in common if not in_conflict(ours[name], theirs[name])]
     return len(kept) / len(common) if common else 0.0
 
 
@@ -82,7 +82,8 @@ def _of(sentence: Sentence, name: str) -> Stated:
     return value, (sentence.sides if value == 1 else sentence.denied_sides).get(name)
 
 
-def _conflict(one: Stated, other: Stated) -> bool:
+def in_conflict(one: Stated, other: Stated) -> bool:
+    """Whether two statements of one finding contradict each other."""
     (value, side), (other_value, other_side) = one, other
     if value == other_value:
         return value == 1 and {side, other_side} == {"left", "right"}
