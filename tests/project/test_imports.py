@@ -50,6 +50,7 @@ ORDER = (
     "stages",
     "positives",
     "probes",
+    "drift",
     "callbacks",
     "config",
     "reports",
