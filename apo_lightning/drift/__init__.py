@@ -1,1 +1,1 @@
-"""Drift between teachers, measured on their texts: how they disagree, and how that moves over steps and stream."""
+"""How several teachers' texts of the same studies differ: agreement, change along steps and stream, conflict."""

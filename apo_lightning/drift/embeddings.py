@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
+from apo_lightning.drift.corpus import Texts
 from apo_lightning.drift.curves import Curve
-from apo_lightning.drift.label_steps import Texts
 from apo_lightning.drift.segments import at_positions, sentence_spans
 from apo_lightning.errors import ConfigError, first_line
 

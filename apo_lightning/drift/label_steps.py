@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from apo_lightning.drift.corpus import Texts
 from apo_lightning.drift.curves import Curve, intervals, mean
 from apo_lightning.drift.segments import sentence_spans
 from apo_lightning.text.conflict import Stated, in_conflict, statement_of
 from apo_lightning.text.labeler import Sentence, sentences
 
-Texts = Mapping[str, Mapping[str, str]]
-"""Study to teacher to text."""
 STATEMENTS: tuple[Stated, ...] = (
     (1, None),
     (1, "left"),
