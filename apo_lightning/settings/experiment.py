@@ -12,7 +12,7 @@ from typing import Any, Literal
 from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
-from apo_lightning.settings.pool import PruneSettings
+from apo_lightning.settings.pool import GateSettings, PruneSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.settings.stages import DecodingSettings, StagesSettings
@@ -28,6 +28,8 @@ class PoolSettings:
     select: Any = "all"
     prune: PruneSettings | None = None
     """How ``cheapest`` chooses; None: as `PruneSettings` has it."""
+    gate: GateSettings | None = None
+    """What is done where teachers conflict; None: nothing, and nobody looks."""
 
 
 @dataclass
