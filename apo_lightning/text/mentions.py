@@ -58,6 +58,7 @@ class Mention:
     Attributes:
         value: 1 present, 0 absent, None where nothing is stated about it.
         fixed: the words state it by themselves ("the heart is normal"), whatever stands before.
+        severity, hedged, course: see ``qualifiers.py``.
     """
 
     finding: str
@@ -66,6 +67,9 @@ class Mention:
     value: float | None = None
     fixed: bool = False
     side: str | None = None
+    severity: str | None = None
+    hedged: bool = False
+    course: str | None = None
 
 
 def others(findings: Sequence[str]) -> tuple[str, ...]:

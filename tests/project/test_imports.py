@@ -51,6 +51,7 @@ ORDER = (
     "stages",
     "positives",
     "probes",
+    "drift",
     "callbacks",
     "config",
     "reports",
