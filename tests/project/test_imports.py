@@ -48,6 +48,7 @@ ORDER = (
     "collecting",
     "teachers",
     "batching",
+    "recording",
     "stages",
     "positives",
     "probes",
