@@ -9,7 +9,8 @@ from pathlib import Path
 from apo_lightning import config, prompts
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import further_sets, machine, preferred, rehearsal, trainer
+from apo_lightning.experiment import further_sets, machine, preferred, pruned, rehearsal, trainer
+from apo_lightning.experiment.scored import judging_findings
 from apo_lightning.findings import CANONICAL
 from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
@@ -138,6 +139,7 @@ def rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDa
     for arm, own in arms.items():
         with _of_arm(arm, own):
             preferred.require(own, arm, data[arm])
+            pruned.require(own, data[arm].studies("val"), judging_findings(own.evaluate, data[arm]))
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
             rehearsal.rehearse_on(arms[arm], data[arm])

@@ -19,6 +19,7 @@ from apo_lightning.experiment import (
     further_sets,
     observing,
     pipeline,
+    pruned,
     results,
     sample_files,
     told_labels,
@@ -158,6 +159,7 @@ def _conclude(
     own = next(iter(arms.values())).data
     results.write(cfg, folder.path, arms)
     failure_files.write(cfg, folder.path, arms)
+    pruned.write(cfg, folder.path, arms)
     if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
