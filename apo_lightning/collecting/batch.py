@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from openai.types import Batch
 
@@ -17,7 +19,7 @@ from apo_lightning.collecting import batch_answers, batch_files, request
 from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.batch_api import Service
 from apo_lightning.collecting.batch_files import Record
-from apo_lightning.collecting.collect import Collected
+from apo_lightning.collecting.collect import Collected, hush, require_prices
 from apo_lightning.collecting.failures import Failure
 from apo_lightning.collecting.limits import Spent
 from apo_lightning.collecting.plan import Plan
@@ -45,12 +47,19 @@ def collect(
         poll: seconds from one look to the next, at first.
 
     Raises:
-        ConfigError: a key is not set; a batch is under way elsewhere; or the teacher is not asked by OpenAI's protocol.
+        ConfigError: a key is not set; a batch is under way elsewhere; the budget is in money and a price is not known;
+            or the teacher is not asked by OpenAI's protocol.
         ArtifactError: what is on disk of a batch cannot be read.
     """
-    spent, asking = Spent(), [_Batches(plan, budget, say) for plan in plans if plan.questions or _waiting(plan)]
+    require_prices(plans, budget)
+    hush()
+    spent, asking, begun = Spent(), list[_Batches](), set[Path]()
     for plan in plans:
         spent += plan.spent
+        waiting = [own for own in _waiting(plan) if own.path not in begun]  # plans of two arms may share a journal
+        begun |= {own.path for own in waiting}
+        if plan.questions or waiting:
+            asking.append(_Batches(plan, budget, say, waiting))
     for own in asking:
         own.spent = spent
         own.set_aside(sum(len(record.requests) for record in own.begun))
@@ -94,7 +103,7 @@ class _Batches:
         spent: by all teachers, what may be spent by their batches included.
     """
 
-    def __init__(self, plan: Plan, budget: Mapping[str, float], say: Say) -> None:
+    def __init__(self, plan: Plan, budget: Mapping[str, float], say: Say, begun: list[Record]) -> None:
         self.plan, self.budget, self.spent = plan, budget, Spent()
         self.endpoint, self.journal, self.outcome = plan.endpoint, plan.journal, Outcome()
         self.say = lambda text: say(f"{plan.label}: {text}")
@@ -105,7 +114,7 @@ class _Batches:
                 "Ask it without --batch."
             )
         self.key = read_key(self.endpoint.key, f"{where}.key")
-        self.begun, self.open = _waiting(plan), list[Record]()
+        self.begun, self.open = begun, list[Record]()
         for own in self.begun:
             if own.base_url != self.endpoint.base_url:
                 raise ConfigError(
@@ -127,7 +136,7 @@ class _Batches:
             try:
                 for record in self.begun:
                     await self._begin(record)
-                for record in self._write({key for own in self.begun for key in own.keys}):
+                for record in self._write({key for own in _waiting(self.plan) for key in own.keys}):
                     await self._begin(record)
             except Failure as error:
                 self.outcome.ended = str(error)
@@ -229,7 +238,7 @@ class _Batches:
                 continue
             if answer.id not in written:
                 self.journal.append(answer)
-            self.outcome.answers.append(answer)
+            self.outcome.answers.append(replace(answer, logprobs=None))
         said = "; ".join(own.message or own.code or "" for own in (found.errors and found.errors.data) or [])
         why = masked(f"{found.status}: {said}" if said else found.status)[:300]
         for key in record.keys.keys() - {own.key for own in came.own}:

@@ -319,3 +319,25 @@ def test_only_openais_protocol_and_only_with_a_key(make: Callable[..., Plan], mo
 def replace_endpoint(own: Plan, **how: Any) -> Plan:
     own.endpoint = replace(own.endpoint, **how)
     return own
+
+
+def test_two_ways_of_asking_share_a_journal(make: Callable[..., Plan], server: BatchServer) -> None:
+    """As arms with other prompts do: each batch is begun and fetched once."""
+    server.looks = 3
+
+    def both() -> list[Plan]:
+        plans = [make(2), make(2, prompt="describe")]
+        plans[1].label = "gpt (other)"
+        return plans
+
+    first = batch.collect(both(), {}, print, wait=False)
+    assert set(first.outcomes) == {"gpt", "gpt (other)"} and len(server.batches) == 2
+    batch.collect(both(), {}, print, poll=0.01)
+    assert held(make(2)) == Counter("0011") and len(server.batches) == 2
+    assert max(Counter(server.asked).values()) == 1 and not both()[0].questions and not both()[1].questions
+
+
+def test_a_budget_in_money_needs_prices(make: Callable[..., Plan], server: BatchServer) -> None:
+    with pytest.raises(ConfigError, match="price"):
+        go(make(2, price=Price()), budget={"money": 5.0})
+    assert server.calls == []
