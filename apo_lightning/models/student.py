@@ -128,11 +128,23 @@ class Student(nn.Module):
 
     def top_k(self, batch: BranchBatch, k: int, temperature: float = 1.0) -> scoring.Listed:
         """The K likeliest next tokens at every token of every branch, see `scoring.top_k`."""
-        head = self.model.get_output_embeddings()
-        vocabulary = min(len(head.weight), len(self.processor.tokenizer))
+        vocabulary = min(len(self.head[0]), len(self.processor.tokenizer))
         with precision.compute(self.model, self.settings.dtype):
             self.encode_images(batch)
             return scoring.top_k(self.model, batch, k, vocabulary=vocabulary, temperature=temperature, **self._way)
+
+    @torch.no_grad()
+    def states(self, batch: BranchBatch) -> tuple[Tensor, Tensor]:
+        """Hidden states behind every scored token and the token's place, see `scoring.states`."""
+        with precision.compute(self.model, self.settings.dtype):
+            self.encode_images(batch)
+            return scoring.states(self.model, batch, **self._way)
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The vocabulary projection: weight ``[V, H]``, and bias ``[V]`` where there is one."""
+        head = scoring.Parts.of(self.model).head
+        return head.weight, getattr(head, "bias", None)
 
     @property
     def _way(self) -> dict[str, Any]:

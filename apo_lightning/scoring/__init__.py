@@ -35,6 +35,7 @@ __all__ = [
     "encode_images",
     "model_inputs",
     "score",
+    "states",
     "top_k",
 ]
 
@@ -122,6 +123,8 @@ def top_k(
         temperature: of the softmax.
         mode, rows, budget: see `score`; of no effect where the model reads text only.
     """
+    if not (batch.branch_mask * batch.present[..., None]).any():
+        return {}
     if not hasattr(model.config, "image_token_id"):
         return of_forward(model, batch, k, temperature=temperature, vocabulary=vocabulary)
     hidden_of = partial(_states, mode=mode, rows=rows, budget=budget)
@@ -136,6 +139,18 @@ def _states(
     way, count = _way(parts, batch, mode, rows, budget)
     chunks = plan(batch, count)
     return _hidden(parts, batch, chunks, way), chunks
+
+
+def states(
+    model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None, budget: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What the vocabulary projection reads: hidden states ``[M, H]`` that predict the scored tokens, and the place
+    ``[M, 3]`` (study, branch, token) of each; see `score` for mode, rows and budget."""
+    parts = Parts.of(model)
+    mode, rows = _way(parts, batch, mode, rows, budget)
+    chunks = plan(batch, rows)
+    place = torch.stack(places(chunks, batch.branch_ids.device), 1)
+    return (_hidden(parts, batch, chunks, mode) if chunks else parts.head.weight.new_zeros(0, 0)), place
 
 
 def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: int | None) -> tuple[str, int | None]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from apo_lightning.text.cues import PATTERN, STATE
 from apo_lightning.text.mentions import Mention, mentions
+from apo_lightning.text.qualifiers import qualify
 from apo_lightning.text.verdicts import chance, kind_of
 
 _JOINED = re.compile(
@@ -50,10 +51,14 @@ def read_sentence(sentence: str, other: tuple[str, ...]) -> tuple[Mention, ...]:
     if _ASKED.match(sentence):
         for mention in named:
             mention.value = None
+    for mention in named:
+        if mention.only_present and mention.value == 0:
+            mention.value = None
     for i, mention in enumerate(named):
         before = sentence[named[i - 1].end if i else 0 : mention.start]
         after = sentence[mention.end : named[i + 1].start if i + 1 < len(named) else None]
         mention.side = _side(before) or _side(after)
+    qualify(sentence, named)
     return tuple(named)
 
 
