@@ -97,7 +97,7 @@ def _require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
     if "money" in budget and unknown:
         raise ConfigError(
             f"A budget in money needs the price of every teacher, and teachers.{unknown[0]}.price is not given "
-            f"({len(unknown)} such). Give price: {{input: 1.25, output: 10}}, for a million tokens each, or limit tokens."
+            f"({len(unknown)} such). Give price: {{input: 1.25, output: 10}}, for a million tokens, or limit tokens."
         )
 
 

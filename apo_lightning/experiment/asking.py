@@ -1,4 +1,4 @@
-"""What the teachers of an experiment are asked: which of them, about which studies of which arms, and who may see them."""
+"""What the teachers of an experiment are asked: who of them, about the studies of which arms, and who may see them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from apo_lightning.hashing.contents import digest
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.api import SPLITS, Api
+from apo_lightning.trajectories import records
 from apo_lightning.types import Trajectory
 from data_modules.base import CXRDataModule
 
@@ -56,7 +57,7 @@ def asked(cfg: ExperimentSettings, only: Collection[str] = ()) -> list[Asked]:
         raise ConfigError(f"--teacher names '{unknown[0]}', which is not asked. {did_you_mean(unknown[0], names)}")
     if not names:
         raise ConfigError(
-            f"No teacher of {cfg.name} is asked over a network (kind: api). experiments/base/teachers_api.yaml has seven."
+            f"No teacher of {cfg.name} is asked over a network (kind: api). See experiments/base/teachers_api.yaml."
         )
     found: dict[str, Asked] = {}
     for arm, (own, data) in _data(cfg).items():
@@ -76,7 +77,19 @@ def plans(asked: Sequence[Asked], again: Collection[str] = ()) -> list[Plan]:
     return made
 
 
-def trajectories(asked: Sequence[Asked]) -> list[Trajectory]:
+def export(asked: Sequence[Asked], path: Path) -> int:
+    """Write all answers on disk as a file of trajectories, which ``kind: recorded`` reads. Returns their number.
+
+    Raises:
+        ConfigError: arms ask one teacher about one study in different ways, so that it has two texts of it.
+    """
+    texts = _trajectories(asked)
+    rows = [{"study": own.study, "teacher": own.teacher, "text": own.text, "prompt": own.prompt} for own in texts]
+    records.write(path, rows)
+    return len(rows)
+
+
+def _trajectories(asked: Sequence[Asked]) -> list[Trajectory]:
     """All answers on disk, as the arms of the experiment read them.
 
     Raises:
