@@ -1,4 +1,4 @@
-"""Open-I's hand-made headings (``MeSH/major``) as labels: which findings a report is indexed for, with side and severity.
+"""Open-I's hand-made headings (``MeSH/major``) as labels: what a report is indexed for, side and severity.
 
 A heading is a term with qualifiers: ``Opacity/lung/base/left/mild``. The indexers' ways that decide what a label means:
 

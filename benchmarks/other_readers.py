@@ -1,7 +1,7 @@
 """Readers of others, where they can be imported: each takes a text and gives the findings that it reads as present.
 
-What is not a labeler of chest findings by itself is completed as its authors' kind of labeler is: names of findings from
-published lists, negation from the package. Uncertain counts as present for all.
+What is no labeler of chest findings by itself is completed: names of findings from published lists, negation from the
+package. Uncertain counts as present for all.
 """
 
 from __future__ import annotations

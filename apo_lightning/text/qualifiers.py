@@ -38,7 +38,7 @@ _COURSE_WORDS = {
 }
 CHANGE = re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in _COURSE_WORDS.items()))
 _GRADES = {
-    "severe": r"sever\w+|large|massive|marked(?:ly)?|extensive(?:ly)?|gross(?:ly)?|profound(?:ly)?|huge",
+    "severe": r"severe(?:ly)?|large|massive|marked(?:ly)?|extensive(?:ly)?|profound(?:ly)?|huge",
     "moderate": r"moderate(?:ly)?(?:[- ]sized)?|medium(?:[- ]sized)?",
     "mild": r"mild(?:ly)?|minimal(?:ly)?|small|tiny|trace|slight(?:ly)?|subtle|subtly|minor|faint(?:ly)?|borderline",
 }
@@ -47,6 +47,7 @@ _GRADE = re.compile(
     r"|(?P<upto>(?:mild(?:ly)?|small|minimal|slight)(?:[- /]to)?[- /]moderate(?:ly)?(?:[- ]sized)?)|"
     + "|".join(f"(?P<{name}>{words})" for name, words in _GRADES.items())
     + r")\b(?!-? ?(?:bowel|caliber|bore|airway))"
+    r"(?! (?:increas|decreas|improv|wors|progress|larger|smaller|elevat|widen|tortuous|rotated|displaced)\w*)"
 )
 _GRADE_OF = {"to": "severe", "upto": "moderate"}
 """Of two grades the graver."""
@@ -70,6 +71,19 @@ _PASSIVE = re.compile(r"\b(?:be|being|is|are|was|were|remains?)(?: \w+ly)? (?:\w
 _ENDED = re.compile(r"\W*(?:$|[,.;)]|(?:and|but|given|based|in|on|at|although|though)\b)")
 
 
+def grouped(named: Sequence[Mention]) -> list[list[Mention]]:
+    """Names of the same or adjacent words together: a calcified granuloma is a granuloma, too; "nodular opacity"."""
+    groups: list[list[Mention]] = []
+    end = -2
+    for mention in named:
+        if groups and mention.start <= end + 1:
+            groups[-1].append(mention)
+        else:
+            groups.append([mention])
+        end = max(end, mention.end) if len(groups[-1]) > 1 else mention.end
+    return groups
+
+
 def qualify(sentence: str, named: Sequence[Mention]) -> None:
     """Set severity, doubt and course of the mentions of one plain sentence, in their order."""
     starts = [mention.start for mention in named]
@@ -84,6 +98,11 @@ def qualify(sentence: str, named: Sequence[Mention]) -> None:
     for left, right in pairwise(named):
         if _VERSUS.search(sentence, left.end, max(left.end, right.start)):
             left.hedged = right.hedged = True
+    for group in grouped(named):
+        severity = next((mention.severity for mention in group if mention.severity), None)
+        for mention in group:
+            mention.severity = severity
+            mention.hedged = any(other.hedged for other in group)
     for mention in named:
         mention.partly = mention.value == 0 and (mention.partly or _of_part(sentence, mention))
     for mention, course in zip(named, courses(sentence, [(m.start, m.end) for m in named]), strict=True):
@@ -128,7 +147,7 @@ def _graded(sentence: str, grade: re.Match[str], named: Sequence[Mention], at: i
     """
     before = named[at - 1] if at else None
     if before is not None and before.end > grade.start():
-        return before
+        return before if grade.group() != "large" else None  # "the heart is large" is the name itself
     if at < len(named) and not _STOP.search(sentence, grade.end(), named[at].start):
         return named[at]
     return before if before is not None and not _FAR.search(sentence, before.end, grade.start()) else None
