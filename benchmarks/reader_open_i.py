@@ -2,8 +2,8 @@
 
 The 3,955 reports are cut in two by a hash of their ids: rules were mended by reading errors of the half ``mended``
 alone, so that the half ``held back`` is a fair measure of them. Reports that nobody indexed or that have no text are
-left out. Prints Markdown: per finding precision, recall and F1 of present findings, counted with hedged ones and without
-(the indexers mostly leave out what is only supposed); sides and severities; how often a plain and a hedged finding is
+left out. Prints Markdown: per finding precision, recall and F1 of present findings, with hedged ones and without (the
+indexers mostly leave out what is only supposed); sides and severities; how often a plain and a hedged finding is
 indexed; and the same of other readers that can be imported (``benchmarks/other_readers.py``). ``--keep`` writes the
 counts, and ``--before`` puts those of an earlier version beside them: the same script with ``PYTHONPATH`` set to its
 checkout.

@@ -27,6 +27,12 @@ _SIDES = re.compile(
     r"\b(?:mid-?)?(left|right)|\b(bilateral|bi-?(?:basilar|basal|apical|hilar)|both (?=lung|side|base|hemi|apic)"
     r"|(?:bases|apices)\b)"
 )
+_OTHER_SIDE = re.compile(
+    r"\b(?:on|at|in|to) the (?:left|right)(?: side| half)? of the (?:image|film|picture|radiograph|x-?ray|screen)"
+    r"|\b(?:compar\w+ (?:to|with)|unlike|opposite|relative to|contrary to) (?:that )?(?:on |in |of )?(?:the )?"
+    r"(?:normal )?(?:left|right)\b"
+)
+"""Sides of the picture, and what a side is compared with."""
 _EXPLAINS = (
     r"(?:(?:consistent|compatible) with|represent\w*|reflect\w*|suggest\w*(?: of)?"
     r"|(?:concerning|suspicious|worrisome) for"
@@ -163,7 +169,7 @@ def _set_sides(sentence: str, groups: list[list[Mention]]) -> None:
 
 
 def _side(text: str) -> str | None:
-    found = {one or "bilateral" for one, _ in _SIDES.findall(text)}
+    found = {one or "bilateral" for one, _ in _SIDES.findall(_OTHER_SIDE.sub(" ", text))}
     if not found:
         return None
     return found.pop() if found in ({"left"}, {"right"}) else "bilateral"

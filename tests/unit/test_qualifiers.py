@@ -108,3 +108,49 @@ def test_a_severity_is_of_a_size_and_of_all_names_of_one_thing(text: str, expect
 )
 def test_a_side_reaches_all_names_of_one_place(text: str, expected: dict[str, str | None]) -> None:
     assert sides(text, ("granuloma", "calcified_granuloma", *FINDINGS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Increased density from the effusion.", {}),
+        ("Pleural effusion with increased density at the base.", {}),
+        ("The lung appears smaller, which is atelectasis.", {}),
+        ("Increased edema.", {"edema": "worsening"}),
+        ("Decreased left pleural effusion.", {"pleural_effusion": "improving"}),
+        ("Edema has decreased.", {"edema": "improving"}),
+        ("Increased opacity.", {}),
+        ("Increased opacity since the prior study.", {"lung_opacity": "worsening"}),
+        ("Atelectasis, smaller than the left lung.", {}),
+        ("Persistent edema.", {"edema": "stable"}),
+        ("New pneumothorax.", {"pneumothorax": "worsening"}),
+    ],
+)
+def test_a_description_is_no_course(text: str, expected: dict[str, str]) -> None:
+    assert said(text)[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Effusion on the right side (which appears on the left side of the image).", "right"),
+        ("Effusion, smaller right lung compared to the left.", "right"),
+        ("Effusions, right greater than left.", "bilateral"),
+        ("Effusion on the left side.", "left"),
+    ],
+)
+def test_a_side_of_the_picture_is_none_of_the_body(text: str, expected: str) -> None:
+    assert sides(text, FINDINGS)["pleural_effusion"] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The atelectasis is likely due to compression.",
+        "Atelectasis likely results from compression.",
+        "A pleural effusion (the meniscus may be subtle).",
+        "CT may help to confirm the effusion.",
+    ],
+)
+def test_a_doubt_about_something_else_is_none_about_the_finding(text: str) -> None:
+    assert said(text)[1] == set()
