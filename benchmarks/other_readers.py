@@ -6,6 +6,7 @@ package. Uncertain counts as present for all.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import re
@@ -43,6 +44,7 @@ def _negex(names: Mapping[str, Sequence[str]], parts: bool) -> Callable[[str], P
     import spacy
     from negspacy.termsets import termset
 
+    importlib.import_module("negspacy.negation")  # registers itself with spaCy
     own = termset("en_clinical")
     own.add_patterns({"following_negations": NOT_ENLARGED, "preceding_negations": ["normal"]})
     nlp = spacy.blank("en")

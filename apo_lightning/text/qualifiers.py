@@ -1,6 +1,6 @@
 """What a sentence says of a finding beside present or absent: how severe, how sure, and how it has changed.
 
-Severity and doubt are said of present findings only; a course also of absent ones ("the effusion has resolved").
+Severity and doubt are said of present findings only, a course also of absent ones ("the effusion has resolved").
 A hedge is a word that leaves open whether a finding is there, after the uncertainty phrases of CheXpert's labeler
 (Irvin et al. 2019, arXiv 1901.07031); "unlikely" denies and is none.
 """

@@ -154,3 +154,8 @@ def test_a_side_of_the_picture_is_none_of_the_body(text: str, expected: str) -> 
 )
 def test_a_doubt_about_something_else_is_none_about_the_finding(text: str) -> None:
     assert said(text)[1] == set()
+
+
+def test_what_is_absent_can_only_have_improved() -> None:
+    assert said("Stable heart size without edema.")[2] == {}
+    assert said("Edema has resolved.")[2] == {"edema": "improving"}
