@@ -1,10 +1,11 @@
 """Everything that is measured of drift, in one record: what `drift.json` holds. docs/drift.md says what each part is.
 
-Intervals are ``{"value", "low", "high"}``, 95 % over patients; null where nothing is known. Letters: K steps, N teachers.
+Intervals are ``{"value", "low", "high"}``, 95 % over patients; null where nothing is known.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from apo_lightning.drift.curves import intervals, mean
 from apo_lightning.drift.embeddings import EmbeddingSteps
 from apo_lightning.drift.profiles import profiles
 from apo_lightning.drift.steps import StepDivergence
+from apo_lightning.drift.within import step_drift
 from apo_lightning.metrics.bootstrap import RESAMPLES, Interval, Name
 from apo_lightning.text.labeler import KINDS
 
@@ -68,7 +70,7 @@ def measure(
         resamples: of patients.
     """
     thresholds = tuple(BEYOND if value is None else value for value in beyond)
-    return {
+    record = {
         "version": VERSION,
         "teachers": list(corpus.teachers),
         "findings": list(corpus.findings),
@@ -80,9 +82,21 @@ def measure(
         "kinds": _kinds(corpus),
         "agreement": told(agreement(corpus, resamples)),
         "pairs": [{"teachers": list(pair), **told(own)} for pair, own in pairwise(corpus, resamples).items()],
-        "steps": steps_told(corpus, models or Models()),
+        "steps": steps_told(corpus, models or Models(), resamples),
         "conflict": conflict_told(corpus, conflict(corpus), thresholds),
     }
+    return rounded(record)
+
+
+def rounded(value: Any) -> Any:
+    """Plain containers with numbers of six decimals, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return None if math.isnan(value) else round(float(value), 6)
+    return value
 
 
 def told(found: Mapping[Name, Interval]) -> dict[str, dict[str, dict[str, float]]]:
@@ -102,7 +116,7 @@ def _kinds(corpus: Corpus) -> dict[str, dict[str, int]]:
     return found
 
 
-def steps_told(corpus: Corpus, models: Models, steps: int = STEPS) -> dict[str, Any]:
+def steps_told(corpus: Corpus, models: Models, resamples: int, steps: int = STEPS) -> dict[str, Any]:
     """What moves along the texts: statements, errors, and what was measured with models."""
     by_labels = label_steps.measure(corpus.texts, corpus.teachers, corpus.findings, steps=steps)
     found: dict[str, Any] = {
@@ -113,12 +127,15 @@ def steps_told(corpus: Corpus, models: Models, steps: int = STEPS) -> dict[str, 
             for one in by_labels
         },
         "errors": None,
+        "slopes": None,
         "divergence": None,
         "embedding": None,
     }
     if corpus.truth is not None:
         wrong = label_steps.errors(corpus.texts, corpus.truth, corpus.teachers, corpus.findings, parts=PARTS)
         found["errors"] = wrong.summary(corpus.patients, corpus.teachers)
+        slopes = step_drift(corpus, resamples)
+        found["slopes"] = {name: {"value": o.value, "low": o.low, "high": o.high} for name, o in slopes.items()}
     if models.divergence:
         found["divergence"] = {"scorer": models.scorer, **{d.by: _divergence(d, corpus) for d in models.divergence}}
     if models.embedding:
@@ -154,7 +171,11 @@ def conflict_told(corpus: Corpus, found: Conflict, thresholds: Sequence[float]) 
     """Conflict scores: their histogram over studies, how many are beyond the thresholds, and the worst studies."""
     scores = found.by_study
     known = np.flatnonzero(~np.isnan(scores))
-    counts, edges = np.histogram(scores[known], bins=BINS, range=(0, 1))
+    edges = np.linspace(0, 1, BINS + 1)
+    bins = np.clip(
+        np.searchsorted(edges, scores[known], side="left") - 1, 0, BINS - 1
+    )  # a score on an edge is below it
+    counts = np.bincount(bins, minlength=BINS)
     order = known[np.argsort(-scores[known], kind="stable")]
     worst = [i for i in order if scores[i] > thresholds[0]]
     return {
