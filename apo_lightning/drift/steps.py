@@ -23,6 +23,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from PIL import Image
 from torch import Tensor
 
@@ -204,13 +205,13 @@ def _of_study(
     teachers: Sequence[str],
     steps: int,
 ) -> Iterator[tuple[str, StepDistances]]:
-    batch = collate([(example, images)])
+    batch = apply_to_collection(collate([(example, images)]), Tensor, Tensor.to, scorer.head[0].device)
     hidden, place = scorer.states(batch)
     order = torch.argsort(place[:, 1] * batch.branch_ids.shape[2] + place[:, 2])
     hidden, place = hidden[order], place[order].cpu()
     names = [teachers.index(branch.source) for branch in example.branches]
     owner = torch.tensor(names)[place[:, 1]]
-    lengths = (batch.branch_mask[0].sum(-1)).tolist()
+    lengths = batch.branch_mask[0].sum(-1).tolist()
     weight, bias = scorer.head
     hidden = hidden.to(weight.dtype)
     for by in ("position", "sentence"):

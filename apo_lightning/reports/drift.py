@@ -1,0 +1,129 @@
+"""The part of a report that speaks of drift between teachers: from the record `drift.json` to sentences, tables and
+figures, for the page, the terminal and Markdown alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from apo_lightning.console import Console
+from apo_lightning.drift.run import VERSION
+from apo_lightning.errors import ArtifactError
+from apo_lightning.files.atomic import removal, write_bytes, write_text
+from apo_lightning.reports import figures, figures_drift
+from apo_lightning.reports.drift_tables import DriftTable, tables
+from apo_lightning.reports.drift_words import sentences
+from apo_lightning.reports.folder import is_there
+from apo_lightning.reports.markdown import drift_parts, md
+from apo_lightning.reports.page import Drift, FigureFile
+
+NAME = "drift.json"
+FIGURES = {
+    "drift_agreement.png": (
+        "Who agrees with whom",
+        "Do two teachers say the same of a finding that both speak of? 0 is chance, 1 always; in brackets the share of "
+        "statements without a contradiction, where chance cannot be told.",
+    ),
+    "drift_steps.png": (
+        "Drift along the texts",
+        "Do teachers come apart as they go on? Bands: 95 % intervals over patients. What is stated knows sides and "
+        "denials; embeddings hardly do.",
+    ),
+    "drift_conflict.png": (
+        "Studies in conflict",
+        "On how many studies do the teachers contradict each other, and how much? The dashed line is the threshold.",
+    ),
+}
+
+
+def read(run_folder: Path) -> Drift | None:
+    """Of a run that has a record of this version; None where it has none.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    path = run_folder / NAME
+    if not is_there(path, run_folder):
+        return None
+    record = load(path)
+    return section(record) if record is not None else None
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The record of a file; None of another version.
+
+    Raises:
+        ArtifactError: it cannot be read.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        version = record["version"]
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path} is no record of drift ({error}). Remove it: {removal(path)}") from error
+    return record if version == VERSION else None
+
+
+def section(record: Mapping[str, Any], *, figures_too: bool = True) -> Drift:
+    """Sentences, tables and figures of a record."""
+    return Drift(list(sentences(record)), tables(record), draw(record) if figures_too else [])
+
+
+def draw(record: Mapping[str, Any]) -> list[FigureFile]:
+    """Every figure that the record has the numbers of."""
+    made = []
+    for name, (title, caption) in FIGURES.items():
+        maker = MAKERS[name]
+        if maker is not None and (figure := maker(record)) is not None:
+            alt = f"{title}: the numbers are in the tables and in {NAME}."
+            made.append(FigureFile(name, title, caption, alt, figures.png(figure)))
+    return made
+
+
+def _if(there: Callable[[Mapping[str, Any]], Any], make: Callable[[Mapping[str, Any]], Any]) -> Callable[..., Any]:
+    return lambda record: make(record) if there(record) else None
+
+
+MAKERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "drift_agreement.png": _if(lambda record: record["pairs"], figures_drift.agreement),
+    "drift_steps.png": _if(lambda record: record["pairs"], figures_drift.steps),
+    "drift_conflict.png": _if(lambda record: record["conflict"]["scored"] > 1, figures_drift.conflict),
+}
+
+
+def show(record: Mapping[str, Any], console: Console) -> None:
+    """Print sentences and tables."""
+    found = section(record, figures_too=False)
+    for sentence in found.sentences:
+        console.print(sentence, markup=False)
+    for table in found.tables:
+        console.print(rich_table(table))
+        if table.note:
+            console.print(table.note, style="dim", markup=False)
+
+
+def write_page(record: Mapping[str, Any], folder: Path) -> Path:
+    """``drift.md`` with its figures in a folder; what is no longer drawn goes. Returns its path."""
+    found = section(record)
+    drawn = {figure.name: figure.data for figure in found.figures}
+    for name in FIGURES:
+        if name in drawn:
+            write_bytes(folder / "figures" / name, drawn[name])
+        else:
+            (folder / "figures" / name).unlink(missing_ok=True)
+    title = f"# Drift of the teachers: {md(str(record.get('source', '')))}"
+    return write_text(folder / "drift.md", "\n\n".join([title, *drift_parts(found, level=2)]) + "\n")
+
+
+def rich_table(table: DriftTable) -> Table:
+    """For the terminal."""
+    made = Table("", *table.heads, title=table.title, title_justify="left")
+    for column in made.columns[1:]:
+        column.justify = "right"
+    for label, cells in table.rows:
+        made.add_row(Text(label), *(Text(f"{cell.value}\n{cell.spread}".strip()) for cell in cells))
+    return made

@@ -1,0 +1,134 @@
+"""Tables of `drift.json`: teachers, findings, and the studies in conflict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from apo_lightning.reports.table import Cell
+
+SHOWN = 12
+"""Studies in conflict that a page names."""
+
+
+@dataclass(frozen=True)
+class DriftTable:
+    """One table: heads of its columns, and rows of a label and a cell for each."""
+
+    name: str
+    title: str
+    note: str
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+NONE = {"value": None, "low": None, "high": None}
+
+
+def mean_of(measures: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mean over findings of a measure, or its one value."""
+    return measures.get(key, {}).get("mean", NONE)
+
+
+def cell_of(one: Mapping[str, Any] | None, digits: int) -> Cell:
+    """An interval of the record as a cell."""
+    if one is None or one["value"] is None:
+        return Cell("–")
+    spread = "" if one["low"] is None else f"[{one['low']:.{digits}f}, {one['high']:.{digits}f}]"
+    return Cell(f"{one['value']:.{digits}f}", spread)
+
+
+def cell_text(one: Mapping[str, Any], digits: int = 2) -> str:
+    """An interval in one line."""
+    cell = cell_of(one, digits)
+    return f"{cell.value} {cell.spread}".strip()
+
+
+PROFILE = (
+    ("words", "words", 0),
+    ("refused", "refuses", 2),
+    ("nothing", "states nothing", 2),
+    ("hedged", "hedged", 2),
+    ("precision", "precision", 2),
+    ("recall", "recall", 2),
+    ("similarity", "similarity", 2),
+    ("wrong_side", "wrong side", 2),
+)
+
+
+def teachers_table(record: Mapping[str, Any]) -> DriftTable:
+    """A row a teacher: the paper's Figure 1a, with rates of refusal and doubt, and how errors move along its texts."""
+    profiles = record["profiles"]
+    shown = [own for own in PROFILE if any(mean_of(one, own[0])["value"] is not None for one in profiles.values())]
+    slopes = record["steps"]["slopes"]
+    rows = []
+    for name, one in profiles.items():
+        cells = [cell_of(mean_of(one, key), digits) for key, _, digits in shown]
+        rows.append((name, [*cells, *([cell_of(slopes[name], 2)] if slopes else [])]))
+    heads = [title for _, title, _ in shown] + (["more errors at the end"] if slopes else [])
+    note = (
+        "Precision and recall of findings said to be present; similarity: share of what it and another teacher both "
+        "state without a contradiction; the last: share of right statements that it loses from its first sentence to "
+        "its last, beside what is hard for all."
+    )
+    return DriftTable("drift-teachers", "Teachers", note, heads, rows)
+
+
+FINDING = (
+    ("fleiss", "Fleiss' kappa"),
+    ("conflict_presence", "present or not"),
+    ("conflict_side", "left or right"),
+    ("conflict_severity", "severity"),
+)
+
+
+def findings_table(record: Mapping[str, Any]) -> DriftTable | None:
+    """A row a finding: kappa, and which share of pairs of statements contradict each other in what."""
+    own = record["agreement"]
+    names = [
+        name
+        for name in record["findings"]
+        if any((own[key].get(name) or NONE)["value"] is not None for key, _ in FINDING)
+    ]
+    if not names:
+        return None
+    beyond = record["conflict"]["beyond"]["findings"]
+    rows = [
+        (name.replace("_", " "), [*(cell_of(own[key].get(name), 2) for key, _ in FINDING), Cell(str(beyond[name]))])
+        for name in names
+    ]
+    rows.insert(0, ("mean", [*(cell_of(mean_of(own, key), 2) for key, _ in FINDING), Cell("–")]))
+    limit = record["conflict"]["thresholds"]["findings"]
+    note = "Share of pairs of statements that differ, of those that both name what they could differ in."
+    heads = [*(title for _, title in FINDING), f"studies above {limit:g}"]
+    return DriftTable("drift-findings", "Findings", note, heads, rows)
+
+
+def worst_table(record: Mapping[str, Any]) -> DriftTable | None:
+    """The studies that the teachers contradict each other most on."""
+    worst = record["conflict"]["worst"][:SHOWN]
+    rows = [
+        (
+            one["study"],
+            [
+                Cell(f"{one['score']:.2f}"),
+                Cell(", ".join(f"{name.replace('_', ' ')} {score:.2f}" for name, score in _ranked(one["findings"]))),
+            ],
+        )
+        for one in worst
+    ]
+    title = "Studies in conflict, the worst first"
+    return DriftTable("drift-studies", title, "", ["score", "findings"], rows) if rows else None
+
+
+def _ranked(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(scores.items(), key=lambda item: -item[1])[:4]
+
+
+TABLES: tuple[Callable[[Mapping[str, Any]], DriftTable | None], ...] = (teachers_table, findings_table, worst_table)
+
+
+def tables(record: Mapping[str, Any]) -> list[DriftTable]:
+    """Every table that the record has the numbers of."""
+    return [table for make in TABLES if (table := make(record)) is not None]

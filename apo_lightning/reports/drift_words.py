@@ -1,0 +1,76 @@
+"""What `drift.json` says, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from apo_lightning.reports.drift_tables import cell_text, mean_of
+
+
+def sentences(record: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader wants to know first; how much it rests on comes before it."""
+    yield _size(record)
+    kappa, apart = mean_of(record["agreement"], "fleiss"), mean_of(record["agreement"], "agreement")
+    if apart["value"] is not None:
+        said = f" Fleiss' kappa is {cell_text(kappa)}, mean over findings." if kappa["value"] is not None else ""
+        against = 1 - apart["value"]
+        yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
+    yield from _moves(record)
+    found = record["conflict"]
+    if found["scored"]:
+        beyond, limit = found["beyond"]["studies"], found["thresholds"]["studies"]
+        yield (
+            f"{beyond} of {found['scored']} studies have a conflict score above {limit:g}: of two teachers and a "
+            "finding that both state, more than that share contradict each other."
+        )
+
+
+def _size(record: Mapping[str, Any]) -> str:
+    texts = sum(sum(kinds.values()) for kinds in record["kinds"].values())
+    labelled = f", {record['labelled']:,} of them with labels" if record["labelled"] else ", without labels"
+    part = f" {record['part']}" if record.get("part") else ""
+    return (
+        f"{len(record['teachers'])} teachers, {texts:,} texts on {record['studies']:,} studies of "
+        f"{record['patients']:,} patients{labelled}.{part}"
+    )
+
+
+def _moves(record: Mapping[str, Any]) -> Iterator[str]:
+    """What rises or falls along the texts, as far as the intervals tell."""
+    found = record["steps"]
+    yield from _moved(
+        found["statements"]["position"]["conflict"], "conflict over what two teachers have stated", 100, " %"
+    )
+    if found["divergence"]:
+        own = found["divergence"]["position"]
+        yield from _moved(own, f"divergence of their next words under {found['divergence']['scorer']}", 1, " bits")
+    if found["embedding"]:
+        yield from _moved(found["embedding"]["position"], "cosine distance of their sentences", 1, "")
+    slopes = {name: one for name, one in (found["slopes"] or {}).items() if _apart_from_0(one)}
+    for word, sign in (("more", 1), ("less", -1)):
+        named = [f"{name} ({_points(one)})" for name, one in slopes.items() if one["value"] * sign > 0]
+        if named:
+            yield f"Errs {word} towards the end of its texts: {', '.join(named)}."
+
+
+def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Iterator[str]:
+    known = [value for value in line["mean"] if value is not None]
+    rise = line["rise"]
+    if len(known) < 2 or rise["value"] is None:
+        return
+    digits = 0 if scale == 100 else 2
+    spread = ""
+    if rise["low"] is not None:
+        spread = f" [{scale * rise['low']:.{digits}f}, {scale * rise['high']:.{digits}f}]"
+    word = "does not move" if not _apart_from_0(rise) else "rises" if rise["value"] > 0 else "falls"
+    change = f"{scale * rise['value']:+.{digits}f}{spread}{unit}"
+    yield f"From the first third of the texts to the last the {what} {word} ({change})."
+
+
+def _apart_from_0(one: Mapping[str, Any]) -> bool:
+    return one["low"] is not None and (one["low"] > 0 or one["high"] < 0)
+
+
+def _points(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]"
