@@ -145,15 +145,13 @@ def steps_told(corpus: Corpus, models: Models, resamples: int, steps: int = STEP
 
 
 def _divergence(one: StepDivergence, corpus: Corpus) -> dict[str, Any]:
-    """Between teachers; ``halves`` and ``within`` are of every other token, so that they compare; ``excess`` is the one
-    minus the other."""
+    """Between teachers; ``own`` is each beside itself on another study, ``excess`` the one minus the other."""
     who = dict(zip(corpus.studies, corpus.patients, strict=True))
     patients = [who[study] for study in one.studies]
     return {
         **one.curve.summary(patients),
-        "halves": _line(one.halves.studies, patients),
-        "within": _line(one.within, patients),
-        "excess": _line(one.halves.studies - one.within, patients),
+        "own": _line(one.own, patients),
+        "excess": _line(one.curve.studies - one.own, patients),
         "scored": len(one.studies),
     }
 

@@ -84,7 +84,7 @@ def _gone(error: Exception) -> str:
 
 
 def _stored(folder: Path, spoken: Sequence[Trajectory], findings: Sequence[str]) -> tuple[list[Study], Sequence[str]]:
-    """Studies as a run folder knows them: patient and split by ``splits.csv``, labels beside the first arm's answers."""
+    """Studies as a run folder knows them: patient and split by ``splits.csv``, labels beside its answers."""
     truth = dict(stored_labels(folder))
     known = _splits(folder / "splits.csv")
     names = dict.fromkeys(one.study for one in spoken)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +24,8 @@ from apo_lightning.reports.markdown import drift_parts, md
 from apo_lightning.reports.page import Drift, FigureFile
 
 NAME = "drift.json"
+WORDS = 12
+"""Characters from which on a cell is no number."""
 FIGURES = {
     "drift_agreement.png": (
         "Who agrees with whom",
@@ -101,7 +104,7 @@ def show(record: Mapping[str, Any], console: Console) -> None:
     for sentence in found.sentences:
         console.print(sentence, markup=False)
     for table in found.tables:
-        console.print(rich_table(table))
+        console.print(rich_table(table, console.width))
         if table.note:
             console.print(table.note, style="dim", markup=False)
 
@@ -119,11 +122,15 @@ def write_page(record: Mapping[str, Any], folder: Path) -> Path:
     return write_text(folder / "drift.md", "\n\n".join([title, *drift_parts(found, level=2)]) + "\n")
 
 
-def rich_table(table: DriftTable) -> Table:
-    """For the terminal."""
-    made = Table("", *table.heads, title=table.title, title_justify="left")
-    for column in made.columns[1:]:
-        column.justify = "right"
+def rich_table(table: DriftTable, width: int) -> Table:
+    """For a terminal of so many columns: intervals stand below the values where there is room for them."""
+    spread = width >= 24 + sum(max(len(cell.spread) for _, cells in table.rows for cell in cells[i : i + 1]) + 2
+                               for i in range(len(table.heads)))  # fmt: skip
+    made = Table("", *table.heads, title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    numbers = {i for i in range(len(table.heads)) if all(len(cells[i].text) < WORDS for _, cells in table.rows)}
+    for i, column in enumerate(made.columns[1:]):
+        column.justify = "right" if i in numbers else "left"
     for label, cells in table.rows:
-        made.add_row(Text(label), *(Text(f"{cell.value}\n{cell.spread}".strip()) for cell in cells))
+        texts = (f"{cell.value}\n{cell.spread}".strip() if spread else cell.value for cell in cells)
+        made.add_row(Text(label), *map(Text, texts))
     return made

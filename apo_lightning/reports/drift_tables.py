@@ -35,8 +35,8 @@ def cell_of(one: Mapping[str, Any] | None, digits: int) -> Cell:
     """An interval of the record as a cell."""
     if one is None or one["value"] is None:
         return Cell("–")
-    spread = "" if one["low"] is None else f"[{one['low']:.{digits}f}, {one['high']:.{digits}f}]"
-    return Cell(f"{one['value']:.{digits}f}", spread)
+    value, low, high = (None if one[key] is None else f"{round(one[key], digits) + 0.0:.{digits}f}" for key in NONE)
+    return Cell(value, "" if low is None else f"[{low}, {high}]")
 
 
 def cell_text(one: Mapping[str, Any], digits: int = 2) -> str:

@@ -129,8 +129,8 @@ def _errors(axes: Axes, record: Mapping[str, Any]) -> None:
 def _divergence(axes: Axes, record: Mapping[str, Any]) -> None:
     found = record["steps"]["divergence"]
     own = found["position"]
-    _band(axes, own["halves"], LINES[1], "between two teachers")
-    _band(axes, own["within"], LINES[2], "between two halves of one text: what few tokens give")
+    _band(axes, own, LINES[1], "between two teachers on one study")
+    _band(axes, own["own"], LINES[2], "between a teacher's texts on two studies")
     axes.set_title("Divergence of next words under one scorer, in bits")
     _along(axes)
     axes.set_ylim(0, 1.05)
