@@ -32,6 +32,9 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
     )
     look.add_argument("--encoder", type=Path, metavar="FOLDER", help="measure distance of sentence embeddings too")
     look.add_argument("--studies", type=int, default=STUDIES, metavar="N", help="at most so many for --student (100)")
+    look.add_argument("--costs", type=Path, metavar="FILE", help="YAML: teacher to {input, output} price, {seconds}")
+    look.add_argument("--loss", type=float, default=0.01, help="that the vote of fewer teachers may have (%(default)s)")
+    look.add_argument("--by", choices=("requests", "tokens", "money"), default="requests", help="what is to be saved")
     look.add_argument("--out", type=Path, metavar="FOLDER", help="where drift.json, drift.md and figures go")
 
 
@@ -46,8 +49,9 @@ def drift(options: argparse.Namespace) -> None:
     is_run = options.source.is_dir()
     source = _source(options, is_run)
     console = Console(highlight=False, soft_wrap=True)
+    ranking = drift_files.ranking(source, options.costs, options.loss, options.by)
     models = _models(options, source, options.source if is_run else None)
-    record = measured.measure(source.corpus, beyond=drift_files.thresholds(source.cfg), models=models)
+    record = measured.measure(source.corpus, beyond=drift_files.thresholds(source.cfg), models=models, ranking=ranking)
     record |= {"source": source.name, "texts": source.about, "whole": True, "part": " ".join(source.notes)}
     written = _write(record, options, is_run)
     reports.drift.show(record, console)

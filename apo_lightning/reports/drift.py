@@ -37,6 +37,11 @@ FIGURES = {
         "Do teachers come apart as they go on? Bands: 95 % intervals over patients. What is stated knows sides and "
         "denials; embeddings hardly do.",
     ),
+    "drift_stream.png": (
+        "Drift along the stream",
+        "Do teachers change from the first study to the last? Grey: means of windows; blue: means between changes; "
+        "dashed: a change that no random order of the studies explains, over all streams at once.",
+    ),
     "drift_conflict.png": (
         "Studies in conflict",
         "On how many studies do the teachers contradict each other, and how much? The dashed line is the threshold.",
@@ -91,9 +96,15 @@ def _if(there: Callable[[Mapping[str, Any]], Any], make: Callable[[Mapping[str, 
     return lambda record: make(record) if there(record) else None
 
 
+def _has_streams(record: Mapping[str, Any]) -> bool:
+    streams = (record["stream"] or {"streams": {}})["streams"]
+    return any(sum(value is not None for value in one["values"]) > 1 for one in streams.values())
+
+
 MAKERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "drift_agreement.png": _if(lambda record: record["pairs"], figures_drift.agreement),
     "drift_steps.png": _if(lambda record: record["pairs"], figures_drift.steps),
+    "drift_stream.png": _if(_has_streams, figures_drift.stream),
     "drift_conflict.png": _if(lambda record: record["conflict"]["scored"] > 1, figures_drift.conflict),
 }
 

@@ -105,6 +105,61 @@ def findings_table(record: Mapping[str, Any]) -> DriftTable | None:
     return DriftTable("drift-findings", "Findings", note, heads, rows)
 
 
+def dependence_table(record: Mapping[str, Any]) -> DriftTable | None:
+    """Pairs of teachers that err together, or apart, more than chance; the strongest first."""
+    tested = [one for one in record["independence"] or () if one["holm"] is not None]
+    shown = sorted(tested, key=lambda one: (min(one["holm"], _one(one["holm_any"])), -abs(one["correlation"])))[:SHOWN]
+    rows = [
+        (
+            " and ".join(one["teachers"]),
+            [
+                cell_of({"value": one["correlation"], "low": one["low"], "high": one["high"]}, 2),
+                Cell(f"{round(_one(one['information']), 4) + 0.0:.4f}"),
+                Cell(f"{one['holm']:.3f}"),
+                Cell(f"{_one(one['holm_any']):.3f}"),
+                Cell(str(one["statements"])),
+            ],
+        )
+        for one in shown
+    ]
+    note = (
+        "Of errors on what both state, given finding, truth and place in the stream. Information in bits a statement; "
+        "p after Holm over all pairs: that they do not err together on the whole, and in no finding."
+    )
+    heads = ["correlation", "information", "p", "p, any finding", "statements"]
+    return DriftTable("drift-independence", "Do teachers err independently?", note, heads, rows) if rows else None
+
+
+def _one(value: float | None) -> float:
+    return 1.0 if value is None else value
+
+
+def pruning_table(record: Mapping[str, Any]) -> DriftTable | None:
+    """What each teacher adds to all others, who adds most first; those of the cheapest subset are marked."""
+    found = record.get("pruning")
+    if not found:
+        return None
+    kept = (found["cheapest"] or {"teachers": ()})["teachers"]
+    rows = [
+        (
+            one["teacher"],
+            [
+                *(cell_of(one[key], 3) for key in ("vote", "likelihood", "agreement")),
+                Cell(f"{one['cost'][found['by']]:,.4g}"),
+                Cell("yes" if one["teacher"] in kept else "–"),
+            ],
+        )
+        for one in found["added"]
+    ]
+    note = (
+        f"With it minus without it, on {found['studies']:,} {found['on']}: accuracy of the vote, its likelihood of the "
+        f"labels, agreement. Cost: {found['by']} of one answer. Kept: in the cheapest subset whose vote loses at most "
+        f"{found['loss']:g}. A choice flatters itself on the studies on which it was made."
+    )
+    heads = ["vote", "likelihood", "agreement", found["by"], "kept"]
+    return DriftTable("drift-pruning", "What each teacher adds", note, heads, rows)
+
+
 def worst_table(record: Mapping[str, Any]) -> DriftTable | None:
     """The studies that the teachers contradict each other most on."""
     worst = record["conflict"]["worst"][:SHOWN]
@@ -126,7 +181,13 @@ def _ranked(scores: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(scores.items(), key=lambda item: -item[1])[:4]
 
 
-TABLES: tuple[Callable[[Mapping[str, Any]], DriftTable | None], ...] = (teachers_table, findings_table, worst_table)
+TABLES: tuple[Callable[[Mapping[str, Any]], DriftTable | None], ...] = (
+    teachers_table,
+    findings_table,
+    dependence_table,
+    pruning_table,
+    worst_table,
+)
 
 
 def tables(record: Mapping[str, Any]) -> list[DriftTable]:

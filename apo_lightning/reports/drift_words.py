@@ -7,6 +7,8 @@ from typing import Any
 
 from apo_lightning.reports.drift_tables import cell_text, mean_of
 
+LEVEL = 0.05
+
 
 def sentences(record: Mapping[str, Any]) -> Iterator[str]:
     """What a reader wants to know first; how much it rests on comes before it."""
@@ -17,6 +19,9 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
         against = 1 - apart["value"]
         yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
     yield from _moves(record)
+    yield from _stream(record)
+    yield from _dependent(record)
+    yield from _pruned(record)
     found = record["conflict"]
     if found["scored"]:
         beyond, limit = found["beyond"]["studies"], found["thresholds"]["studies"]
@@ -52,6 +57,52 @@ def _moves(record: Mapping[str, Any]) -> Iterator[str]:
         named = [f"{name} ({_points(one)})" for name, one in slopes.items() if one["value"] * sign > 0]
         if named:
             yield f"Errs {word} towards the end of its texts: {', '.join(named)}."
+
+
+def _stream(record: Mapping[str, Any]) -> Iterator[str]:
+    streams = (record["stream"] or {"streams": {}})["streams"]
+    tested = {name: one for name, one in streams.items() if one["p"] is not None}
+    changed = [f"{name} at {_places(one)}" for name, one in tested.items() if one["places"]]
+    if changed:
+        yield f"Along the stream of studies there are changes: {'; '.join(changed)}."
+    elif tested:
+        yield f"Along the stream of studies no change is to be seen, in any of {len(tested)} streams."
+    elif streams:
+        yield "The stream is too short to look for changes."
+
+
+def _places(one: Mapping[str, Any]) -> str:
+    return ", ".join(f"{place:.2f}" for place in one["places"])
+
+
+def _dependent(record: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the paper's assumption holds, as far as a test tells."""
+    tested = [one for one in record["independence"] or () if one["holm"] is not None]
+    if not tested:
+        return
+    found = [one for one in tested if min(one["holm"], one["holm_any"] or 1) < LEVEL]
+    if not found:
+        yield f"That teachers err independently given the truth is not refuted for any of {len(tested)} pairs."
+        return
+    worst = sorted(found, key=lambda one: -abs(one["correlation"]))[:3]
+    named = "; ".join(f"{' and '.join(one['teachers'])} ({one['correlation']:+.2f})" for one in worst)
+    yield (
+        f"{len(found)} of {len(tested)} pairs of teachers do not err independently given the truth, as the paper "
+        f"assumes; correlation of errors: {named}."
+    )
+
+
+def _pruned(record: Mapping[str, Any]) -> Iterator[str]:
+    found = record.get("pruning")
+    if not found or not found["cheapest"]:
+        return
+    kept, whole, by = found["cheapest"], found["whole"], found["by"]
+    saved = 1 - kept["cost"][by] / whole["cost"][by] if whole["cost"][by] else 0.0
+    lost = cell_text(kept["lost"], 3)
+    yield (
+        f"Cheapest teachers whose vote loses at most {found['loss']:g} on these {found['on']}: "
+        f"{', '.join(kept['teachers'])} ({saved:.0%} of {by} saved; the vote loses {lost})."
+    )
 
 
 def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Iterator[str]:

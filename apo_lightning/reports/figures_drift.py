@@ -164,6 +164,45 @@ def _along(axes: Axes) -> None:
         label.set_horizontalalignment(side)
 
 
+def stream(record: Mapping[str, Any]) -> Figure:
+    """Each stream over its place: means of windows, and the changes with the means between them. A stream is named
+    with its corrected p where it changes."""
+    found = record["stream"]
+    shown = {name: one for name, one in found["streams"].items() if _curve(one)}
+    across = min(2, len(shown))
+    lines = math.ceil(len(shown) / across)
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(5 * across + 0.4, 1.75 * lines + 0.5)
+        cells = figure.subplots(lines, across, squeeze=False, sharex=True).ravel()
+        for axes, (name, one) in zip(cells, shown.items(), strict=False):
+            _one_stream(axes, found["windows"], name, one)
+        for axes in cells[len(shown) :]:
+            axes.set_visible(False)
+        figure.supxlabel("place in the stream of studies, from the first (0) to the last (1)", fontsize=9)
+    return figure
+
+
+def _curve(one: Mapping[str, Any]) -> bool:
+    return sum(value is not None for value in one["values"]) > 1
+
+
+def _one_stream(axes: Axes, windows: Sequence[float], name: str, one: Mapping[str, Any]) -> None:
+    values = [math.nan if value is None else value for value in one["values"]]
+    axes.plot(windows, values, color=FLOOR, marker="o", markersize=2.5, linewidth=0.9)
+    edges = [0.0, *one["places"], 1.0]
+    changed = bool(one["places"])
+    for start, end, mean in zip(edges[:-1], edges[1:], one["means"], strict=True):
+        if mean is not None:
+            axes.plot([start, end], [mean, mean], color=CHOSEN, linewidth=2)
+    for place in one["places"]:
+        axes.axvline(place, color=REJECTED, linewidth=1.4, linestyle=(0, (4, 2)))
+    said = f"changes at {', '.join(f'{place:.2f}' for place in one['places'])}" if changed else "no change"
+    p = "" if one["p"] is None else f" (p = {one['p']:.3f})"
+    axes.set_title(f"{name.replace('_', ' ')}: {said}{p}", fontsize=9, loc="left")
+    axes.set_xlim(0, 1)
+    axes.margins(y=0.15)
+
+
 def conflict(record: Mapping[str, Any]) -> Figure:
     """How many studies have which conflict score; those beyond the threshold are hatched."""
     found = record["conflict"]
