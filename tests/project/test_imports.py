@@ -47,6 +47,7 @@ ORDER = (
     "models",
     "teachers",
     "batching",
+    "recording",
     "stages",
     "positives",
     "probes",
