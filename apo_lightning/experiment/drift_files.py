@@ -24,6 +24,8 @@ from data_modules.loading.splits import SPLITS
 QUICK = 1_000
 """Texts that a run reads for its report; ``apo drift`` reads all."""
 QUICK_RESAMPLES = 200
+FEW = 10
+"""Patients below which teachers are not ranked."""
 
 
 def write_quick(arms: Mapping[str, Context], folder: Path) -> Path | None:
@@ -68,7 +70,7 @@ def thresholds(cfg: ExperimentSettings | None) -> tuple[float | None, float | No
 
 def ranking(source: Source, costs: Path | None, loss: float, by: pruning.By) -> tuple[Ranking, str] | None:
     """What each teacher adds, on the validation split where there is one with labels, else on all that have some. None
-    where nothing is labelled, or there is one teacher.
+    where nothing is labelled, there are few patients, or one teacher.
 
     Raises:
         ConfigError: ``loss`` or ``costs`` cannot be used.
@@ -81,7 +83,7 @@ def ranking(source: Source, costs: Path | None, loss: float, by: pruning.By) -> 
     own, on = source.split("val"), "validation studies"
     if own is None or own.truth is None:
         own, on = source.corpus, "labelled studies"
-    if own.truth is None or len(own.teachers) < 2:
+    if own.truth is None or len(own.teachers) < 2 or len(set(own.patients)) < FEW:
         return None
     tokens = PruneSettings().prompt_tokens
     return pruning.rank(own, pruning.costs(own, prices, tokens), loss=loss, by=by), on

@@ -61,7 +61,9 @@ def teachers_table(record: Mapping[str, Any]) -> DriftTable:
     """A row a teacher: the paper's Figure 1a, with rates of refusal and doubt, and how errors move along its texts."""
     profiles = record["profiles"]
     shown = [own for own in PROFILE if any(mean_of(one, own[0])["value"] is not None for one in profiles.values())]
-    slopes = record["steps"]["slopes"]
+    slopes = record["steps"]["slopes"] or {}
+    slopes = {name: one if one["low"] is not None else NONE for name, one in slopes.items()}
+    slopes = slopes if any(one["value"] is not None for one in slopes.values()) else {}
     rows = []
     for name, one in profiles.items():
         cells = [cell_of(mean_of(one, key), digits) for key, _, digits in shown]

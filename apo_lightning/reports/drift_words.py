@@ -25,10 +25,15 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
     found = record["conflict"]
     if found["scored"]:
         beyond, limit = found["beyond"]["studies"], found["thresholds"]["studies"]
+        have = "has" if beyond == 1 else "have"
         yield (
-            f"{beyond} of {found['scored']} studies have a conflict score above {limit:g}: of two teachers and a "
+            f"{beyond} of {found['scored']} studies {have} a conflict score above {limit:g}: of two teachers and a "
             "finding that both state, more than that share contradict each other."
         )
+
+
+def _count(number: int, what: str, several: str) -> str:
+    return f"{number:,} {what if number == 1 else several}"
 
 
 def _size(record: Mapping[str, Any]) -> str:
@@ -36,8 +41,8 @@ def _size(record: Mapping[str, Any]) -> str:
     labelled = f", {record['labelled']:,} of them with labels" if record["labelled"] else ", without labels"
     part = f" {record['part']}" if record.get("part") else ""
     return (
-        f"{len(record['teachers'])} teachers, {texts:,} texts on {record['studies']:,} studies of "
-        f"{record['patients']:,} patients{labelled}.{part}"
+        f"{len(record['teachers'])} teachers, {texts:,} texts on {_count(record['studies'], 'study', 'studies')} of "
+        f"{_count(record['patients'], 'patient', 'patients')}{labelled}.{part}"
     )
 
 
@@ -114,7 +119,8 @@ def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Itera
     spread = ""
     if rise["low"] is not None:
         spread = f" [{scale * rise['low']:.{digits}f}, {scale * rise['high']:.{digits}f}]"
-    word = "does not move" if not _apart_from_0(rise) else "rises" if rise["value"] > 0 else "falls"
+    moves = rise["low"] is None or _apart_from_0(rise)
+    word = "does not move" if not moves else "rises" if rise["value"] > 0 else "falls"
     change = f"{scale * rise['value']:+.{digits}f}{spread}{unit}"
     yield f"From the first third of the texts to the last the {what} {word} ({change})."
 
