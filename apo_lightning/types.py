@@ -86,12 +86,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One teacher's reasoning text for one study. ``t`` in [0, 1] is the study's place in the teacher's stream."""
+    """One teacher's reasoning text for one study.
+
+    Attributes:
+        t: the study's place in the teacher's stream, in [0, 1].
+        prompt: name of the prompt that the text answers; empty where it is not known.
+    """
 
     study: str
     teacher: str
     text: str
     t: float = 0.0
+    prompt: str = ""
 
 
 @dataclass(frozen=True)

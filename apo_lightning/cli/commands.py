@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, data, drift, store
+from apo_lightning.cli import audit, collect, data, drift, store
 from apo_lightning.cli.check import check
 from apo_lightning.console import Console, make_safe, show_error
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument(
         "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
     )
+    collect.add(commands, _command)
     data.add(commands, _command)
     audit.add(commands, _command)
     drift.add(commands, _command)

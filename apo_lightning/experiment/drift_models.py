@@ -18,6 +18,7 @@ from apo_lightning.errors import ConfigError
 from apo_lightning.experiment.drift_sources import Source
 from apo_lightning.models.saved import RECORD
 from apo_lightning.models.student import Student
+from apo_lightning.models.text_only import TextProcessor, load_text_network, load_text_processor, reads_text_only
 from apo_lightning.progress import watch
 from apo_lightning.reports.folder import stage_folders
 from apo_lightning.settings import StudentSettings
@@ -41,14 +42,22 @@ def divergence(source: Source, named: str, studies: int, run: Path | None = None
         ConfigError, ArtifactError: there is no such model.
     """
     settings, saved = _named(source, named, run)
-    student = Student.load(settings, saved)
+    student = _loaded(settings, saved)
+    sees = bool(source.data) and not isinstance(student.processor, TextProcessor)
     student = student.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     collate = Collator.of(student, source.cfg.prompt if source.cfg else PROMPT, source.corpus.findings)
     chosen = _spread(source.corpus.studies, studies)
-    asked = watch(_asked(source, chosen), len(chosen), "asking the scorer")
+    asked = watch(_asked(source, chosen, sees), len(chosen), "asking the scorer")
     found = steps.measure(student, asked, collate, source.corpus.teachers, steps=STEPS)
-    seen = "image and question" if source.data else "the question alone"
+    seen = "image and question" if sees else "the question alone"
     return found, f"{_title(named, saved, settings)}, which sees {seen}"
+
+
+def _loaded(settings: StudentSettings, saved: Path | None) -> Student:
+    """A student, or a model that reads text only behind the same face."""
+    if saved is None and settings.model != "nano" and reads_text_only(settings.model):
+        return Student(load_text_network(settings), load_text_processor(settings.model), settings)
+    return Student.load(settings, saved)
 
 
 def _named(source: Source, named: str, run: Path | None) -> tuple[StudentSettings, Path | None]:
@@ -74,13 +83,13 @@ def _spread(studies: Sequence[str], most: int) -> list[str]:
     return list(studies[::every])
 
 
-def _asked(source: Source, chosen: Sequence[str]) -> Iterator[tuple[Example, list[Image.Image]]]:
+def _asked(source: Source, chosen: Sequence[str], sees: bool) -> Iterator[tuple[Example, list[Image.Image]]]:
     known = {s.id: s for name in ("train", "val", "test") for s in source.data.studies(name)} if source.data else {}
     for name in chosen:
         study = known.get(name, Study(name, name, "train", (), {}))
         own = source.corpus.texts[name]
         branches = tuple(Branch(t, own[t]) for t in source.corpus.teachers if own.get(t, "").strip())
-        yield Example(study, branches), source.data.images(study) if source.data else []
+        yield Example(study, branches), source.data.images(study) if source.data and sees else []
 
 
 def embedding(source: Source, folder: Path) -> list[EmbeddingSteps]:

@@ -106,6 +106,9 @@ class ExperimentSettings:
     acknowledge: list[str] = field(default_factory=list)
     """Names of data sets under a data use agreement whose images and texts the report of this run may show, because
     whoever will see it has signed the agreement too."""
+    acknowledge_sending: list[str] = field(default_factory=list)
+    """Names of data sets under a data use agreement whose images may be sent to the endpoints of the teachers, because
+    their agreement permits it. It says nothing of what may be shown."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED

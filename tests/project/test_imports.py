@@ -45,6 +45,7 @@ ORDER = (
     "data_modules",
     "scoring",
     "models",
+    "collecting",
     "teachers",
     "batching",
     "recording",

@@ -8,7 +8,17 @@ from typing import Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
-from apo_lightning.experiment import cache_keys, caching, explain, gating, keeping, observing, tracking, trainer
+from apo_lightning.experiment import (
+    cache_keys,
+    caching,
+    explain,
+    gating,
+    keeping,
+    observing,
+    teacher_tokens,
+    tracking,
+    trainer,
+)
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
@@ -78,7 +88,10 @@ class Fit(Step):
         told = gating.gated(own, self._examples("train", counts), counts)
         stream = explain.required(told, own, self.name, counts)
         student = own.load(self.made_by).make_trainable(own.seed)
+        validated = self._validation()
         stage, reference = self._stage(student)
+        if needs(stage.loss) & LOGITS:
+            stage.set_teachers(teacher_tokens.of_teachers(own, student, [*stream, *(validated or ())]))
         collate = own.collator(student, own.cfg.prompt)
         own.data.connect(
             collate=collate,
@@ -87,7 +100,7 @@ class Fit(Step):
             train=stream,
             steps=self.plan.steps,
             accumulate=self.plan.accumulate,
-            val=self._validation(),
+            val=validated,
         )
         shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
         loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
@@ -123,8 +136,6 @@ class Fit(Step):
             words = digest(cache_keys.template(own.cfg.prompt))
             reference = caching.reference_cache(own.cfg, student, self.made_by, words, own.folder.store)
             stage.reference_cache = reference
-        if needs(loss) & LOGITS:
-            stage.set_teachers({name: own.teacher(name).load(own.cfg.student, own.networks) for name in own.teachers})
         return stage, reference
 
     def _validation(self) -> list[Example] | None:
