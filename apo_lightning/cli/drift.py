@@ -74,7 +74,10 @@ def _models(options: argparse.Namespace, source: Source, run: Path | None):
 
     found = Models()
     if options.encoder:
-        found = Models(embedding=drift_models.embedding(source, options.encoder), encoder=str(options.encoder))
+        found = Models(
+            embedding=drift_models.embedding(source, options.encoder),
+            encoder=drift_models.shown(str(options.encoder.absolute())),
+        )
     if options.student:
         divergence, scorer = drift_models.divergence(source, options.student, options.studies, run)
         found = Models(divergence, scorer, found.embedding, found.encoder)

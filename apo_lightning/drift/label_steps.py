@@ -77,8 +77,21 @@ def codes_of(
             first = {"position": rank * steps // max(len(starts), 1), "sentence": min(rank, steps)}
             for name in sentence.values.keys() & place.keys():
                 for by, codes in found.items():
-                    codes[u, first[by] :, place[name]] = CODES[statement_of(sentence, name)]
+                    so_far = codes[u, first[by] :, place[name]]
+                    so_far[:] = CODES[_together(int(so_far[-1]), statement_of(sentence, name))] if len(so_far) else 0
     return found
+
+
+def _together(before: int, now: Stated) -> Stated:
+    """What a text states of a finding after one more sentence: the later word wins, a side that was named stays until
+    another one is, and an absence on one side leaves what is on the other (`labeler.stated`)."""
+    value, side = now
+    if not before:
+        return now
+    held, held_side = STATEMENTS[before - 1]
+    if value == 0 and side and held == 1 and held_side not in (None, side):
+        return held, held_side
+    return value, side or (held_side if value == held else None)
 
 
 def distance(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -75,7 +75,16 @@ def _named(source: Source, named: str, run: Path | None) -> tuple[StudentSetting
 def _title(named: str, saved: Path | None, settings: StudentSettings) -> str:
     if named == OWN:
         return f"the student after SPD ({settings.model})" if saved else f"the base model ({settings.model})"
-    return named
+    return shown(named)
+
+
+def shown(place: str) -> str:
+    """A model as a reader is told of it: its name on the hub, or the end of its path.
+
+    >>> shown("/data/models/minilm/model"), shown("Qwen/Qwen2.5-VL-7B-Instruct")
+    ('minilm/model', 'Qwen/Qwen2.5-VL-7B-Instruct')
+    """
+    return "/".join(Path(place).parts[-2:])
 
 
 def _spread(studies: Sequence[str], most: int) -> list[str]:

@@ -29,8 +29,8 @@ WORDS = 12
 FIGURES = {
     "drift_agreement.png": (
         "Who agrees with whom",
-        "Do two teachers say the same of a finding that both speak of? 0 is chance, 1 always; in brackets the share of "
-        "statements without a contradiction, where chance cannot be told.",
+        "Do two teachers say the same of a finding that both speak of? Kappa is 0 for chance and 1 for always; where "
+        "chance cannot be told, the share of statements without a contradiction is shown.",
     ),
     "drift_steps.png": (
         "Drift along the texts",

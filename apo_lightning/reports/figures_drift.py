@@ -19,15 +19,20 @@ from apo_lightning.reports.figures_scores import teacher_colour, teacher_mark
 FLOOR = "#7F7F7F"
 LINES = ((CHOSEN, "-", "o"), (REJECTED, (0, (5, 2)), "s"), (FLOOR, (0, (2, 2)), "^"))
 """Colour, dash and mark of the first, second and third line of a panel."""
+HEATS = {
+    "cohen": "Cohen's kappa of every two teachers",
+    "agreement": "Statements of every two teachers without a contradiction",
+}
 MAP = "cividis"
 """Even in lightness, and told apart under every common colour-vision deficiency."""
 
 
 def agreement(record: Mapping[str, Any]) -> Figure:
-    """Left: Cohen's kappa of every two teachers, mean over findings; where it is not defined, the share of statements
-    that do not contradict each other, in brackets. Right: Fleiss' kappa of all, by finding, with 95 % intervals."""
+    """Left: Cohen's kappa of every two teachers, mean over findings; where it is hardly ever defined, the share of
+    statements that do not contradict each other. Right: Fleiss' kappa of all, by finding, with 95 % intervals."""
     teachers, fleiss = record["teachers"], record["agreement"]["fleiss"]
     rows = [name for name in ("mean", *record["findings"]) if _number(fleiss.get(name)) is not None]
+    rows = rows if record["studies"] > 1 else []
     size = max(3.2, 0.62 * len(teachers) + 1.6)
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure = figure_of(size + (4.2 if rows else 0), size * 0.92)
@@ -40,13 +45,13 @@ def agreement(record: Mapping[str, Any]) -> Figure:
 
 def _heat(axes: Axes, record: Mapping[str, Any]) -> None:
     teachers = record["teachers"]
+    key = _heat_measure(record)
     values, texts = np.full((len(teachers),) * 2, np.nan), {}
     for pair in record["pairs"]:
         i, j = sorted((teachers.index(name) for name in pair["teachers"]), reverse=True)
-        kappa = _number(pair["cohen"].get("mean"))
-        share = _number(pair["agreement"].get("mean"))
-        values[i, j] = math.nan if kappa is None else kappa
-        texts[i, j] = f"{kappa:.2f}" if kappa is not None else "–" if share is None else f"({share:.2f})"
+        value = _number(pair[key].get("mean"))
+        values[i, j] = math.nan if value is None else value
+        texts[i, j] = "–" if value is None else f"{value:.2f}"
     shown = np.ma.masked_invalid(values)
     low = min(0.0, float(shown.min())) if shown.count() else 0.0
     image = axes.imshow(shown, cmap=MAP, vmin=low, vmax=1)
@@ -61,8 +66,16 @@ def _heat(axes: Axes, record: Mapping[str, Any]) -> None:
     axes.set_ylim(len(teachers) - 0.5, 0.5)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_title("Cohen's kappa of every two teachers")
+    axes.set_title(HEATS[key])
     axes.figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
+
+
+def _heat_measure(record: Mapping[str, Any]) -> str:
+    """Kappa, unless it is not defined for most pairs that state something in common, as on a single study."""
+    kappas, shares = (
+        sum(_number(pair[key].get("mean")) is not None for pair in record["pairs"]) for key in ("cohen", "agreement")
+    )
+    return "cohen" if 2 * kappas > shares and record["studies"] > 1 else "agreement"
 
 
 def _kappas(axes: Axes, fleiss: Mapping[str, Any], rows: Sequence[str]) -> None:
@@ -130,7 +143,8 @@ def _divergence(axes: Axes, record: Mapping[str, Any]) -> None:
     found = record["steps"]["divergence"]
     own = found["position"]
     _band(axes, own, LINES[1], "between two teachers on one study")
-    _band(axes, own["own"], LINES[2], "between a teacher's texts on two studies")
+    if any(value is not None for value in own["own"]["mean"]):
+        _band(axes, own["own"], LINES[2], "between a teacher's texts on two studies")
     axes.set_title("Divergence of next words under one scorer, in bits")
     _along(axes)
     axes.set_ylim(0, 1.05)
