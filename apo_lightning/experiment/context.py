@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.config.rules import CHEAPEST
+from apo_lightning.experiment import caching, pruned, trainer
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
@@ -27,6 +28,9 @@ from apo_lightning.teachers import TEACHERS, recorded
 from apo_lightning.text.thinking import ThinkingPolicy, is_tag
 from apo_lightning.types import Answer, Example, Study
 from data_modules.base import CXRDataModule
+
+if TYPE_CHECKING:
+    from apo_lightning.drift.pruning import Ranking
 
 
 class Context:
@@ -77,7 +81,8 @@ class Context:
 
     def teacher(self, name: str) -> Any:
         """One of the configured teachers, built."""
-        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", name=name)
+        given = {"name": name, "listed": list(self.data.findings)}
+        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", **given)
 
     @cached_property
     def teachers(self) -> dict[str, float]:
@@ -86,8 +91,16 @@ class Context:
         if chosen == "best_on_val":
             read = self.thinking.apply_policy(self.trajectories, "read")
             chosen = [best_teacher(read, self.data.studies("val"), list(self.cfg.teachers), self.judged_by)]
+        elif chosen == CHEAPEST:
+            chosen = list(self.ranking.cheapest.teachers)
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What each teacher adds on the validation split, and the cheapest of them."""
+        read = self.thinking.apply_policy(self.trajectories, "read")
+        return pruned.ranking(self.cfg, read, self.data.studies("val"), self.judged_by)
 
     @property
     def judged_by(self) -> Sequence[str]:
