@@ -31,6 +31,7 @@ from itertools import combinations
 import numpy as np
 
 from apo_lightning.drift.corpus import Corpus
+from apo_lightning.drift.measured import share
 from apo_lightning.drift.strata import centred, errors, strata
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED, draws, limits
 from apo_lightning.metrics.outcomes import ratio
@@ -92,9 +93,14 @@ def independence(corpus: Corpus, signs: int = SIGNS, seed: int = SEED) -> dict[t
     Raises:
         ValueError: nothing is known of the truth.
     """
-    names = corpus.teachers
-    pairs = {(names[i], names[j]): _pair(corpus, i, j) for i, j in combinations(range(len(names)), 2)}
-    found = {key: _tested(pair, signs, seed) for key, pair in pairs.items()}
+    pairs = _pairs(corpus)
+    if not pairs:
+        return {}
+    own = np.concatenate([pair.products for pair in pairs.values()], axis=1)
+    turned = np.concatenate([rows @ own for rows in _signs(len(own), signs, seed)])  # the data itself first
+    times = draws(len(own), RESAMPLES, np.random.default_rng([seed, 0]))
+    each = np.split(turned, len(pairs), axis=1)
+    found = {key: _tested(pair, part, times) for (key, pair), part in zip(pairs.items(), each, strict=True)}
     p, p_any = (holm([getattr(one, name) for one in found.values()]) for name in ("p", "p_any"))
     return {key: replace(one, holm=float(p[i]), holm_any=float(p_any[i])) for i, (key, one) in enumerate(found.items())}
 
@@ -105,65 +111,64 @@ def windows(studies: int) -> np.ndarray:
     return np.arange(studies) * count // max(1, studies)
 
 
-def _pair(corpus: Corpus, one: int, other: int) -> _Pair:
-    wrong = errors(corpus)[:, [one, other]]
-    study, finding = np.nonzero(~np.isnan(wrong).any(axis=1))
-    wrong = wrong[study, :, finding].astype(float)
-    fine = strata(corpus)[study, finding] * WINDOWS + windows(len(corpus.studies))[study]
-    kind = finding * 2 + corpus.truth[study, finding].astype(int)  # type: ignore[index]
-    left = np.stack([centred(own, fine) for own in wrong.T])
-    names, who = np.unique(np.array(corpus.patients, str), return_inverse=True)
-    place, kinds = who[study] * 2 * len(corpus.findings) + kind, 2 * len(corpus.findings)
+def _pairs(corpus: Corpus) -> dict[tuple[str, str], _Pair]:
+    wrong, names = errors(corpus), corpus.teachers
+    kinds = np.arange(len(corpus.findings)) * 2 + np.nan_to_num(corpus.truth).astype(int)  # type: ignore[arg-type]
+    fine = strata(corpus) * WINDOWS + windows(len(corpus.studies))[:, None]
+    _, who = np.unique(np.array(corpus.patients, str), return_inverse=True)
+    both = combinations(range(len(names)), 2)
+    return {(names[i], names[j]): _pair(wrong[:, [i, j]], kinds, fine, who, 2 * len(corpus.findings)) for i, j in both}
+
+
+def _pair(wrong: np.ndarray, kinds: np.ndarray, fine: np.ndarray, who: np.ndarray, count: int) -> _Pair:
+    """Of errors ``[S, 2, F]``, with the kind ``[S, F]``, the stratum ``[S, F]`` and the patient ``[S]`` of each."""
+    known = ~np.isnan(wrong).any(axis=1)
+    errs = np.moveaxis(wrong, 1, 0)[:, known]  # [2, C]
+    kind, patients = kinds[known], int(who.max()) + 1
+    left = np.stack([centred(own, fine[known]) for own in errs])
+    place = np.broadcast_to(who[:, None], known.shape)[known] * count + kind
 
     def by_kind(values: np.ndarray) -> np.ndarray:
-        return np.bincount(kind, values, kinds)
+        return np.bincount(kind, values, count)
 
     def by_patient(values: np.ndarray) -> np.ndarray:
-        return np.bincount(place, values, len(names) * kinds).reshape(-1, kinds)
+        return np.bincount(place, values, patients * count).reshape(patients, count)
 
-    count = by_kind(np.ones(len(kind)))
-    squares = ratio(np.stack([by_kind(own**2) for own in left]), count)
-    spread = np.sqrt(np.nan_to_num(squares).prod(axis=0))
-    rates = np.nan_to_num(ratio(np.stack([by_kind(own) for own in wrong.T]), count))
-    return _Pair(by_patient(left.prod(axis=0)), by_patient(np.ones(len(kind))), rates, spread)
+    one = np.ones(len(kind))
+    rates, squares = (
+        np.nan_to_num(ratio(np.stack([by_kind(own) for own in of]), by_kind(one))) for of in (errs, left**2)
+    )
+    return _Pair(by_patient(left.prod(axis=0)), by_patient(one), rates, np.sqrt(squares.prod(axis=0)))
 
 
-def _tested(pair: _Pair, signs: int, seed: int) -> Dependence:
-    size = (int(pair.sizes.sum()), int((pair.sizes.sum(axis=1) > 0).sum()))
+def _tested(pair: _Pair, turned: np.ndarray, times: np.ndarray) -> Dependence:
+    """From the sums of products ``[1 + R, K]`` of the data and under each sign."""
+    by_patient = pair.sizes.sum(axis=1)
+    size = (int(by_patient.sum()), int((by_patient > 0).sum()))
     kept = pair.spread > _SAME
     if not kept.any():
         return Dependence(*[np.nan] * 6, *size)
-    own, spread, rates = pair.products[:, kept], pair.spread[kept], pair.rates[:, kept]
-    count = pair.sizes[:, kept].sum(axis=0)
-    turned = np.concatenate([rows @ own for rows in _signs(len(own), signs, seed)])  # [1 + R, K], the data first
-    together, anywhere = np.abs((turned / spread).sum(axis=1)), ((turned / spread) ** 2 / count).sum(axis=1)
-    bits = (information(rates, turned / count) * count / count.sum()).sum(axis=1)
-    correlation, low, high = _correlation((own / spread).sum(axis=1), pair.sizes[:, kept].sum(axis=1), seed)
-    return Dependence(
-        correlation, low, high, float(bits[0] - bits[1:].mean()), _share(together), _share(anywhere), *size
-    )
+    spread, count = pair.spread[kept], pair.sizes[:, kept].sum(axis=0)
+    sums = turned[:, kept]
+    together, anywhere = np.abs((sums / spread).sum(axis=1)), ((sums / spread) ** 2 / count).sum(axis=1)
+    bits = (information(pair.rates[:, None, kept], sums / count) * count / count.sum()).sum(axis=1)
+    both = np.stack([(pair.products[:, kept] / spread).sum(axis=1), pair.sizes[:, kept].sum(axis=1)], axis=1)
+    whole, drawn = share(both.sum(axis=0)), share(times @ both)
+    ends = limits(np.array([whole]), drawn[None], size[1], -1)
+    return Dependence(float(whole), *ends, float(bits[0] - bits[1:].mean()), _p(together), _p(anywhere), *size)
 
 
 def _signs(patients: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """``[rows, P]`` 1 and -1, all 1 in the first: the data itself."""
+    """``[rows, P]`` 1 and -1, all 1 in the first."""
     draw = np.random.default_rng([seed, 1])
     yield np.ones((1, patients))
     for start in range(0, count, _ROWS):
         yield draw.integers(2, size=(min(_ROWS, count - start), patients), dtype=np.int8) * 2.0 - 1
 
 
-def _share(values: np.ndarray) -> float:
-    """p of the first among all of them."""
+def _p(values: np.ndarray) -> float:
+    """Of the first among all of them."""
     return float((values >= values[0] * (1 - _SAME)).mean())
-
-
-def _correlation(products: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Mean of ``products`` ``[P]`` over ``sizes`` ``[P]`` statements, with its interval."""
-    kept = sizes > 0
-    sums = np.stack([products, sizes], axis=1)[kept]
-    times = draws(len(sums), RESAMPLES, np.random.default_rng([seed, 0])) @ sums
-    whole, drawn = products.sum() / sizes.sum(), ratio(times[:, 0], times[:, 1])
-    return float(whole), *limits(np.array([whole]), drawn[None], len(sums), -1)
 
 
 def information(rates: np.ndarray, covariance: np.ndarray) -> np.ndarray:
