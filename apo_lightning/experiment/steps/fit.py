@@ -8,7 +8,17 @@ from typing import Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
-from apo_lightning.experiment import cache_keys, caching, explain, keeping, observing, teacher_tokens, tracking, trainer
+from apo_lightning.experiment import (
+    cache_keys,
+    caching,
+    explain,
+    gating,
+    keeping,
+    observing,
+    teacher_tokens,
+    tracking,
+    trainer,
+)
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
@@ -51,8 +61,10 @@ class Fit(Step):
         decided = trainer.decides(own.cfg.trainer, plan, active)
         code = [type(self), self.kind, LOSSES.lookup(plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
         code += [keeping] if decided else []
+        code += gating.CODE if gating.inputs(own) else ()
         splits = ("train", "val") if decided else ("train",)
         more: dict[str, Any] = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
+        more |= gating.inputs(own)
         more["trainer"] = cache_keys.of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
         if needs(LOSSES.lookup(plan.loss["name"])) & LOGITS and isinstance(own.data, Transfer):
             more["logits"], kinds = cache_keys.of_teachers(own, own.teachers)  # of `collect` only its texts are seen
@@ -73,7 +85,8 @@ class Fit(Step):
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, counts = self.own, Counter[str]()
-        stream = explain.required(self._examples("train", counts), own, self.name, counts)
+        told = gating.gated(own, self._examples("train", counts), counts)
+        stream = explain.required(told, own, self.name, counts)
         student = own.load(self.made_by).make_trainable(own.seed)
         validated = self._validation()
         stage, reference = self._stage(student)
