@@ -74,8 +74,9 @@ def write(cfg: ExperimentSettings, run_folder: Path, arms: Mapping[str, Any]) ->
         arms: each arm's context, with all that its last seed has done.
     """
     rows = [_told(cfg, run_folder, own, arms) for own in arms.values() if own.cfg.pool.select == CHEAPEST]
+    rows = [{**row, "told": sentence(row)} for row in rows]
     for row in rows:
-        leader.say_plainly(sentence(row))
+        leader.say_plainly(row["told"])
     before = read_json(run_folder / NAME) if (run_folder / NAME).is_file() else []
     rows = [row for row in before if row["arm"] in cfg.arms and row["arm"] not in arms] + rows
     return write_json(run_folder / NAME, rows) if rows else None

@@ -50,6 +50,7 @@ ORDER = (
     "stages",
     "positives",
     "probes",
+    "weighting",
     "drift",
     "callbacks",
     "config",
