@@ -77,6 +77,8 @@ class Collator:
         batch = BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
         if self.keys:
             batch.branch_keys = _branch_keys(batch)
+        if any(example.weight != 1 for example, _ in items):
+            batch.study_weight = torch.tensor([example.weight for example, _ in items])
         return batch
 
     def control_texts(self, examples: Iterable[Example]) -> dict[str, int]:

@@ -56,7 +56,7 @@ class Section:
 DATA = Section(("data",), "data_modules", "DATA")
 EVALUATION = Section(("evaluate", "data"), "data_modules", "DATA")
 FURTHER = Section(("evaluate", "sets", "*", "data"), "data_modules", "DATA")
-TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name",))
+TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name", "listed"))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
 POSITIVES = Section(("stages", "self_distill", "positive"), "apo_lightning.positives", "POSITIVES")
 WEIGHTS = Section(("pool", "weights"), "apo_lightning.weighting", "WEIGHTS")

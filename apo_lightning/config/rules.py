@@ -32,7 +32,7 @@ CHEAPEST = "cheapest"
 SELECT = ("all", "best_on_val", CHEAPEST)
 """Words of ``pool.select``."""
 
-SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
+SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge", "acknowledge_sending")
 """What belongs to the experiment as a whole, so that no arm may set it."""
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -60,10 +60,10 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Problem]:
     further = [own.data for own in _sets(cfg).values()]
     used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data, *further) if isinstance(s, Mapping)]
-    for name in cfg.acknowledge:
-        if name not in used:
-            text = f"acknowledge must name data sets of the experiment, got '{name}'"
-            yield ("acknowledge",), text, did_you_mean(name, used)
+    for key in ("acknowledge", "acknowledge_sending"):
+        for name in getattr(cfg, key):
+            if name not in used:
+                yield (key,), f"{key} must name data sets of the experiment, got '{name}'", did_you_mean(name, used)
 
 
 def _text_metrics(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ class Corpus:
         lengths: ``[S, N]`` words, 0 without a text.
         truth: ``[S, F]`` 1, 0, NaN unknown; None where nothing is known.
         true_sides: ``[S, F]`` int8 into `SIDES`; None where no side is known.
+        true_severities: the same into `SEVERITIES`.
     """
 
     studies: tuple[str, ...]
@@ -62,6 +63,7 @@ class Corpus:
     lengths: np.ndarray
     truth: np.ndarray | None = None
     true_sides: np.ndarray | None = None
+    true_severities: np.ndarray | None = None
 
     @classmethod
     def read(
@@ -72,6 +74,7 @@ class Corpus:
         patients: Mapping[str, str] | None = None,
         places: Mapping[str, float] | None = None,
         true_sides: Mapping[str, Mapping[str, str | None]] | None = None,
+        true_severities: Mapping[str, Mapping[str, str | None]] | None = None,
     ) -> Corpus:
         """Read every text once.
 
@@ -82,6 +85,7 @@ class Corpus:
             patients: study to patient; by default every study is a patient of its own.
             places: study to its place in the stream, in [0, 1]; by default spread evenly in the order of ``texts``.
             true_sides: study to finding to left, right, bilateral or None.
+            true_severities: study to finding to mild, moderate, severe or None.
 
         Raises:
             DataError: no study, no finding, a study without patient or place, or a value that is not allowed.
@@ -100,7 +104,8 @@ class Corpus:
             np.sort(place, kind="stable"),
             **_stated(texts, studies, teachers, findings),
             truth=_true(studies, findings, truth),
-            true_sides=_true_sides(studies, findings, true_sides),
+            true_sides=_coded(studies, findings, true_sides, SIDES, "side"),
+            true_severities=_coded(studies, findings, true_severities, SEVERITIES, "severity"),
         )
 
     @classmethod
@@ -127,6 +132,7 @@ class Corpus:
             {name: known[name].patient for name in texts},
             {name: float(np.mean(own)) for name, own in times.items()},
             {name: {f: detail.side for f, detail in known[name].details.items()} for name in texts},
+            {name: {f: detail.severity for f, detail in known[name].details.items()} for name in texts},
         )
 
     def only(self, studies: np.ndarray | None = None, teachers: Sequence[str] | None = None) -> Corpus:
@@ -148,7 +154,7 @@ class Corpus:
 
 
 _BY_TEACHER = ("present", "kind", "said", "sides", "severities", "hedged", "steps", "lengths")
-_BY_STUDY = ("truth", "true_sides")
+_BY_STUDY = ("truth", "true_sides", "true_severities")
 
 
 def _check_asked(studies: Sequence[str], teachers: Sequence[str], findings: Sequence[str]) -> None:
@@ -248,15 +254,20 @@ def _true(
     return None if np.isnan(found).all() else found
 
 
-def _true_sides(
-    studies: Sequence[str], findings: Sequence[str], sides: Mapping[str, Mapping[str, str | None]] | None
+def _coded(
+    studies: Sequence[str],
+    findings: Sequence[str],
+    told: Mapping[str, Mapping[str, str | None]] | None,
+    codes: Sequence[str],
+    what: str,
 ) -> np.ndarray | None:
-    if sides is None:
+    """``[S, F]``; None where nothing is told."""
+    if told is None:
         return None
-    named = [[sides.get(study, {}).get(name) or "" for name in findings] for study in studies]
+    named = [[told.get(study, {}).get(name) or "" for name in findings] for study in studies]
     for study, row in zip(studies, named, strict=True):
-        for side in row:
-            if side not in SIDES:
-                raise DataError(f"drift: a side must be left, right or bilateral, got '{side}' of study '{study}'")
-    found = np.array([[SIDES.index(side) for side in row] for row in named], np.int8)
+        odd = [word for word in row if word not in codes]
+        if odd:
+            raise DataError(f"drift: a {what} must be {', '.join(codes[1:])}, got '{odd[0]}' of study '{study}'")
+    found = np.array([[codes.index(word) for word in row] for row in named], np.int8)
     return found if found.any() else None

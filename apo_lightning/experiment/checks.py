@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from apo_lightning import config, prompts
 from apo_lightning.config.rules import runs_stage
@@ -73,6 +74,12 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
     """Templates that can be filled, and that ask for what their stage has: only self-distillation reads reports."""
     asked = {"prompt": cfg.prompt, "evaluate.prompt": cfg.evaluate.prompt or cfg.prompt}
     asked |= {f"evaluate.sets.{name}.prompt": rehearsal.question(cfg, name) for name in cfg.evaluate.sets}
+    for key, name in {**asked, "stages.self_distill.prompt": cfg.stages.self_distill.prompt}.items():
+        if prompts.tells_labels(name):
+            raise ConfigError(
+                f"{key} '{name}' has $labels: the student would be told what it is to find. Only a teacher may be, by "
+                "teachers.<name>.prompt."
+            )
     for key, name in asked.items():
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
@@ -163,3 +170,19 @@ def build_data(cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | N
     if other is None and not further:
         return source
     return Transfer(source, config.build(DATA, other, "evaluate.data") if other is not None else None, further)
+
+
+def checked_data(
+    cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | None = None, report_path: Path | None = None
+) -> CXRDataModule:
+    """The same, looked at: what is left are the studies that a run of ``cfg`` uses.
+
+    Args:
+        report_path: takes the list of what cannot be used.
+
+    Raises:
+        DataError: it does not pass.
+    """
+    data = build_data(cfg, further)
+    data.check(report_path=report_path)
+    return data.settled() if isinstance(data, Transfer) else data

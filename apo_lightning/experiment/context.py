@@ -82,7 +82,8 @@ class Context:
 
     def teacher(self, name: str) -> Any:
         """One of the configured teachers, built."""
-        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", name=name)
+        given = {"name": name, "listed": list(self.data.findings)}
+        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", **given)
 
     @cached_property
     def teachers(self) -> dict[str, float]:

@@ -22,6 +22,7 @@ from apo_lightning.experiment import (
     pruned,
     results,
     sample_files,
+    told_labels,
     tracking,
     trainer,
 )
@@ -38,7 +39,6 @@ from apo_lightning.models.network import Networks
 from apo_lightning.settings import ExperimentSettings
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
-from data_modules.transfer import Transfer
 
 
 def run(cfg: ExperimentSettings) -> Path:
@@ -124,9 +124,8 @@ def _data(
         key = digest([own.data, own.evaluate.data])
         if key not in made:
             suffix = f"_{arm}" if made else ""
-            made[key] = checks.build_data(own, further)
-            made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if leader.is_leader() else None)
-            made[key] = made[key].settled() if isinstance(made[key], Transfer) else made[key]
+            report = folder.path / f"unusable{suffix}.tsv" if leader.is_leader() else None
+            made[key] = checks.checked_data(own, further, report)
             if leader.is_leader():
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
@@ -179,6 +178,7 @@ def _conclude(
         warn_cut=cfg.evaluate.warn_cut,
         report_text=measured,
         sets=answered,
+        **told_labels.facts(arms.values()),
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )
     report = reports.write(folder.path)

@@ -37,7 +37,7 @@ SILENT = (
         "cache_keys", "caching", "checks", "context", "explain", "failure_files", "further_sets", "jsonl_logger",
         "machine", "objective", "observing", "once", "pipeline", "processes", "pruned", "rehearsal", "results", "run",
         "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps", "store", "sweep",
-        "tracking", "upkeep", "weighing",
+        "told_labels", "tracking", "upkeep", "weighing",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by

@@ -121,6 +121,19 @@ class Student(nn.Module):
             self.encode_images(batch)
             return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
 
+    @torch.no_grad()
+    def states(self, batch: BranchBatch) -> tuple[Tensor, Tensor]:
+        """Hidden states behind every scored token and the token's place, see `scoring.states`."""
+        with precision.compute(self.model, self.settings.dtype):
+            self.encode_images(batch)
+            return scoring.states(self.model, batch, **self._way)
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The vocabulary projection: weight ``[V, H]``, and bias ``[V]`` where there is one."""
+        head = scoring.Parts.of(self.model).head
+        return head.weight, getattr(head, "bias", None)
+
     @property
     def _way(self) -> dict[str, Any]:
         how = self.settings.scorer

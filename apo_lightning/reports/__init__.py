@@ -31,6 +31,7 @@ from apo_lightning.reports import (
     sentences,
     spreadsheet,
     terminal,
+    told,
     zero_shot,
 )
 from apo_lightning.reports.folder import gone, own, read_manifest, read_settings, write_atomic
@@ -99,7 +100,8 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
         *_without_intervals(found, run_folder),
     ):
         console.print(sentence, style="dim", markup=False)
-    for warning in sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
+    cut = sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut"))
+    for warning in (*told.warnings(found.values), *cut):
         console.print(warning, style="yellow", markup=False)
     for kind in failures.grouped(failures.read(run_folder, arm_labels(found.values))):
         console.print(
@@ -163,6 +165,7 @@ def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[s
         log.warning("%s", sentence)
     return [
         *unchecked,
+        *told.warnings(found.values),
         *_unfinished(found.values, manifest),
         *sentences.cut_off(found.values, manifest.get("warn_cut")),
         *_without_intervals(found, run_folder),

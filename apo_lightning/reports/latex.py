@@ -17,6 +17,7 @@ from apo_lightning.reports.page import FigureFile, Report
 from apo_lightning.reports.render import narrow
 from apo_lightning.reports.sentences import FOOT
 from apo_lightning.reports.table import Cell
+from apo_lightning.reports.told import MARK
 
 ABREAST = 6
 """Columns of one tabular beside the labels."""
@@ -58,6 +59,7 @@ TEX = {
     "“": "``",
     "”": "''",
     "…": r"\dots{}",
+    "†": r"\dag{}",
     "·": r"$\cdot$",
     **{letter: rf"${_greek(letter)}$" for letter in "αβγδεζηθικμνξπρστυφχψω"},
     "λ": r"$\lambda$",
@@ -87,6 +89,7 @@ def _known(character: str) -> str:
 def tables(report: Report) -> str:
     """Every table as bare tabulars, with a comment before each that says what it is."""
     lines = [r"% needs \usepackage{array,booktabs}; each tabular fits the width of a page of A4"]
+    lines += [f"% {tex(note)}" for note in report.notes if note.startswith(MARK)]
     for title, tabular in _all(report):
         lines += [f"% {tex(title)}", tabular, ""]
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_p
 from apo_lightning.scoring.vision import as_encoder_outputs, encode_images
 from apo_lightning.types import BranchBatch, Scores
 
-__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "encode_images", "model_inputs", "score"]
+__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "encode_images", "model_inputs", "score", "states"]
 
 
 def score(
@@ -90,6 +90,18 @@ def compare(
         return _hidden(parts, asked, chunks, way), chunks
 
     return divergences(model, batch, teachers, divergence, mixed=mixed, hidden_of=hidden_of)
+
+
+def states(
+    model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None, budget: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What the vocabulary projection reads: hidden states ``[M, H]`` that predict the scored tokens, and the place
+    ``[M, 3]`` (study, branch, token) of each; see `score` for mode, rows and budget."""
+    parts = Parts.of(model)
+    mode, rows = _way(parts, batch, mode, rows, budget)
+    chunks = plan(batch, rows)
+    place = torch.stack(places(chunks, batch.branch_ids.device), 1)
+    return (_hidden(parts, batch, chunks, mode) if chunks else parts.head.weight.new_zeros(0, 0)), place
 
 
 def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: int | None) -> tuple[str, int | None]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
-from apo_lightning.settings.pool import PruneSettings
+from apo_lightning.settings.pool import GateSettings, PruneSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.settings.stages import DecodingSettings, StagesSettings
@@ -30,6 +30,8 @@ class PoolSettings:
     """A strategy (``apo_lightning/weighting``); ``user`` takes the weights that the file gives the teachers."""
     prune: PruneSettings | None = None
     """How ``cheapest`` chooses; None: as `PruneSettings` has it."""
+    gate: GateSettings | None = None
+    """What is done where teachers conflict; None: nothing, and nobody looks."""
 
 
 @dataclass
@@ -106,6 +108,9 @@ class ExperimentSettings:
     acknowledge: list[str] = field(default_factory=list)
     """Names of data sets under a data use agreement whose images and texts the report of this run may show, because
     whoever will see it has signed the agreement too."""
+    acknowledge_sending: list[str] = field(default_factory=list)
+    """Names of data sets under a data use agreement whose images may be sent to the endpoints of the teachers, because
+    their agreement permits it. It says nothing of what may be shown."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED

@@ -46,7 +46,7 @@ def doubts(text: str, read: Reading, findings: Sequence[str]) -> list[str]:
         (name, value)
         for sentence in read.stated
         for name, value in sentence.values.items()
-        if name not in sentence.denied_sides  # "no right effusion" beside a left one
+        if name not in sentence.denied_sides and name not in sentence.partly  # "no right effusion" beside a left one
     ]
     both = [name for name in findings if (name, 0.0) in values and (name, 1.0) in values]
     unread = [name for name in findings if name in named and name not in said]

@@ -46,6 +46,7 @@ class Sentence:
         denied_sides: finding to left or right, for absent ones of which only that side is denied.
         severities: finding to mild, moderate or severe, for present ones whose severity is said.
         hedged: present findings that are said with doubt.
+        partly: absent findings of which only a part is denied: "no new consolidation" leaves an old one.
         compared: finding to improving, stable or worsening, where a change since an earlier image is said.
     """
 
@@ -57,6 +58,7 @@ class Sentence:
     severities: dict[str, str] = field(default_factory=dict, repr=False)
     hedged: frozenset[str] = field(default=frozenset(), repr=False)
     compared: dict[str, str] = field(default_factory=dict, repr=False)
+    partly: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,12 @@ def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
 
 
 def stated(sentences: Iterable[Sentence]) -> dict[str, float]:
-    """What sentences state together: later ones win, but "no right effusion" leaves a left one."""
+    """What sentences state together: later ones win, but "no right effusion" leaves a left, "no new" an old one."""
     last: dict[str, float] = {}
     side: dict[str, str] = {}
     for sentence in sentences:
         kept = [n for n, only in sentence.denied_sides.items() if last.get(n) == 1 and side.get(n) not in (None, only)]
+        kept += [n for n in sentence.partly if last.get(n) == 1]
         last |= {name: value for name, value in sentence.values.items() if name not in kept}
         side |= sentence.sides
     return last
@@ -212,7 +215,8 @@ def _sentence(span: tuple[int, int], items: Iterable[Mention]) -> Sentence:
     denied: dict[str, str] = {}
     for item in items:
         name, one_sided = item.finding, item.value == 0 and item.side in ("left", "right")
-        if one_sided and name in said and said[name].value == 1 and sides.get(name) not in (None, item.side):
+        before = name in said and said[name].value == 1
+        if before and (item.partly or (one_sided and sides.get(name) not in (None, item.side))):
             continue
         said[name] = item
         if item.value == 1:
@@ -229,6 +233,7 @@ def _sentence(span: tuple[int, int], items: Iterable[Mention]) -> Sentence:
         severities={name: grade for name, grade in grades.items() if name in present},
         hedged=frozenset(name for name in present if said[name].hedged),
         compared=courses,
+        partly=frozenset(name for name, item in said.items() if item.partly),
     )
 
 

@@ -17,14 +17,15 @@ from apo_lightning.text.mentions import Mention
 SEVERITIES = ("mild", "moderate", "severe")
 COURSES = ("improving", "stable", "worsening")
 
-_NOT = r"(?<!\bnot )(?<!\bnot a )(?<!\bnot very )(?<!\bno )(?<!\blow )(?<!\bless )(?<!\bwithout )"
+_NOT = r"(?<!\bnot )(?<!\bnot a )(?<!\bnot very )(?<!\bno )(?<!\blow )(?<!\bwithout )"
 HEDGE = re.compile(
-    rf"{_NOT}\b(?:possibl[ey]|possibility|probabl[ey]|probability|likely|perhaps|maybe|presum(?:ed|ably)"
+    rf"{_NOT}\b(?:possibl[ey]|possibility|probabl[ey]|probability|likely|perhaps|maybe|presum(?:ed|ably)|conceivabl[ey]"
     r"|question(?:ed|able)?(?! mark)|uncertain|equivocal|indeterminate|borderline|suspect(?:ed)?|suspicion|suspicious"
     r"|concern(?:ing)?(?= for)|worrisome|suggest(?:s|ed|ing|ive|ion)?|(?:may|might|could)(?! not)"
-    r"|appears? to|seems? to)\b"
+    r"|appears? to|seems? to|favou?r(?:s|ed|ing)?|considerations?|differential|alternatively)\b"
     r"|\b(?:can ?not|can't|could not|couldn't|may not|difficult to|hard to|not)(?: be)?(?: \w+ly)?"
     r" (?:exclud(?:e[ds]?|ing)|rul(?:e|ed|ing) out)\b"
+    r"|\bin (?:the|an?) (?:appropriate|correct|proper|right) (?:clinical )?(?:setting|context)\b"
 )
 _COURSE_WORDS = {
     "stable": r"stable|unchanged|unaltered|persist\w*|similar|constant"
@@ -49,16 +50,22 @@ _GRADE = re.compile(
 )
 _GRADE_OF = {"to": "severe", "upto": "moderate"}
 """Of two grades the graver."""
+PART = re.compile(
+    r"\b(?:no|without|not|nor|or|any)(?: (?:evidence|signs?) (?:of|for))?(?: (?:an?|any|obvious|visible))*"
+    r" (?:new|newly|other|additional|further|developing|worsening|increasing|enlarging|focal|lobar|large|larger|sizable"
+    r"|suspicious|acute|superimposed|xxxx)\b(?:[ ,/]+(?:(?!and\b|or\b|but\b)[\w-]+)){0,3}[ ,/]*$"
+)
+"""Before a name: a denial of part of what it names, which takes back nothing: "no new consolidation"."""
 _CLAUSE = re.compile(r"[,;]|\b(?:while|whereas|but)\b")
 _STOP = re.compile(r"[;:.,]|\b(?:and|or|with|but|while|whereas|which|is|are|was|were|has|have|without|no)\b")
 _FAR = re.compile(r"[;.]|\b(?:and|with|but|while|whereas|without|no)\b")
-_PLACE = (
-    r"(?:an?|the|any|of|left|right|bilateral|both|small|mild|moderate|severe|large|minimal|trace|upper|lower|middle"
-    r"|lobes?|lung|base|basilar|bibasilar|basal|apical|focal|new|pleural|pulmonary|airspace|early|acute)"
-)
-_JOIN = re.compile(rf"\W*(?:\b(?:and|or|vs|versus|{_PLACE})\b\W*)*")
 _AND = re.compile(r"\b(?:and|or|vs|versus)\b|/")
 _VERSUS = re.compile(r"\b(?:versus|vs)\b")
+_VERB = r"(?:is|are|was|were|has|have|had|shows?|demonstrates?|remains?|appears?)"
+_ENDS_LIST = re.compile(r"[.;:()]|\b(?:but|while|whereas|although|though|however|with|without|no|there|given)\b")
+_SUBJECT = re.compile(r"(?:,|\band\b)[^,]*$")
+_JOIN = re.compile(rf"\W*(?:\b(?!(?:{_VERB}|with|without|but|no|in|of)\b)[\w-]+\b\W*){{0,6}}")
+_IS = re.compile(rf"\b{_VERB}\b")
 _PASSIVE = re.compile(r"\b(?:be|being|is|are|was|were|remains?)(?: \w+ly)? (?:\w+ ?){1,2}$")
 _ENDED = re.compile(r"\W*(?:$|[,.;)]|(?:and|but|given|based|in|on|at|although|though)\b)")
 
@@ -77,8 +84,14 @@ def qualify(sentence: str, named: Sequence[Mention]) -> None:
     for left, right in pairwise(named):
         if _VERSUS.search(sentence, left.end, max(left.end, right.start)):
             left.hedged = right.hedged = True
+    for mention in named:
+        mention.partly = mention.value == 0 and (mention.partly or _of_part(sentence, mention))
     for mention, course in zip(named, courses(sentence, [(m.start, m.end) for m in named]), strict=True):
         mention.course = course
+
+
+def _of_part(sentence: str, mention: Mention) -> bool:
+    return PART.search(sentence, max(0, mention.start - 60), mention.start) is not None
 
 
 def courses(sentence: str, places: Sequence[tuple[int, int]]) -> list[str | None]:
@@ -122,13 +135,34 @@ def _graded(sentence: str, grade: re.Match[str], named: Sequence[Mention], at: i
 
 
 def _doubted(sentence: str, hedge: re.Match[str], named: Sequence[Mention], at: int) -> list[Mention]:
-    """The names that a hedge reaches: what follows in its clause, else what stands before it."""
+    """The names that a hedge reaches: the list that follows in its clause, else the one that stands before it."""
     if at and named[at - 1].end > hedge.start():
         return [named[at - 1]]
     passive = _PASSIVE.search(sentence, max(0, hedge.start() - 40), hedge.end()) and _ENDED.match(sentence, hedge.end())
-    if at < len(named) and not passive and not _CLAUSE.search(sentence, hedge.end(), named[at].start):
-        return _chain(sentence, (named[i] for i in range(at, len(named))))
+    if at < len(named) and not passive:
+        end = _list_end(sentence, hedge.end(), named[at].end)
+        reached = [mention for mention in named[at : at + 20] if mention.end <= end]
+        if reached:
+            return reached
     return _chain(sentence, (named[i] for i in range(at - 1, -1, -1)))
+
+
+def _list_end(sentence: str, start: int, first: int) -> int:
+    """Where the list that begins at ``start`` ends: at its first comma, unless an "or" or "and" follows in the clause.
+
+    What stands right before a verb is that verb's subject and no part of the list: "possible edema, effusion is seen".
+
+    Args:
+        first: where its first name ends.
+    """
+    stop = _ENDS_LIST.search(sentence, start)
+    end = stop.start() if stop else len(sentence)
+    verb = _IS.search(sentence, first, max(first, end))
+    if verb:
+        subject = _SUBJECT.search(sentence, start, verb.start())
+        end = subject.start() if subject else verb.start()
+    comma = sentence.find(",", start, end)
+    return comma if comma >= 0 and not _AND.search(sentence, comma, end) else end
 
 
 def _chain(sentence: str, ordered: Iterable[Mention]) -> list[Mention]:

@@ -51,6 +51,9 @@ def read_sentence(sentence: str, other: tuple[str, ...]) -> tuple[Mention, ...]:
     if _ASKED.match(sentence):
         for mention in named:
             mention.value = None
+    for mention in named:
+        if mention.only_present and mention.value == 0:
+            mention.value = None
     for i, mention in enumerate(named):
         before = sentence[named[i - 1].end if i else 0 : mention.start]
         after = sentence[mention.end : named[i + 1].start if i + 1 < len(named) else None]

@@ -71,7 +71,7 @@ def test_of_the_records_of_a_run() -> None:
     study = Study("s", "p", "test", (), {"edema": 1.0}, {"edema": Detail("left", "mild")})
     found = Corpus.of([Trajectory("s", "b", "Edema.", 0.2), Trajectory("s", "a", "", 0.4)], [study], FINDINGS)
     assert (found.teachers, found.patients, found.place.tolist()) == (("b", "a"), ("p",), [pytest.approx(0.3)])
-    assert SIDES[found.true_sides[0, 0]] == "left"
+    assert (SIDES[found.true_sides[0, 0]], SEVERITIES[found.true_severities[0, 0]]) == ("left", "mild")
     assert KINDS[found.kind[0, 1]] == "refused", "an empty text"
 
 
@@ -92,7 +92,8 @@ def test_some_studies_and_teachers() -> None:
         ({"places": {"late": 0.5, "early": NAN}}, "must be in \\[0, 1\\], got nan"),
         ({"patients": {"late": "p"}}, "no patient"),
         ({"truth": {"late": {"edema": 2}}}, "edema of study 'late' must be 1, 0 or unknown, got 2.0"),
-        ({"true_sides": {"late": {"edema": "up"}}}, "must be left, right or bilateral, got 'up' of study 'late'"),
+        ({"true_severities": {"late": {"edema": "huge"}}}, "severity must be mild, moderate, severe, got 'huge'"),
+        ({"true_sides": {"late": {"edema": "up"}}}, "must be left, right, bilateral, got 'up' of study 'late'"),
     ],
 )
 def test_what_is_refused(given: dict, said: str) -> None:
