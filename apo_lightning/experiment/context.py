@@ -115,8 +115,7 @@ class Context:
     @cached_property
     def ranking(self) -> Ranking:
         """What each teacher adds on the validation split, and the cheapest of them."""
-        read = self.thinking.apply_policy(self.trajectories, "read")
-        return pruned.ranking(self.cfg, read, self.data.studies("val"), self.judged_by)
+        return pruned.ranking(self)
 
     @property
     def judged_by(self) -> Sequence[str]:

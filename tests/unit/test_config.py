@@ -126,6 +126,9 @@ MISTAKES = {
     "(command line).",
     "pool.prune.prices.gtp5={}": "pool.prune.prices names no teacher 'gtp5' (command line). Did you mean 'gpt5'? "
     "Known: eager, gpt5.",
+    "pool={select: cheapest, prune: {by: money, prices: {eager: {}}}}": "pool.prune.by is money, and "
+    "pool.prune.prices has no price for gpt5 (command line). Give each teacher one, made up for simulated ones, or "
+    "save requests or tokens.",
     "pool.prune.loss=2": "pool.prune.loss must be in [0, 1), got 2.0 (command line).",
     "pool.weights.name=router_": "No strategy for weights is named 'router_' (command line). Did you mean 'router'? "
     "Known: agreement, router, uniform, user, val_accuracy, val_likelihood.",

@@ -14,7 +14,7 @@ from apo_lightning.drift.pruning import Cost, rank
 from apo_lightning.errors import ConfigError, DataError
 from apo_lightning.experiment import pruned
 from apo_lightning.settings import PriceSettings, PruneSettings
-from apo_lightning.types import Study
+from apo_lightning.types import Study, Trajectory
 
 FINDINGS = ("edema",)
 
@@ -141,3 +141,53 @@ def test_what_cannot_be_judged_is_refused_before_training() -> None:
     with pytest.raises(ConfigError, match="none of the 1 of 'x' has a label"):
         pruned.require(arm(), [Study("v", "v", "val", (), {"edema": math.nan})], FINDINGS)
     pruned.require(arm(), [Study("v", "v", "val", (), {"edema": 0.0})], FINDINGS)
+
+
+def test_prices_of_endpoints_count_where_the_plan_has_none() -> None:
+    teachers = {"a": {"price": {"input": 1.0, "output": None}}, "b": {"price": {"input": 1.0, "output": 2.0}}, "c": {}}
+    cfg = SimpleNamespace(
+        teachers=teachers, pool=SimpleNamespace(prune=PruneSettings(prices={"b": PriceSettings(5.0)}))
+    )
+    assert pruned.prices(cfg) == {"a": PriceSettings(1.0, 0.0), "b": PriceSettings(5.0)}
+
+
+def test_what_an_endpoint_counted_is_taken_before_words() -> None:
+    """Two studies of one answer each; of the second the endpoint told no tokens."""
+    answers = {
+        "s": SimpleNamespace(input_tokens=900, output_tokens=50, seconds=2.5),
+        "t": SimpleNamespace(input_tokens=None, output_tokens=50, seconds=2.5),
+        "u": SimpleNamespace(input_tokens=1, output_tokens=1, seconds=1.0),  # an answer that is no trajectory here
+    }
+    plan = PruneSettings(prompt_tokens=100, prices={"a": PriceSettings(2.0, 10.0, 7.0)})
+    own = SimpleNamespace(
+        cfg=SimpleNamespace(teachers={"a": {}}, pool=SimpleNamespace(prune=plan)),
+        trajectories=[Trajectory("s", "a", "Edema."), Trajectory("t", "a", "No edema here.")],
+        teacher=lambda name: SimpleNamespace(counted=lambda studies: answers),
+    )
+    found = pruned._spent(own, [Study(name, name, "val", (), {}) for name in "stu"])["a"]
+    assert found == {
+        "s": Cost(1.0, 950, pytest.approx(2300e-6), 2.5),
+        "t": Cost(1.0, 104, pytest.approx(240e-6), 7.0),
+    }
+
+
+def test_what_was_saved_in_words() -> None:
+    row = {
+        "arm": "few",
+        "teachers": ["a", "b"],
+        "added": [0] * 7,
+        "whole": {"requests": 700, "tokens": 8000.0, "money": 4.0, "seconds": 7200.0},
+        "saved": {"requests": 350, "tokens": 2000.0, "money": 3.0, "seconds": 3600.0},
+        "training_seconds": {"own": 40.0, "all": 100.0, "arm": "many"},
+    }
+    assert pruned.sentence(row) == (
+        "few hears a, b instead of 7 teachers and saves 350 requests (50%), 2,000 tokens (25%), 3.00 of 4.00 in money "
+        "(75%), 1.0 hours of asking, 60 of 100 s of training."
+    )
+    free = {
+        **row,
+        "training_seconds": None,
+        "whole": dict.fromkeys(row["whole"], 0),
+        "saved": dict.fromkeys(row["saved"], 0),
+    }
+    assert pruned.sentence(free).endswith("saves 0 requests (0%), 0 tokens (0%).")
