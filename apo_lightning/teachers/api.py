@@ -67,7 +67,7 @@ class Api(Endpoint):
         return found
 
     def counted(self, studies: Sequence[Study]) -> dict[str, Answer]:
-        """Study to the answer that `signal` tells, with the tokens and the seconds that it took, as far as there is one.
+        """Study to the answer that `signal` tells, with the tokens and the seconds that it took.
 
         Raises:
             ArtifactError: the journal cannot be read.
