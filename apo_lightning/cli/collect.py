@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.progress import Progress
+
 from apo_lightning.console import Console, show_error
 from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.signals import Stopped
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from apo_lightning.collecting.collect import Collected
     from apo_lightning.collecting.plan import Plan
     from apo_lightning.experiment.asking import Asked
+    from apo_lightning.settings import ExperimentSettings
 
 
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -48,16 +51,41 @@ def collect(options: argparse.Namespace) -> int:
     if options.no_wait and not options.batch:
         raise ConfigError("--no-wait goes with --batch: only batches go on without us.")
     cfg = config.load(config.find(options.experiment), options.overrides)
-    from apo_lightning.experiment import asking
+    from apo_lightning.experiment import asking, writing
 
-    asked = asking.asked(cfg, _words(options.teacher))
+    only, here = _words(options.teacher), writing.names(cfg)
+    asked = [name for name in only if name not in here]
+    if (only and not asked) or (here and not asking.named(cfg)):
+        return _write(cfg, only, dry=options.dry_run)
+    asked = asking.asked(cfg, asked)
     if options.dry_run:
         _show_before(asking.plans(asked, again), batches=options.batch)
-        return 0
+        return _write(cfg, only, dry=True)
+    _write(cfg, only)
     status = _ask(asked, again, budget, {"wait": not options.no_wait} if options.batch else None)
     if options.export:
         _say(f"{asking.export(asked, options.export):,} texts: {options.export}")
     return status
+
+
+def _write(cfg: ExperimentSettings, only: Sequence[str], *, dry: bool = False) -> int:
+    """Let the teachers that run here write, or say what they would; returns the exit status."""
+    from apo_lightning.experiment import writing
+
+    for one in writing.local(cfg, only):
+        known, own = one.before(), one.teacher
+        left = known.asked - known.without_report - known.kept
+        _say(f"{own.name}: {own.model} writes {left:,} of {known.asked:,} texts -> {own.path}")
+        if dry:
+            continue
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"  {own.name}", total=known.asked - known.without_report, completed=known.kept)
+            come = one.write(lambda now, task=task: bar.update(task, completed=now.kept + now.written))
+        _say(f"  {come.written:,} written, {come.kept:,} were there, {come.cut:,} cut, {come.empty:,} empty")
+        if own.log_probs:
+            bytes_ = f"{writing.size(own):,} bytes -> {own.log_probs.path}"
+            _say(f"  log-probs of {come.recorded:,} texts recorded ({come.tokens:,} tokens); in all {bytes_}")
+    return 0
 
 
 def _ask(

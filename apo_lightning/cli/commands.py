@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, collect, data, store
+from apo_lightning.cli import audit, collect, data, drift, store
 from apo_lightning.cli.check import check
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, show_error
@@ -102,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     collect.add(commands, _command)
     data.add(commands, _command)
     audit.add(commands, _command)
+    drift.add(commands, _command)
     store.add(commands, _command)
     return top
 

@@ -171,10 +171,15 @@ def _pruned(cfg: ExperimentSettings, teachers: Mapping[str, Any]) -> Iterator[Pr
     prices = _mapping(plan.prices)
     for name in (name for name in prices if name not in teachers):
         yield (*key, "prices", name), f"pool.prune.prices names no teacher '{name}'", did_you_mean(name, teachers)
-    free = [name for name in teachers if name not in prices]
+    free = [name for name, own in teachers.items() if name not in prices and not _known(own.get("price"))]
     if cfg.pool.select == CHEAPEST and plan.by == "money" and free:
         text = f"pool.prune.by is money, and pool.prune.prices has no price for {', '.join(free)}"
         yield (*key, "by"), text, "Give each teacher one, made up for simulated ones, or save requests or tokens."
+
+
+def _known(price: Any) -> bool:
+    """Whether a teacher's own section (``kind: api``) says what its tokens cost."""
+    return None not in [_mapping(price).get(key) for key in ("input", "output")]
 
 
 def _arms(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -52,7 +52,7 @@ def asked(cfg: ExperimentSettings, only: Collection[str] = ()) -> list[Asked]:
         ConfigError: nobody is asked, or a name is no teacher's.
         DataError: a data set does not pass.
     """
-    names = dict.fromkeys(name for own in cfg.resolved.values() for name, one in own.teachers.items() if _is_api(one))
+    names = named(cfg)
     if unknown := [name for name in only if name not in names]:
         raise ConfigError(f"--teacher names '{unknown[0]}', which is not asked. {did_you_mean(unknown[0], names)}")
     if not names:
@@ -60,10 +60,16 @@ def asked(cfg: ExperimentSettings, only: Collection[str] = ()) -> list[Asked]:
             f"No teacher of {cfg.name} is asked over a network (kind: api). See experiments/base/teachers_api.yaml."
         )
     found: dict[str, Asked] = {}
-    for arm, (own, data) in _data(cfg).items():
+    for arm, (own, data) in data_of_arms(cfg).items():
         for name in (name for name in only or names if _is_api(own.teachers.get(name, {}))):
             _ask(found, arm, own, data, name)
     return list(found.values())
+
+
+def named(cfg: ExperimentSettings) -> list[str]:
+    """Teachers of kind ``api``."""
+    every = (each for own in cfg.resolved.values() for each in own.teachers.items())
+    return list(dict.fromkeys(name for name, section in every if _is_api(section)))
 
 
 def plans(asked: Sequence[Asked], again: Collection[str] = ()) -> list[Plan]:
@@ -112,7 +118,7 @@ def _is_api(section: Mapping[str, object]) -> bool:
     return issubclass(TEACHERS.get(str(section.get("kind")), object), Api)
 
 
-def _data(cfg: ExperimentSettings) -> dict[str, tuple[ExperimentSettings, CXRDataModule]]:
+def data_of_arms(cfg: ExperimentSettings) -> dict[str, tuple[ExperimentSettings, CXRDataModule]]:
     """Each arm with its checked data; arms with the same data sections share it."""
     further = {own.key: own.data for own in further_sets.build(cfg) if _is_there(own.data)}
     made: dict[str, CXRDataModule] = {}
