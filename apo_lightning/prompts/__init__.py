@@ -42,8 +42,8 @@ def load(name: str) -> Template:
     for line, text in enumerate(template.template.splitlines(), 1):
         if (problem := _stray(text)) is not None:
             raise ConfigError(
-                f"{where}, line {line}: '{problem}' is no place of a prompt. There are $findings, $reports and "
-                "$labels; write $$ for a dollar sign."
+                f"{where}, line {line}: '{problem}' is no place of a prompt. There are $findings and $reports, "
+                "and for teachers $labels; write $$ for a dollar sign."
             )
     return template
 
@@ -62,6 +62,12 @@ def _stray(line: str) -> str | None:
 def tells_labels(name: str) -> bool | None:
     """Whether whoever is asked by a prompt is told the labels of the image; None where no prompt has that name here."""
     return "labels" in load(name).get_identifiers() if name in _files() else None
+
+
+def tells_answer(name: str) -> bool | None:
+    """Whether a teacher that is asked by a prompt is told what the image shows: the labels, or the study's own report,
+    which takes the place of ``$reports`` in what a teacher is asked. None where no prompt has that name here."""
+    return bool({"labels", "reports"} & set(load(name).get_identifiers())) if name in _files() else None
 
 
 def names_labels(name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
+from apo_lightning.settings.pool import GateSettings, PruneSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.settings.stages import DecodingSettings, StagesSettings
@@ -21,9 +22,16 @@ from apo_lightning.settings.trainer import TrainerSettings
 
 @dataclass
 class PoolSettings:
-    """Which of the configured teachers an arm hears: ``all``, ``best_on_val`` (one), or a list of names."""
+    """Which of the configured teachers an arm hears: ``all``, ``best_on_val`` (one), ``cheapest`` (see ``prune``), or a
+    list of names; and how loud."""
 
     select: Any = "all"
+    weights: dict[str, Any] = field(default_factory=lambda: {"name": "user"})
+    """A strategy (``apo_lightning/weighting``); ``user`` takes the weights that the file gives the teachers."""
+    prune: PruneSettings | None = None
+    """How ``cheapest`` chooses; None: as `PruneSettings` has it."""
+    gate: GateSettings | None = None
+    """What is done where teachers conflict; None: nothing, and nobody looks."""
 
 
 @dataclass

@@ -44,10 +44,15 @@ def _simulated(folder: Path) -> dict[str, Any]:
     }
 
 
+def _open_model(folder: Path) -> dict[str, Any]:
+    return {"model": "nano", **_recorded(folder)}
+
+
 NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "recorded": _recorded,
     "simulated": _simulated,
     "hf_logits": _recorded,
+    "hf": _open_model,
 }
 
 

@@ -14,7 +14,6 @@ from apo_lightning.experiment import preferred
 from apo_lightning.experiment.run import run
 from apo_lightning.files.jsonlines import read as read_jsonl
 from apo_lightning.hashing import sources
-from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Picked
 from apo_lightning.teachers.recorded import read_jsonl as read_texts
 from tests.helpers.evidence import evidence
