@@ -44,7 +44,9 @@ def asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not isinstance(prompts, Mapping) or not prompts:
         return []
     told = [name for name in manifest.get("told_labels") or [] if isinstance(name, str)]
-    said = "; ".join(f"{name}: {_words(own)}{', told the labels or the report' * (name in told)}" for name, own in prompts.items())
+    said = "; ".join(
+        f"{name}: {_words(own)}{', told the labels or the report' * (name in told)}" for name, own in prompts.items()
+    )
     return [("Teachers' prompts", said)]
 
 
