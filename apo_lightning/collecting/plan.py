@@ -10,11 +10,11 @@ from functools import partial
 from PIL import Image
 
 from apo_lightning.collecting import request
-from apo_lightning.collecting.ask import Question
 from apo_lightning.collecting.endpoint import Endpoint
 from apo_lightning.collecting.images import Images
 from apo_lightning.collecting.journal import Answer, Held, Journal
 from apo_lightning.collecting.limits import Spent
+from apo_lightning.collecting.questions import Question
 from apo_lightning.collecting.request import Request
 from apo_lightning.collecting.sizes import Sizes, guess
 from apo_lightning.types import Study

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -82,7 +81,7 @@ def show(folder: Path, *, studies: int, share: float, kills: int, seed: int = 0,
             if n < kills:
                 for one in going:
                     found.kills += one.poll() is None
-                    os.kill(one.pid, signal.SIGKILL)
+                    one.kill()
             for one in going:
                 found.said, found.status = one.communicate(timeout=280)[0], one.returncode
     found.lines = [json.loads(line) for line in journal.read_bytes().splitlines() if line.endswith(b"}")]

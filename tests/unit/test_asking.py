@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from apo_lightning.collecting import ask as asking
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.collect import collect
 from apo_lightning.collecting.endpoint import Endpoint, Price
 from apo_lightning.collecting.images import Images
 from apo_lightning.collecting.journal import Answer, Journal
 from apo_lightning.collecting.plan import Item, plan
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.atomic import Unwritten
 from apo_lightning.types import Study
