@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +102,7 @@ class Asker:
         self.endpoint, self.journal, self.sender, self.sizes = endpoint, journal, sender, sizes
         self.budget, self.everyone, self.stop, self.opener, self.watch = budget, stop, Stop(stop), opener, watch
         self.pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
-        self.outcome, self._doors, self._lost = Outcome(), 0, 0
+        self.outcome, self._doors, self._lost, self._first = Outcome(), 0, 0, asyncio.Lock()
 
     async def run(self, questions: Sequence[Question]) -> Outcome:
         """Ask until all is answered, or asking has to end; what is under way then is waited for."""
@@ -163,22 +163,24 @@ class Asker:
         return _Asking(own, question.counts.get(own.key, 0)), request.body(self.endpoint, own.words, images)
 
     async def _send(self, asking: _Asking, body: dict[str, Any]) -> None:
-        """One request, from its turn to its answer on disk."""
+        """One request, from its turn to its answer on disk. Within a budget the first is sent alone: what it takes says
+        how many may be under way."""
         await self.stop.unless(self.pace.turn(self.sizes.question + self.sizes.answer))
         self._require_open()
-        read, written = self.sizes.worst
-        worst = Spent(1, read + written, self.endpoint.price.of(read, written) or 0.0)
-        if over := await self.budget.take(worst):
-            raise Closed(f"the budget of {self.budget.most[over]:,g} {over} is used up")
-        used = Spent()
-        try:
-            self._require_open()
-            self._require_room()
-            used.requests = 1
-            answer = await self._exchange(asking, body)
-            used += Spent(0, (answer.input_tokens or 0) + (answer.output_tokens or 0), answer.cost or 0.0)
-        finally:
-            await self.budget.settle(worst, used)
+        async with self._first if not self.sizes.seen and self.budget.most else nullcontext():
+            worst, used = self.sizes.spent(None), Spent()
+            if over := await self.budget.take(worst):
+                raise Closed(f"the budget of {self.budget.most[over]:,g} {over} is used up")
+            try:
+                self._require_open()
+                self._require_room()
+                used.requests = 1
+                used = replace(self.sizes.spent(await self._exchange(asking, body)), requests=1)
+            except Failure as why:
+                used = worst if why.costly else used
+                raise
+            finally:
+                await self.budget.settle(worst, used)
 
     async def _exchange(self, asking: _Asking, body: dict[str, Any]) -> Answer:
         """Send, receive, and write. Nothing is awaited between the last two: an answer that is here is on disk."""

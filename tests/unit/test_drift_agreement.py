@@ -8,7 +8,7 @@ from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import fleiss_kappa
 
 from apo_lightning.drift import agreement
-from apo_lightning.drift.conflict import conflict
+from apo_lightning.drift.conflict import conflict, contradictions
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.measured import fleiss, fleiss_counts, intervals
 from apo_lightning.text.conflict import _conflict
@@ -103,8 +103,6 @@ def test_contradictions_by_hand() -> None:
 
 def test_contradictions_are_those_of_texts() -> None:
     found, names = drawn(40), [None, "left", "right", "bilateral"]
-    from apo_lightning.drift.conflict import contradictions
-
     any_ = contradictions(found, 0, 2).any
     for s, f in np.argwhere(contradictions(found, 0, 2).both):
         one, other = ((float(found.said[s, n, f]), names[found.sides[s, n, f]]) for n in (0, 2))
