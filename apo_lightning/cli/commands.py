@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from apo_lightning import __version__, signals
 from apo_lightning.cli import audit, collect, data, drift, store
 from apo_lightning.cli.check import check
+from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, show_error
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 from apo_lightning.experiment import processes
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_error(sentence)
             return 2
         if isinstance(error, Exception) and not getattr(error, "__notes__", None):
-            said = " ".join(arguments or sys.argv[1:])
+            said = masked(" ".join(arguments or sys.argv[1:]))
             error.add_note(
                 f"This happened in 'apo {said}' and is not yours to mend: please report it with the lines above."
             )
@@ -57,7 +58,7 @@ def _stopped(signum: int) -> int:
 def _sentence(error: Exception) -> str | None:
     """What the user can mend; None where nobody foresaw it."""
     if isinstance(error, ApoError):
-        return str(error)
+        return masked(str(error))
     sentence = disk.explain(error)
     if sentence:
         logging.raiseExceptions = False  # other libraries' loggers, which write files too

@@ -63,9 +63,8 @@ def collect(plans: Sequence[Plan], budget: Mapping[str, float], say: Callable[[s
         ConfigError: a key is not set, or the budget is in money and a price is not known.
         ArtifactError: the disk did not take answers; says where they are.
     """
-    _require_prices(plans, budget)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    require_prices(plans, budget)
+    hush()
     spent = Spent()
     for plan in plans:
         spent += plan.spent
@@ -92,7 +91,17 @@ async def _collect(
     return Collected({label: asker.outcome for label, asker in askers.items()}, next(iter(heard), 0))
 
 
-def _require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
+def hush() -> None:
+    """Let other libraries tell of no single request."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
+    """
+    Raises:
+        ConfigError: the budget is in money and a price is not known.
+    """
     unknown = [plan.name for plan in plans if plan.questions and plan.endpoint.price.of(0, 0) is None]
     if "money" in budget and unknown:
         raise ConfigError(

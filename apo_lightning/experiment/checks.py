@@ -9,7 +9,16 @@ from pathlib import Path
 from apo_lightning import config, prompts
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import further_sets, machine, preferred, pruned, rehearsal, teacher_tokens, trainer
+from apo_lightning.experiment import (
+    further_sets,
+    machine,
+    preferred,
+    pruned,
+    rehearsal,
+    teacher_tokens,
+    trainer,
+    weighing,
+)
 from apo_lightning.experiment.scored import judging_findings
 from apo_lightning.findings import CANONICAL
 from apo_lightning.hashing.contents import digest
@@ -58,6 +67,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
         for name, section in cfg.teachers.items()
     }
     preferred.strategy(cfg)
+    weighing.strategy(cfg)
     _check_prompts(cfg)
     for stage in dict.fromkeys(name for arm in cfg.arms.values() for name in arm.stages):
         if section := getattr(getattr(cfg.stages, stage), "loss", None):
@@ -108,6 +118,12 @@ def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
 def _require_weights(cfg: ExperimentSettings) -> None:
     """A loss that cares only whether a weight is 0 would leave the others without a trace."""
     select, name = cfg.pool.select, cfg.stages.apo.loss["name"] if runs_stage(cfg, "apo") else ""
+    if name and not getattr(LOSSES[name], "weighs", True) and weighing.weighs(cfg) and weighing.strategy(cfg).unequal:
+        raise ConfigError(
+            f"stages.apo.loss '{name}' takes every teacher of a weight above 0 alike, and {weighing.KEY} "
+            f"'{cfg.pool.weights['name']}' weighs them differently. Use apo_pairwise, which weighs its pairs, give the "
+            f"arm {weighing.KEY}.rejected=uniform, so that its weights count in what is taught alone, or leave it out."
+        )
     heard = [own for teacher, own in cfg.teachers.items() if not isinstance(select, list) or teacher in select]
     weights = sorted({float(own.get("weight", 1.0)) for own in heard} - {0.0})
     if name and select != "best_on_val" and len(weights) > 1 and not getattr(LOSSES[name], "weighs", True):
@@ -124,6 +140,7 @@ def rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDa
     for arm, own in arms.items():
         with _of_arm(arm, own):
             preferred.require(own, arm, data[arm])
+            weighing.require(own, arm, data[arm])
             pruned.require(own, data[arm].studies("val"), judging_findings(own.evaluate, data[arm]))
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):

@@ -38,7 +38,7 @@ SILENT = (
         "failure_files", "further_sets", "gating", "jsonl_logger",
         "machine", "objective", "observing", "once", "pipeline", "processes", "pruned", "rehearsal", "results", "run",
         "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps", "store", "sweep",
-        "teacher_tokens", "told_labels", "tracking", "upkeep",
+        "teacher_tokens", "told_labels", "tracking", "upkeep", "weighing", "writing",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by

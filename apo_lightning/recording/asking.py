@@ -49,14 +49,15 @@ class Asking:
         self.teacher, self.prompt, self.findings, self.images = teacher, prompt, findings, images
         self.processor = teacher.processor()
         self.sees = not isinstance(self.processor, TextProcessor)
-        if not self.sees and not reads_reports(prompt):
+        if not self.sees and not prompts.tells_answer(prompt):
             raise ConfigError(
-                f"teachers.{teacher.name}: its model reads text only, and its prompt '{prompt}' has no $reports: it "
-                "would be asked the same of every study. Set its prompt to explain_report, or to one of your own."
+                f"teachers.{teacher.name}: its model reads text only, and its prompt '{prompt}' has neither "
+                "$reports nor $labels: it would be asked the same of every study. Set its prompt to explain_report, or "
+                "to one of your own."
             )
         most = teacher.max_prompt_tokens
         limits = dict(max_prompt_tokens=most, max_context_tokens=most, max_branch_tokens=ENOUGH)
-        self.collate = Collator(self.processor, prompt=prompt, findings=findings, **limits)
+        self.collate = Collator(self.processor, prompt=prompt, findings=findings, tells_labels=True, **limits)
 
     @cached_property
     def student(self) -> Student:

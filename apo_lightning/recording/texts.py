@@ -72,7 +72,7 @@ def write_texts(
     asking = Asking(teacher, name, findings, images)
     with locks.held(Path(f"{teacher.path}.lock"), f"teachers.{teacher.name}", Console(stderr=True).print):
         done = _texts(teacher)
-        asked = [study for study in studies if not reads_reports(name) or (study.report or "").strip()]
+        asked = _askable(name, studies)
         left = [study for study in asked if study.id not in done or _lacks(asking, study, done[study.id])]
         counts = Written(len(studies), sum(s.id in done for s in asked), without_report=len(studies) - len(asked))
         for batch in _batches(left, teacher.batch_studies):
@@ -80,6 +80,18 @@ def write_texts(
             told(counts)
     _tell(teacher, counts)
     return counts
+
+
+def before(teacher: Hf, studies: Sequence[Study], prompt: str) -> Written:
+    """What is there already of what `write_texts` would write; no model is read, and log-probs are not looked at."""
+    name = teacher.prompt or prompt
+    done, asked = _texts(teacher), _askable(name, studies)
+    return Written(len(studies), sum(study.id in done for study in asked), without_report=len(studies) - len(asked))
+
+
+def _askable(prompt: str, studies: Sequence[Study]) -> list[Study]:
+    """Those that the prompt can be filled with."""
+    return [study for study in studies if not reads_reports(prompt) or (study.report or "").strip()]
 
 
 def _one_batch(asking: Asking, studies: Sequence[Study], done: dict[str, str], counts: Written) -> Written:
@@ -92,7 +104,7 @@ def _one_batch(asking: Asking, studies: Sequence[Study], done: dict[str, str], c
         counts = replace(counts, recorded=counts.recorded + len(texts), tokens=counts.tokens + tokens)
     own = asking.teacher
     for study, answer in answers.items():
-        row = {"study": study, "teacher": own.teacher or own.name, "text": answer.text}
+        row = {"study": study, "teacher": own.teacher or own.name, "text": answer.text, "prompt": asking.prompt}
         jsonlines.append(Path(own.path), row)
     return replace(
         counts,

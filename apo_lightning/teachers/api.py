@@ -66,18 +66,25 @@ class Api(Endpoint):
             raise DataError(self._missing(len(asked) - len(found), len(asked)))
         return found
 
-    def texts(self, studies: Sequence[Study]) -> list[Trajectory]:
-        """What was collected of ``studies``, in their order, as far as there is something.
+    def counted(self, studies: Sequence[Study]) -> dict[str, Answer]:
+        """Study to the answer that `signal` tells, with the tokens and the seconds that it took.
 
         Raises:
             ArtifactError: the journal cannot be read.
         """
         known, wanted = self.journal.read().by_asks(), [study for study in studies if study.split in self.splits]
         keys = {study.id: asks(self, study.id, words_of(self, study, self.listed)) for study in wanted}
+        return {study: known[key] for study, key in keys.items() if key in known}
+
+    def texts(self, studies: Sequence[Study]) -> list[Trajectory]:
+        """What was collected of ``studies``, in their order, as far as there is something.
+
+        Raises:
+            ArtifactError: the journal cannot be read.
+        """
         return [
-            Trajectory(study, self.name, said(known[key]), prompt=self.prompt)
-            for study, key in keys.items()
-            if key in known
+            Trajectory(study, self.name, said(answer), prompt=self.prompt)
+            for study, answer in self.counted(studies).items()
         ]
 
     def fingerprint(self, studies: Sequence[Study]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from apo_lightning.caches.log_probs import LogProbs
 from apo_lightning.errors import ArtifactError, ConfigError, DataError
+from apo_lightning.hashing.contents import digest, file_digest
 from apo_lightning.models.network import Networks
 from apo_lightning.models.processor import load_config, load_processor
 from apo_lightning.models.student import Student
@@ -57,7 +58,7 @@ class Hf(Recorded):
         model: as ``student.model``: ``nano``, a folder, a hub name; a model that reads text only may be a GGUF file.
         student: folder of a saved student whose adapters lie over it (``<run>/<arm>/seed<k>/<stage>/student``).
         prompt: what it is asked; None: the experiment's prompt. In one with ``$reports`` it reads the study's own
-            report, which a model that reads text only has to.
+            report, in one with ``$labels`` its labels; a model that reads text only has to.
         decoding: how it writes.
         seed: of what it draws, where it draws.
         batch_studies: texts that are written at a time.
@@ -70,7 +71,6 @@ class Hf(Recorded):
 
     model: str
     student: str | None = None
-    prompt: str | None = None
     decoding: DecodingSettings = field(default_factory=lambda: DecodingSettings(max_new_tokens=256))
     seed: int = 0
     batch_studies: int = 8
@@ -82,6 +82,7 @@ class Hf(Recorded):
     log_probs: LogProbSettings | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choices(self)
         positive(batch_studies=self.batch_studies, max_prompt_tokens=self.max_prompt_tokens)
         positive(min_pixels=self.min_pixels, max_pixels=self.max_pixels)
@@ -101,6 +102,13 @@ class Hf(Recorded):
                 "collect EXPERIMENT."
             )
         return super().signal(studies, t)
+
+    def fingerprint(self, studies: Sequence[Study]) -> str:
+        """Hash of what it says of ``studies`` and of what was recorded of it: a run depends on that, not on how it came
+        to be."""
+        texts = [[said.study, said.text, said.prompt] for said in self.signal(studies, [0.0] * len(studies))]
+        kept = Path(self.log_probs.path) if self.log_probs else None
+        return digest([texts, file_digest(kept) if kept and kept.is_file() else None])
 
     @property
     def gives(self) -> str:

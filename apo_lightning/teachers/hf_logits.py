@@ -39,6 +39,7 @@ class HfLogits(Recorded):
     gives: ClassVar[str] = "logits"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bits not in (None, 4):
             raise ValueError(f"bits must be 4, or be left out, got {self.bits}")
 

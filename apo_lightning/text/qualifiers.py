@@ -44,6 +44,8 @@ _TIME = re.compile(
     r"\b(?:interval\w*|since|prior|previous\w*|earlier|former\w*|recent|again|now|today|yesterday|follow-?up|last"
     r"|compar\w+ (?:to|with) (?!(?:the )?(?:left|right|contralateral|normal|other|opposite)))"
 )
+_GONE = ("resol", "clear", "longer", "improv", "decreas", "reduc", "regress", "lessen", "better", "smaller")
+"""Parts of words by which something absent can have improved."""
 _PERFECT = re.compile(r"\b(?:has|have|had|is|are|was|were|been)(?: \w+ly)? $")
 _LOOK = re.compile(r"\b(?:opaci\w*|densit\w*|attenuation|markings?|volumes?|air|aeration|lucen\w*|whiteness)\b")
 _SEEN_FIRST = ("lung_opacity", "infiltration", "lung_lesion", "mass", "nodule", "consolidation")
@@ -102,6 +104,18 @@ def grouped(named: Sequence[Mention]) -> list[list[Mention]]:
 
 def qualify(sentence: str, named: Sequence[Mention]) -> None:
     """Set severity, doubt and course of the mentions of one plain sentence, in their order."""
+    for mention in named:
+        mention.partly = mention.value == 0 and (mention.partly or _of_part(sentence, mention))
+    present = any(mention.value == 1 for mention in named)
+    if present:
+        _grade_and_doubt(sentence, named)
+    if present or any(word in sentence for word in _GONE):
+        timed = _TIME.search(sentence) is not None
+        for mention, change in zip(named, _nearest_changes(sentence, [(m.start, m.end) for m in named]), strict=True):
+            mention.course = _course(sentence, mention, change, timed)
+
+
+def _grade_and_doubt(sentence: str, named: Sequence[Mention]) -> None:
     starts = [mention.start for mention in named]
     for grade in _GRADE.finditer(sentence):
         mention = _graded(sentence, grade, named, bisect_right(starts, grade.start()))
@@ -116,14 +130,9 @@ def qualify(sentence: str, named: Sequence[Mention]) -> None:
             left.hedged = right.hedged = True
     for group in grouped(named):
         severity = next((mention.severity for mention in group if mention.severity), None)
+        hedged = any(mention.hedged for mention in group)
         for mention in group:
-            mention.severity = severity
-            mention.hedged = any(other.hedged for other in group)
-    for mention in named:
-        mention.partly = mention.value == 0 and (mention.partly or _of_part(sentence, mention))
-    timed = _TIME.search(sentence) is not None
-    for mention, change in zip(named, _nearest_changes(sentence, [(m.start, m.end) for m in named]), strict=True):
-        mention.course = _course(sentence, mention, change, timed)
+            mention.severity, mention.hedged = severity, hedged
 
 
 def _of_part(sentence: str, mention: Mention) -> bool:

@@ -169,6 +169,8 @@ def _set_sides(sentence: str, groups: list[list[Mention]]) -> None:
 
 
 def _side(text: str) -> str | None:
+    if not _SIDES.search(text):
+        return None
     found = {one or "bilateral" for one, _ in _SIDES.findall(_OTHER_SIDE.sub(" ", text))}
     if not found:
         return None

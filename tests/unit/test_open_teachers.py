@@ -118,7 +118,9 @@ def test_a_text_model_reads_the_report(text_model: Path, tmp_path: Path, caplog:
 
 def test_a_text_model_that_is_shown_nothing_is_refused(text_model: Path, tmp_path: Path) -> None:
     teacher = Hf("t", str(tmp_path / "t.jsonl"), model=str(text_model))
-    with pytest.raises(ConfigError, match=r"teachers\.t: its model reads text only, and its prompt 'describe' has no"):
+    with pytest.raises(
+        ConfigError, match=r"teachers\.t: its model reads text only, and its prompt 'describe' has neither"
+    ):
         ask(teacher, reported("No edema."))
 
 

@@ -22,6 +22,7 @@ from apo_lightning.experiment import (
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
+from apo_lightning.experiment.weighing import STEP, TAUGHT
 from apo_lightning.files.atomic import replacing
 from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
@@ -69,6 +70,8 @@ class Fit(Step):
         if needs(LOSSES.lookup(plan.loss["name"])) & LOGITS and isinstance(own.data, Transfer):
             more["logits"], kinds = cache_keys.of_teachers(own, own.teachers)  # of `collect` only its texts are seen
             code += kinds
+        if STEP in own.done:
+            more["weights"] = own.done[STEP]
         left = CHOICE if plan.keep == "last" else ()
         stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
@@ -152,6 +155,7 @@ class Fit(Step):
                 studies,
                 own.heard,
                 own.teachers,
+                by_study=own.weights.get(TAUGHT),
                 drop_refusals=plan.drop_refusals,
                 counts=counts,
                 findings=findings,
