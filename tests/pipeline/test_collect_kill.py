@@ -119,6 +119,7 @@ def test_a_killed_collector_goes_on(tmp_path: Path) -> None:
     assert found.kills == 1
 
 
+@pytest.mark.slow
 def test_two_collectors_on_one_folder(tmp_path: Path) -> None:
     found = show(tmp_path, studies=40, share=0.2, kills=0, beside=2)
     _check(found, 40)
