@@ -133,7 +133,7 @@ class Asker:
         async with self._first if not self.sizes.seen and self.budget.most else nullcontext():
             worst, used = self.sizes.spent(None), Spent()
             if over := await self.budget.take(worst):
-                raise Closed(f"the budget of {self.budget.most[over]:,g} {over} is used up")
+                raise Closed(self.budget.words(over, worst))
             try:
                 self._require_open()
                 self._require_room()

@@ -65,7 +65,8 @@ class Again(Failure):
         >>> Again("status 500: down for maintenance").kind, Again("too many", limited=True).kind
         ('status 500', 'told to wait')
         """
-        return "told to wait" if self.limited else re.split("[:(]", str(self))[0].strip()[:40]
+        status = re.search(r"status \d+", str(self))
+        return "told to wait" if self.limited else status[0] if status else str(self).split(":")[0][:40]
 
 
 class Unheard(Again):
@@ -113,7 +114,7 @@ def failure(error: Exception) -> Failure:
     if isinstance(refused, OtherHost):
         return Closed(masked(first_line(refused)))
     if refused is not None:
-        return Broken(masked(first_line(refused)))
+        return Broken(f"the answer is too large: {masked(first_line(refused)).removeprefix('refused: ')}")
     if (status := getattr(error, "status_code", None)) is not None:
         return _of_status(int(status), error)
     if isinstance(error, openai.APITimeoutError | TimeoutError):

@@ -102,6 +102,11 @@ class Budget:
             self.spent += used
             self._changed.notify_all()
 
+    def words(self, name: str, worst: Spent) -> str:
+        """What a limit leaves, where it does not leave enough."""
+        most, used, one = (getattr(own, name) for own in (Spent(**self.most), self.spent, worst))
+        return f"the budget of {most:,g} ({name}) is used up: {used:,.6g} are, and a request may take {one:,.3g}"
+
     def _over(self, worst: Spent) -> str:
         for name, most in self.most.items():
             if getattr(self.spent, name) + getattr(self.aside, name) + getattr(worst, name) > most * (1 + 1e-9):
