@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from apo_lightning.collecting.journal import Journal
 from apo_lightning.collecting.request import Request
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files import jsonlines
-from apo_lightning.files.atomic import removal, write_text
+from apo_lightning.files.atomic import TEMPORARY, removal, write_bytes, write_text
 
 URL = "/v1/chat/completions"
 FORM = 1
@@ -67,6 +67,15 @@ class Record:
         """Key to what is asked."""
         return {own["key"]: own for own in self.requests}
 
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Write the file that is sent, then the record.
+
+        Raises:
+            Unwritten: the disk did not take it.
+        """
+        write_bytes(self.input, b"".join(lines))
+        self.save()
+
     def save(self) -> None:
         """Write it, flushed to the disk.
 
@@ -95,15 +104,10 @@ def records(journal: Journal) -> list[Record]:
     """
     found = [_read(path) for path in folder(journal).glob("*.json")]
     known = {own.input for own in found if not own.file}
-    for path in folder(journal).glob("*.input.jsonl"):
+    for path in (*folder(journal).glob("*.input.jsonl"), *folder(journal).glob(TEMPORARY)):
         if path not in known:
             path.unlink()
     return sorted(found, key=lambda own: own.path.stat().st_mtime_ns)
-
-
-def under_way(journal: Journal) -> set[str]:
-    """Keys of what is asked by batches whose answers have not come: asked again they would be paid twice."""
-    return {key for own in records(journal) if not own.done for key in own.keys}
 
 
 def _read(path: Path) -> Record:
@@ -168,7 +172,7 @@ def read_lines(content: bytes) -> tuple[list[Line], int]:
 
 def _line(row: Any) -> Line:
     response, error = row.get("response") or {}, row.get("error") or {}
-    key, status = row["custom_id"] if "custom_id" in row else None, response.get("status_code") or 0
+    key, status = row.get("custom_id"), response.get("status_code") or 0
     if not isinstance(key, str) or not isinstance(status, int) or not isinstance(error, Mapping):
         raise ValueError("no line of a batch")
     body = response.get("body")

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apo_lightning.collecting import senders
-from apo_lightning.collecting.ask import Asker, Outcome, rescue
+from apo_lightning.collecting.ask import Asker
 from apo_lightning.collecting.journal import Journal
 from apo_lightning.collecting.limits import Budget, Spent, Stop
 from apo_lightning.collecting.plan import Plan
 from apo_lightning.collecting.progress import Watch, watching
+from apo_lightning.collecting.questions import Outcome, rescue
 from apo_lightning.collecting.senders import Sender
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.locks import Say
@@ -63,9 +64,8 @@ def collect(plans: Sequence[Plan], budget: Mapping[str, float], say: Callable[[s
         ConfigError: a key is not set, or the budget is in money and a price is not known.
         ArtifactError: the disk did not take answers; says where they are.
     """
-    _require_prices(plans, budget)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    require_prices(plans, budget)
+    hush()
     spent = Spent()
     for plan in plans:
         spent += plan.spent
@@ -92,12 +92,22 @@ async def _collect(
     return Collected({label: asker.outcome for label, asker in askers.items()}, next(iter(heard), 0))
 
 
-def _require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
+def hush() -> None:
+    """Let other libraries tell of no single request."""
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
+    """
+    Raises:
+        ConfigError: the budget is in money and a price is not known.
+    """
     unknown = [plan.name for plan in plans if plan.questions and plan.endpoint.price.of(0, 0) is None]
     if "money" in budget and unknown:
         raise ConfigError(
             f"A budget in money needs the price of every teacher, and teachers.{unknown[0]}.price is not given "
-            f"({len(unknown)} such). Give price: {{input: 1.25, output: 10}}, for a million tokens each, or limit tokens."
+            f"({len(unknown)} such). Give price: {{input: 1.25, output: 10}}, for a million tokens, or limit tokens."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,10 +39,10 @@ class Failure(Exception):
     """A request that brought no answer.
 
     Attributes:
-        heard: something came back: an endpoint that remembers requests would give the same again.
+        costly: it may have been paid for.
     """
 
-    heard = True
+    costly = False
 
 
 class Again(Failure):
@@ -64,17 +65,25 @@ class Again(Failure):
         >>> Again("status 500: down for maintenance").kind, Again("too many", limited=True).kind
         ('status 500', 'told to wait')
         """
-        return "told to wait" if self.limited else str(self).split(":")[0][:40]
+        return "told to wait" if self.limited else re.split("[:(]", str(self))[0].strip()[:40]
 
 
 class Unheard(Again):
     """Nothing came back, or not all of it."""
 
-    heard = False
+    costly = True
+
+
+class Unsent(Unheard):
+    """There was no connection."""
+
+    costly = False
 
 
 class Broken(Again):
     """What came back as the answer is none."""
+
+    costly = True
 
 
 class Hopeless(Failure):
@@ -111,7 +120,8 @@ def failure(error: Exception) -> Failure:
         return Unheard("no answer in time")
     if isinstance(error, openai.OpenAIError | httpx2.HTTPError | OSError):
         cause = error.__cause__ or error
-        return Unheard(f"the connection failed: {masked(first_line(cause))}")
+        kind = Unsent if isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout) else Unheard
+        return kind(f"the connection failed: {masked(first_line(cause))}")
     raise error
 
 
@@ -126,7 +136,7 @@ def _of_status(status: int, error: BaseException) -> Failure:
     said, wait = f"status {status}: {words(error)}", retry_after(headers)
     if wait is not None and wait > PATIENCE:
         return Closed(f"asks to wait {wait:,.0f} s ({said})")
-    if status in DOORS or code in POOR:
+    if status in DOORS or any(name in code for name in POOR):
         what = DOORS.get(status, DOORS[402])
         return Again(f"the endpoint {what} ({said})", wait, door=True)
     if any(name in code for name in FILTERED):

@@ -10,11 +10,11 @@ from functools import partial
 from PIL import Image
 
 from apo_lightning.collecting import request
-from apo_lightning.collecting.ask import Question
 from apo_lightning.collecting.endpoint import Endpoint
 from apo_lightning.collecting.images import Images
 from apo_lightning.collecting.journal import Answer, Held, Journal
 from apo_lightning.collecting.limits import Spent
+from apo_lightning.collecting.questions import Question
 from apo_lightning.collecting.request import Request
 from apo_lightning.collecting.sizes import Sizes, guess
 from apo_lightning.types import Study
@@ -105,8 +105,8 @@ def plan(
     made.held = held
     words = {item.study.id: request.words_of(endpoint, item.study, item.findings) for item in items}
     asks = {study: request.asks(endpoint, study, said) for study, said in words.items()}
-    made.spent = _spent(own for own in held.answers if asks.get(own.study) == own.asks)
     counts, known = Counter(own.key for own in held.answers), held.by_key()
+    broken = Counter(own.key for own in held.broken)
     keys = _keys(made, [item for item in items if asks[item.study.id] in {own.asks for own in held.answers}], words)
     for item in items:
         own = item.study.id
@@ -115,8 +115,10 @@ def plan(
             made.answers[own] = answer
         if answer is None or answer.mark in again:
             made.again += answer is not None
-            made.questions.append(Question(own, partial(_open, made, item, words[own]), counts))
+            made.questions.append(Question(own, partial(_open, made, item, words[own]), counts, broken))
     made.sizes = Sizes(endpoint, _guess(made, words)).learn(_alike(made, held))
+    for own in (own for own in [*held.answers, *held.broken] if asks.get(own.study) == own.asks):
+        made.spent += made.sizes.spent(own)
     return made
 
 
@@ -136,13 +138,6 @@ def _request(own: Plan, study: Study, words: str, hashes: tuple[str, ...]) -> Re
 
 def _open(own: Plan, item: Item, words: str) -> tuple[Request, Sequence[Image.Image]]:
     return _request(own, item.study, words, item.images.hashes([item.study])[0]), item.images.open(item.study)
-
-
-def _spent(answers: Iterable[Answer]) -> Spent:
-    total = Spent()
-    for own in answers:
-        total += Spent(own.tries, (own.input_tokens or 0) + (own.output_tokens or 0), own.cost or 0.0)
-    return total
 
 
 def _guess(own: Plan, words: dict[str, str]) -> float:

@@ -50,7 +50,10 @@ class Request:
 
 
 def words_of(endpoint: Endpoint, study: Study, findings: Sequence[str]) -> str:
-    """The prompt as it is asked about ``study``."""
+    """The prompt as it is asked about ``study``; one that tells labels tells those of ``findings``."""
+    if prompts.tells_labels(endpoint.prompt):
+        labels = {name: study.findings[name] for name in findings if name in study.findings}
+        return prompts.render(endpoint.prompt, findings, labels=labels)
     return _rendered(endpoint.prompt, tuple(findings))
 
 

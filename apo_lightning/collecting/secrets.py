@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -31,12 +31,16 @@ SHORTEST = 8
 """Characters of a key. A shorter one could be a word of any text."""
 LOOKS_LIKE_A_KEY = re.compile(
     r"""(?i:\bBearer\s+)[A-Za-z0-9._~+/=-]{12,}
-    |\b(?:sk|rk|pk|xai|gsk|hf|nvapi|r8|glpat|ghp|gho|pplx|fw|tgp|dsk|csk)[-_][A-Za-z0-9_*-]{12,}
+    |\bsk-[A-Za-z0-9_*-]{12,}
+    |\b(?:gsk_|hf_|r8_|ghp_|gho_|fw_|tgp_|xai-|pplx-|csk-|nvapi-)[A-Za-z0-9]{24,}[A-Za-z0-9_-]*
     |\bAIza[A-Za-z0-9_-]{30,}
     |(?<=://)[^\s/@:"']+:[^\s/@"']+(?=@)""",
     re.VERBOSE,
 )
 """Keys of other origin than this process: forms of the large providers, credentials in an address."""
+CALLED_A_KEY = re.compile(
+    r"(?i)(^|[_-])(api[_-]?key|password|secret|authorization|bearer|(access|auth|api)[_-]?token)$"
+)
 
 _known: set[str] = set()
 _forms: tuple[str, ...] = ()
@@ -108,6 +112,15 @@ def masked(text: str) -> str:
         if form in text:
             text = text.replace(form, MASK)
     return LOOKS_LIKE_A_KEY.sub(MASK, text)
+
+
+def holds_key(value: Any) -> bool:
+    """Whether a text somewhere in plain containers looks like a key, or is called one."""
+    if isinstance(value, str):
+        return any(any(map(str.isdigit, found[0])) for found in LOOKS_LIKE_A_KEY.finditer(value))
+    if isinstance(value, Mapping):
+        return any(holds_key(own) or (own and CALLED_A_KEY.search(str(name))) for name, own in value.items())
+    return isinstance(value, list | tuple) and any(map(holds_key, value))
 
 
 def masked_bytes(content: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from apo_lightning.collecting.endpoint import Endpoint
 from apo_lightning.collecting.journal import Answer
+from apo_lightning.collecting.limits import Spent
 from data_modules.images.pixels import fitting
 
 LETTERS, FRAME = 4, 12
@@ -34,11 +35,13 @@ class Sizes:
     Attributes:
         endpoint: of the teacher.
         guessed: tokens of a question before any was counted.
-        counted: answers whose tokens were counted; ``input``, ``output``: their sums; ``most``: of a question.
+        seen: answers; ``counted``: those whose tokens were counted.
+        input, output: sums over these; ``most``: of one question.
     """
 
     endpoint: Endpoint
     guessed: float
+    seen: int = 0
     counted: int = 0
     input: int = 0
     output: int = 0
@@ -47,6 +50,7 @@ class Sizes:
     def learn(self, answers: Iterable[Answer]) -> Sizes:
         """Take in what was counted."""
         for answer in answers:
+            self.seen += 1
             if answer.input_tokens is not None and answer.output_tokens is not None:
                 self.counted += 1
                 self.input += answer.input_tokens
@@ -63,6 +67,13 @@ class Sizes:
     def answer(self) -> float:
         """Tokens of an answer: on average, or as many as are allowed while none was counted."""
         return self.output / self.counted if self.counted else self.endpoint.max_tokens
+
+    def spent(self, answer: Answer | None) -> Spent:
+        """What an answer took; the most that one may take for None, and where its tokens were not counted."""
+        if answer is None or answer.input_tokens is None or answer.output_tokens is None:
+            read, written = self.worst
+            return Spent(answer.tries if answer else 1, read + written, self.endpoint.price.of(read, written) or 0.0)
+        return Spent(answer.tries, answer.input_tokens + answer.output_tokens, answer.cost or 0.0)
 
     @property
     def worst(self) -> tuple[float, int]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from apo_lightning.collecting import secrets
 from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.config.shape import PAPER
@@ -53,6 +54,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     yield from _precision(cfg)
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
+    yield from _keys(cfg)
     yield from _text_metrics(cfg)
     yield from training_rules.broken(cfg)
 
@@ -64,6 +66,19 @@ def _acknowledged(cfg: ExperimentSettings) -> Iterator[Problem]:
         for name in getattr(cfg, key):
             if name not in used:
                 yield (key,), f"{key} must name data sets of the experiment, got '{name}'", did_you_mean(name, used)
+
+
+def _keys(cfg: ExperimentSettings) -> Iterator[Problem]:
+    """A key that stands in the settings would stand in every copy of them, in the run folder and at W&B."""
+    for name, section in _mapping(cfg.teachers).items():
+        for key, value in section.items():
+            if secrets.holds_key(value):
+                text = f"teachers.{name}.{key} holds what looks like a key; it is not shown here"
+                yield (
+                    ("teachers", name, key),
+                    text,
+                    "Put it into a variable of the environment, and its name here: key: OPENAI_API_KEY.",
+                )
 
 
 def _text_metrics(cfg: ExperimentSettings) -> Iterator[Problem]:
@@ -156,10 +171,15 @@ def _pruned(cfg: ExperimentSettings, teachers: Mapping[str, Any]) -> Iterator[Pr
     prices = _mapping(plan.prices)
     for name in (name for name in prices if name not in teachers):
         yield (*key, "prices", name), f"pool.prune.prices names no teacher '{name}'", did_you_mean(name, teachers)
-    free = [name for name in teachers if name not in prices]
+    free = [name for name, own in teachers.items() if name not in prices and not _known(own.get("price"))]
     if cfg.pool.select == CHEAPEST and plan.by == "money" and free:
         text = f"pool.prune.by is money, and pool.prune.prices has no price for {', '.join(free)}"
         yield (*key, "by"), text, "Give each teacher one, made up for simulated ones, or save requests or tokens."
+
+
+def _known(price: Any) -> bool:
+    """Whether a teacher's own section (``kind: api``) says what its tokens cost."""
+    return None not in [_mapping(price).get(key) for key in ("input", "output")]
 
 
 def _arms(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from apo_lightning.drift.corpus import Texts
 from apo_lightning.drift.curves import Curve, intervals, mean
 from apo_lightning.drift.segments import sentence_spans
 from apo_lightning.text.conflict import Stated, in_conflict, statement_of
-from apo_lightning.text.labeler import Sentence, sentences
+from apo_lightning.text.labeler import sentences
 
 STATEMENTS: tuple[Stated, ...] = (
     (1, None),
@@ -27,6 +27,7 @@ STATEMENTS: tuple[Stated, ...] = (
     (0, "left"),
     (0, "right"),
 )
+BY = ("position", "sentence")
 CODES = {said: code for code, said in enumerate(STATEMENTS, 1)}
 """What can be said of a finding; 0: nothing."""
 CLASH = np.zeros((len(CODES) + 1, len(CODES) + 1), dtype=bool)
@@ -50,36 +51,47 @@ class LabelSteps:
 
 def measure(texts: Texts, teachers: Sequence[str], findings: Sequence[str], *, steps: int) -> list[LabelSteps]:
     """`LabelSteps` by position and by sentence, over the studies in the order of ``texts``."""
-    found = []
-    for by in ("position", "sentence"):
-        codes = [codes_of(own, teachers, findings, steps, by) for own in texts.values()]
-        parts = [Curve.of((distance(one)[i] for one in codes), steps, len(teachers)) for i in (0, 1)]
-        found.append(LabelSteps(by, *parts))
-    return found
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {by: [] for by in BY}
+    for own in texts.values():
+        for by, codes in codes_of(own, teachers, findings, steps).items():
+            found[by].append(distance(codes))
+    curves = {
+        by: [Curve.of((one[i] for one in own), steps, len(teachers)) for i in (0, 1)] for by, own in found.items()
+    }
+    return [LabelSteps(by, *own) for by, own in curves.items()]
 
 
 def codes_of(
-    own: Mapping[str, str], teachers: Sequence[str], findings: Sequence[str], steps: int, by: str
-) -> np.ndarray:
-    """``[N, K, F]`` int8: what each teacher's text has stated of each finding by the end of each step, as a code of
-    `CODES`; later sentences win. A teacher without a text states nothing."""
+    own: Mapping[str, str], teachers: Sequence[str], findings: Sequence[str], steps: int
+) -> dict[str, np.ndarray]:
+    """By position and by sentence ``[N, K, F]`` int8: what each teacher's text has stated of each finding by the end of
+    each step, as a code of `CODES`; later sentences win. A teacher without a text states nothing."""
     place = {name: i for i, name in enumerate(findings)}
-    found = np.zeros((len(teachers), steps, len(findings)), dtype=np.int8)
+    found = {by: np.zeros((len(teachers), steps, len(findings)), dtype=np.int8) for by in BY}
     for u, teacher in enumerate(teachers):
         text = own.get(teacher, "")
         said = sentences(text, findings) if text else []
         starts = [start for start, _ in sentence_spans(text)] if said else []
         for sentence in said:
-            first = _first_step(sentence, starts, steps, by)
+            rank = max(int(np.searchsorted(starts, sentence.start, side="right")) - 1, 0)
+            first = {"position": rank * steps // max(len(starts), 1), "sentence": min(rank, steps)}
             for name in sentence.values.keys() & place.keys():
-                found[u, first:, place[name]] = CODES[statement_of(sentence, name)]
+                for by, codes in found.items():
+                    so_far = codes[u, first[by] :, place[name]]
+                    so_far[:] = CODES[_together(int(so_far[-1]), statement_of(sentence, name))] if len(so_far) else 0
     return found
 
 
-def _first_step(sentence: Sentence, starts: Sequence[int], steps: int, by: str) -> int:
-    """The step in which a sentence begins; ``steps`` where that lies behind the last one."""
-    rank = max(int(np.searchsorted(starts, sentence.start, side="right")) - 1, 0)
-    return min(rank, steps) if by == "sentence" else rank * steps // max(len(starts), 1)
+def _together(before: int, now: Stated) -> Stated:
+    """What a text states of a finding after one more sentence: the later word wins, a side that was named stays until
+    another one is, and an absence on one side leaves what is on the other (`labeler.stated`)."""
+    value, side = now
+    if not before:
+        return now
+    held, held_side = STATEMENTS[before - 1]
+    if value == 0 and side and held == 1 and held_side not in (None, side):
+        return held, held_side
+    return value, side or (held_side if value == held else None)
 
 
 def distance(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -193,9 +193,13 @@ class _Pool:
 def cost(words: float, price: PriceSettings | None, prompt_tokens: float) -> Cost:
     """One answer of so many words, where nobody counted tokens: ``prompt_tokens`` are read, and `TOKENS_A_WORD` written
     for each word. Without a price it costs no money."""
-    own, written = price or PriceSettings(), TOKENS_A_WORD * words
-    money = (own.input * prompt_tokens + own.output * written) / 1e6
-    return Cost(1.0, prompt_tokens + written, money, own.seconds)
+    return paid(prompt_tokens, TOKENS_A_WORD * words, price, price.seconds if price else 0.0)
+
+
+def paid(read: float, written: float, price: PriceSettings | None, seconds: float) -> Cost:
+    """One answer of so many tokens, at a price; without one it costs no money."""
+    own = price or PriceSettings()
+    return Cost(1.0, read + written, (own.input * read + own.output * written) / 1e6, seconds)
 
 
 def costs(corpus: Said, prices: Mapping[str, PriceSettings], prompt_tokens: float) -> dict[str, Cost]:

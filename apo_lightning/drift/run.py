@@ -1,10 +1,11 @@
 """Everything that is measured of drift, in one record: what `drift.json` holds. docs/drift.md says what each part is.
 
-Intervals are ``{"value", "low", "high"}``, 95 % over patients; null where nothing is known. Letters: K steps, N teachers.
+Intervals are ``{"value", "low", "high"}``, 95 % over patients; null where nothing is known.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from apo_lightning.drift import label_steps
+from apo_lightning.drift import changes, label_steps
 from apo_lightning.drift.agreement import agreement, pairwise
-from apo_lightning.drift.conflict import Conflict, conflict
+from apo_lightning.drift.conflict import conflict
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.curves import intervals, mean
 from apo_lightning.drift.embeddings import EmbeddingSteps
+from apo_lightning.drift.independence import SIGNS, independence
 from apo_lightning.drift.profiles import profiles
+from apo_lightning.drift.pruning import Ranking
 from apo_lightning.drift.steps import StepDivergence
+from apo_lightning.drift.told import conflict_told, independence_told, pruning_told, stream_told, style_told
+from apo_lightning.drift.within import step_drift
 from apo_lightning.metrics.bootstrap import RESAMPLES, Interval, Name
 from apo_lightning.text.labeler import KINDS
 
@@ -32,9 +37,6 @@ PARTS = 4
 BEYOND = 0.5
 """Conflict score above which a study is counted as in conflict where no gate is set: of two teachers and a finding,
 every second pair."""
-WORST = 200
-"""Studies in conflict that the record names, the worst first."""
-BINS = 10
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,12 @@ def measure(
     *,
     beyond: tuple[float | None, float | None] = (None, None),
     models: Models | None = None,
+    ranking: tuple[Ranking, str] | None = None,
     resamples: int = RESAMPLES,
+    orders: int = changes.ORDERS,
+    signs: int = SIGNS,
+    style: bool = True,
+    preferred: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The record of a corpus.
 
@@ -65,24 +72,46 @@ def measure(
         corpus: at least one study.
         beyond: thresholds of the gate for studies and findings; None: `BEYOND`.
         models: what was measured with models before.
-        resamples: of patients.
+        ranking: what each teacher adds, and on which studies that was looked at.
+        resamples: of patients, for intervals.
+        orders: of studies, by which changes along the stream are tested; 0: they are not looked for.
+        signs: by which independence is tested; 0: it is not.
+        style: whether teachers are told apart by style, which takes the longest.
+        preferred: t+ by study, where there is one, to be told from teachers by style.
     """
     thresholds = tuple(BEYOND if value is None else value for value in beyond)
-    return {
+    labelled = 0 if corpus.truth is None else int((~np.isnan(corpus.truth)).any(1).sum())
+    record = {
         "version": VERSION,
         "teachers": list(corpus.teachers),
         "findings": list(corpus.findings),
         "studies": len(corpus.studies),
         "patients": len(set(corpus.patients)),
-        "labelled": 0 if corpus.truth is None else int((~np.isnan(corpus.truth)).any(1).sum()),
+        "labelled": labelled,
         "resamples": resamples,
         "profiles": {name: told(own) for name, own in profiles(corpus, resamples).items()},
         "kinds": _kinds(corpus),
         "agreement": told(agreement(corpus, resamples)),
         "pairs": [{"teachers": list(pair), **told(own)} for pair, own in pairwise(corpus, resamples).items()],
-        "steps": steps_told(corpus, models or Models()),
+        "steps": steps_told(corpus, models or Models(), resamples),
         "conflict": conflict_told(corpus, conflict(corpus), thresholds),
+        "stream": stream_told(corpus, changes.changes(corpus, orders)) if orders else None,
+        "independence": independence_told(independence(corpus, signs)) if signs and labelled else None,
+        "style": style_told(corpus, preferred or {}) if style else None,
+        "pruning": pruning_told(*ranking) if ranking else None,
     }
+    return rounded(record)
+
+
+def rounded(value: Any) -> Any:
+    """Plain containers with numbers of six decimals, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return None if math.isnan(value) else round(float(value), 6)
+    return value
 
 
 def told(found: Mapping[Name, Interval]) -> dict[str, dict[str, dict[str, float]]]:
@@ -102,7 +131,7 @@ def _kinds(corpus: Corpus) -> dict[str, dict[str, int]]:
     return found
 
 
-def steps_told(corpus: Corpus, models: Models, steps: int = STEPS) -> dict[str, Any]:
+def steps_told(corpus: Corpus, models: Models, resamples: int, steps: int = STEPS) -> dict[str, Any]:
     """What moves along the texts: statements, errors, and what was measured with models."""
     by_labels = label_steps.measure(corpus.texts, corpus.teachers, corpus.findings, steps=steps)
     found: dict[str, Any] = {
@@ -113,12 +142,15 @@ def steps_told(corpus: Corpus, models: Models, steps: int = STEPS) -> dict[str, 
             for one in by_labels
         },
         "errors": None,
+        "slopes": None,
         "divergence": None,
         "embedding": None,
     }
     if corpus.truth is not None:
         wrong = label_steps.errors(corpus.texts, corpus.truth, corpus.teachers, corpus.findings, parts=PARTS)
         found["errors"] = wrong.summary(corpus.patients, corpus.teachers)
+        slopes = step_drift(corpus, resamples)
+        found["slopes"] = {name: {"value": o.value, "low": o.low, "high": o.high} for name, o in slopes.items()}
     if models.divergence:
         found["divergence"] = {"scorer": models.scorer, **{d.by: _divergence(d, corpus) for d in models.divergence}}
     if models.embedding:
@@ -128,15 +160,13 @@ def steps_told(corpus: Corpus, models: Models, steps: int = STEPS) -> dict[str, 
 
 
 def _divergence(one: StepDivergence, corpus: Corpus) -> dict[str, Any]:
-    """Between teachers; ``halves`` and ``within`` are of every other token, so that they compare; ``excess`` is the one
-    minus the other."""
+    """Between teachers; ``own`` is each beside itself on another study, ``excess`` the one minus the other."""
     who = dict(zip(corpus.studies, corpus.patients, strict=True))
     patients = [who[study] for study in one.studies]
     return {
         **one.curve.summary(patients),
-        "halves": _line(one.halves.studies, patients),
-        "within": _line(one.within, patients),
-        "excess": _line(one.halves.studies - one.within, patients),
+        "own": _line(one.own, patients),
+        "excess": _line(one.curve.studies - one.own, patients),
         "scored": len(one.studies),
     }
 
@@ -148,43 +178,6 @@ def _line(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
         "low": [low for low, _ in ends],
         "high": [high for _, high in ends],
     }
-
-
-def conflict_told(corpus: Corpus, found: Conflict, thresholds: Sequence[float]) -> dict[str, Any]:
-    """Conflict scores: their histogram over studies, how many are beyond the thresholds, and the worst studies."""
-    scores = found.by_study
-    known = np.flatnonzero(~np.isnan(scores))
-    counts, edges = np.histogram(scores[known], bins=BINS, range=(0, 1))
-    order = known[np.argsort(-scores[known], kind="stable")]
-    worst = [i for i in order if scores[i] > thresholds[0]]
-    return {
-        "thresholds": {"studies": thresholds[0], "findings": thresholds[1]},
-        "scored": len(known),
-        "mean": float(scores[known].mean()) if len(known) else None,
-        "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-        "beyond": {
-            "studies": len(worst),
-            "findings": {
-                name: int((found.by_finding[:, f] > thresholds[1]).sum()) for f, name in enumerate(corpus.findings)
-            },
-        },
-        "findings": {name: _mean(found.by_finding[:, f]) for f, name in enumerate(corpus.findings)},
-        "worst": [_worst(corpus, found, i) for i in worst[:WORST]],
-    }
-
-
-def _worst(corpus: Corpus, found: Conflict, study: int) -> dict[str, Any]:
-    own = {
-        name: float(found.by_finding[study, f])
-        for f, name in enumerate(corpus.findings)
-        if found.by_finding[study, f] > 0
-    }
-    return {"study": corpus.studies[study], "score": float(found.by_study[study]), "findings": own}
-
-
-def _mean(values: np.ndarray) -> float | None:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
 
 
 __all__ = ["BEYOND", "PARTS", "STEPS", "VERSION", "Models", "measure"]

@@ -8,9 +8,9 @@ parts of equal length, or the k-th sentence) has the mean of ``z_j`` over its to
 
     ``p_uk = mean_{j in step k of u} z_j``,   ``D_k(u, v) = JS(p_uk, p_vk)``  in bits, 0 alike, 1 nothing in common.
 
-Few tokens make any two means differ. `StepDistances.half` therefore has the same of every other token: between two
-teachers, and on its diagonal between the two halves of one teacher's own step. Where the former is no larger than the
-latter, the teachers are no further apart than one teacher is from itself.
+Few tokens make any two means differ, so the number alone says little. `StepDivergence.own` is the same between two
+texts of one teacher, on a study and on the one before it: other findings in the same manner. Where teachers are further
+apart on one study than each is from itself on two, manner parts them more than content does.
 
 The vocabulary is walked in chunks: of M tokens, ``[M, V]`` is never held.
 """
@@ -23,6 +23,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from PIL import Image
 from torch import Tensor
 
@@ -47,20 +48,6 @@ class Scorer(Protocol):
         """The vocabulary projection: weight ``[V, H]`` and bias ``[V]``."""
 
 
-@dataclass(frozen=True)
-class StepDistances:
-    """Jensen-Shannon divergence in bits between N teachers at K steps; NaN where one of them has no token.
-
-    Attributes:
-        full: ``[K, N, N]`` between the means over all tokens of the step.
-        half: ``[K, N, N]`` between means over every other token, at [u, v] the even ones of u and the odd ones of v,
-            both ways averaged. The diagonal is a teacher beside itself.
-    """
-
-    full: np.ndarray
-    half: np.ndarray
-
-
 @torch.no_grad()
 def distances(
     hidden: Tensor,
@@ -71,43 +58,32 @@ def distances(
     *,
     bias: Tensor | None = None,
     chunk_bytes: int = CHUNK_BYTES,
-) -> StepDistances:
-    """Distances between the mean next-token distributions of every teacher and step.
+) -> np.ndarray:
+    """Jensen-Shannon divergence in bits between the mean next-token distributions of N texts at each of K steps.
 
     Args:
-        hidden: ``[M, H]`` states that predict the tokens of all teachers of one study, each teacher's in order.
+        hidden: ``[M, H]`` states that predict the tokens of all texts.
         weight: ``[V, H]`` output head.
-        owner: ``[M]`` teacher of each token, below N.
+        owner: ``[M]`` text of each token, below N.
         step: ``[M]`` step of each token, below K; -1: of none.
         shape: (N, K).
         bias: ``[V]``.
-        chunk_bytes: bytes of one buffer; a few of this size are held, and N x K x N numbers.
+        chunk_bytes: bytes of one buffer; a few of this size are held.
+
+    Returns:
+        ``[K, N, N]``, NaN where one of the two has no token.
     """
     kept = step >= 0
-    hidden, owner, step = hidden[kept], owner[kept], step[kept]
-    teachers, steps = shape
-    cell = (owner * steps + step) * 2 + _turn(owner * steps + step)
-    count = torch.bincount(cell, minlength=2 * teachers * steps).view(teachers, steps, 2)
-    full = torch.zeros(teachers, teachers, steps, dtype=torch.float64)
-    half = torch.zeros_like(full)
-    for mass in _masses(hidden, weight, bias, cell, 2 * teachers * steps, chunk_bytes):
-        mass = mass.view(teachers, steps, 2, -1)
-        even, odd = (mass[:, :, i] / count[:, :, i, None].clamp_min(1) for i in (0, 1))
-        whole = mass.sum(2) / count.sum(2)[..., None].clamp_min(1)
-        for u in range(teachers):
-            full[u] += _partial(whole[u], whole).double().cpu()
-            half[u] += _partial(even[u], odd).double().cpu()
-    some, both = (count.sum(2) > 0).cpu(), (count > 0).all(2).cpu()
-    return StepDistances(_known(full, some), _known((half + half.transpose(0, 1)) / 2, both))
-
-
-def _turn(cell: Tensor) -> Tensor:
-    """0, 1, 0, 1, ... within each cell ``[M]``, in order of the tokens."""
-    order = torch.argsort(cell, stable=True)
-    ranked = cell[order]
-    first = torch.searchsorted(ranked, ranked)
-    place = torch.arange(len(cell), device=cell.device) - first
-    return torch.empty_like(cell).scatter_(0, order, place % 2)
+    hidden, cell = hidden[kept], (owner * shape[1] + step)[kept]
+    count = torch.bincount(cell, minlength=shape[0] * shape[1]).view(shape)
+    found = torch.zeros(shape[0], *shape, dtype=torch.float64)
+    for mass in _masses(hidden, weight, bias, cell, count.numel(), chunk_bytes):
+        means = mass.view(*shape, -1) / count[..., None].clamp_min(1)
+        for one in range(shape[0]):
+            found[one] += _partial(means[one], means).double().cpu()
+    there = (count > 0).cpu()
+    pairs = there[:, None] & there[None]
+    return found.clamp(0, 1).masked_fill(~pairs, torch.nan).permute(2, 0, 1).numpy()
 
 
 def _masses(
@@ -140,28 +116,31 @@ def _partial(one: Tensor, other: Tensor) -> Tensor:
     return sum(gap.sum(-1) for gap in gaps) / (2 * np.log(2))
 
 
-def _known(values: Tensor, there: Tensor) -> np.ndarray:
-    """``[N, N, K]`` as ``[K, N, N]``, NaN where one of the two is not there ``[N, K]``."""
-    pairs = there[:, None] & there[None]
-    return values.clamp(0, 1).masked_fill(~pairs, torch.nan).permute(2, 0, 1).numpy()
-
-
 @dataclass(frozen=True)
 class StepDivergence:
-    """`StepDistances` over many studies.
+    """Divergence in bits over many studies.
 
     Attributes:
         by: what a step is: ``position`` or ``sentence``.
-        curve: between teachers.
-        halves: the same of every other token; ``within`` ``[S, K]`` is a teacher beside itself.
+        curve: between teachers on one study.
+        own: ``[S, K]`` between a study's text and the one on the study before it, mean over teachers; NaN of the first.
         studies: ids of the S studies.
     """
 
     by: str
     curve: Curve
-    halves: Curve
-    within: np.ndarray
+    own: np.ndarray
     studies: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """The tokens of one study: states ``[M, H]``, teacher ``[M]``, and by kind of step the step ``[M]``."""
+
+    study: str
+    hidden: Tensor
+    owner: Tensor
+    step: dict[str, Tensor]
 
 
 Asked = Iterable[tuple[Example, Sequence[Image.Image]]]
@@ -179,48 +158,61 @@ def measure(
         teachers: names and order.
         steps: parts of equal length, and sentences from the first on.
     """
-    found: dict[str, list[StepDistances]] = {"position": [], "sentence": []}
-    studies = []
+    found: dict[str, list[np.ndarray]] = {"position": [], "sentence": []}
+    studies, before, count = [], None, len(teachers)
     for example, images in asked:
         if len(example.branches) < 2:
             continue
-        studies.append(example.study.id)
-        for by, one in _of_study(scorer, example, images, collate, teachers, steps):
-            found[by].append(one)
-    return [_gathered(by, own, studies, steps, len(teachers)) for by, own in found.items()]
+        now = _spoken(scorer, example, images, collate, teachers, steps)
+        studies.append(now.study)
+        for by, own in found.items():
+            own.append(_beside(now, before or now, by, scorer.head, (count, steps)))
+        before = now
+    return [_gathered(by, own, studies, steps, count) for by, own in found.items()]
 
 
-def _gathered(by: str, found: list[StepDistances], studies: list[str], steps: int, teachers: int) -> StepDivergence:
-    full, halves = (Curve.of((getattr(one, name) for one in found), steps, teachers) for name in ("full", "half"))
-    within = [mean(np.diagonal(one.half, axis1=1, axis2=2), axis=1) for one in found]
-    return StepDivergence(by, full, halves, np.array(within).reshape(len(found), steps), studies)
+def _beside(
+    now: _Spoken, before: _Spoken, by: str, head: tuple[Tensor, Tensor | None], shape: tuple[int, int]
+) -> np.ndarray:
+    """``[K, 2N, 2N]``: the texts of a study, and behind them those of the one before it."""
+    hidden = torch.cat([now.hidden, before.hidden])
+    owner, step = torch.cat([now.owner, before.owner + shape[0]]), torch.cat([now.step[by], before.step[by]])
+    return distances(hidden, head[0], owner, step, (2 * shape[0], shape[1]), bias=head[1])
 
 
-def _of_study(
+def _gathered(by: str, found: list[np.ndarray], studies: list[str], steps: int, count: int) -> StepDivergence:
+    curve = Curve.of((one[:, :count, :count] for one in found), steps, count)
+    own = [mean(np.diagonal(one[:, :count, count:], axis1=1, axis2=2), axis=1) for one in found]
+    own = np.array(own).reshape(len(found), steps)
+    own[:1] = np.nan
+    return StepDivergence(by, curve, own, studies)
+
+
+def _spoken(
     scorer: Scorer,
     example: Example,
     images: Sequence[Image.Image],
     collate: Collator,
     teachers: Sequence[str],
     steps: int,
-) -> Iterator[tuple[str, StepDistances]]:
-    batch = collate([(example, images)])
+) -> _Spoken:
+    weight, _ = scorer.head
+    batch = apply_to_collection(collate([(example, images)]), Tensor, Tensor.to, weight.device)
     hidden, place = scorer.states(batch)
     order = torch.argsort(place[:, 1] * batch.branch_ids.shape[2] + place[:, 2])
-    hidden, place = hidden[order], place[order].cpu()
-    names = [teachers.index(branch.source) for branch in example.branches]
-    owner = torch.tensor(names)[place[:, 1]]
-    lengths = (batch.branch_mask[0].sum(-1)).tolist()
-    weight, bias = scorer.head
-    hidden = hidden.to(weight.dtype)
-    for by in ("position", "sentence"):
-        own = [
-            token_positions(length, steps) if by == "position" else _sentences_of(collate, branch.text, length, steps)
-            for branch, length in zip(example.branches, lengths, strict=True)
-        ]
-        step = torch.from_numpy(np.concatenate([own[u] for u in range(len(own))]))
-        device = hidden.device
-        yield by, distances(hidden, weight, owner.to(device), step.to(device), (len(teachers), steps), bias=bias)
+    names = torch.tensor([teachers.index(branch.source) for branch in example.branches], device=weight.device)
+    lengths = batch.branch_mask[0].sum(-1).tolist()
+    told = list(zip([branch.text for branch in example.branches], lengths, strict=True))
+    step = {
+        "position": [token_positions(length, steps) for _, length in told],
+        "sentence": [_sentences_of(collate, text, length, steps) for text, length in told],
+    }
+    return _Spoken(
+        example.study.id,
+        hidden[order].to(weight.dtype),
+        names[place[order, 1]],
+        {by: torch.from_numpy(np.concatenate(own)).to(weight.device) for by, own in step.items()},
+    )
 
 
 def _sentences_of(collate: Collator, text: str, length: int, steps: int) -> np.ndarray:

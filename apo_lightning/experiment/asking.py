@@ -1,4 +1,4 @@
-"""What the teachers of an experiment are asked: which of them, about which studies of which arms, and who may see them."""
+"""What the teachers of an experiment are asked: who of them, about the studies of which arms, and who may see them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from apo_lightning.hashing.contents import digest
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.api import SPLITS, Api
+from apo_lightning.trajectories import records
 from apo_lightning.types import Trajectory
 from data_modules.base import CXRDataModule
 
@@ -51,18 +52,24 @@ def asked(cfg: ExperimentSettings, only: Collection[str] = ()) -> list[Asked]:
         ConfigError: nobody is asked, or a name is no teacher's.
         DataError: a data set does not pass.
     """
-    names = dict.fromkeys(name for own in cfg.resolved.values() for name, one in own.teachers.items() if _is_api(one))
+    names = named(cfg)
     if unknown := [name for name in only if name not in names]:
         raise ConfigError(f"--teacher names '{unknown[0]}', which is not asked. {did_you_mean(unknown[0], names)}")
     if not names:
         raise ConfigError(
-            f"No teacher of {cfg.name} is asked over a network (kind: api). experiments/base/teachers_api.yaml has seven."
+            f"No teacher of {cfg.name} is asked over a network (kind: api). See experiments/base/teachers_api.yaml."
         )
     found: dict[str, Asked] = {}
-    for arm, (own, data) in _data(cfg).items():
+    for arm, (own, data) in data_of_arms(cfg).items():
         for name in (name for name in only or names if _is_api(own.teachers.get(name, {}))):
             _ask(found, arm, own, data, name)
     return list(found.values())
+
+
+def named(cfg: ExperimentSettings) -> list[str]:
+    """Teachers of kind ``api``."""
+    every = (each for own in cfg.resolved.values() for each in own.teachers.items())
+    return list(dict.fromkeys(name for name, section in every if _is_api(section)))
 
 
 def plans(asked: Sequence[Asked], again: Collection[str] = ()) -> list[Plan]:
@@ -76,7 +83,19 @@ def plans(asked: Sequence[Asked], again: Collection[str] = ()) -> list[Plan]:
     return made
 
 
-def trajectories(asked: Sequence[Asked]) -> list[Trajectory]:
+def export(asked: Sequence[Asked], path: Path) -> int:
+    """Write all answers on disk as a file of trajectories, which ``kind: recorded`` reads. Returns their number.
+
+    Raises:
+        ConfigError: arms ask one teacher about one study in different ways, so that it has two texts of it.
+    """
+    texts = _trajectories(asked)
+    rows = [{"study": own.study, "teacher": own.teacher, "text": own.text, "prompt": own.prompt} for own in texts]
+    records.write(path, rows)
+    return len(rows)
+
+
+def _trajectories(asked: Sequence[Asked]) -> list[Trajectory]:
     """All answers on disk, as the arms of the experiment read them.
 
     Raises:
@@ -99,7 +118,7 @@ def _is_api(section: Mapping[str, object]) -> bool:
     return issubclass(TEACHERS.get(str(section.get("kind")), object), Api)
 
 
-def _data(cfg: ExperimentSettings) -> dict[str, tuple[ExperimentSettings, CXRDataModule]]:
+def data_of_arms(cfg: ExperimentSettings) -> dict[str, tuple[ExperimentSettings, CXRDataModule]]:
     """Each arm with its checked data; arms with the same data sections share it."""
     further = {own.key: own.data for own in further_sets.build(cfg) if _is_there(own.data)}
     made: dict[str, CXRDataModule] = {}
@@ -130,7 +149,8 @@ def _ask(found: dict[str, Asked], arm: str, own: ExperimentSettings, data: CXRDa
         for study in data.studies(split):
             one.items.setdefault(study.id, Item(study, tuple(listed), images))
     sections = zip([own.data, own.evaluate.data], data.sets, strict=False)
-    one.sets |= {section["name"]: part.credentialed for section, part in sections}
+    for part_of, part in sections:  # two sets of one name, such as tabular, are guarded if one of them is
+        one.sets[part_of["name"]] = one.sets.get(part_of["name"], False) or part.credentialed
     check_sending(one.sets, _address(teacher), own.acknowledge_sending, f"teachers.{name}")
 
 
@@ -140,5 +160,6 @@ def _part(data: CXRDataModule, study: object) -> CXRDataModule:
 
 
 def _address(teacher: Api) -> str:
-    """Where images go; without an address litellm sends them to whom the model's name begins with."""
-    return teacher.base_url or f"https://{teacher.model.split('/')[0]}.litellm"
+    """Where images go. litellm sends them to whom the model's name begins with; with an address too, since what it
+    makes of that, of proxies and of redirects is not ours to promise."""
+    return teacher.base_url if teacher.client == "openai" else f"https://{teacher.model.split('/')[0]}.litellm"

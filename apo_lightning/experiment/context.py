@@ -12,7 +12,7 @@ from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
 from apo_lightning.config.rules import CHEAPEST
-from apo_lightning.experiment import caching, pruned, trainer
+from apo_lightning.experiment import caching, pruned, trainer, weighing
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
@@ -31,6 +31,7 @@ from data_modules.base import CXRDataModule
 
 if TYPE_CHECKING:
     from apo_lightning.drift.pruning import Ranking
+    from apo_lightning.weighting.base import Weights
 
 
 class Context:
@@ -86,7 +87,15 @@ class Context:
 
     @cached_property
     def teachers(self) -> dict[str, float]:
-        """Names and weights of the teachers that this arm hears."""
+        """Names and weights of the teachers that this arm hears; where a strategy weighs them, 1, or 0 of those that it
+        leaves at 0."""
+        if weighing.weighs(self.cfg):
+            return {name: float(weight > 0) for name, weight in self.given.items()}
+        return self.given
+
+    @cached_property
+    def given(self) -> dict[str, float]:
+        """Names of the teachers that this arm hears, and their weights in the experiment file."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
             read = self.thinking.apply_policy(self.trajectories, "read")
@@ -97,10 +106,16 @@ class Context:
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
 
     @cached_property
+    def weights(self) -> dict[str, Weights]:
+        """``taught`` and ``rejected`` to study to teacher to weight; empty where no strategy weighs the teachers."""
+        made = self.done.get(weighing.STEP)
+        columns = (weighing.TAUGHT, weighing.REJECTED) if made else ()
+        return {name: weighing.read(made.path / weighing.FILE, name) for name in columns if made}
+
+    @cached_property
     def ranking(self) -> Ranking:
         """What each teacher adds on the validation split, and the cheapest of them."""
-        read = self.thinking.apply_policy(self.trajectories, "read")
-        return pruned.ranking(self.cfg, read, self.data.studies("val"), self.judged_by)
+        return pruned.ranking(self)
 
     @property
     def judged_by(self) -> Sequence[str]:
@@ -132,7 +147,14 @@ class Context:
         texts = {study: self.thinking.as_taught(written.text) for study, written in self.preferred.items()}
         cut = {study for study, written in self.preferred.items() if written.cut}
         return examples.preference_examples(
-            studies, self.heard, self.teachers, texts, cut=cut, as_read=self.thinking.as_read, **how
+            studies,
+            self.heard,
+            self.teachers,
+            texts,
+            by_study=self.weights.get(weighing.REJECTED),
+            cut=cut,
+            as_read=self.thinking.as_read,
+            **how,
         )
 
     def newest(self, artefact: str, *, reads: str | None = None, without: str | None = None) -> StageFolder | None:

@@ -16,9 +16,9 @@ from apo_lightning.drift.pruning import FREE, Cost, Ranking
 from apo_lightning.errors import ConfigError
 from apo_lightning.files.formats import read_json, write_json
 from apo_lightning.hashing import inventory
-from apo_lightning.settings import ExperimentSettings, PruneSettings
+from apo_lightning.settings import ExperimentSettings, PriceSettings, PruneSettings
 from apo_lightning.text.progression import judges_progression
-from apo_lightning.types import Study, Trajectory
+from apo_lightning.types import Study
 
 NAME = "pruning.json"
 KEY = "pool.select"
@@ -47,22 +47,40 @@ def require(cfg: ExperimentSettings, studies: Sequence[Study], findings: Sequenc
         )
 
 
-def ranking(
-    cfg: ExperimentSettings, said: Sequence[Trajectory], studies: Sequence[Study], findings: Sequence[str]
-) -> Ranking:
-    """What each teacher adds, and the cheapest of them, by validation studies.
-
-    Args:
-        cfg: the arm's resolved settings.
-        said: texts as they are read.
-        studies: of the validation split.
-        findings: that teachers are judged by.
-    """
+def ranking(own: Any) -> Ranking:
+    """What each teacher adds, and the cheapest of them, by the validation studies of an arm's context."""
+    cfg, studies = own.cfg, own.data.studies("val")
     plan, known = cfg.pool.prune or PruneSettings(), {study.id for study in studies}
-    corpus = Corpus.of([own for own in said if own.study in known], studies, findings)
+    said = [text for text in own.thinking.apply_policy(own.trajectories, "read") if text.study in known]
+    corpus = Corpus.of(said, studies, own.judged_by)
     corpus = corpus.only(teachers=[name for name in cfg.teachers if name in corpus.teachers])
-    costs = pruning.costs(corpus, plan.prices, plan.prompt_tokens)
+    spent = _spent(own, studies)
+    costs = {name: sum(each.values(), FREE) * (1 / len(each)) for name, each in spent.items() if each}
     return pruning.rank(corpus, costs, loss=plan.loss, by=plan.by, at_least=plan.at_least)
+
+
+def prices(cfg: ExperimentSettings) -> dict[str, PriceSettings]:
+    """Teacher to price: that of ``pool.prune.prices``, else what a teacher's own section says (``kind: api``)."""
+    own = {name: section.get("price") for name, section in cfg.teachers.items()}
+    told = {name: {key: value or 0.0 for key, value in each.items()} for name, each in own.items() if each}
+    return {name: PriceSettings(**each) for name, each in told.items()} | (cfg.pool.prune or PruneSettings()).prices
+
+
+def _spent(own: Any, studies: Sequence[Study]) -> dict[str, dict[str, Cost]]:
+    """Teacher to study to what its answer cost: as its endpoint counted it, else by the words of the text."""
+    plan, price, known = own.cfg.pool.prune or PruneSettings(), prices(own.cfg), {study.id for study in studies}
+    found: dict[str, dict[str, Cost]] = {name: {} for name in own.cfg.teachers}
+    for said in (text for text in own.trajectories if text.study in known and text.teacher in found):
+        words = len(said.text.split())
+        found[said.teacher][said.study] = pruning.cost(words, price.get(said.teacher), plan.prompt_tokens)
+    for name, each in found.items():
+        counted = getattr(own.teacher(name), "counted", None)
+        each |= {
+            study: pruning.paid(answer.input_tokens, answer.output_tokens, price.get(name), answer.seconds)
+            for study, answer in (counted(studies) if counted else {}).items()
+            if study in each and None not in (answer.input_tokens, answer.output_tokens)
+        }
+    return found
 
 
 def write(cfg: ExperimentSettings, run_folder: Path, arms: Mapping[str, Any]) -> Path | None:
@@ -74,8 +92,9 @@ def write(cfg: ExperimentSettings, run_folder: Path, arms: Mapping[str, Any]) ->
         arms: each arm's context, with all that its last seed has done.
     """
     rows = [_told(cfg, run_folder, own, arms) for own in arms.values() if own.cfg.pool.select == CHEAPEST]
+    rows = [{**row, "told": sentence(row)} for row in rows]
     for row in rows:
-        leader.say_plainly(sentence(row))
+        leader.say_plainly(row["told"])
     before = read_json(run_folder / NAME) if (run_folder / NAME).is_file() else []
     rows = [row for row in before if row["arm"] in cfg.arms and row["arm"] not in arms] + rows
     return write_json(run_folder / NAME, rows) if rows else None
@@ -122,15 +141,10 @@ def _told(cfg: ExperimentSettings, run_folder: Path, own: Any, arms: Mapping[str
 def _paid(own: Any) -> tuple[Cost, Cost]:
     """What the texts of all teachers cost, and what those cost that the arm needs: of its own teachers on what it is
     trained on, of all on validation studies, by which it has chosen."""
-    plan = own.cfg.pool.prune or PruneSettings()
-    split = {study.id: name for name in PAID for study in own.trained.studies(name)}
-    whole = paid = FREE
-    for said in own.trajectories:
-        if said.study in split:
-            price = pruning.cost(len(said.text.split()), plan.prices.get(said.teacher), plan.prompt_tokens)
-            whole += price
-            paid += price if split[said.study] == "val" or said.teacher in own.teachers else FREE
-    return whole, paid
+    spent = {split: _spent(own, own.trained.studies(split)) for split in PAID}
+    each = [(split, name, sum(costs.values(), FREE)) for split, found in spent.items() for name, costs in found.items()]
+    needed = (cost for split, name, cost in each if split == "val" or name in own.teachers)
+    return sum((cost for *_, cost in each), FREE), sum(needed, FREE)
 
 
 def _training(cfg: ExperimentSettings, run_folder: Path, own: Any, arms: Mapping[str, Any]) -> dict[str, Any] | None:

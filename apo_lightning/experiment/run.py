@@ -15,6 +15,7 @@ from apo_lightning import config, leader, reports
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import (
     checks,
+    drift_files,
     failure_files,
     further_sets,
     observing,
@@ -158,6 +159,7 @@ def _conclude(
     """Tables, samples, report."""
     own = next(iter(arms.values())).data
     results.write(cfg, folder.path, arms)
+    drift_files.write_quick(arms, folder.path)
     failure_files.write(cfg, folder.path, arms)
     pruned.write(cfg, folder.path, arms)
     if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):

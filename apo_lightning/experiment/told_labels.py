@@ -39,7 +39,7 @@ def asked(own: Context) -> dict[str, dict[str, int]]:
 
 def told(own: Context) -> list[str]:
     """Teachers of an arm that were told labels with any of their texts."""
-    return [name for name, known in asked(own).items() if any(prompts.tells_labels(prompt) for prompt in known)]
+    return [name for name, known in asked(own).items() if any(prompts.tells_answer(prompt) for prompt in known)]
 
 
 def facts(arms: Iterable[Context]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl")
 OUTPUTS = (
     "student",
     "trajectories.jsonl",
+    "weights.jsonl",
     "preferred.jsonl",
     "predictions.jsonl",
     "likelihoods.jsonl",

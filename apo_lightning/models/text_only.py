@@ -14,8 +14,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils.import_utils import is_gguf_available
 
 from apo_lightning.errors import ConfigError, first_line
-from apo_lightning.models.network import UNREADABLE, quantization_config, require_whole
-from apo_lightning.models.processor import TROUBLE, check_whole, load_config
+from apo_lightning.models.network import quantization_config, require_whole
+from apo_lightning.models.processor import check_whole, load_config
 from apo_lightning.models.text_tokens import take_out_breaks
 from apo_lightning.settings import StudentSettings
 
@@ -75,7 +75,7 @@ def load_text_processor(model: str) -> TextProcessor:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(**_place(model), trust_remote_code=False)
-    except TROUBLE as error:
+    except Exception as error:  # a damaged GGUF file raises whatever its bytes lead to
         raise ConfigError(_unread(model, "tokenizer", error)) from error
     if not tokenizer.is_fast:
         raise ConfigError(f"student.model '{model}' has no fast tokenizer (tokenizer.json), which this needs.")
@@ -108,7 +108,7 @@ def load_text_network(settings: StudentSettings) -> nn.Module:
             trust_remote_code=False,
             **how,
         )
-    except (*UNREADABLE, KeyError, ImportError, NotImplementedError) as error:
+    except Exception as error:  # as above
         raise ConfigError(_unread(settings.model, "model", error)) from error
     require_whole(found, settings)
     return model.requires_grad_(False).eval()

@@ -64,6 +64,12 @@ def tells_labels(name: str) -> bool | None:
     return "labels" in load(name).get_identifiers() if name in _files() else None
 
 
+def tells_answer(name: str) -> bool | None:
+    """Whether a teacher that is asked by a prompt is told what the image shows: the labels, or the study's own report,
+    which takes the place of ``$reports`` in what a teacher is asked. None where no prompt has that name here."""
+    return bool({"labels", "reports"} & set(load(name).get_identifiers())) if name in _files() else None
+
+
 def names_labels(name: str) -> bool:
     """Whether a prompt names labels at all."""
     return any(place in load(name).get_identifiers() for place in LABELS)

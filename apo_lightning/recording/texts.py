@@ -1,34 +1,22 @@
-"""Lets an open model write: one text a study, kept as soon as its batch is written, and never written twice."""
+"""Lets an open model write: one text a study, kept as soon as its batch is written, and never written twice; with
+``log_probs`` also how likely each token was to it."""
 
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import torch
-from lightning_utilities.core.apply_func import apply_to_collection
-from PIL import Image
-from torch import Tensor
-
-from apo_lightning import prompts
-from apo_lightning.batching.collate import Collator
 from apo_lightning.console import Console
-from apo_lightning.errors import ConfigError
 from apo_lightning.files import atomic, jsonlines, locks
-from apo_lightning.models.text_only import reads_text_only
+from apo_lightning.recording.asking import Asking, Images, reads_reports
 from apo_lightning.teachers.hf import Hf
 from apo_lightning.trajectories import records
-from apo_lightning.types import Answer, Example, Study, Trajectory
+from apo_lightning.types import Study
 
 log = logging.getLogger(__name__)
-
-Images = Callable[[Study], Sequence[Image.Image]]
-"""Opens the images of a study, as `CXRDataModule.images` does."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,7 @@ class Written:
         cut: texts that ran into ``decoding.max_new_tokens``, of those written now.
         empty: texts without a word, of those written now.
         without_report: studies that have no report, where the prompt shows one; they are not asked.
+        recorded: texts whose log-probs were recorded now, of earlier texts too; ``tokens``: of these.
     """
 
     asked: int
@@ -50,6 +39,8 @@ class Written:
     cut: int = 0
     empty: int = 0
     without_report: int = 0
+    recorded: int = 0
+    tokens: int = 0
 
 
 def write_texts(
@@ -61,8 +52,8 @@ def write_texts(
     prompt: str,
     told: Callable[[Written], None] = lambda written: None,
 ) -> Written:
-    """Let ``teacher`` write about every study that its file has no text of, batch by batch, each kept at once. Two that
-    do so at a time wait for each other.
+    """Let ``teacher`` write about every study that its file has no text of, and record the log-probs that are missing,
+    batch by batch, each kept at once. Two that do so at a time wait for each other.
 
     Args:
         teacher: of the kind ``hf``.
@@ -75,58 +66,62 @@ def write_texts(
     Raises:
         ConfigError: the model or the prompt does not fit.
         DataError: the file of texts is malformed, or an image cannot be read.
+        ArtifactError: the file of log-probs is damaged, or of another model or prompt.
     """
     name = teacher.prompt or prompt
+    asking = Asking(teacher, name, findings, images)
     with locks.held(Path(f"{teacher.path}.lock"), f"teachers.{teacher.name}", Console(stderr=True).print):
-        done, asked = _texts(teacher), _askable(name, studies)
-        left = [study for study in asked if study.id not in done]
-        counts = Written(len(studies), len(asked) - len(left), without_report=len(studies) - len(asked))
-        if left:
-            ask = _Asking(teacher, name, findings, images)
-            for batch in _batches(left, teacher.batch_studies):
-                answers = ask(batch)
-                for study, answer in zip(batch, answers, strict=True):
-                    _append(teacher, study, answer)
-                counts = _more(counts, answers)
-                told(counts)
+        done = _texts(teacher)
+        asked = _askable(name, studies)
+        left = [study for study in asked if study.id not in done or _lacks(asking, study, done[study.id])]
+        counts = Written(len(studies), sum(s.id in done for s in asked), without_report=len(studies) - len(asked))
+        for batch in _batches(left, teacher.batch_studies):
+            counts = _one_batch(asking, batch, done, counts)
+            told(counts)
     _tell(teacher, counts)
     return counts
 
 
-class _Asking:
-    """The model of a teacher, ready to be asked about studies."""
-
-    def __init__(self, teacher: Hf, prompt: str, findings: Sequence[str], images: Images) -> None:
-        self.sees = not reads_text_only(teacher.model)
-        if not self.sees and "reports" not in prompts.load(prompt).get_identifiers():
-            raise ConfigError(
-                f"teachers.{teacher.name}: its model reads text only, and its prompt '{prompt}' has no $reports: it "
-                "would be asked the same of every study. Set its prompt to explain_report, or to one of your own."
-            )
-        self.teacher, self.images = teacher, images
-        self.student = teacher.open()
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.student.to(self.device)
-        self.collate = Collator.of(self.student, prompt, findings)
-
-    def __call__(self, studies: Sequence[Study]) -> list[Answer]:
-        """One answer a study. What is drawn is decided by the seed and the studies of the batch."""
-        items = [(as_example(study), self.images(study) if self.sees else ()) for study in studies]
-        batch = apply_to_collection(self.collate(items), Tensor, lambda tensor: tensor.to(self.device))
-        names = zlib.crc32("\n".join(study.id for study in studies).encode())
-        torch.manual_seed(self.teacher.seed * 1_000_003 + names)
-        return [answers[0] for answers in self.student.write(batch, self.teacher.decoding)]
-
-
-def as_example(study: Study, *branches: Any) -> Example:
-    """A study with its report to read, where it has one and the prompt shows it."""
-    return Example(study, tuple(branches), (Trajectory(study.id, "report", study.report),) if study.report else ())
+def before(teacher: Hf, studies: Sequence[Study], prompt: str) -> Written:
+    """What is there already of what `write_texts` would write; no model is read, and log-probs are not looked at."""
+    name = teacher.prompt or prompt
+    done, asked = _texts(teacher), _askable(name, studies)
+    return Written(len(studies), sum(study.id in done for study in asked), without_report=len(studies) - len(asked))
 
 
 def _askable(prompt: str, studies: Sequence[Study]) -> list[Study]:
     """Those that the prompt can be filled with."""
-    reads = "reports" in prompts.load(prompt).get_identifiers()
-    return [study for study in studies if not reads or (study.report or "").strip()]
+    return [study for study in studies if not reads_reports(prompt) or (study.report or "").strip()]
+
+
+def _one_batch(asking: Asking, studies: Sequence[Study], done: dict[str, str], counts: Written) -> Written:
+    """Write what is not ``done``, and record all. Log-probs first: a text that is there has them."""
+    new = [study for study in studies if study.id not in done]
+    answers = dict(zip((study.id for study in new), asking.write(new) if new else (), strict=True))
+    if asking.log_probs is not None:
+        texts = [(s, answers[s.id].text if s.id in answers else done[s.id]) for s in studies]
+        tokens = asking.record(texts)
+        counts = replace(counts, recorded=counts.recorded + len(texts), tokens=counts.tokens + tokens)
+    own = asking.teacher
+    for study, answer in answers.items():
+        row = {"study": study, "teacher": own.teacher or own.name, "text": answer.text, "prompt": asking.prompt}
+        jsonlines.append(Path(own.path), row)
+    return replace(
+        counts,
+        written=counts.written + len(answers),
+        cut=counts.cut + sum(answer.cut for answer in answers.values()),
+        empty=counts.empty + sum(not answer.text for answer in answers.values()),
+    )
+
+
+def _batches(studies: Sequence[Study], size: int) -> Iterator[list[Study]]:
+    left = iter(studies)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
+def _lacks(asking: Asking, study: Study, text: str) -> bool:
+    return asking.log_probs is not None and not asking.is_recorded(study, text)
 
 
 def _texts(teacher: Hf) -> dict[str, str]:
@@ -140,26 +135,6 @@ def _texts(teacher: Hf) -> dict[str, str]:
         atomic.write_bytes(path, content[: content.rfind(b"\n") + 1])
     own = teacher.teacher or teacher.name
     return {row["study"]: row["text"] for row in records.read(path) if row["teacher"] == own}
-
-
-def _append(teacher: Hf, study: Study, answer: Answer) -> None:
-    row = {"study": study.id, "teacher": teacher.teacher or teacher.name, "text": answer.text}
-    jsonlines.append(Path(teacher.path), row)
-
-
-def _batches(studies: Sequence[Study], size: int) -> Iterator[list[Study]]:
-    left = iter(studies)
-    while batch := list(islice(left, size)):
-        yield batch
-
-
-def _more(counts: Written, answers: Sequence[Answer]) -> Written:
-    return replace(
-        counts,
-        written=counts.written + len(answers),
-        cut=counts.cut + sum(answer.cut for answer in answers),
-        empty=counts.empty + sum(not answer.text for answer in answers),
-    )
 
 
 def _tell(teacher: Hf, counts: Written) -> None:

@@ -20,6 +20,7 @@ from apo_lightning.reports import (
     compare,
     cost,
     drawing,
+    drift,
     explorer,
     facts,
     failures,
@@ -117,8 +118,8 @@ def _write(report: Report, folder: Path) -> Path:
         "report.tex": latex.document(report),
         "report.html": render.html(report),
     }
-    drawn = {figure.name: figure.data for figure in report.figures}
-    for name in sorted({*drawing.names(folder / "figures"), *drawn}):
+    drawn = {figure.name: figure.data for figure in report.drawn}
+    for name in sorted({*drawing.names(folder / "figures"), *drift.FIGURES, *drawn}):
         if name in drawn:
             write_atomic(folder / "figures" / name, drawn[name])
         else:
@@ -147,6 +148,7 @@ def _gather(run_folder: Path) -> Report:
         failures=failures.read(run_folder, labels),
         published=published.beside(found, settings),
         zero_shot=zero_shot.read(run_folder, found),
+        drift=drift.read(run_folder),
         explorer=studies,
         csp=explorer.policy(studies),
     )

@@ -139,7 +139,9 @@ def _weights(settings: Mapping[str, Any]) -> str:
     if not weights:
         return ""
     alike = len(set(map(str, weights.values()))) == 1
-    return f"{next(iter(weights.values()))} each" if alike else plain(weights)
+    by = _get(settings, "pool", "weights").get("name", "user")
+    said = f"{next(iter(weights.values()))} each" if alike else plain(weights)
+    return said if by == "user" else f"by {by}"
 
 
 def _student(settings: Mapping[str, Any]) -> str:

@@ -109,7 +109,8 @@ def document(report: Report) -> str:
     parts += [rf"{tex(sentence)}\par" for sentence in report.counting]
     for title, tabular in _all(report):
         parts.append(_float(title, rf"\footnotesize\setlength{{\tabcolsep}}{{3pt}}{tabular}"))
-    parts += [_figure(figure) for figure in report.figures]
+    parts += [rf"{tex(sentence)}\par" for sentence in report.drift.sentences] if report.drift else []
+    parts += [_figure(figure) for figure in report.drawn]
     return "\n\n".join([*parts, r"\end{document}", ""])
 
 
@@ -137,6 +138,8 @@ def _all(report: Report) -> Iterator[tuple[str, str]]:
     for heat in report.zero_shot.heats if report.zero_shot else []:
         rows = [(label, [cell for cell, _ in cells]) for label, cells in heat.rows]
         yield from _split(f"Other data sets: {heat.title}", heat.heads, [("Arms", rows)])
+    for table in report.drift.tables if report.drift else []:
+        yield from _split(f"Drift: {table.title}", table.heads, [("", table.rows)])
     if report.published:
         parts = [
             (title, [(label, list(map(Cell, own))) for label, own in rows]) for title, rows in report.published.rows

@@ -26,6 +26,8 @@ class PoolSettings:
     list of names; and how loud."""
 
     select: Any = "all"
+    weights: dict[str, Any] = field(default_factory=lambda: {"name": "user"})
+    """A strategy (``apo_lightning/weighting``); ``user`` takes the weights that the file gives the teachers."""
     prune: PruneSettings | None = None
     """How ``cheapest`` chooses; None: as `PruneSettings` has it."""
     gate: GateSettings | None = None

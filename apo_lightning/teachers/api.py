@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -59,25 +59,37 @@ class Api(Endpoint):
             ArtifactError: the journal cannot be read.
         """
         check_stream(studies, t)
-        found, answers = [], self._answers(studies)
-        for study, place in zip(studies, t, strict=True):
-            if study.id in answers:
-                found.append(Trajectory(study.id, self.name, said(answers[study.id]), place))
+        places = {study.id: place for study, place in zip(studies, t, strict=True)}
+        found = [replace(text, t=places[text.study]) for text in self.texts(studies)]
         asked = [study for study in studies if study.split in self.splits]
         if len(asked) - len(found) > self.max_missing * len(asked):
             raise DataError(self._missing(len(asked) - len(found), len(asked)))
         return found
 
-    def fingerprint(self, studies: Sequence[Study]) -> str:
-        """Hash of what it says of ``studies``: a run depends on that, not on how it was asked."""
-        answers = self._answers(studies)
-        return digest([[study.id, said(answers[study.id])] for study in studies if study.id in answers])
+    def counted(self, studies: Sequence[Study]) -> dict[str, Answer]:
+        """Study to the answer that `signal` tells, with the tokens and the seconds that it took.
 
-    def _answers(self, studies: Sequence[Study]) -> dict[str, Answer]:
-        """Study to the answer that counts."""
+        Raises:
+            ArtifactError: the journal cannot be read.
+        """
         known, wanted = self.journal.read().by_asks(), [study for study in studies if study.split in self.splits]
         keys = {study.id: asks(self, study.id, words_of(self, study, self.listed)) for study in wanted}
         return {study: known[key] for study, key in keys.items() if key in known}
+
+    def texts(self, studies: Sequence[Study]) -> list[Trajectory]:
+        """What was collected of ``studies``, in their order, as far as there is something.
+
+        Raises:
+            ArtifactError: the journal cannot be read.
+        """
+        return [
+            Trajectory(study, self.name, said(answer), prompt=self.prompt)
+            for study, answer in self.counted(studies).items()
+        ]
+
+    def fingerprint(self, studies: Sequence[Study]) -> str:
+        """Hash of what it says of ``studies``: a run depends on that, not on how it was asked."""
+        return digest([[text.study, text.text, text.prompt] for text in self.texts(studies)])
 
     def _missing(self, missing: int, asked: int) -> str:
         return (

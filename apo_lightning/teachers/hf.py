@@ -10,11 +10,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from apo_lightning.errors import ConfigError, DataError
+from apo_lightning.caches.log_probs import LogProbs
+from apo_lightning.errors import ArtifactError, ConfigError, DataError
+from apo_lightning.hashing.contents import digest, file_digest
+from apo_lightning.models.network import Networks
+from apo_lightning.models.processor import load_config, load_processor
 from apo_lightning.models.student import Student
-from apo_lightning.models.text_only import load_text_network, load_text_processor, reads_text_only
+from apo_lightning.models.text_only import is_gguf, load_text_network, load_text_processor, reads_text_only
 from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.settings.checks import check_choices, positive
 from apo_lightning.settings.stages import DecodingSettings
@@ -22,6 +26,27 @@ from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import check_stream
 from apo_lightning.teachers.recorded import Recorded
 from apo_lightning.types import Study, Trajectory
+
+
+@dataclass(frozen=True)
+class LogProbSettings:
+    """How the likeliest next tokens at each token of a text are kept.
+
+    Attributes:
+        path: file of them, see `caches.log_probs`.
+        k: how many a token; of all others the mass is kept.
+        precision: ``float32`` as the model gives them, ``float16`` in half of the room.
+        temperature: of the softmax; a loss must have the same, since a mass cannot be brought to another.
+    """
+
+    path: str
+    k: int = 32
+    precision: Literal["float32", "float16"] = "float32"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        positive(k=self.k, temperature=self.temperature)
 
 
 @TEACHERS.register("hf")
@@ -33,7 +58,7 @@ class Hf(Recorded):
         model: as ``student.model``: ``nano``, a folder, a hub name; a model that reads text only may be a GGUF file.
         student: folder of a saved student whose adapters lie over it (``<run>/<arm>/seed<k>/<stage>/student``).
         prompt: what it is asked; None: the experiment's prompt. In one with ``$reports`` it reads the study's own
-            report, which a model that reads text only has to.
+            report, in one with ``$labels`` its labels; a model that reads text only has to.
         decoding: how it writes.
         seed: of what it draws, where it draws.
         batch_studies: texts that are written at a time.
@@ -41,11 +66,11 @@ class Hf(Recorded):
         bits: 4 loads the weights in 4 bits (NF4).
         min_pixels, max_pixels: limits of an image, for families that have them.
         max_prompt_tokens: of the prompt with its images; a report beyond it loses its end.
+        log_probs: keep the likeliest tokens too, so that a student can learn from them token by token (``spd_kl``).
     """
 
     model: str
     student: str | None = None
-    prompt: str | None = None
     decoding: DecodingSettings = field(default_factory=lambda: DecodingSettings(max_new_tokens=256))
     seed: int = 0
     batch_studies: int = 8
@@ -54,8 +79,10 @@ class Hf(Recorded):
     min_pixels: int | None = None
     max_pixels: int | None = None
     max_prompt_tokens: int = 4096
+    log_probs: LogProbSettings | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choices(self)
         positive(batch_studies=self.batch_studies, max_prompt_tokens=self.max_prompt_tokens)
         positive(min_pixels=self.min_pixels, max_pixels=self.max_pixels)
@@ -70,12 +97,53 @@ class Hf(Recorded):
         """
         check_stream(studies, t)
         if not Path(self.path).is_file():
-            raise DataError(f"teachers.{self.name} has written no texts yet: {self.path} is not there. {self.way_out}")
+            raise DataError(
+                f"teachers.{self.name} has written no texts yet: {self.path} is not there. Let it write them: apo "
+                "collect EXPERIMENT."
+            )
         return super().signal(studies, t)
 
+    def fingerprint(self, studies: Sequence[Study]) -> str:
+        """Hash of what it says of ``studies`` and of what was recorded of it: a run depends on that, not on how it came
+        to be."""
+        texts = [[said.study, said.text, said.prompt] for said in self.signal(studies, [0.0] * len(studies))]
+        kept = Path(self.log_probs.path) if self.log_probs else None
+        return digest([texts, file_digest(kept) if kept and kept.is_file() else None])
+
     @property
-    def way_out(self) -> str:
-        return "Let it write them: apo collect EXPERIMENT."
+    def gives(self) -> str:
+        return "logits" if self.log_probs else "text"
+
+    def load(self, settings: StudentSettings, networks: Networks | None = None) -> LogProbs:
+        """What was recorded of it; the model is not asked.
+
+        Raises:
+            DataError: nothing was.
+            ArtifactError: the file is damaged, or was recorded with other settings.
+        """
+        own, where = self.log_probs, f"teachers.{self.name}.log_probs"
+        try:
+            file = LogProbs(Path(own.path))
+        except DataError as error:
+            raise DataError(f"{where}: {error} Record them: apo collect EXPERIMENT.") from None
+        held, wanted = ({key: getattr(x, key) for key in ("k", "temperature", "precision")} for x in (file, own))
+        if held != wanted:
+            raise ArtifactError(
+                f"{where} asks for {wanted}, and {own.path} was recorded with {held}. Ask for these, or "
+                "give another path and record anew: apo collect EXPERIMENT."
+            )
+        return file
+
+    def processor(self) -> Any:
+        """Its tokenizer and, where it looks at images, its image processor, without its weights.
+
+        Raises:
+            ConfigError: it has none that can be read.
+        """
+        with named(self.name):
+            if reads_text_only(self.model):
+                return load_text_processor(self.model)
+            return load_processor(self.model, self.min_pixels, self.max_pixels)
 
     def open(self) -> Student:
         """The frozen model with its tokenizer, as a student that is not trained.
@@ -83,7 +151,7 @@ class Hf(Recorded):
         Raises:
             ConfigError, ArtifactError: the model or the saved student cannot be read, or does not fit.
         """
-        with self._named():
+        with named(self.name):
             settings = self._settings()
             if not reads_text_only(self.model):
                 return Student.load(settings, Path(self.student) if self.student else None)
@@ -103,11 +171,22 @@ class Hf(Recorded):
             max_context_tokens=self.max_prompt_tokens,
         )
 
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Inside, what is said of the student's settings is said of the teacher's."""
-        try:
-            yield
-        except ConfigError as error:
-            said = str(error).replace("student.", f"teachers.{self.name}.")
-            raise ConfigError(f"{said} What does not fit can be served and asked (kind: api).") from error
+
+def is_here(model: str) -> bool:
+    """Whether a model's files can be looked at on this disk; a run on what was recorded of it does not need them."""
+    if is_gguf(model):
+        return Path(model).is_file()
+    try:
+        load_config(model, local_files_only=True)
+    except ConfigError:
+        return False
+    return True
+
+
+@contextmanager
+def named(teacher: str) -> Iterator[None]:
+    """Inside, what is said of the student's settings is said of a teacher's."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("student.", f"teachers.{teacher}.")) from error

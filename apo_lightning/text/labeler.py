@@ -47,7 +47,8 @@ class Sentence:
         severities: finding to mild, moderate or severe, for present ones whose severity is said.
         hedged: present findings that are said with doubt.
         partly: absent findings of which only a part is denied: "no new consolidation" leaves an old one.
-        compared: finding to improving, stable or worsening, where a change since an earlier image is said.
+        compared: finding to improving, stable or worsening, where a change since an earlier image is said; absent
+            ones can only have improved ("the effusion has resolved").
     """
 
     start: int
@@ -232,7 +233,7 @@ def _sentence(span: tuple[int, int], items: Iterable[Mention]) -> Sentence:
         {name: side for name, side in denied.items() if name not in present},
         severities={name: grade for name, grade in grades.items() if name in present},
         hedged=frozenset(name for name in present if said[name].hedged),
-        compared=courses,
+        compared={name: course for name, course in courses.items() if name in present or course == "improving"},
         partly=frozenset(name for name, item in said.items() if item.partly),
     )
 

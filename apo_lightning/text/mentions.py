@@ -30,7 +30,8 @@ _NORMAL = (
     rf"|(?:unremarkable|non-?enlarged) {_HEART}"
 )
 MENTIONS: dict[str, str] = {
-    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume|(?:lung|lobar) collapse|collapsed lungs?"
+    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume"
+    r"|(?:lung|lobar|alveolar|segmental|subsegmental) collapse|collapsed lungs?"
     r"|collapse of (?:the )?(?:\w+ ){0,5}(?:lungs?|lobes?)|lobe collapse|collapsed (?:\w+ ){1,3}(?:lungs?|lobes?)",
     "cardiomegaly": r"cardiomegaly|enlarged (?:heart|cardiac)|cardiac enlargement"
     r"|enlargement of (?:the )?(?:heart|cardiac)"

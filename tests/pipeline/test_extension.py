@@ -16,7 +16,7 @@ from PIL import Image
 from apo_lightning.cli import commands
 from tests.pipeline.conftest import ROOT, SHOWN, Drop
 
-KINDS = {"losses", "positives", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
+KINDS = {"losses", "positives", "weighting", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
 
 QUICK = (
     "wandb.mode=disabled",

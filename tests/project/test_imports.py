@@ -52,6 +52,7 @@ ORDER = (
     "stages",
     "positives",
     "probes",
+    "weighting",
     "drift",
     "callbacks",
     "config",

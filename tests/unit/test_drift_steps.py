@@ -27,11 +27,8 @@ def test_distances_worked_out_by_hand() -> None:
     hidden = logs((1, 0, 0), (0, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))
     found = steps.distances(hidden, torch.eye(3), torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 0, 0, 0, 1]), (3, 2))
     nan = np.nan
-    np.testing.assert_allclose(found.full[0], [[0, 0.5, nan], [0.5, 0, nan], [nan, nan, nan]], atol=1e-6)
-    assert np.isnan(found.full[1]).sum() == 8 and found.full[1, 1, 1] == 0
-    # Halves: (1,0,0) and (0,1,0) of the first, (0,1,0) and (0,0,1) of the second: even against odd, both ways averaged.
-    np.testing.assert_allclose(found.half[0, :2, :2], [[1, 0.5], [0.5, 1]], atol=1e-6)
-    assert np.isnan(found.half[1]).all()
+    np.testing.assert_allclose(found[0], [[0, 0.5, nan], [0.5, 0, nan], [nan, nan, nan]], atol=1e-6)
+    assert np.isnan(found[1]).sum() == 8 and found[1, 1, 1] == 0
 
 
 def test_a_bias_counts_and_tokens_of_no_step_do_not() -> None:
@@ -40,7 +37,7 @@ def test_a_bias_counts_and_tokens_of_no_step_do_not() -> None:
     bias = torch.tensor([np.log(3.0), 0.0], dtype=torch.float32)
     found = steps.distances(hidden, torch.eye(2), torch.tensor([0, 1, 1]), torch.tensor([0, 0, -1]), (2, 1), bias=bias)
     want = jensenshannon([0.75, 0.25], [0.25, 0.75], base=2) ** 2  # (.3, .9) / 1.2
-    assert found.full[0, 0, 1] == pytest.approx(want, abs=1e-6)
+    assert found[0, 0, 1] == pytest.approx(want, abs=1e-6)
 
 
 @pytest.mark.parametrize("chunk_bytes", [64, 4096, 1 << 25])
@@ -50,12 +47,8 @@ def test_distances_are_scipys_whatever_the_chunks(chunk_bytes: int) -> None:
     found = steps.distances(hidden, weight, owner, step, (3, 3), chunk_bytes=chunk_bytes)
     probs = (hidden @ weight.T).softmax(-1)
     means = [[probs[(owner == u) & (step == k)].mean(0) for k in range(3)] for u in range(3)]
-    halves = [[[probs[(owner == u) & (step == k)][h::2].mean(0) for h in (0, 1)] for k in range(3)] for u in range(3)]
     for k, u, v in np.ndindex(3, 3, 3):
-        assert found.full[k, u, v] == pytest.approx(jensenshannon(means[u][k], means[v][k], base=2) ** 2, abs=2e-6)
-        ways = [(halves[u][k][0], halves[v][k][1]), (halves[v][k][0], halves[u][k][1])]
-        want = np.mean([jensenshannon(p, q, base=2) ** 2 for p, q in ways])
-        assert found.half[k, u, v] == pytest.approx(want, abs=2e-6)
+        assert found[k, u, v] == pytest.approx(jensenshannon(means[u][k], means[v][k], base=2) ** 2, abs=2e-6)
 
 
 class Largest(TorchDispatchMode):
@@ -80,13 +73,16 @@ def test_nobody_holds_tokens_times_vocabulary() -> None:
     assert seen.numbers <= max(chunk // 4, weight.numel()) < tokens * vocabulary / 100
 
 
-def test_half_a_text_beside_itself_is_the_floor() -> None:
-    """Two teachers whose tokens come from one distribution: halves are as far apart between as within."""
-    probs = torch.distributions.Dirichlet(torch.full((50,), 0.1)).sample((4000,))
-    owner = torch.arange(4000) // 2000
-    found = steps.distances(probs.log().clamp_min(ZERO), torch.eye(50), owner, torch.zeros(4000, dtype=int), (2, 1))
-    between, within = found.half[0, 0, 1], np.diag(found.half[0]).mean()
-    assert within == pytest.approx(between, rel=0.2) and within > 0
+@torch.no_grad()
+def test_a_teacher_beside_itself_on_the_study_before() -> None:
+    """The same text on the same image is 0 apart from itself, another one is not; the first study has none before."""
+    texts = {"a": "No edema. Left pneumonia.", "b": "Severe right pneumothorax."}
+    asked = [tiny.item(0, texts), tiny.item(0, texts), tiny.item(0, texts | {"b": "No edema."})]
+    found, _ = steps.measure(tiny.student(), asked, tiny.collator(), ["a", "b"], steps=2)
+    assert np.isnan(found.own[0]).all() and found.own[1] == pytest.approx([0, 0], abs=1e-6)
+    alone, _ = steps.measure(tiny.student(), [asked[2]], tiny.collator(), ["a", "b"], steps=2)
+    np.testing.assert_allclose(found.curve.studies[2], alone.curve.studies[0], atol=1e-6)
+    assert (found.own[2] > 1e-4).all()
 
 
 @torch.no_grad()
@@ -156,3 +152,21 @@ def test_an_interval_goes_by_patients_not_by_studies() -> None:
     few = intervals(np.array([[0.0], [1.0], [0.5]]), ["p", "q", "r"])
     many = intervals(values[:, None], patients)
     assert few[0][0] == 0 == many[0][0] and many[0][1] == few[0][1] == 1
+
+
+@torch.no_grad()
+def test_a_model_that_reads_text_only_is_a_scorer_too() -> None:
+    """Hidden states through the shared prefix are those of each sequence alone."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from apo_lightning import scoring
+
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, vocab_size=900)
+    model = LlamaForCausalLM(LlamaConfig(**sizes)).eval()
+    batch = tiny.collator()([(tiny.item(0, {"a": "No edema.", "b": "Mild left pneumonia."})[0], [])])
+    hidden, place = scoring.states(model, batch)
+    for u in (0, 1):
+        length = int(batch.branch_mask[0, u].sum())
+        ids = torch.cat([batch.prefix_ids, batch.branch_ids[:1, u, :length]], 1)
+        alone = model.model(input_ids=ids).last_hidden_state[0, batch.prefix_ids.shape[1] - 1 : -1]
+        torch.testing.assert_close(hidden[place[:, 1] == u], alone, atol=1e-5, rtol=0)

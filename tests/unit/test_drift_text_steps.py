@@ -61,6 +61,21 @@ def test_a_later_sentence_wins_and_short_texts_reach_every_part() -> None:
     np.testing.assert_allclose(sentence.conflict.studies, [[1, 0]])
 
 
+@pytest.mark.parametrize(
+    ("text", "clash"),
+    [
+        ("Left effusion. The effusion is small.", 1),
+        ("Left effusion. Then a right effusion.", 0),
+        ("Left effusion. No right effusion.", 1),
+        ("Left effusion. No effusion. An effusion after all.", 0),
+    ],
+)
+def test_a_side_stays_named_until_another_is(text: str, clash: int) -> None:
+    """Beside a text that says right: an effusion without a side contradicts nothing."""
+    for found in both({"a": text, "b": RIGHT}, steps=1)[:1]:
+        assert found.conflict.studies.tolist() == [[clash]]
+
+
 def test_refusals_and_missing_texts_are_nowhere() -> None:
     position, _ = both({"a": "I cannot interpret medical images."}, teachers=("a", "b", "c"))
     assert np.isnan(position.conflict.studies).all() and np.isnan(position.apart.pairs).all()

@@ -11,6 +11,7 @@ from apo_lightning import prompts
 from apo_lightning.errors import ConfigError, DataError
 from apo_lightning.reports import told
 from apo_lightning.teachers import recorded
+from apo_lightning.trajectories.importers import import_file
 from apo_lightning.types import Trajectory
 
 LABELS = {"edema": 1.0, "pleural_effusion": 1.0, "fracture": 0.0, "pneumonia": float("nan")}
@@ -57,3 +58,15 @@ def test_the_sentence_names_rows_by_kind() -> None:
     (said,) = told.warnings(frame)
     assert "A learned" in said and "Of Vote, gpt the scores" in said and "B" not in said.replace("Basis", "")
     assert told.warnings(frame[frame.label == "B"]) == []
+
+
+def test_an_import_says_what_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.json").write_text('[{"image": "a.png", "id": "s1", "trajectories": {"gpt": "Edema."}}]')
+    target = tmp_path / "out.jsonl"
+    import_file("cxr_max", tmp_path / "in", target, prompt="explain_labels")
+    assert [item.prompt for item in recorded.read_jsonl(target)] == ["explain_labels"]
+    import_file("cxr_max", tmp_path / "in", target)
+    assert "prompt" not in target.read_text()
+    with pytest.raises(ConfigError, match="No prompt is named 'explain'"):
+        import_file("cxr_max", tmp_path / "in", target, prompt="explain")
