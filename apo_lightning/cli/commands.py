@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
     that stopped it (130 after Ctrl-C)."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     make_safe()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
     try:
@@ -46,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"This happened in 'apo {said}' and is not yours to mend: please report it with the lines above."
             )
         raise
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command with its arguments; settings may stand before, between and behind options."""
+    top = parser()
+    options, left = top.parse_known_args(arguments)
+    if any(word.startswith("-") or "=" not in word for word in left) or (left and not hasattr(options, "overrides")):
+        top.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        options.overrides = [*options.overrides, *left]
+    return options
 
 
 def _stopped(signum: int) -> int:

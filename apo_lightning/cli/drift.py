@@ -51,7 +51,8 @@ def drift(options: argparse.Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     ranking = drift_files.ranking(source, options.costs, options.loss, options.by)
     models = _models(options, source, options.source if is_run else None)
-    record = measured.measure(source.corpus, beyond=drift_files.thresholds(source.cfg), models=models, ranking=ranking)
+    beyond = drift_files.thresholds(source.cfg)
+    record = measured.measure(source.corpus, beyond=beyond, models=models, ranking=ranking, preferred=source.preferred)
     record |= {"source": source.name, "texts": source.about, "whole": True, "part": " ".join(source.notes)}
     written = _write(record, options, is_run)
     reports.drift.show(record, console)

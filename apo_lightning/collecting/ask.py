@@ -7,25 +7,21 @@ import hashlib
 import random
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
-from PIL import Image
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from apo_lightning.collecting import replies, request
 from apo_lightning.collecting.endpoint import Endpoint
-from apo_lightning.collecting.failures import PATIENCE, Again, Closed, Declined, Failure, failure
-from apo_lightning.collecting.journal import Answer, Journal
+from apo_lightning.collecting.failures import PATIENCE, Again, Broken, Closed, Declined, Failure, failure
+from apo_lightning.collecting.journal import BROKEN, Answer, Journal
 from apo_lightning.collecting.limits import Budget, Pace, Spent, Stop
+from apo_lightning.collecting.questions import Asking, Outcome, Question
 from apo_lightning.collecting.replies import Reply
-from apo_lightning.collecting.request import Request
 from apo_lightning.collecting.senders import Sender
 from apo_lightning.collecting.sizes import Sizes
 from apo_lightning.errors import ApoError
@@ -39,41 +35,6 @@ LONGEST_WAIT = 60.0
 """Seconds before a request is sent again, at most, where the endpoint does not ask for more."""
 ROOM = 64_000_000
 """Bytes that must be free on the disk for another question to be asked: answers under way need a place."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be asked. Its images are opened when its turn comes.
-
-    Attributes:
-        study: which study it is about.
-        open: gives the request and its images; may raise an ApoError.
-        counts: key to the number of answers that are on disk already.
-    """
-
-    study: str
-    open: Callable[[], tuple[Request, Sequence[Image.Image]]]
-    counts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class Outcome:
-    """What came of asking one teacher.
-
-    Attributes:
-        answers: those that came, in this order.
-        failed: study to why it has no answer.
-        sent: requests that were sent; ``again``: those of them that were sent again, by why.
-        ended: why asking ended before all questions were asked; empty where it did not.
-        unsaved: answers that the disk did not take.
-    """
-
-    answers: list[Answer] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    sent: int = 0
-    again: Counter[str] = field(default_factory=Counter)
-    ended: str = ""
-    unsaved: list[Answer] = field(default_factory=list)
 
 
 class Asker:
@@ -158,11 +119,12 @@ class Asker:
             reraise=True,
         )(self._send, asking, body)
 
-    def _open(self, question: Question) -> tuple[_Asking, dict[str, Any]]:
+    def _open(self, question: Question) -> tuple[Asking, dict[str, Any]]:
         own, images = question.open()
-        return _Asking(own, question.counts.get(own.key, 0)), request.body(self.endpoint, own.words, images)
+        before = question.counts.get(own.key, 0), question.broken.get(own.key, 0)
+        return Asking(own, *before), request.body(self.endpoint, own.words, images)
 
-    async def _send(self, asking: _Asking, body: dict[str, Any]) -> None:
+    async def _send(self, asking: Asking, body: dict[str, Any]) -> None:
         """One request, from its turn to its answer on disk. Within a budget the first is sent alone: what it takes says
         how many may be under way."""
         await self.stop.unless(self.pace.turn(self.sizes.question + self.sizes.answer))
@@ -182,7 +144,7 @@ class Asker:
             finally:
                 await self.budget.settle(worst, used)
 
-    async def _exchange(self, asking: _Asking, body: dict[str, Any]) -> Answer:
+    async def _exchange(self, asking: Asking, body: dict[str, Any]) -> Answer:
         """Send, receive, and write. Nothing is awaited between the last two: an answer that is here is on disk."""
         asking.begin()
         self.outcome.sent += 1
@@ -197,13 +159,16 @@ class Asker:
         self.watch(answer)
         return answer
 
-    def _failed(self, asking: _Asking, why: Failure) -> Reply:
+    def _failed(self, asking: Asking, why: Failure) -> Reply:
         """What a failure is; a refusal by the endpoint's filter is an answer.
 
         Raises:
             Failure: any other.
         """
-        asking.bad += why.heard
+        if isinstance(why, Broken):
+            asking.bad += 1
+            self._keep(replace(self._answer(asking, Reply("", finish=str(why))), mark=BROKEN))
+            asking.noted = asking.tries
         if isinstance(why, Declined):
             return Reply("", finish="content_filter", declined=True)
         if isinstance(why, Again):
@@ -212,7 +177,7 @@ class Asker:
                 raise Closed(str(why)) from why
         raise why
 
-    def _answer(self, asking: _Asking, reply: Reply) -> Answer:
+    def _answer(self, asking: Asking, reply: Reply) -> Answer:
         own, endpoint = asking.request, self.endpoint
         known = reply.input_tokens is not None and reply.output_tokens is not None
         return Answer(
@@ -236,7 +201,7 @@ class Asker:
             cost=endpoint.price.of(reply.input_tokens, reply.output_tokens) if known else None,
             asked=asking.at,
             seconds=round(time.monotonic() - asking.since, 3),
-            tries=asking.tries,
+            tries=asking.tries - asking.noted,
             id=reply.id,
             logprobs=reply.logprobs,
         )
@@ -248,7 +213,8 @@ class Asker:
         except Unwritten as error:
             self.outcome.unsaved.append(answer)
             self.everyone.now(f"{self.journal.path} cannot be written ({error.strerror})")
-        self.outcome.answers.append(replace(answer, logprobs=None))
+        if answer.mark != BROKEN:
+            self.outcome.answers.append(replace(answer, logprobs=None))
 
     def _require_open(self) -> None:
         if self.stop:
@@ -260,7 +226,7 @@ class Asker:
             self.everyone.now(f"only {free / 1e6:,.0f} MB are free on the disk of {self.journal.path}")
             raise Closed(self.stop.why)
 
-    def _gives_up(self, asking: _Asking, error: Again) -> bool:
+    def _gives_up(self, asking: Asking, error: Again) -> bool:
         """A request is not sent again for ever; being told to come later is no failure of it."""
         asking.failures += not error.limited
         if asking.failures > self.endpoint.retries or asking.waited > PATIENCE:
@@ -268,7 +234,7 @@ class Asker:
         self.outcome.again[error.kind] += 1
         return False
 
-    def _wait(self, asking: _Asking, error: Again) -> float:
+    def _wait(self, asking: Asking, error: Again) -> float:
         """As long as the endpoint asks for, and a little more that differs; else at most twice as long each time."""
         most = min(self.endpoint.backoff * 2 ** (asking.tries - 1), LONGEST_WAIT)
         wait = random.uniform(0, most) if error.wait is None else error.wait + random.uniform(0, min(most, 1.0))
@@ -279,49 +245,7 @@ class Asker:
         return wait
 
 
-class _Asking:
-    """One question under way.
-
-    Args:
-        request: what is asked.
-        nth: answers to it that are on disk already.
-
-    Attributes:
-        tries: times that it was sent. ``failures``: of these, those that failed. ``waited``: seconds as it was told.
-        bad: answers that were none.
-    """
-
-    def __init__(self, request: Request, nth: int) -> None:
-        self.request, self.nth = request, nth
-        self.tries, self.failures, self.waited, self.bad = 0, 0, 0.0, 0
-        self.at, self.since = "", 0.0
-
-    def begin(self) -> None:
-        self.tries += 1
-        self.at, self.since = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-
-    @property
-    def name(self) -> str:
-        """An endpoint that knows ``Idempotency-Key`` gives the same answer for one name without asking for money twice,
-        also after we were killed; after a bad answer another one is wanted."""
-        return hashlib.sha256(f"{self.request.key}/{self.nth}/{self.bad}".encode()).hexdigest()
-
-
 def _error(state: RetryCallState) -> Again:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, Again)
     return error
-
-
-def rescue(answers: Sequence[Answer], journal: Journal, elsewhere: Path) -> Path | None:
-    """Write answers that the disk did not take: where they belong if that works now, else ``elsewhere``; returns that
-    file."""
-    left = list(answers)
-    with suppress(Unwritten):
-        while left:
-            journal.append(left[0])
-            del left[0]
-    other = Journal(elsewhere, journal.path.stem)
-    for answer in left:
-        other.append(answer)
-    return other.path if left else None

@@ -16,13 +16,13 @@ from pathlib import Path
 from openai.types import Batch
 
 from apo_lightning.collecting import batch_answers, batch_files, request
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.batch_api import Service
 from apo_lightning.collecting.batch_files import Record
 from apo_lightning.collecting.collect import Collected, hush, require_prices
 from apo_lightning.collecting.failures import Failure
 from apo_lightning.collecting.limits import Spent
 from apo_lightning.collecting.plan import Plan
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.collecting.request import Request
 from apo_lightning.collecting.secrets import masked, read_key
 from apo_lightning.errors import ApoError, ConfigError

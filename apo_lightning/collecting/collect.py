@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apo_lightning.collecting import senders
-from apo_lightning.collecting.ask import Asker, Outcome, rescue
+from apo_lightning.collecting.ask import Asker
 from apo_lightning.collecting.journal import Journal
 from apo_lightning.collecting.limits import Budget, Spent, Stop
 from apo_lightning.collecting.plan import Plan
 from apo_lightning.collecting.progress import Watch, watching
+from apo_lightning.collecting.questions import Outcome, rescue
 from apo_lightning.collecting.senders import Sender
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.locks import Say

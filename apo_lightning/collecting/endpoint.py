@@ -10,12 +10,14 @@ from apo_lightning import prompts
 from apo_lightning.collecting.guard import check_address
 from apo_lightning.collecting.secrets import check_name
 from apo_lightning.errors import ConfigError
+from apo_lightning.files.limits import MAX_ANSWER
 from apo_lightning.settings.checks import check_choices, positive
 
 OURS = ("model", "messages", "n", "stream", "temperature", "seed", "logprobs", "top_logprobs")
 """What a request says by settings of its own, so that ``extra`` may not."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 PLACE = "endpoint"
+FRAME_BYTES, TOKEN_BYTES, LOGPROB_BYTES = 1_000_000, 64, 100
 MOST_LOGPROBS = 20
 """Alternatives a token that OpenAI's protocol gives at most."""
 
@@ -132,6 +134,12 @@ class Endpoint:
         if self.top_logprobs:
             own |= {"logprobs": True, "top_logprobs": self.top_logprobs}
         return {**own, **self.extra}
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of an answer, at most: far more than so many tokens take, and little enough to see what is none."""
+        token = TOKEN_BYTES + LOGPROB_BYTES * self.top_logprobs
+        return min(FRAME_BYTES + self.max_tokens * token, MAX_ANSWER)
 
     @property
     def drawn(self) -> dict[str, Any]:

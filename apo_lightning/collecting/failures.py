@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,11 +39,10 @@ class Failure(Exception):
     """A request that brought no answer.
 
     Attributes:
-        heard: something came back: an endpoint that remembers requests would give the same again.
         costly: it may have been paid for.
     """
 
-    heard, costly = True, False
+    costly = False
 
 
 class Again(Failure):
@@ -65,13 +65,13 @@ class Again(Failure):
         >>> Again("status 500: down for maintenance").kind, Again("too many", limited=True).kind
         ('status 500', 'told to wait')
         """
-        return "told to wait" if self.limited else str(self).split(":")[0][:40]
+        return "told to wait" if self.limited else re.split("[:(]", str(self))[0].strip()[:40]
 
 
 class Unheard(Again):
     """Nothing came back, or not all of it."""
 
-    heard, costly = False, True
+    costly = True
 
 
 class Unsent(Unheard):

@@ -26,6 +26,8 @@ except ImportError:  # no POSIX system: the lease alone keeps others out
 
 MARKS = ("truncated", "empty", "refused")
 """What an answer may be marked with; it is kept, and asked again only on request."""
+BROKEN = "broken"
+"""Mark of a line that is no answer: something came back that was none, which may have been paid for."""
 PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -38,7 +40,7 @@ class Answer:
         study, teacher: whose answer it is.
         text: what was answered.
         thinking: what the endpoint gave as the thinking before it.
-        mark: one of `MARKS`, or empty.
+        mark: one of `MARKS`, or empty; `BROKEN` where this is none.
         model: as it was asked for; ``answered_by``: as the endpoint named it.
         base_url: where it was asked.
         prompt: name of the prompt; ``prompt_sha256``: of its filled-in words.
@@ -97,11 +99,13 @@ class Held:
         answers: in the order in which they came.
         damaged: numbers of the lines that cannot be read.
         foreign: lines that are no answers.
+        broken: what came back and was no answer, see `BROKEN`.
     """
 
     answers: list[Answer] = field(default_factory=list)
     damaged: list[int] = field(default_factory=list)
     foreign: int = 0
+    broken: list[Answer] = field(default_factory=list)
 
     def by_key(self) -> dict[str, Answer]:
         """Key to the answer that counts."""
@@ -116,7 +120,12 @@ class Held:
 def _is_answer(row: Mapping[str, Any]) -> bool:
     words = all(isinstance(row[key], str) for key in KEYS)
     counts = all(isinstance(row.get(key), int | None) for key in ("input_tokens", "output_tokens"))
-    return words and counts and row.get("mark", "") in ("", *MARKS) and isinstance(row.get("cost"), int | float | None)
+    return (
+        words
+        and counts
+        and row.get("mark", "") in ("", BROKEN, *MARKS)
+        and isinstance(row.get("cost"), int | float | None)
+    )
 
 
 def counting(pairs: Iterable[tuple[str, Answer]]) -> dict[str, Answer]:
@@ -161,7 +170,9 @@ class Journal:
             ) from error
         whole = [row for row in grown.rows if _is_answer(row)]
         answers = [Answer(**{key: value for key, value in row.items() if key in _KNOWN}) for row in whole]
-        return Held(answers, grown.damaged, len(grown.rows) - len(whole))
+        whole = [own for own in answers if own.mark != BROKEN]
+        broken = [own for own in answers if own.mark == BROKEN]
+        return Held(whole, grown.damaged, len(grown.rows) - len(answers), broken)
 
     def append(self, answer: Answer) -> None:
         """Write one answer and wait until the disk has it.

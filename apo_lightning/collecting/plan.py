@@ -10,11 +10,11 @@ from functools import partial
 from PIL import Image
 
 from apo_lightning.collecting import request
-from apo_lightning.collecting.ask import Question
 from apo_lightning.collecting.endpoint import Endpoint
 from apo_lightning.collecting.images import Images
 from apo_lightning.collecting.journal import Answer, Held, Journal
 from apo_lightning.collecting.limits import Spent
+from apo_lightning.collecting.questions import Question
 from apo_lightning.collecting.request import Request
 from apo_lightning.collecting.sizes import Sizes, guess
 from apo_lightning.types import Study
@@ -106,6 +106,7 @@ def plan(
     words = {item.study.id: request.words_of(endpoint, item.study, item.findings) for item in items}
     asks = {study: request.asks(endpoint, study, said) for study, said in words.items()}
     counts, known = Counter(own.key for own in held.answers), held.by_key()
+    broken = Counter(own.key for own in held.broken)
     keys = _keys(made, [item for item in items if asks[item.study.id] in {own.asks for own in held.answers}], words)
     for item in items:
         own = item.study.id
@@ -114,9 +115,9 @@ def plan(
             made.answers[own] = answer
         if answer is None or answer.mark in again:
             made.again += answer is not None
-            made.questions.append(Question(own, partial(_open, made, item, words[own]), counts))
+            made.questions.append(Question(own, partial(_open, made, item, words[own]), counts, broken))
     made.sizes = Sizes(endpoint, _guess(made, words)).learn(_alike(made, held))
-    for own in (own for own in held.answers if asks.get(own.study) == own.asks):
+    for own in (own for own in [*held.answers, *held.broken] if asks.get(own.study) == own.asks):
         made.spent += made.sizes.spent(own)
     return made
 

@@ -11,7 +11,7 @@ import openai
 
 from apo_lightning.collecting import http
 from apo_lightning.collecting.endpoint import Endpoint
-from apo_lightning.collecting.secrets import read_key
+from apo_lightning.collecting.secrets import masked_bytes, read_key
 from apo_lightning.errors import ConfigError
 
 PATH = "/chat/completions"
@@ -48,7 +48,7 @@ class OpenAISender:
             base_url=endpoint.base_url,
             timeout=endpoint.timeout,
             max_retries=0,
-            http_client=http.client(endpoint.base_url, endpoint.timeout),
+            http_client=http.client(endpoint.base_url, endpoint.timeout, endpoint.most_bytes),
         )
 
     async def send(self, body: dict[str, Any], idempotency: str) -> bytes:
@@ -83,7 +83,7 @@ class LiteLLMSender:
     async def send(self, body: dict[str, Any], idempotency: str) -> bytes:
         async with asyncio.timeout(self.endpoint.timeout):
             got = await self.library.acompletion(**body, **self.more)
-        return got.model_dump_json().encode()
+        return masked_bytes(got.model_dump_json().encode())
 
     async def close(self) -> None:
         """It keeps its connections itself."""

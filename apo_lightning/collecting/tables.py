@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.journal import MARKS
 from apo_lightning.collecting.plan import Plan
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.files.characters import visible
 
 SHOWN = 3

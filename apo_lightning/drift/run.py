@@ -23,7 +23,7 @@ from apo_lightning.drift.independence import SIGNS, independence
 from apo_lightning.drift.profiles import profiles
 from apo_lightning.drift.pruning import Ranking
 from apo_lightning.drift.steps import StepDivergence
-from apo_lightning.drift.told import conflict_told, independence_told, pruning_told, stream_told
+from apo_lightning.drift.told import conflict_told, independence_told, pruning_told, stream_told, style_told
 from apo_lightning.drift.within import step_drift
 from apo_lightning.metrics.bootstrap import RESAMPLES, Interval, Name
 from apo_lightning.text.labeler import KINDS
@@ -63,6 +63,8 @@ def measure(
     resamples: int = RESAMPLES,
     orders: int = changes.ORDERS,
     signs: int = SIGNS,
+    style: bool = True,
+    preferred: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The record of a corpus.
 
@@ -74,6 +76,8 @@ def measure(
         resamples: of patients, for intervals.
         orders: of studies, by which changes along the stream are tested; 0: they are not looked for.
         signs: by which independence is tested; 0: it is not.
+        style: whether teachers are told apart by style, which takes the longest.
+        preferred: t+ by study, where there is one, to be told from teachers by style.
     """
     thresholds = tuple(BEYOND if value is None else value for value in beyond)
     labelled = 0 if corpus.truth is None else int((~np.isnan(corpus.truth)).any(1).sum())
@@ -93,6 +97,7 @@ def measure(
         "conflict": conflict_told(corpus, conflict(corpus), thresholds),
         "stream": stream_told(corpus, changes.changes(corpus, orders)) if orders else None,
         "independence": independence_told(independence(corpus, signs)) if signs and labelled else None,
+        "style": style_told(corpus, preferred or {}) if style else None,
         "pruning": pruning_told(*ranking) if ranking else None,
     }
     return rounded(record)

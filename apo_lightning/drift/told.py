@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from apo_lightning.drift import changes
+from apo_lightning.drift import changes, style
 from apo_lightning.drift.changes import Changes
 from apo_lightning.drift.conflict import Conflict
 from apo_lightning.drift.corpus import Corpus
@@ -83,6 +83,15 @@ def stream_told(corpus: Corpus, found: Mapping[str, Changes]) -> dict[str, Any]:
 def independence_told(found: Mapping[tuple[str, str], Dependence]) -> list[dict[str, Any]]:
     """Each pair of teachers with its test."""
     return [{"teachers": list(pair), **asdict(one)} for pair, one in found.items()]
+
+
+def style_told(corpus: Corpus, preferred: Mapping[str, str]) -> dict[str, Any]:
+    """Areas under the ROC curve with which style alone tells teachers apart, and each of them from t+."""
+    pairs = style.between_teachers(corpus)
+    return {
+        "pairs": [{"teachers": list(pair), "area": area} for pair, area in pairs.items()],
+        "preferred": style.against(corpus, preferred) if preferred else None,
+    }
 
 
 def pruning_told(found: Ranking, on: str) -> dict[str, Any]:

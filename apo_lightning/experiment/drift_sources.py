@@ -14,6 +14,7 @@ from apo_lightning.drift.corpus import Corpus
 from apo_lightning.errors import ApoError, ArtifactError, DataError
 from apo_lightning.experiment import checks
 from apo_lightning.experiment.scored import scored_findings
+from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.findings import canonical
 from apo_lightning.hashing.contents import digest
 from apo_lightning.reports.folder import require_stage, stage_folders
@@ -39,6 +40,7 @@ class Source:
         about: hash of the texts.
         notes: what a reader has to be told of it.
         splits: study to its split, where it has one.
+        preferred: study to t+, where the run has written it.
         cfg, data: of a run, the settings of its first arm and its data set, where that is at hand.
     """
 
@@ -47,6 +49,7 @@ class Source:
     about: str
     notes: list[str] = field(default_factory=list)
     splits: Mapping[str, str] = field(default_factory=dict)
+    preferred: Mapping[str, str] = field(default_factory=dict)
     cfg: ExperimentSettings | None = None
     data: CXRDataModule | None = None
 
@@ -76,7 +79,23 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
     except (ApoError, OSError) as error:
         data, studies, wanted, notes = None, *_stored(folder, spoken, findings), [_gone(error)]
     corpus = ordered(said, studies, wanted, list(cfg.teachers), str(folder))
-    return Source(folder.name, corpus, about(said), notes, {study.id: study.split for study in studies}, cfg, data)
+    return Source(
+        folder.name,
+        corpus,
+        about(said),
+        notes,
+        {study.id: study.split for study in studies},
+        _preferred(folder),
+        cfg,
+        data,
+    )
+
+
+def _preferred(folder: Path) -> dict[str, str]:
+    """t+ of the first arm that has it."""
+    for stage in stage_folders(folder, "self_distill")[:1]:
+        return {study: found.text for study, found in read_preferred(stage.path / "preferred.jsonl").items()}
+    return {}
 
 
 def _gone(error: Exception) -> str:

@@ -64,15 +64,20 @@ def teachers_table(record: Mapping[str, Any]) -> DriftTable:
     slopes = record["steps"]["slopes"] or {}
     slopes = {name: one if one["low"] is not None else NONE for name, one in slopes.items()}
     slopes = slopes if any(one["value"] is not None for one in slopes.values()) else {}
+    areas = (record["style"] or {}).get("preferred") or {}
     rows = []
     for name, one in profiles.items():
         cells = [cell_of(mean_of(one, key), digits) for key, _, digits in shown]
-        rows.append((name, [*cells, *([cell_of(slopes[name], 2)] if slopes else [])]))
+        cells += [cell_of(slopes[name], 2)] if slopes else []
+        cells += [Cell("–" if areas[name] is None else f"{areas[name]:.2f}")] if areas else []
+        rows.append((name, cells))
     heads = [title for _, title, _ in shown] + (["more errors at the end"] if slopes else [])
+    heads += ["told from t+ by style"] if areas else []
     note = (
         "Precision and recall of findings said to be present; similarity: share of what it and another teacher both "
-        "state without a contradiction; the last: share of right statements that it loses from its first sentence to "
-        "its last, beside what is hard for all."
+        "state without a contradiction; more errors at the end: share of right statements that it loses from its "
+        "first sentence to its last, beside what is hard for all. Style: area under the ROC curve of a bag of words "
+        "without findings."
     )
     return DriftTable("drift-teachers", "Teachers", note, heads, rows)
 

@@ -8,6 +8,8 @@ from typing import Any
 from apo_lightning.reports.drift_tables import cell_text, mean_of
 
 LEVEL = 0.05
+NEAR = 0.9
+"""Area from which on style is said to be enough."""
 
 
 def sentences(record: Mapping[str, Any]) -> Iterator[str]:
@@ -15,12 +17,13 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
     yield _size(record)
     kappa, apart = mean_of(record["agreement"], "fleiss"), mean_of(record["agreement"], "agreement")
     if apart["value"] is not None:
-        said = f" Fleiss' kappa is {cell_text(kappa)}, mean over findings." if kappa["value"] is not None else ""
+        said = f" Fleiss' kappa is {cell_text(kappa)}, mean over findings." if kappa["low"] is not None else ""
         against = 1 - apart["value"]
         yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
     yield from _moves(record)
     yield from _stream(record)
     yield from _dependent(record)
+    yield from _styled(record)
     yield from _pruned(record)
     found = record["conflict"]
     if found["scored"]:
@@ -95,6 +98,24 @@ def _dependent(record: Mapping[str, Any]) -> Iterator[str]:
         f"{len(found)} of {len(tested)} pairs of teachers do not err independently given the truth, as the paper "
         f"assumes; correlation of errors: {named}."
     )
+
+
+def _styled(record: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a preference loss could be satisfied by style alone."""
+    found = record["style"]
+    if not found:
+        return
+    known = {name: area for name, area in (found["preferred"] or {}).items() if area is not None}
+    if known:
+        least = min(known, key=known.__getitem__)
+        yield (
+            f"By style alone, without findings, t+ is told from each teacher with an area under the ROC curve of at "
+            f"least {known[least]:.2f} ({least})"
+            + (": a preference loss can be satisfied without a word on what is right." if known[least] > NEAR else ".")
+        )
+    areas = [pair["area"] for pair in found["pairs"] if pair["area"] is not None]
+    if areas:
+        yield f"Teachers are told from each other by style with an area of {min(areas):.2f} to {max(areas):.2f}."
 
 
 def _pruned(record: Mapping[str, Any]) -> Iterator[str]:

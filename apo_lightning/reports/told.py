@@ -27,7 +27,7 @@ def warnings(frame: pd.DataFrame) -> list[str]:
     if not labels:
         return []
     students, written = labels.pop("arm", []), [label for own in labels.values() for label in own]
-    said = [f"{MARK} Some teachers were told the labels of the image and asked for their basis."]
+    said = [f"{MARK} Some teachers were told the labels of the image, or its report, and asked for the basis."]
     if students:
         said.append(
             f"{', '.join(students)} learned from such texts and answered a prompt that names labels: these scores do "
@@ -44,7 +44,9 @@ def asked(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not isinstance(prompts, Mapping) or not prompts:
         return []
     told = [name for name in manifest.get("told_labels") or [] if isinstance(name, str)]
-    said = "; ".join(f"{name}: {_words(own)}{', told the labels' * (name in told)}" for name, own in prompts.items())
+    said = "; ".join(
+        f"{name}: {_words(own)}{', told the labels or the report' * (name in told)}" for name, own in prompts.items()
+    )
     return [("Teachers' prompts", said)]
 
 

@@ -90,12 +90,20 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
 
+    def handle(self) -> None:
+        with suppress(ConnectionResetError):  # of a client that was killed
+            super().handle()
+
     def log_message(self, *args: Any) -> None:
         pass
 
     def do_POST(self) -> None:
         own: Faulty = self.server.own
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        except ValueError:  # cut off: its client was killed
+            self.close_connection = True
+            return
         name = hashlib.sha256(json.dumps(body["messages"]).encode()).hexdigest()[:16]
         own.bodies.append(body)
         own.headers.append({key.lower(): value for key, value in self.headers.items()})

@@ -15,8 +15,8 @@ import yaml
 from apo_lightning import config
 from apo_lightning.cli.commands import main
 from apo_lightning.collecting import batch, collect, secrets
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.guard import RULE
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.collecting.request import words_of
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import asking

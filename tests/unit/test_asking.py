@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from apo_lightning.collecting import ask as asking
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.collect import collect
 from apo_lightning.collecting.endpoint import Endpoint, Price
 from apo_lightning.collecting.images import Images
 from apo_lightning.collecting.journal import Answer, Journal
 from apo_lightning.collecting.plan import Item, plan
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.atomic import Unwritten
 from apo_lightning.types import Study
@@ -95,10 +95,9 @@ def test_what_is_sent(ask: Asked) -> None:
 @pytest.mark.parametrize(
     "fault", ["429", "429 after", "500", "503 html", "reset", "malformed", "no choices", "huge", "200 error"]
 )
-def test_a_failure_that_passes_is_asked_again(ask: Asked, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apo_lightning.collecting.http.MAX_ANSWER", 1)
+def test_a_failure_that_passes_is_asked_again(ask: Asked, fault: str) -> None:
     own = Faulty(_scripted(fault, None, fault))
-    with served(own, huge=9_000_000) as url:
+    with served(own) as url:
         outcome = ask(url, concurrency=2)
     assert len(outcome.answers) == 12 and not outcome.failed and not outcome.ended
     assert own.requests == 14 and outcome.again.total() == 2 and set(own.given.values()) == {1}
@@ -140,7 +139,7 @@ def test_a_closed_door_is_tried_a_few_times_and_then_left(ask: Asked, fault: str
     own = Faulty(lambda n: None if n < 4 else fault)
     with served(own) as url:
         outcome = ask(url, concurrency=2)
-    assert said in outcome.ended and own.requests <= 4 + 3 + 1
+    assert said in outcome.ended and own.requests <= 4 + 3 + 3
     assert len(ask.answers) == 4 and not outcome.failed
 
 
@@ -294,6 +293,20 @@ def test_after_a_break_the_same_answer_is_asked_for_and_after_a_bad_one_another(
         ask(url)
     broken, bad, good = (headers["idempotency-key"] for headers in own.headers)
     assert broken == bad != good
+
+
+def test_what_was_no_answer_is_noted_and_counts_in_a_budget(ask: Asked) -> None:
+    own = Faulty(_scripted(None, "malformed", "no choices"))
+    with served(own) as url:
+        ask(url, {"requests": 3}, concurrency=1)
+        assert len(ask.answers) == 1 and ask.said == []
+        held = Journal(ask.folder, "gpt5").read()
+        assert [line.finish for line in held.broken] == ["the answer is not JSON", "the answer has no choices"]
+        ask(url, {"requests": 3})
+        assert own.requests == 3
+        assert len(ask(url).answers) == 11
+    names = [headers["idempotency-key"] for headers in own.headers]
+    assert len(set(names)) == len(names) == 14
 
 
 def test_concurrency_is_kept(ask: Asked) -> None:

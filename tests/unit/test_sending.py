@@ -204,6 +204,24 @@ def test_a_redirect_to_another_host_is_refused(serve: Callable[..., Server], sta
     assert other.asked == []
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "same"),
+    [
+        ("https://a.io/v1", "https://a.io:443/v2", True),
+        ("http://a.io/v1", "https://a.io/v1", True),
+        ("https://a.io/v1", "http://a.io/v1", False),
+        ("http://a.io/v1", "http://a.io:81/v1", False),
+        ("http://a.io:8000/v1", "https://a.io/v1", False),
+        ("https://a.io/v1", "https://b.a.io/v1", False),
+        ("https://a.io/v1", "https://a.io.b.io/v1", False),
+        ("http://127.0.0.1:8000/v1", "http://localhost:8000/v1", False),
+        ("https://a.io/v1", "https://A.IO/v1", True),
+    ],
+)
+def test_one_host_is_a_scheme_a_name_and_a_port(own: str, other: str, same: bool) -> None:
+    assert http._is_same(httpx2.URL(own), httpx2.URL(other)) == same
+
+
 def test_a_redirect_within_the_host_is_followed(serve: Callable[..., Server]) -> None:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if handler.path.endswith("/new"):
