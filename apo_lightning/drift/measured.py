@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -72,13 +73,19 @@ def intervals(
     """
     _, who = np.unique(np.array([*measured.patients], str), return_inverse=True)
     count = int(who.max(initial=-1)) + 1
-    times = draws(count, resamples, np.random.default_rng([seed, 0]))
+    times = _draws(count, resamples, seed)
     whole, drawn = measured.whole(), measured.drawn(times, who)
     size = (1, len(who), count)
     return {
         name: Interval(float(value), *limits(np.array([value]), drawn[name][None], count, least), *size)
         for name, value in whole.items()
     }
+
+
+@lru_cache(maxsize=1)
+def _draws(patients: int, resamples: int, seed: int) -> np.ndarray:
+    """Of one corpus, which is measured as often as it has pairs of teachers."""
+    return draws(patients, resamples, np.random.default_rng([seed, 0]))
 
 
 def share(sums: np.ndarray) -> np.ndarray:

@@ -64,8 +64,10 @@ def of_teachers(own: Context, names: Iterable[str]) -> tuple[dict[str, Any], lis
 
 def _section(own: Context, name: str) -> dict[str, Any]:
     section = own.cfg.teachers[name]
-    if not hasattr(TEACHERS.lookup(section["kind"]), "fingerprint"):
-        return {key: value for key, value in section.items() if key != "weight"}
+    kind = TEACHERS.lookup(section["kind"])
+    if not hasattr(kind, "fingerprint"):
+        silent = {key for key in getattr(kind, "later", ()) if section.get(key) == getattr(kind, key)}
+        return {key: value for key, value in section.items() if key not in (*silent, "weight")}
     studies = [study for split in SPLITS for study in own.data.studies(split)]
     return {"kind": section["kind"], "says": own.teacher(name).fingerprint(studies)}
 

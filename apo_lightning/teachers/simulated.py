@@ -132,6 +132,7 @@ class Simulated:
     common: float = 0.0
 
     gives: ClassVar[str] = "text"
+    later: ClassVar[tuple[str, ...]] = ("common",)
 
     def __post_init__(self) -> None:
         _share(

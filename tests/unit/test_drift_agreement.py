@@ -11,7 +11,7 @@ from apo_lightning.drift import agreement
 from apo_lightning.drift.conflict import conflict, contradictions
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.measured import fleiss, fleiss_counts, intervals
-from apo_lightning.text.conflict import _conflict
+from apo_lightning.text.conflict import in_conflict
 from tests.helpers.corpora import corpus
 
 NAN = np.nan
@@ -106,7 +106,7 @@ def test_contradictions_are_those_of_texts() -> None:
     any_ = contradictions(found, 0, 2).any
     for s, f in np.argwhere(contradictions(found, 0, 2).both):
         one, other = ((float(found.said[s, n, f]), names[found.sides[s, n, f]]) for n in (0, 2))
-        assert any_[s, f] == _conflict(one, other)
+        assert any_[s, f] == in_conflict(one, other)
 
 
 def test_conflicts_of_severity_by_hand() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from apo_lightning.drift.gate import Conflicts, apply, cut_out
+from apo_lightning.errors import DataError
+from apo_lightning.experiment import gating
 from apo_lightning.losses import LOSSES
 from apo_lightning.settings import GateSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import weigh
-from apo_lightning.types import PREFERRED, Branch, Example, LossOutput, Study
+from apo_lightning.text.thinking import ThinkingPolicy
+from apo_lightning.types import PREFERRED, Branch, Example, LossOutput, Study, Trajectory
 from tests.helpers import tiny
 
 NAMES = ["edema", "pleural_effusion", "pneumonia"]
@@ -99,3 +103,37 @@ def test_gradients_of_a_stage_are_weighed_in_every_way_of_scoring(mode: str) -> 
     whole = grads[1.0, 1.0]
     torch.testing.assert_close(grads[1.0, 0.5], 0.75 * whole, rtol=1e-3, atol=1e-7)
     torch.testing.assert_close(grads[0.5, 0.5], 0.5 * whole, rtol=1e-3, atol=1e-7)
+
+
+class Own:
+    """As much of a `Context` as the gate asks."""
+
+    def __init__(self, plan: GateSettings | None) -> None:
+        texts = {"s0": ("Left effusion.", "Right effusion."), "s1": ("Edema.", "Edema.")}
+        self.arm, self.thinking = "one", ThinkingPolicy()
+        self.cfg, self.data = SimpleNamespace(pool=SimpleNamespace(gate=plan)), SimpleNamespace(findings=NAMES)
+        self.heard = {
+            study: {f"t{i}": Trajectory(study, f"t{i}", text) for i, text in enumerate(own)}
+            for study, own in texts.items()
+        }
+        self.examples = [example(study, *own) for study, own in texts.items()]
+
+
+def test_a_stage_is_trained_on_what_the_gate_leaves_and_its_key_says_so() -> None:
+    own = Own(GateSettings(studies=0.5, action="leave_out"))
+    assert [one.study.id for one in gating.gated(own, own.examples, Counter())] == ["s1"]
+    assert gating.inputs(own) == {"gate": {"studies": 0.5, "findings": None, "action": "leave_out", "weight": 0.25}}
+    own = Own(GateSettings(findings=0.5, action="leave_out"))
+    assert [one.study.id for one in gating.gated(own, own.examples, Counter())] == ["s1"]
+
+
+@pytest.mark.parametrize("plan", [None, GateSettings(studies=0.1)])
+def test_nothing_is_trained_otherwise_and_no_key_changes(plan: GateSettings | None) -> None:
+    own = Own(plan)
+    assert gating.gated(own, own.examples, Counter()) == own.examples and gating.inputs(own) == {}
+
+
+def test_a_gate_that_leaves_nothing_says_so() -> None:
+    own = Own(GateSettings(studies=0.5, action="leave_out"))
+    with pytest.raises(DataError, match=r"pool.gate .* leaves none of 1 training studies of arm 'one'"):
+        gating.gated(own, own.examples[:1], Counter())
