@@ -27,8 +27,9 @@ from apo_lightning.collecting.sizes import Sizes
 from apo_lightning.errors import ApoError
 from apo_lightning.files.atomic import Unwritten
 
-IN_A_ROW = 3
-"""Times in a row that an endpoint speaks of the key or the model until we believe it."""
+IN_A_ROW, AFTER_ANSWERS = 3, 6
+"""Times in a row that an endpoint speaks of the key or the model until we believe it; one that has answered may be
+mistaken for a while."""
 LOST_IN_A_ROW = 10
 """Questions in a row that are given up until the teacher is."""
 LONGEST_WAIT = 60.0
@@ -173,7 +174,7 @@ class Asker:
             return Reply("", finish="content_filter", declined=True)
         if isinstance(why, Again):
             self._doors = self._doors + 1 if why.door else 0
-            if self._doors >= IN_A_ROW:
+            if self._doors >= (AFTER_ANSWERS if self.outcome.answers else IN_A_ROW):
                 raise Closed(str(why)) from why
         raise why
 

@@ -66,8 +66,8 @@ def _section(own: Context, name: str) -> dict[str, Any]:
     section = own.cfg.teachers[name]
     kind = TEACHERS.lookup(section["kind"])
     if not hasattr(kind, "fingerprint"):
-        later = getattr(kind, "later", {})
-        return {key: v for key, v in section.items() if key != "weight" and not (key in later and v == later[key])}
+        silent = {key for key in getattr(kind, "later", ()) if section.get(key) == getattr(kind, key)}
+        return {key: value for key, value in section.items() if key not in (*silent, "weight")}
     studies = [study for split in SPLITS for study in own.data.studies(split)]
     return {"kind": section["kind"], "says": own.teacher(name).fingerprint(studies)}
 

@@ -37,6 +37,7 @@ class HfLogits(Recorded):
     bits: int | None = None
 
     gives: ClassVar[str] = "logits"
+    later: ClassVar[tuple[str, ...]] = (*Recorded.later, "bits")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,6 +43,7 @@ class Recorded:
     prompt: str | None = None
 
     gives: ClassVar[str] = "text"
+    later: ClassVar[tuple[str, ...]] = ("prompt",)
 
     def __post_init__(self) -> None:
         if self.prompt is not None:

@@ -132,8 +132,7 @@ class Simulated:
     common: float = 0.0
 
     gives: ClassVar[str] = "text"
-    later: ClassVar[Mapping[str, float]] = {"common": 0.0}
-    """Settings that an earlier version had not, with the value at which texts are as they were: no part of a key."""
+    later: ClassVar[tuple[str, ...]] = ("common",)
 
     def __post_init__(self) -> None:
         _share(

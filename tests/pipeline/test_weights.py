@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,10 @@ from apo_lightning.cli import commands
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import checks
 from apo_lightning.experiment.run import run
+from apo_lightning.experiment.steps.generate import Generate
 from apo_lightning.files.jsonlines import read as read_jsonl
+from apo_lightning.settings import SelfDistillSettings
+from apo_lightning.types import Answer, Example, Study, Trajectory
 from tests.helpers.stage_keys import changed, keys_of
 from tests.pipeline.conftest import ROOT, Drop
 
@@ -152,3 +156,30 @@ def test_the_page_s_strategy_for_weights(drop: Drop, words: list[str], monkeypat
     for row in read_jsonl(Path("runs/smoke/spd_mt/seed0/weigh/weights.jsonl")):
         words_of = {name: len(text.split()) for name, text in said[row["study"]].items()}
         assert row["taught"] == {name: pytest.approx(1 / words_of[name]) for name in NAMES}
+
+
+@pytest.mark.parametrize("shown", [None, {"s": {"vote 1": "No edema."}}])
+def test_the_student_reads_what_it_is_shown_instead_of_the_teachers(shown: dict | None, tmp_path: Path) -> None:
+    studies = [Study("s", "s", "train", (), {}), Study("t", "t", "train", (), {})]
+    heard = {study.id: {"a": Trajectory(study.id, "a", f"Edema in {study.id}.")} for study in studies}
+    asked: list[Example] = []
+
+    def answers(writer: Any, given: list[Example], *rest: Any) -> dict[str, list[Answer]]:
+        asked.extend(given)
+        return {example.study.id: [Answer("No edema.")] for example in given}
+
+    own = SimpleNamespace(
+        cfg=SimpleNamespace(
+            stages=SimpleNamespace(self_distill=SelfDistillSettings(batch_studies=1, max_new_tokens=4))
+        ),
+        data=SimpleNamespace(studies=lambda split: studies if split == "train" else []),
+        heard=heard,
+        seed=0,
+        load=lambda made_by: None,
+        collator=lambda student, prompt: SimpleNamespace(cut={}, control_texts=lambda examples: {}),
+        answers=answers,
+        newest=lambda artefact: None,
+    )
+    Generate(own, "self_distill")._by_student(SimpleNamespace(path=tmp_path), shown)
+    read = {example.study.id: [text.text for text in example.context] for example in asked}
+    assert read == ({"s": ["No edema."]} if shown else {"s": ["Edema in s."], "t": ["Edema in t."]})

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import time
+import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 from PIL import Image
 
+from apo_lightning import signals
 from apo_lightning.collecting import ask as asking
 from apo_lightning.collecting.collect import collect
 from apo_lightning.collecting.endpoint import Endpoint, Price
@@ -55,8 +62,9 @@ class Asked:
         images = Images(_image, lambda study: False, self.folder / "images.json")
         items = [Item(study, (), images) for study in self.studies]
         self.plan = plan("gpt5", endpoint, Journal(self.folder, "gpt5"), items, again)
-        come = collect([self.plan], budget or {}, self.said.append).outcomes
-        return come.get("gpt5", Outcome())
+        come = collect([self.plan], budget or {}, self.said.append)
+        self.signum = come.signum
+        return come.outcomes.get("gpt5", Outcome())
 
     @property
     def answers(self) -> list[Answer]:
@@ -139,7 +147,7 @@ def test_a_closed_door_is_tried_a_few_times_and_then_left(ask: Asked, fault: str
     own = Faulty(lambda n: None if n < 4 else fault)
     with served(own) as url:
         outcome = ask(url, concurrency=2)
-    assert said in outcome.ended and own.requests <= 4 + 3 + 3
+    assert said in outcome.ended and own.requests <= 4 + 6 + 3
     assert len(ask.answers) == 4 and not outcome.failed
 
 
@@ -315,3 +323,55 @@ def test_concurrency_is_kept(ask: Asked) -> None:
     with served(own) as url:
         ask(url, concurrency=6)
     assert 0.2 <= time.monotonic() - began < 1.0
+
+
+def test_a_signal_waits_for_what_is_under_way(ask: Asked) -> None:
+    own = Faulty(delay=0.3)
+    own.before = lambda name: os.kill(os.getpid(), signal.SIGINT) if own.requests == 2 else None
+    with served(own) as url, signals.raised():
+        outcome = ask(url, concurrency=3)
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    assert ask.signum == signal.SIGINT and outcome.ended == "it was stopped"
+    assert 2 <= len(ask.answers) == sum(own.given.values()) == own.requests <= 3
+    assert "waiting for the answers that are under way" in ask.said[0]
+
+
+def test_a_second_signal_does_not_wait(ask: Asked) -> None:
+    own = Faulty(delay=3.0)
+    own.before = lambda name: os.kill(os.getpid(), signal.SIGTERM) if own.requests in (1, 2) else None
+    began = time.monotonic()
+    with served(own) as url, signals.raised(), pytest.raises(signals.Stopped):
+        ask(url, concurrency=3)
+    assert time.monotonic() - began < 2.5
+
+
+class _LiteLLM(types.ModuleType):
+    """The part of litellm that is used, in place of the package."""
+
+    def __init__(self) -> None:
+        super().__init__("litellm")
+        self.calls: list[dict[str, Any]] = []
+
+    async def acompletion(self, **body: Any) -> Any:
+        self.calls.append(body)
+        if len(self.calls) == 1:
+            response = httpx2.Response(429, headers={"retry-after": "0.01"}, request=httpx2.Request("POST", "http://x"))
+            raise openai.RateLimitError("slow down", response=response, body=None)
+        return types.SimpleNamespace(model_dump_json=lambda: json.dumps(completion("No edema.", model="claude")))
+
+
+def test_other_protocols_go_through_litellm(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = _LiteLLM()
+    monkeypatch.setitem(sys.modules, "litellm", library)
+    monkeypatch.setenv("TEST_KEY", KEY)
+    outcome = ask("", client="litellm", model="anthropic/claude", key="TEST_KEY")
+    assert len(ask.answers) == 12 and outcome.again == {"told to wait": 1}
+    call = library.calls[-1]
+    assert (call["model"], call["api_key"], call["num_retries"]) == ("anthropic/claude", KEY, 0)
+    assert call["messages"][0]["content"][0]["type"] == "image_url" and "api_base" not in call
+
+
+def test_litellm_is_asked_for_where_it_is_not_installed(ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    with pytest.raises(ConfigError, match=r"pip install apo-lightning\[litellm\]"):
+        ask("", client="litellm")

@@ -69,12 +69,12 @@ def test_a_recorded_tail_is_the_one_that_is_left(kind: str) -> None:
     torch.testing.assert_close(slope, again)
 
 
-def test_a_tail_beside_a_sure_token_keeps_its_mass() -> None:
-    """In float32 1 - p is 0 here; the mass that the teacher gives to the rest is 2e-8 all the same."""
-    teacher = TopK(torch.tensor([[0]]), torch.tensor([[-2e-8]]), tail=torch.tensor([2e-8]).log())
-    student = torch.tensor([[0.0, -50.0]])
-    value = divergence_rows(teacher, "forward")(student, slice(0, 1), False)[0]
-    assert value.item() == pytest.approx(2e-8 * (math.log(2e-8) + 50 - 1), rel=1e-3)
+def test_a_tail_beside_sure_tokens_keeps_its_mass() -> None:
+    """In float32 1 - 1/2 - 1/2 is 0; the mass that the teacher gives to the rest is 2e-8 all the same."""
+    half = torch.tensor([[0.5, 0.5]]).log()
+    teacher = TopK(torch.tensor([[0, 1]]), half, tail=torch.tensor([2e-8]).log())
+    value = divergence_rows(teacher, "forward")(torch.tensor([[0.0, 0.0, -50.0]]), slice(0, 1), False)[0]
+    assert value.item() == pytest.approx(2e-8 * (math.log(2e-8) + 50 + math.log(2)), rel=1e-3)
 
 
 @pytest.mark.parametrize("mode", ["joint", "branchwise", "separate"])
