@@ -19,7 +19,7 @@ from apo_lightning.files.atomic import removal, write_bytes, write_text
 from apo_lightning.reports import figures, figures_drift
 from apo_lightning.reports.drift_tables import DriftTable, tables
 from apo_lightning.reports.drift_words import sentences
-from apo_lightning.reports.folder import is_there
+from apo_lightning.reports.folder import is_there, read_manifest
 from apo_lightning.reports.markdown import drift_parts, md
 from apo_lightning.reports.page import Drift, FigureFile
 
@@ -50,7 +50,8 @@ FIGURES = {
 
 
 def read(run_folder: Path) -> Drift | None:
-    """Of a run that has a record of this version; None where it has none.
+    """Of a run that has a record of this version; None where it has none. Studies of a set under a data use agreement
+    are named only where that is acknowledged.
 
     Raises:
         ArtifactError: it is damaged.
@@ -58,7 +59,9 @@ def read(run_folder: Path) -> Drift | None:
     path = run_folder / NAME
     if not is_there(path, run_folder):
         return None
-    record = load(path)
+    record, manifest = load(path), read_manifest(run_folder)
+    if record is not None and manifest.get("credentialed") and not manifest.get("acknowledged"):
+        record["conflict"]["worst"] = []
     return section(record) if record is not None else None
 
 

@@ -151,6 +151,16 @@ def test_a_report_has_the_section_where_a_run_has_a_record(tmp_path: Path) -> No
     assert not (folder / "figures" / "drift_conflict.png").exists()
 
 
+@pytest.mark.parametrize(("acknowledged", "named"), [(True, True), (False, False)])
+def test_studies_under_an_agreement_are_named_only_where_acknowledged(
+    tmp_path: Path, acknowledged: bool, named: bool
+) -> None:
+    manifest = {"credentialed": True, "acknowledged": acknowledged}
+    folder = fake_run.make(tmp_path, arms=("base",), seeds=(0,), findings=NAMES, manifest=manifest)
+    (folder / "drift.json").write_text(json.dumps(record()))
+    assert ("drift-studies" in [table.name for table in drift.read(folder).tables]) is named
+
+
 def test_a_damaged_record_is_told_and_another_version_left_out(tmp_path: Path) -> None:
     from apo_lightning.errors import ArtifactError
 
