@@ -52,9 +52,9 @@ class Encoder:
         if not folder.is_dir():
             raise ConfigError(f"--encoder must be a folder with a saved sentence encoder, and {folder} is none.")
         try:
-            how = dict(local_files_only=True, trust_remote_code=False)
-            tokenizer = AutoTokenizer.from_pretrained(folder, **how)
-            model = AutoModel.from_pretrained(folder, **how).eval().requires_grad_(False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model.eval().requires_grad_(False)
         except UNREADABLE as error:
             raise ConfigError(
                 f"--encoder {folder} could not be loaded ({first_line(error)}). Give a folder that "
