@@ -17,7 +17,7 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all browser experiment sweep report summary bench gpu-proof nano lint clean
+.PHONY: help setup check list test test-all browser experiment sweep collect report drift summary bench gpu-proof nano lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,8 +70,14 @@ else
 	@set -f; $(PY) -m apo_lightning sweep '$(SWEEP)' $(SET)
 endif
 
+collect: $(STAMP) ## ask the teachers of an experiment for their texts: EXP=name [SET="--dry-run --budget money=5 a.b=c"]
+	@set -f; $(PY) -m apo_lightning collect '$(EXP)' $(SET)
+
 report: $(STAMP) ## write a report again: EXP=name or RUN=folder, of the newest run without; RUN="a b": side by side
 	@$(PY) -m apo_lightning report $(RUN)
+
+drift: $(STAMP) ## how teachers disagree: EXP=name, RUN=folder or file [SET="--student --encoder FOLDER"]
+	@set -f; $(PY) -m apo_lightning drift $(RUN) $(SET)
 
 summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; trains nothing
 	@set -f; $(PY) -m apo_lightning data summary '$(DATA)' $(SET)

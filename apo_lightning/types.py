@@ -86,12 +86,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One teacher's reasoning text for one study. ``t`` in [0, 1] is the study's place in the teacher's stream."""
+    """One teacher's reasoning text for one study.
+
+    Attributes:
+        t: the study's place in the teacher's stream, in [0, 1].
+        prompt: name of the prompt that the text answers; empty where it is not known.
+    """
 
     study: str
     teacher: str
     text: str
     t: float = 0.0
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,11 +131,13 @@ class Branch:
 
 @dataclass(frozen=True)
 class Example:
-    """What a stage trains or predicts on: a study with the answers to score and the teacher texts to read."""
+    """What a stage trains or predicts on: a study with the answers to score and the teacher texts to read; ``weight``
+    is what it counts in a loss."""
 
     study: Study
     branches: tuple[Branch, ...] = ()
     context: tuple[Trajectory, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass
@@ -179,6 +187,7 @@ class BranchBatch(PromptBatch):
         agreement: ``[B, U]`` see `Branch`; 0 where absent.
         conflict: ``[B, U, T]`` bool, tokens of the sentences that contradict t+.
         branch_keys: content hash of prompt, images and answer of each branch, where the collator was asked for them.
+        study_weight: ``[B]`` what each study counts in the loss; None: 1 each.
     """
 
     branch_ids: Tensor
@@ -189,6 +198,7 @@ class BranchBatch(PromptBatch):
     agreement: Tensor
     conflict: Tensor
     branch_keys: list[list[bytes]] | None = field(default=None, kw_only=True)
+    study_weight: Tensor | None = field(default=None, kw_only=True)
 
     def first(self, count: int) -> BranchBatch:
         """The same studies with their first ``count`` branches only."""

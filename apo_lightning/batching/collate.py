@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,7 @@ class Collator:
         keys: give batches the content hashes by which features and reference log-probs are stored.
         keep: which added tokens an answer may have; all else that the tokenizer calls special or added is text where
             a question, report or answer holds it, see `text_tokens`.
+        tells_labels: a prompt with ``$labels`` tells those of the study, as only a teacher may be told them.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Collator:
         max_context_tokens: int,
         keys: bool = False,
         keep: Callable[[str], bool] | None = None,
+        tells_labels: bool = False,
     ) -> None:
         self.read, self.keys = TextTokens(processor), keys
         self.processor, self.tokenizer = self.read.processor, self.read.tokenizer
         self.answer = TextTokens(self.processor, keep) if keep else self.read
         self.end = end_of_turn(self.processor)
-        self.prompt = prompt
+        self.prompt, self.tells_labels = prompt, tells_labels
         self.findings = tuple(findings)
         self.reads_reports = "$reports" in prompts.load(prompt).template
         self.max_prompt_tokens = max_context_tokens if self.reads_reports else max_prompt_tokens
@@ -77,6 +79,8 @@ class Collator:
         batch = BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
         if self.keys:
             batch.branch_keys = _branch_keys(batch)
+        if any(example.weight != 1 for example, _ in items):
+            batch.study_weight = torch.tensor([example.weight for example, _ in items])
         return batch
 
     def control_texts(self, examples: Iterable[Example]) -> dict[str, int]:
@@ -114,12 +118,15 @@ class Collator:
         return [" ".join(said.text.split()) for said in example.context] if self.reads_reports else []
 
     def _process(self, items: Sequence[Item], reports: Sequence[Sequence[str]]) -> Any:
-        texts = [self._render(len(images), texts) for (_, images), texts in zip(items, reports, strict=True)]
+        labels = [example.study.findings for example, _ in items]
+        counts = [len(images) for _, images in items]
+        texts = [self._render(*each) for each in zip(counts, reports, labels, strict=True)]
         images = [[image.convert("RGB") for image in pictures] for _, pictures in items]
         return self.processor(text=texts, images=images if any(images) else None, return_tensors="pt", padding=True)
 
-    def _render(self, images: int, reports: Sequence[str]) -> str:
-        question = self.read.escape_special_tokens(prompts.render(self.prompt, self.findings, reports))
+    def _render(self, images: int, reports: Sequence[str], labels: Mapping[str, float] | None = None) -> str:
+        told = (labels or {}) if self.tells_labels else None
+        question = self.read.escape_special_tokens(prompts.render(self.prompt, self.findings, reports, told))
         content = [*[{"type": "image"}] * images, {"type": "text", "text": question}]
         messages = [{"role": "user", "content": content}]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

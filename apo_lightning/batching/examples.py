@@ -15,6 +15,8 @@ COUNTED = {"nothing": "states_nothing", "normal": "normal"}
 """Kinds of kept texts (see `text.labeler`) that a manifest counts, and under which name."""
 Heard = Mapping[str, Mapping[str, Trajectory]]
 """Study id to teacher name to trajectory."""
+ByStudy = Mapping[str, Mapping[str, float]]
+"""Study id to teacher name to weight."""
 
 
 def index(trajectories: Sequence[Trajectory], teachers: Sequence[str]) -> dict[str, dict[str, Trajectory]]:
@@ -38,6 +40,7 @@ def spd_examples(
     heard: Heard,
     weights: Mapping[str, float],
     *,
+    by_study: ByStudy | None = None,
     drop_refusals: bool = True,
     counts: Counter[str] | None = None,
     findings: Sequence[str] = (),
@@ -45,10 +48,11 @@ def spd_examples(
 ) -> list[Example]:
     """SPD: one branch per teacher. Empty texts never teach; refusals only if asked. Texts that state nothing of
     ``findings`` or the canonical ones, and normal ones, are kept; ``counts`` says how many. ``as_read`` makes of a text
-    what findings are read from, each character where it stood."""
+    what findings are read from, each character where it stood. ``by_study`` has weights of its own for some studies."""
     examples, counts = [], Counter() if counts is None else counts
     for study in studies:
-        branches = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
+        own = (by_study or {}).get(study.id, weights)
+        branches = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
         if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
             examples.append(Example(study, branches))
         else:
@@ -62,6 +66,7 @@ def preference_examples(
     weights: Mapping[str, float],
     preferred: Mapping[str, str],
     *,
+    by_study: ByStudy | None = None,
     drop_refusals: bool = True,
     drop_copies: bool = True,
     counts: Counter[str] | None = None,
@@ -75,7 +80,7 @@ def preference_examples(
 
     Args:
         counts: gets how many texts and studies are kept and left out, by reason.
-        findings, as_read: see `spd_examples`.
+        by_study, findings, as_read: see `spd_examples`.
         compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
@@ -90,7 +95,8 @@ def preference_examples(
             counts["cut_preferred"] += 1
             if drop_cut:
                 continue
-        rejected = _branches(heard.get(study.id, {}), weights, drop_refusals, counts, findings, as_read)
+        own = (by_study or {}).get(study.id, weights)
+        rejected = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)

@@ -86,9 +86,14 @@ class TensorStore:
         self.hits, self.misses = self.hits + found, self.misses + len(rows) - found
         return [row and self._parse(key, *row) for key, row in zip(keys, rows, strict=True)]
 
-    def put_many(self, items: Iterable[tuple[bytes, Mapping[str, Tensor]]]) -> None:
-        """Add rows in one transaction. A key that is there already keeps its row. On a full disk nothing is added, and
-        a warning says so once: what is stored here can be computed again."""
+    def facts(self) -> dict[str, str]:
+        """The identity that the file has."""
+        with self._open() as connection:
+            return dict(connection.execute("SELECT field, value FROM meta").fetchall())
+
+    def put_many(self, items: Iterable[tuple[bytes, Mapping[str, Tensor]]], *, replace: bool = False) -> None:
+        """Add rows in one transaction. A key that is there already keeps its row, unless ``replace`` is true. On a full
+        disk nothing is added, and a warning says so once: what is stored here can be computed again."""
         rows = []
         for key, tensors in items:
             # a copy: safetensors refuses tensors that share memory, as views of one batch do
@@ -98,7 +103,8 @@ class TensorStore:
             rows.append((key, value, _checksum(key, value)))
         with self._unless_full():
             with self._open() as connection, connection:
-                new = connection.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?, ?)", rows).rowcount
+                added = "INSERT OR REPLACE" if replace else "INSERT OR IGNORE"
+                new = connection.executemany(f"{added} INTO rows VALUES (?, ?, ?)", rows).rowcount
             self.written += new  # counted once the transaction is through
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, show_error
 from apo_lightning.errors import ApoError, ConfigError
 
@@ -31,7 +32,7 @@ def check(options: argparse.Namespace) -> int:
             _print_checked(path, said, notes)
         except ApoError as error:
             wrong += 1
-            show_error(f"{path}\n{error}")
+            show_error(f"{path}\n{masked(str(error))}")
     if wrong:
         show_error(f"{wrong} of {len(files)} files are not valid.")
     return 2 if wrong else 0

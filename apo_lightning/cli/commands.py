@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, data, store
+from apo_lightning.cli import audit, collect, data, drift, store
 from apo_lightning.cli.check import check
+from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, show_error
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
 from apo_lightning.experiment import processes
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
     that stopped it (130 after Ctrl-C)."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     make_safe()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
     try:
@@ -40,11 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show_error(sentence)
             return 2
         if isinstance(error, Exception) and not getattr(error, "__notes__", None):
-            said = " ".join(arguments or sys.argv[1:])
+            said = masked(" ".join(arguments or sys.argv[1:]))
             error.add_note(
                 f"This happened in 'apo {said}' and is not yours to mend: please report it with the lines above."
             )
         raise
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command with its arguments; settings may stand before, between and behind options."""
+    top = parser()
+    options, left = top.parse_known_args(arguments)
+    if any(word.startswith("-") or "=" not in word for word in left) or (left and not hasattr(options, "overrides")):
+        top.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        options.overrides = [*options.overrides, *left]
+    return options
 
 
 def _stopped(signum: int) -> int:
@@ -57,7 +69,7 @@ def _stopped(signum: int) -> int:
 def _sentence(error: Exception) -> str | None:
     """What the user can mend; None where nobody foresaw it."""
     if isinstance(error, ApoError):
-        return str(error)
+        return masked(str(error))
     sentence = disk.explain(error)
     if sentence:
         logging.raiseExceptions = False  # other libraries' loggers, which write files too
@@ -98,8 +110,10 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument(
         "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
     )
+    collect.add(commands, _command)
     data.add(commands, _command)
     audit.add(commands, _command)
+    drift.add(commands, _command)
     store.add(commands, _command)
     return top
 

@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from apo_lightning.collecting.secrets import masked
 from apo_lightning.config.layers import Layers, unknown
 from apo_lightning.config.registered import Path, Section, get
 from apo_lightning.errors import ApoError, ConfigError, nearest
@@ -130,7 +131,11 @@ class Checker:
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
-        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {value!r}", nearest(str(value), _words(hint)))
+        self.say(
+            path,
+            f"{'.'.join(path)} must be {in_words(hint)}, got {masked(repr(value))}",
+            nearest(str(value), _words(hint)),
+        )
         raise _Mistyped
 
     def construct(self, cls: type, values: Mapping[str, Any], path: Path) -> Any:

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from apo_lightning.collecting.secrets import masked
 from apo_lightning.config.registered import Path, get, section_at
 from apo_lightning.errors import ConfigError, did_you_mean
 
@@ -127,12 +128,14 @@ def read_words(overrides: Sequence[str]) -> list[Word]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not all(key.split(".")):
-            problems.append(f"'{text}' is not of the form key=value ({COMMAND_LINE}).")
+            problems.append(f"'{masked(text)}' is not of the form key=value ({COMMAND_LINE}).")
             continue
         try:
             words.append(Word(_split(key), OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))["value"]))
         except (yaml.YAMLError, OmegaConfBaseException):
-            problems.append(f"The value of '{text}' is not valid YAML ({COMMAND_LINE}). Quote it: key='\"value\"'.")
+            problems.append(
+                f"The value of '{masked(text)}' is not valid YAML ({COMMAND_LINE}). Quote it: key='\"value\"'."
+            )
     if problems:
         raise ConfigError("\n".join(problems))
     return words

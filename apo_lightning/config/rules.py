@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from apo_lightning.collecting import secrets
 from apo_lightning.config import shape, training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.config.shape import PAPER
@@ -13,7 +14,7 @@ from apo_lightning.config.training_rules import Problem
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
-from apo_lightning.settings import ExperimentSettings
+from apo_lightning.settings import ExperimentSettings, PruneSettings
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
@@ -28,8 +29,11 @@ MEASURED = "evaluate.report_text"
 """How all texts of a table are measured."""
 
 SPLITS = ("train", "val", "test")
+CHEAPEST = "cheapest"
+SELECT = ("all", "best_on_val", CHEAPEST)
+"""Words of ``pool.select``."""
 
-SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge")
+SHARED = ("name", "runs_dir", "seeds", "only", "arms", "wandb", "cache", "acknowledge", "acknowledge_sending")
 """What belongs to the experiment as a whole, so that no arm may set it."""
 
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -50,6 +54,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     yield from _precision(cfg)
     yield from _splits(cfg)
     yield from _acknowledged(cfg)
+    yield from _keys(cfg)
     yield from _text_metrics(cfg)
     yield from training_rules.broken(cfg)
 
@@ -57,10 +62,23 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Problem]:
     further = [own.data for own in _sets(cfg).values()]
     used = [str(s.get("name")) for s in (cfg.data, cfg.evaluate.data, *further) if isinstance(s, Mapping)]
-    for name in cfg.acknowledge:
-        if name not in used:
-            text = f"acknowledge must name data sets of the experiment, got '{name}'"
-            yield ("acknowledge",), text, did_you_mean(name, used)
+    for key in ("acknowledge", "acknowledge_sending"):
+        for name in getattr(cfg, key):
+            if name not in used:
+                yield (key,), f"{key} must name data sets of the experiment, got '{name}'", did_you_mean(name, used)
+
+
+def _keys(cfg: ExperimentSettings) -> Iterator[Problem]:
+    """A key that stands in the settings would stand in every copy of them, in the run folder and at W&B."""
+    for name, section in _mapping(cfg.teachers).items():
+        for key, value in section.items():
+            if secrets.holds_key(value):
+                text = f"teachers.{name}.{key} holds what looks like a key; it is not shown here"
+                yield (
+                    ("teachers", name, key),
+                    text,
+                    "Put it into a variable of the environment, and its name here: key: OPENAI_API_KEY.",
+                )
 
 
 def _text_metrics(cfg: ExperimentSettings) -> Iterator[Problem]:
@@ -139,10 +157,29 @@ def _teachers(cfg: ExperimentSettings) -> Iterator[Problem]:
         chosen = [name for name in select if name in teachers]
         for name in (name for name in select if name not in teachers):
             yield ("pool", "select"), f"pool.select names no teacher '{name}'", did_you_mean(str(name), teachers)
-    elif select not in ("all", "best_on_val"):
-        yield ("pool", "select"), f"pool.select must be all, best_on_val, or a list of teachers, got {select!r}"
+    elif select not in SELECT:
+        allowed = ", ".join(SELECT)
+        yield ("pool", "select"), f"pool.select must be {allowed}, or a list of teachers, got {select!r}"
+    yield from _pruned(cfg, teachers)
     if teachers and not wrong and not any(weights[name] > 0 for name in chosen):
         yield ("teachers",), "No teacher that is selected has a weight > 0"
+
+
+def _pruned(cfg: ExperimentSettings, teachers: Mapping[str, Any]) -> Iterator[Problem]:
+    """Prices of teachers that there are, and of each one that is to be weighed by its price."""
+    key, plan = ("pool", "prune"), cfg.pool.prune or PruneSettings()
+    prices = _mapping(plan.prices)
+    for name in (name for name in prices if name not in teachers):
+        yield (*key, "prices", name), f"pool.prune.prices names no teacher '{name}'", did_you_mean(name, teachers)
+    free = [name for name, own in teachers.items() if name not in prices and not _known(own.get("price"))]
+    if cfg.pool.select == CHEAPEST and plan.by == "money" and free:
+        text = f"pool.prune.by is money, and pool.prune.prices has no price for {', '.join(free)}"
+        yield (*key, "by"), text, "Give each teacher one, made up for simulated ones, or save requests or tokens."
+
+
+def _known(price: Any) -> bool:
+    """Whether a teacher's own section (``kind: api``) says what its tokens cost."""
+    return None not in [_mapping(price).get(key) for key in ("input", "output")]
 
 
 def _arms(cfg: ExperimentSettings) -> Iterator[Problem]:

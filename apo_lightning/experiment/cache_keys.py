@@ -19,9 +19,10 @@ from apo_lightning.hashing.sources import sources_of
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.teachers import TEACHERS
 from data_modules.base import CXRDataModule
+from data_modules.loading.splits import SPLITS
 from data_modules.transfer import Transfer
 
-NAMES = ("kind", "name", "teacher")
+NAMES = ("kind", "name", "teacher", "prompt", "key")
 """Settings of a teacher that are names, whatever a file here is called."""
 
 
@@ -50,14 +51,25 @@ def _exists(name: str | Path) -> bool:
 
 
 def of_teachers(own: Context, names: Iterable[str]) -> tuple[dict[str, Any], list[type]]:
-    """Teachers' settings but their weights, with the content of the files that these name; and their classes."""
-    sections = {name: {k: v for k, v in own.cfg.teachers[name].items() if k != "weight"} for name in names}
+    """Teachers' settings but their weights, with the content of the files that these name; and their classes. Of one
+    that can say what it depends on, that alone."""
+    sections = {name: _section(own, name) for name in names}
     files = {
         f"{name}.{key}": content(path, own.folder.store)
         for name, section in sections.items()
         for key, path in paths({k: v for k, v in section.items() if k not in NAMES})
     }
     return {"teachers": sections, "files": files}, [TEACHERS.lookup(section["kind"]) for section in sections.values()]
+
+
+def _section(own: Context, name: str) -> dict[str, Any]:
+    section = own.cfg.teachers[name]
+    kind = TEACHERS.lookup(section["kind"])
+    if not hasattr(kind, "fingerprint"):
+        silent = {key for key in getattr(kind, "later", ()) if section.get(key) == getattr(kind, key)}
+        return {key: value for key, value in section.items() if key not in (*silent, "weight")}
+    studies = [study for split in SPLITS for study in own.data.studies(split)]
+    return {"kind": section["kind"], "says": own.teacher(name).fingerprint(studies)}
 
 
 def of_student(

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from apo_lightning import config, prompts
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import further_sets, machine, preferred, rehearsal, trainer
+from apo_lightning.experiment import (
+    further_sets,
+    machine,
+    preferred,
+    pruned,
+    rehearsal,
+    teacher_tokens,
+    trainer,
+    weighing,
+)
+from apo_lightning.experiment.scored import judging_findings
 from apo_lightning.findings import CANONICAL
 from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
-from apo_lightning.losses.base import bind, needs
+from apo_lightning.losses.base import bind
 from apo_lightning.models.sizes import count_on_meta
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stages import STAGES
-from apo_lightning.stages.spd import LOGITS
 from apo_lightning.teachers import TEACHERS
 from data_modules import DATA
 from data_modules.base import CXRDataModule
@@ -52,14 +62,17 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     machine.check_names(cfg.trainer, cfg.student)
     data = build_data(cfg)
     further_sets.build(cfg)
-    for name, section in cfg.teachers.items():
-        config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+    teachers = {
+        name: config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
+        for name, section in cfg.teachers.items()
+    }
     preferred.strategy(cfg)
+    weighing.strategy(cfg)
     _check_prompts(cfg)
     for stage in dict.fromkeys(name for arm in cfg.arms.values() for name in arm.stages):
         if section := getattr(getattr(cfg.stages, stage), "loss", None):
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES.lookup(stage).provides, stage)
-    _require_logits(cfg)
+    teacher_tokens.require_logits(cfg, teachers)
     _require_weights(cfg)
     count_on_meta(cfg.student)
     if here:
@@ -71,6 +84,12 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
     """Templates that can be filled, and that ask for what their stage has: only self-distillation reads reports."""
     asked = {"prompt": cfg.prompt, "evaluate.prompt": cfg.evaluate.prompt or cfg.prompt}
     asked |= {f"evaluate.sets.{name}.prompt": rehearsal.question(cfg, name) for name in cfg.evaluate.sets}
+    for key, name in {**asked, "stages.self_distill.prompt": cfg.stages.self_distill.prompt}.items():
+        if prompts.tells_labels(name):
+            raise ConfigError(
+                f"{key} '{name}' has $labels: the student would be told what it is to find. Only a teacher may be, by "
+                "teachers.<name>.prompt."
+            )
     for key, name in asked.items():
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
@@ -99,6 +118,12 @@ def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
 def _require_weights(cfg: ExperimentSettings) -> None:
     """A loss that cares only whether a weight is 0 would leave the others without a trace."""
     select, name = cfg.pool.select, cfg.stages.apo.loss["name"] if runs_stage(cfg, "apo") else ""
+    if name and not getattr(LOSSES[name], "weighs", True) and weighing.weighs(cfg) and weighing.strategy(cfg).unequal:
+        raise ConfigError(
+            f"stages.apo.loss '{name}' takes every teacher of a weight above 0 alike, and {weighing.KEY} "
+            f"'{cfg.pool.weights['name']}' weighs them differently. Use apo_pairwise, which weighs its pairs, give the "
+            f"arm {weighing.KEY}.rejected=uniform, so that its weights count in what is taught alone, or leave it out."
+        )
     heard = [own for teacher, own in cfg.teachers.items() if not isinstance(select, list) or teacher in select]
     weights = sorted({float(own.get("weight", 1.0)) for own in heard} - {0.0})
     if name and select != "best_on_val" and len(weights) > 1 and not getattr(LOSSES[name], "weighs", True):
@@ -109,28 +134,14 @@ def _require_weights(cfg: ExperimentSettings) -> None:
         )
 
 
-def _require_logits(cfg: ExperimentSettings) -> None:
-    if not any("spd" in arm.stages for arm in cfg.arms.values()):
-        return
-    name, select = cfg.stages.spd.loss["name"], cfg.pool.select
-    silent = [
-        teacher
-        for teacher, section in cfg.teachers.items()
-        if TEACHERS[section["kind"]].gives != "logits" and (not isinstance(select, list) or teacher in select)
-    ]
-    if needs(LOSSES[name]) & LOGITS and silent:
-        raise ConfigError(
-            f"stages.spd.loss '{name}' needs teachers that give logits, and {', '.join(silent)} give text. Leave them "
-            "out with pool.select, give them kind hf_logits, or use spd_nll."
-        )
-
-
 def rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDataModule]) -> None:
     """Prompts that no study of the data could be asked, and strategies for t+ that its labels do not serve, stop a run
     here: see `rehearsal.rehearse_on` and `preferred.require`."""
     for arm, own in arms.items():
         with _of_arm(arm, own):
             preferred.require(own, arm, data[arm])
+            weighing.require(own, arm, data[arm])
+            pruned.require(own, data[arm].studies("val"), judging_findings(own.evaluate, data[arm]))
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
             rehearsal.rehearse_on(arms[arm], data[arm])
@@ -153,3 +164,19 @@ def build_data(cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | N
     if other is None and not further:
         return source
     return Transfer(source, config.build(DATA, other, "evaluate.data") if other is not None else None, further)
+
+
+def checked_data(
+    cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | None = None, report_path: Path | None = None
+) -> CXRDataModule:
+    """The same, looked at: what is left are the studies that a run of ``cfg`` uses.
+
+    Args:
+        report_path: takes the list of what cannot be used.
+
+    Raises:
+        DataError: it does not pass.
+    """
+    data = build_data(cfg, further)
+    data.check(report_path=report_path)
+    return data.settled() if isinstance(data, Transfer) else data

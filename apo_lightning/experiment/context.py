@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
-from apo_lightning.experiment import caching, trainer
+from apo_lightning.config.rules import CHEAPEST
+from apo_lightning.experiment import caching, pruned, trainer, weighing
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
@@ -27,6 +28,10 @@ from apo_lightning.teachers import TEACHERS, recorded
 from apo_lightning.text.thinking import ThinkingPolicy, is_tag
 from apo_lightning.types import Answer, Example, Study
 from data_modules.base import CXRDataModule
+
+if TYPE_CHECKING:
+    from apo_lightning.drift.pruning import Ranking
+    from apo_lightning.weighting.base import Weights
 
 
 class Context:
@@ -77,17 +82,40 @@ class Context:
 
     def teacher(self, name: str) -> Any:
         """One of the configured teachers, built."""
-        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", name=name)
+        given = {"name": name, "listed": list(self.data.findings)}
+        return config.build(TEACHERS, self.cfg.teachers[name], f"teachers.{name}", "kind", **given)
 
     @cached_property
     def teachers(self) -> dict[str, float]:
-        """Names and weights of the teachers that this arm hears."""
+        """Names and weights of the teachers that this arm hears; where a strategy weighs them, 1, or 0 of those that it
+        leaves at 0."""
+        if weighing.weighs(self.cfg):
+            return {name: float(weight > 0) for name, weight in self.given.items()}
+        return self.given
+
+    @cached_property
+    def given(self) -> dict[str, float]:
+        """Names of the teachers that this arm hears, and their weights in the experiment file."""
         chosen = self.cfg.pool.select
         if chosen == "best_on_val":
             read = self.thinking.apply_policy(self.trajectories, "read")
             chosen = [best_teacher(read, self.data.studies("val"), list(self.cfg.teachers), self.judged_by)]
+        elif chosen == CHEAPEST:
+            chosen = list(self.ranking.cheapest.teachers)
         names = list(self.cfg.teachers) if chosen == "all" else chosen
         return {name: float(self.cfg.teachers[name].get("weight", 1.0)) for name in names}
+
+    @cached_property
+    def weights(self) -> dict[str, Weights]:
+        """``taught`` and ``rejected`` to study to teacher to weight; empty where no strategy weighs the teachers."""
+        made = self.done.get(weighing.STEP)
+        columns = (weighing.TAUGHT, weighing.REJECTED) if made else ()
+        return {name: weighing.read(made.path / weighing.FILE, name) for name in columns if made}
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """What each teacher adds on the validation split, and the cheapest of them."""
+        return pruned.ranking(self)
 
     @property
     def judged_by(self) -> Sequence[str]:
@@ -119,7 +147,14 @@ class Context:
         texts = {study: self.thinking.as_taught(written.text) for study, written in self.preferred.items()}
         cut = {study for study, written in self.preferred.items() if written.cut}
         return examples.preference_examples(
-            studies, self.heard, self.teachers, texts, cut=cut, as_read=self.thinking.as_read, **how
+            studies,
+            self.heard,
+            self.teachers,
+            texts,
+            by_study=self.weights.get(weighing.REJECTED),
+            cut=cut,
+            as_read=self.thinking.as_read,
+            **how,
         )
 
     def newest(self, artefact: str, *, reads: str | None = None, without: str | None = None) -> StageFolder | None:

@@ -12,12 +12,16 @@ from apo_lightning.experiment.steps.collect import Collect
 from apo_lightning.experiment.steps.evaluate import Evaluate, EvaluateSet
 from apo_lightning.experiment.steps.fit import Fit
 from apo_lightning.experiment.steps.generate import Generate
+from apo_lightning.experiment.steps.weigh import Weigh
+from apo_lightning.experiment.weighing import STEP, weighs
 from apo_lightning.stages import STAGES
 
 
 def steps(own: Context) -> Iterator[tuple[str, Callable[[], Step]]]:
     """Name of each step of an arm, and what makes it once those before it are done."""
     yield "collect", lambda: Collect(own)
+    if own.stages and weighs(own.cfg):
+        yield STEP, lambda: Weigh(own)
     for name in own.stages:
         kind = Fit if "student" in STAGES.lookup(name).writes else Generate
         yield name, lambda kind=kind, name=name: kind(own, name)

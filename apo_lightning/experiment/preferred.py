@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from apo_lightning import config
 from apo_lightning.config.rules import runs_stage
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment.scored import judging_findings
+from apo_lightning.experiment.scored import require_labels
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Strategy
-from apo_lightning.settings import ExperimentSettings
-from apo_lightning.text.progression import judges_progression
-from apo_lightning.types import Study
+from apo_lightning.settings import REQUIRED, ExperimentSettings
 from data_modules.base import CXRDataModule
 
 KEY = "stages.self_distill.positive"
 
 
 def strategy(cfg: ExperimentSettings) -> Strategy:
-    """The strategy of an arm's resolved settings."""
-    return config.build(POSITIVES, cfg.stages.self_distill.positive, KEY)
+    """The strategy of an arm's resolved settings.
+
+    Raises:
+        ConfigError: it needs more texts of a study than the student writes.
+    """
+    own, written = config.build(POSITIVES, cfg.stages.self_distill.positive, KEY), cfg.stages.self_distill.samples
+    if written != REQUIRED and written < own.drawn:
+        raise ConfigError(
+            f"{KEY} '{chosen(cfg)}' goes by several texts of a study, and stages.self_distill.samples is {written}. "
+            f"Set it to {own.drawn} or more, with stages.self_distill.sample=true."
+        )
+    return own
 
 
 def writes(cfg: ExperimentSettings) -> bool:
@@ -36,26 +42,7 @@ def require(cfg: ExperimentSettings, arm: str, data: CXRDataModule) -> None:
     """
     if "self_distill" not in cfg.arms[arm].stages:
         return
-    own, name, studies = strategy(cfg), chosen(cfg), data.studies("val")
-    courses = judges_progression([*data.studies("train"), *studies])
-    if courses and not own.courses:
-        fitting = ", ".join(sorted(each for each, kind in POSITIVES.items() if kind.courses))
-        raise ConfigError(
-            f"{KEY} '{name}' goes by which findings are present, and '{cfg.data['name']}' is labelled with their "
-            f"course (improving, stable, worsening). Strategies that know courses: {fitting}."
-        )
-    judged = judging_findings(cfg.evaluate, data)
-    if own.uses_labels and not any(_labelled(study, judged, courses) for study in studies):
-        free = ", ".join(sorted(each for each, kind in POSITIVES.items() if not kind.uses_labels))
-        raise ConfigError(
-            f"{KEY} '{name}' compares teachers with the labels of validation studies, and none of the {len(studies)} "
-            f"of '{cfg.data['name']}' has a label. Give the split labelled studies (data.val_fraction, "
-            f"data.split_file), or take a strategy that needs none: {free}."
-        )
-
-
-def _labelled(study: Study, findings: Sequence[str], courses: bool) -> bool:
-    return bool(study.progression) if courses else any(study.findings.get(name) in (0, 1) for name in findings)
+    require_labels(KEY, chosen(cfg), POSITIVES, cfg, data)
 
 
 def chosen(cfg: ExperimentSettings) -> str:

@@ -15,12 +15,15 @@ from apo_lightning import config, leader, reports
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import (
     checks,
+    drift_files,
     failure_files,
     further_sets,
     observing,
     pipeline,
+    pruned,
     results,
     sample_files,
+    told_labels,
     tracking,
     trainer,
 )
@@ -37,7 +40,6 @@ from apo_lightning.models.network import Networks
 from apo_lightning.settings import ExperimentSettings
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
-from data_modules.transfer import Transfer
 
 
 def run(cfg: ExperimentSettings) -> Path:
@@ -123,9 +125,8 @@ def _data(
         key = digest([own.data, own.evaluate.data])
         if key not in made:
             suffix = f"_{arm}" if made else ""
-            made[key] = checks.build_data(own, further)
-            made[key].check(report_path=folder.path / f"unusable{suffix}.tsv" if leader.is_leader() else None)
-            made[key] = made[key].settled() if isinstance(made[key], Transfer) else made[key]
+            report = folder.path / f"unusable{suffix}.tsv" if leader.is_leader() else None
+            made[key] = checks.checked_data(own, further, report)
             if leader.is_leader():
                 write_splits(made[key], folder.path / f"splits{suffix}.csv")
             _introduce(made[key], own)
@@ -158,7 +159,9 @@ def _conclude(
     """Tables, samples, report."""
     own = next(iter(arms.values())).data
     results.write(cfg, folder.path, arms)
+    drift_files.write_quick(arms, folder.path)
     failure_files.write(cfg, folder.path, arms)
+    pruned.write(cfg, folder.path, arms)
     if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
@@ -177,6 +180,7 @@ def _conclude(
         warn_cut=cfg.evaluate.warn_cut,
         report_text=measured,
         sets=answered,
+        **told_labels.facts(arms.values()),
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )
     report = reports.write(folder.path)

@@ -105,7 +105,11 @@ class RunFolder:
 
     def _read_by_reports(self) -> list[Path]:
         named = ("results", "intervals", "differences", "tests", "agreement")
-        tables = [*(self.path / f"{name}.csv" for name in named), self.path / "failures.json"]
+        tables = [
+            *(self.path / f"{name}.csv" for name in named),
+            self.path / "failures.json",
+            self.path / "pruning.json",
+        ]
         further = [self.path / "sets" / "sets.json", *sorted((self.path / "sets").glob("*/*.csv"))]
         return [*tables, *further, *sorted((self.path / "samples").glob("*"))]
 

@@ -55,3 +55,6 @@ MAX_MEMBERS = 1_000_000
 """Files in an archive; MIMIC-CXR's reports are 227,835."""
 MAX_ARCHIVE_BYTES = 256_000_000
 """All files of an archive that is read from beginning to end, inflated: Open-I's reports have 20 MB."""
+
+MAX_ANSWER = 8_000_000
+"""Bytes of an endpoint's answer, inflated: 4,096 tokens with 20 log-probs each have some 5 MB."""

@@ -150,7 +150,8 @@ def _top_k(
     tail_q = log_q.logsumexp(-1, keepdim=True)
     known_p = teacher.logps[rows].to(log_q.dtype).masked_fill(~listed, -torch.inf)
     # Where no token is left for the tail, what rounding left to 1 is no mass.
-    tail_p = log1mexp(known_p.logsumexp(-1, keepdim=True)).masked_fill(tail_q == -torch.inf, -torch.inf)
+    left = log1mexp(known_p.logsumexp(-1, keepdim=True)) if teacher.tail is None else teacher.tail[rows, None]
+    tail_p = left.to(log_q.dtype).masked_fill(tail_q == -torch.inf, -torch.inf)
     outcomes = torch.cat([known_p, tail_p], 1), torch.cat([known_q, tail_q], 1)
     values, slope = compare(*outcomes, derivative=derivative)
     if slope is None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from apo_lightning.functional.mixture import normalize_weights
-from apo_lightning.functional.vocabulary import matmul_dtype
+from apo_lightning.functional.vocabulary import CHUNK_BYTES, matmul_dtype
 
 FullTeacher = Callable[[slice, float], Tensor]
 """``teacher(rows, temperature) -> [c, V']`` log-probs of those rows at that temperature, a tensor that the caller may
@@ -28,11 +28,14 @@ class TopK:
         ids: ``[M, K]`` token ids, none twice in a row; -1 where a row has fewer.
         logps: ``[M, K]`` their log-probs; anything where the id is -1.
         temperature: the one at which ``logps`` were taken. A tail cannot be brought to another.
+        tail: ``[M]`` log of the tail's mass, which float32 does not know to many digits once it is 1 less the rest;
+            None: it is what is left to 1.
     """
 
     ids: Tensor
     logps: Tensor
     temperature: float = 1.0
+    tail: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.ids.dim() != 2 or self.ids.shape != self.logps.shape:
@@ -41,6 +44,16 @@ class TopK:
         bad = ~(mass <= 1.001)
         if bad.any():
             raise ValueError(f"logps must be log-probs whose mass is <= 1, got a row of mass {mass[bad][0].item():.4g}")
+        if self.tail is not None:
+            self._check_tail(mass)
+
+    def _check_tail(self, mass: Tensor) -> None:
+        if self.tail.shape != mass.shape:
+            raise ValueError(f"tail must be [{len(mass)}], one a row of logps, got {list(self.tail.shape)}")
+        total = mass + self.tail.float().exp()
+        bad = ~((total - 1).abs() <= 1e-3)
+        if bad.any():
+            raise ValueError(f"logps and tail must add up to a mass of 1, got a row of {total[bad][0].item():.4g}")
 
 
 def head_logits(
@@ -63,6 +76,44 @@ def head_logits(
         return log_softmax_(logits.to(torch.promote_types(dtype, torch.float32)), temperature)
 
     return teacher
+
+
+def top_k(
+    teacher: FullTeacher,
+    count: int,
+    k: int,
+    *,
+    vocabulary: int,
+    temperature: float = 1.0,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> TopK:
+    """The K likeliest tokens of each row of a teacher, likeliest first, with the mass of all others.
+
+    Args:
+        count: rows M.
+        k: how many tokens; all V where there are fewer.
+        vocabulary: V.
+        chunk_bytes: of one buffer of the log-probs of some rows.
+
+    Returns:
+        ``[M, K]`` and a tail ``[M]`` in float32 (float64 stays). The tail is summed over what is left out.
+
+    Raises:
+        ValueError: k is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be >= 1, got {k}")
+    size = max(1, chunk_bytes // (4 * vocabulary))
+    ids, logps, tails = [], [], []
+    for start in range(0, count, size):
+        rows = teacher(slice(start, min(start + size, count)), temperature)
+        known, places = rows.topk(min(k, rows.shape[1]), -1)
+        logps.append(known)
+        ids.append(places)
+        tails.append(rows.scatter_(1, places, -torch.inf).logsumexp(-1))
+    if not ids:
+        return TopK(torch.zeros(0, k, dtype=torch.long), torch.zeros(0, k), temperature, torch.zeros(0))
+    return TopK(torch.cat(ids), torch.cat(logps), temperature, torch.cat(tails))
 
 
 def mixture(teachers: Sequence[FullTeacher], weight: Tensor) -> FullTeacher:

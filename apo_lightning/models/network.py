@@ -64,12 +64,16 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
             f"student.model '{settings.model}' could not be loaded ({first_line(error)}). "
             "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
         ) from error
-    _whole(found, settings, saved)
+    require_whole(found, settings, saved)
     return model.requires_grad_(False).eval()
 
 
-def _whole(found: dict[str, Any], settings: StudentSettings, saved: Path | None) -> None:
-    """What the library only warns of: weights that the file lacks would stay as they were drawn at random."""
+def require_whole(found: dict[str, Any], settings: StudentSettings, saved: Path | None = None) -> None:
+    """What the library only warns of: weights that the file lacks would stay as they were drawn at random.
+
+    Raises:
+        ConfigError, ArtifactError: some are lacking; of the base model, or of ``saved``.
+    """
     missing = sorted(found["missing_keys"])
     wrong = [*missing, *sorted(str(row[0]) for row in found["mismatched_keys"])]
     if wrong:

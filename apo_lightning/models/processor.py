@@ -100,7 +100,7 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
     processor.tokenizer.padding_side = "left"
     if not processor.chat_template:
         processor.chat_template = processor.tokenizer.chat_template
-    _check_whole(model, processor)
+    check_whole(model, processor)
     take_out_breaks(processor.tokenizer)
     return processor
 
@@ -132,8 +132,12 @@ def _unbuilt(model: str, family: Family, error: Exception) -> str:
     )
 
 
-def _check_whole(model: str, processor: Any) -> None:
-    """A folder may hold a tokenizer that knows neither turns nor ends."""
+def check_whole(model: str, processor: Any) -> None:
+    """A folder may hold a tokenizer that knows neither turns nor ends.
+
+    Raises:
+        ConfigError: it does.
+    """
     words = processor.tokenizer
     gone = {
         "a chat template (chat_template.jinja)": processor.chat_template,

@@ -113,13 +113,38 @@ class Student(nn.Module):
             return scoring.score(self.model, batch, grad_wrt_logps=grad_wrt_logps, **self._way)
 
     def compare(
-        self, batch: BranchBatch, teachers: Mapping[str, Student], divergence: scoring.RowsOf, *, mixed: bool
+        self,
+        batch: BranchBatch,
+        teachers: Mapping[str, Student | scoring.Recorded],
+        divergence: scoring.RowsOf,
+        *,
+        mixed: bool,
     ) -> Tensor:
         """Divergence between teachers' token distributions and this student's, see `scoring.compare`."""
-        models = {name: teacher.model for name, teacher in teachers.items()}
+        models = {name: who.model if isinstance(who, Student) else who for name, who in teachers.items()}
         with precision.compute(self.model, self.settings.dtype):
             self.encode_images(batch)
             return scoring.compare(self.model, batch, models, divergence, mixed=mixed, **self._way)
+
+    def top_k(self, batch: BranchBatch, k: int, temperature: float = 1.0) -> scoring.Listed:
+        """The K likeliest next tokens at every token of every branch, see `scoring.top_k`."""
+        vocabulary = min(len(self.head[0]), len(self.processor.tokenizer))
+        with precision.compute(self.model, self.settings.dtype):
+            self.encode_images(batch)
+            return scoring.top_k(self.model, batch, k, vocabulary=vocabulary, temperature=temperature, **self._way)
+
+    @torch.no_grad()
+    def states(self, batch: BranchBatch) -> tuple[Tensor, Tensor]:
+        """Hidden states behind every scored token and the token's place, see `scoring.states`."""
+        with precision.compute(self.model, self.settings.dtype):
+            self.encode_images(batch)
+            return scoring.states(self.model, batch, **self._way)
+
+    @property
+    def head(self) -> tuple[Tensor, Tensor | None]:
+        """The vocabulary projection: weight ``[V, H]``, and bias ``[V]`` where there is one."""
+        head = scoring.Parts.of(self.model).head
+        return head.weight, getattr(head, "bias", None)
 
     @property
     def _way(self) -> dict[str, Any]:

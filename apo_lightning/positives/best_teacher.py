@@ -9,6 +9,7 @@ from typing import ClassVar
 from apo_lightning.metrics.teachers import mean_accuracies
 from apo_lightning.positives import POSITIVES
 from apo_lightning.positives.base import Evidence, Picked, Strategy
+from apo_lightning.positives.teacher_texts import TeacherTexts
 from apo_lightning.types import Trajectory
 
 
@@ -29,12 +30,17 @@ class BestTeacher(Strategy):
         return seen.each(lambda study: seen.chosen(study, next((n for n in ranked if n in seen.said(study)), None)))
 
 
-def ranking(seen: Evidence) -> list[str]:
+def ranking(seen: TeacherTexts) -> list[str]:
     """Teachers by their mean accuracy on validation studies, best first; equals keep their order."""
+    reached = accuracies(seen)
+    return sorted(seen.teachers, key=lambda name: -reached[name])
+
+
+def accuracies(seen: TeacherTexts) -> dict[str, float]:
+    """Teacher to its mean accuracy on validation studies over the findings that teachers are judged by."""
     texts = [
         Trajectory(study.id, name, seen.as_read(text))
         for study in seen.labelled
         for name, text in seen.texts.get(study.id, {}).items()
     ]
-    reached = mean_accuracies(texts, seen.labelled, seen.teachers, seen.scored)
-    return sorted(seen.teachers, key=lambda name: -reached[name])
+    return mean_accuracies(texts, seen.labelled, seen.teachers, seen.scored)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from apo_lightning.positives import POSITIVES
-from apo_lightning.positives.base import Evidence, Picked, Stated, Strategy
+from apo_lightning.positives.base import Evidence, Picked, Stated, Strategy, Value
 from apo_lightning.positives.majority import report, statement, vote
 from apo_lightning.positives.reliability import Reliability, check_smoothing
 from apo_lightning.text.labeler import sentences
@@ -38,23 +38,31 @@ class Fusion(Strategy):
 
     def __call__(self, seen: Evidence) -> Mapping[str, Picked]:
         reliable = Reliability(seen, self.smoothing)
-        return seen.each(lambda study: _told(seen, study, vote(seen, study), reliable))
+        return seen.each(lambda study: told(seen, study, vote(seen, study), reliable))
 
 
-def _told(seen: Evidence, study: str, voted: Stated, reliable: Reliability) -> Picked | None:
+def alike(teacher: str, finding: str, value: Value) -> float:
+    """For `told`: all are equally reliable."""
+    return 0.0
+
+
+def told(seen: Evidence, study: str, voted: Stated, reliable: Callable[[str, str, Value], float]) -> Picked | None:
+    """What is ``voted`` of a study, in sentences of the most ``reliable`` teachers; None where that is nothing."""
     if not voted:
         return None
     lines: list[str] = []
-    told: set[str] = set()
+    lent = False
+    done: set[str] = set()
     for finding, value in voted.items():
-        if finding in told:
+        if finding in done:
             continue
         found = [(reliable(who, finding, value), *said) for who, *said in _saying(seen, study, voted, finding)]
         _, line, names = max(found, key=lambda each: each[0], default=(0.0, statement(finding, value), {finding}))
         lines.append(line)
-        told |= names
+        lent |= bool(found)
+        done |= names
     text = " ".join(lines)
-    return Picked(text if seen.reads_as(text, voted) else report(seen, voted))
+    return Picked(text, plain=not lent) if seen.reads_as(text, voted) else Picked(report(seen, voted), plain=True)
 
 
 def _saying(seen: Evidence, study: str, voted: Stated, finding: str) -> Iterator[tuple[str, str, set[str]]]:

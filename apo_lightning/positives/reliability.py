@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from apo_lightning.positives.base import Evidence, Value
+from apo_lightning.positives.teacher_texts import TeacherTexts, Value
 from apo_lightning.text.progression import CLASSES
 
 PRESENCE = 2
@@ -22,7 +22,7 @@ class Reliability:
         smoothing: s > 0, what is added to every count.
     """
 
-    def __init__(self, seen: Evidence, smoothing: float) -> None:
+    def __init__(self, seen: TeacherTexts, smoothing: float) -> None:
         self.smoothing, self.values = smoothing, len(CLASSES) if seen.courses else PRESENCE
         self.told: Counter[tuple[str, str, Value]] = Counter()
         self.right: Counter[tuple[str, str, Value]] = Counter()

@@ -20,6 +20,7 @@ from apo_lightning.reports import (
     compare,
     cost,
     drawing,
+    drift,
     explorer,
     facts,
     failures,
@@ -31,6 +32,7 @@ from apo_lightning.reports import (
     sentences,
     spreadsheet,
     terminal,
+    told,
     zero_shot,
 )
 from apo_lightning.reports.folder import gone, own, read_manifest, read_settings, write_atomic
@@ -99,7 +101,8 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
         *_without_intervals(found, run_folder),
     ):
         console.print(sentence, style="dim", markup=False)
-    for warning in sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut")):
+    cut = sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut"))
+    for warning in (*told.warnings(found.values), *cut):
         console.print(warning, style="yellow", markup=False)
     for kind in failures.grouped(failures.read(run_folder, arm_labels(found.values))):
         console.print(
@@ -115,8 +118,8 @@ def _write(report: Report, folder: Path) -> Path:
         "report.tex": latex.document(report),
         "report.html": render.html(report),
     }
-    drawn = {figure.name: figure.data for figure in report.figures}
-    for name in sorted({*drawing.names(folder / "figures"), *drawn}):
+    drawn = {figure.name: figure.data for figure in report.drawn}
+    for name in sorted({*drawing.names(folder / "figures"), *drift.FIGURES, *drawn}):
         if name in drawn:
             write_atomic(folder / "figures" / name, drawn[name])
         else:
@@ -145,6 +148,7 @@ def _gather(run_folder: Path) -> Report:
         failures=failures.read(run_folder, labels),
         published=published.beside(found, settings),
         zero_shot=zero_shot.read(run_folder, found),
+        drift=drift.read(run_folder),
         explorer=studies,
         csp=explorer.policy(studies),
     )
@@ -163,6 +167,7 @@ def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[s
         log.warning("%s", sentence)
     return [
         *unchecked,
+        *told.warnings(found.values),
         *_unfinished(found.values, manifest),
         *sentences.cut_off(found.values, manifest.get("warn_cut")),
         *_without_intervals(found, run_folder),

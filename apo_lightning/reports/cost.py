@@ -8,10 +8,12 @@ from typing import Any
 
 import yaml
 
+from apo_lightning.files.formats import read_json
 from apo_lightning.hashing import inventory
 from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders
 
-STAGES = ("collect", "spd", "self_distill", "apo", "evaluate")
+STAGES = ("collect", "weigh", "spd", "self_distill", "apo", "evaluate")
+PRUNING = "pruning.json"
 COUNTED = {"calls": "calls", "requests": "calls", "tokens": "tokens", "scored_tokens": "scored tokens"}
 """Keys of a stage's manifest, where it has them."""
 
@@ -28,8 +30,17 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     return [
         ("Time", _time(records) or "not recorded"),
         ("Teacher answers", _answers(stages["collect"], records["collect"], run_folder)),
+        *_left_out(run_folder),
         *_prompts(path for name in ("spd", "evaluate", "self_distill") for path in stages[name][:1]),
     ]
+
+
+def _left_out(run_folder: Path) -> list[tuple[str, str]]:
+    """What arms saved that heard the cheapest teachers alone; nothing where none did."""
+    path = run_folder / PRUNING
+    if not is_there(path, run_folder):
+        return []
+    return [("Teachers left out", " ".join(str(row.get("told", "")) for row in read_json(path)))]
 
 
 def _distinct(folders: Iterable[FinishedStage]) -> list[Path]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from apo_lightning.reports import told as told_labels
+
 UNKNOWN = "not recorded"
 FACTS = {
     "seeds": "Seeds",
@@ -55,6 +57,7 @@ def told(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple
         ("Preference (critique)", _fit(settings, "apo")),
         ("Differs by arm", _differing(settings)),
         ("Prompts", _prompts(settings)),
+        *told_labels.asked(manifest),
         ("Answers", _writing(_get(settings, "evaluate"))),
     ]
     return [(title, text) for title, text in said if text] + facts(manifest)
@@ -136,7 +139,9 @@ def _weights(settings: Mapping[str, Any]) -> str:
     if not weights:
         return ""
     alike = len(set(map(str, weights.values()))) == 1
-    return f"{next(iter(weights.values()))} each" if alike else plain(weights)
+    by = _get(settings, "pool", "weights").get("name", "user")
+    said = f"{next(iter(weights.values()))} each" if alike else plain(weights)
+    return said if by == "user" else f"by {by}"
 
 
 def _student(settings: Mapping[str, Any]) -> str:

@@ -84,11 +84,16 @@ def drift(found: pd.DataFrame) -> Figure:
         for axes, along in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
             for number, teacher in enumerate(teachers):
                 own = found[(found["teacher"] == teacher) & (found["along"] == along)].sort_values("part")
-                axes.plot(own["part"], own["right"], color=_colour(number), marker=_mark(number), linewidth=1.5)
+                axes.plot(
+                    own["part"], own["right"], color=teacher_colour(number), marker=teacher_mark(number), linewidth=1.5
+                )
             axes.set_xticks(range(PARTS[along]), _parts(PARTS[along]))
             axes.set_xlabel(names[along])
         figure.supylabel("share that is right", fontsize=9)
-        handles = [Line2D([], [], color=_colour(i), marker=_mark(i), label=name) for i, name in enumerate(teachers)]
+        handles = [
+            Line2D([], [], color=teacher_colour(i), marker=teacher_mark(i), label=name)
+            for i, name in enumerate(teachers)
+        ]
         figure.legend(handles=handles, loc="outside upper center", ncols=5)
     return figure
 
@@ -97,10 +102,10 @@ def _parts(count: int) -> list[str]:
     return ["start", *(str(i + 1) for i in range(1, count - 1)), "end"]
 
 
-def _colour(number: int) -> str:
+def teacher_colour(number: int) -> str:
     dark = [colour for colour in PALETTE if colour != "#F0E442"]
     return dark[number % len(dark)]
 
 
-def _mark(number: int) -> str:
+def teacher_mark(number: int) -> str:
     return "osD^vP*Xh<>"[number % 11]

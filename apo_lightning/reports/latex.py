@@ -17,6 +17,7 @@ from apo_lightning.reports.page import FigureFile, Report
 from apo_lightning.reports.render import narrow
 from apo_lightning.reports.sentences import FOOT
 from apo_lightning.reports.table import Cell
+from apo_lightning.reports.told import MARK
 
 ABREAST = 6
 """Columns of one tabular beside the labels."""
@@ -58,6 +59,7 @@ TEX = {
     "“": "``",
     "”": "''",
     "…": r"\dots{}",
+    "†": r"\dag{}",
     "·": r"$\cdot$",
     **{letter: rf"${_greek(letter)}$" for letter in "αβγδεζηθικμνξπρστυφχψω"},
     "λ": r"$\lambda$",
@@ -87,6 +89,7 @@ def _known(character: str) -> str:
 def tables(report: Report) -> str:
     """Every table as bare tabulars, with a comment before each that says what it is."""
     lines = [r"% needs \usepackage{array,booktabs}; each tabular fits the width of a page of A4"]
+    lines += [f"% {tex(note)}" for note in report.notes if note.startswith(MARK)]
     for title, tabular in _all(report):
         lines += [f"% {tex(title)}", tabular, ""]
     return "\n".join(lines)
@@ -106,7 +109,8 @@ def document(report: Report) -> str:
     parts += [rf"{tex(sentence)}\par" for sentence in report.counting]
     for title, tabular in _all(report):
         parts.append(_float(title, rf"\footnotesize\setlength{{\tabcolsep}}{{3pt}}{tabular}"))
-    parts += [_figure(figure) for figure in report.figures]
+    parts += [rf"{tex(sentence)}\par" for sentence in report.drift.sentences] if report.drift else []
+    parts += [_figure(figure) for figure in report.drawn]
     return "\n\n".join([*parts, r"\end{document}", ""])
 
 
@@ -134,6 +138,8 @@ def _all(report: Report) -> Iterator[tuple[str, str]]:
     for heat in report.zero_shot.heats if report.zero_shot else []:
         rows = [(label, [cell for cell, _ in cells]) for label, cells in heat.rows]
         yield from _split(f"Other data sets: {heat.title}", heat.heads, [("Arms", rows)])
+    for table in report.drift.tables if report.drift else []:
+        yield from _split(f"Drift: {table.title}", table.heads, [("", table.rows)])
     if report.published:
         parts = [
             (title, [(label, list(map(Cell, own))) for label, own in rows]) for title, rows in report.published.rows

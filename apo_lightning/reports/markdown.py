@@ -9,7 +9,7 @@ from urllib.parse import quote
 from apo_lightning.files.characters import visible
 from apo_lightning.reports import samples as sample_studies
 from apo_lightning.reports.groups import Group
-from apo_lightning.reports.page import Report
+from apo_lightning.reports.page import Drift, Report
 from apo_lightning.reports.published import Published
 from apo_lightning.reports.sentences import FOOT
 from apo_lightning.reports.table import Cell
@@ -45,6 +45,8 @@ def _parts(report: Report) -> Iterator[str]:
         yield from _zero_shot(report.zero_shot)
     for figure in report.figures:
         yield from (f"## {md(figure.title)}", f"![{md(figure.alt)}](figures/{figure.name})", md(figure.caption))
+    if report.drift:
+        yield from ("## Drift of the teachers", *drift_parts(report.drift))
     if report.published:
         yield from _published(report.published)
     if not report.several:
@@ -99,6 +101,21 @@ def _published(found: Published) -> Iterator[str]:
         body.append([f"*{md(title)}*", *([""] * len(found.heads))])
         body += [[md(label), *values] for label, values in rows]
     yield _table(["", *map(md, found.heads)], body)
+
+
+def drift_parts(found: Drift, level: int = 3) -> Iterator[str]:
+    """Sentences, tables and figures as Markdown; figures lie in ``figures/``."""
+    head = "#" * level
+    yield "\n".join(f"- {md(sentence)}" for sentence in found.sentences)
+    for table in found.tables:
+        yield f"{head} {md(table.title)}"
+        yield from ([md(table.note)] if table.note else [])
+        rows = [
+            [md(label), *(md(f"{cell.value} {cell.spread}".strip()) for cell in cells)] for label, cells in table.rows
+        ]
+        yield _table(["", *map(md, table.heads)], rows)
+    for figure in found.figures:
+        yield from (f"{head} {md(figure.title)}", f"![{md(figure.alt)}](figures/{figure.name})", md(figure.caption))
 
 
 def _cell(cell: Cell) -> str:

@@ -16,8 +16,6 @@ from apo_lightning.text.labeler import parse, reading
 from apo_lightning.text.progression import CLASSES, read_progression
 
 PRESENCE = ("absent", "present")
-_contradict, _of_sentence, _statements = conflict._conflict, conflict._of, conflict._statements
-# By their private names: the hash of that file is part of what stages depend on, so a new name trains them again.
 RIGHT, WRONG, UNLABELLED = range(3)
 AGAINST_PREFERRED, AGAINST_MOST = 4, 8
 AGAINST = 16
@@ -77,16 +75,20 @@ class Task:
 
     def contradict(self, one: Stated, other: Stated) -> bool:
         """Whether two statements of one finding cannot both be true."""
-        return one[0] != other[0] if self.course else _contradict(one, other)
+        return one[0] != other[0] if self.course else conflict.in_conflict(one, other)
 
     def _presence(self, text: str) -> Said:
         found = reading(text, self.findings)
         spans = [
-            Span(s.start, s.end, {name: _whole(_of_sentence(s, name)) for name in s.values if name in self.findings})
+            Span(
+                s.start,
+                s.end,
+                {name: _whole(conflict.statement_of(s, name)) for name in s.values if name in self.findings},
+            )
             for s in found.stated
         ]
         counted = {name: int(value) for name, value in parse(text, self.findings).items() if value == value}
-        whole = {name: _whole(stated) for name, stated in _statements(text, self.findings).items()}
+        whole = {name: _whole(stated) for name, stated in conflict.statements(text, self.findings).items()}
         return Said(found.kind, tuple(span for span in spans if span.stated), whole, counted)
 
     def _course(self, text: str) -> Said:

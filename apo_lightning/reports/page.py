@@ -11,6 +11,7 @@ from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
 from apo_lightning.reports import groups as tables
 from apo_lightning.reports import sentences
 from apo_lightning.reports.columns import title
+from apo_lightning.reports.drift_tables import DriftTable
 from apo_lightning.reports.failures import Failure, Kind, grouped
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.published import Published
@@ -42,6 +43,15 @@ class FigureFile:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """What is shown of drift between teachers, see `reports.drift`."""
+
+    sentences: Sequence[str]
+    tables: Sequence[DriftTable]
+    figures: Sequence[FigureFile]
+
+
+@dataclass(frozen=True)
 class Told:
     """What was run, in words: of one run, or of each that is compared."""
 
@@ -69,6 +79,7 @@ class Report:
     failures: Sequence[Failure] = ()
     published: Published | None = None
     zero_shot: ZeroShot | None = None
+    drift: Drift | None = None
     explorer: str = ""
     csp: str = CSP
 
@@ -93,6 +104,11 @@ class Report:
     @cached_property
     def warnings(self) -> list[Kind]:
         return grouped(self.failures)
+
+    @property
+    def drawn(self) -> list[FigureFile]:
+        """Every figure, those of a part of its own too."""
+        return [*self.figures, *(self.drift.figures if self.drift else ())]
 
     @property
     def several(self) -> bool:
@@ -125,5 +141,6 @@ class Report:
         parts += [("differences", "Differences")] if self.differences else []
         parts += [("zero-shot", "Other data sets")] if self.zero_shot else []
         parts += [("figures", "Figures")] if self.figures else []
+        parts += [("drift", "Drift of the teachers")] if self.drift else []
         parts += [("published", "Published numbers")] if self.published else []
         return [*parts, ("studies", "Studies")] if not self.several else parts

@@ -8,22 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from apo_lightning.scoring import modes
 from apo_lightning.scoring.branches import Chunk, places, plan
-from apo_lightning.scoring.divergences import RowsOf, divergences
+from apo_lightning.scoring.divergences import Recorded, RowsOf, divergences
 from apo_lightning.scoring.memory import choose, free_bytes
 from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, model_inputs, prompt_positions
 from apo_lightning.scoring.precision import compute_dtype
 from apo_lightning.scoring.prefix import Prefix, read_prompts
 from apo_lightning.scoring.sharding import hold_back_sync, is_sharded, missing_passes
+from apo_lightning.scoring.top_k import Listed, of_forward, of_scorer
 from apo_lightning.scoring.vision import as_encoder_outputs, encode_images
 from apo_lightning.types import BranchBatch, Scores
 
-__all__ = ["Parts", "RowsOf", "as_encoder_outputs", "compare", "encode_images", "model_inputs", "score"]
+__all__ = [
+    "Listed",
+    "Parts",
+    "Recorded",
+    "RowsOf",
+    "as_encoder_outputs",
+    "compare",
+    "encode_images",
+    "model_inputs",
+    "score",
+    "states",
+    "top_k",
+]
 
 
 def score(
@@ -71,7 +85,7 @@ def score(
 def compare(
     model: nn.Module,
     batch: BranchBatch,
-    teachers: Mapping[str, nn.Module],
+    teachers: Mapping[str, nn.Module | Recorded],
     divergence: RowsOf,
     *,
     mixed: bool,
@@ -83,13 +97,60 @@ def compare(
     for mode, rows and budget. Each teacher looks at the images with its own tower."""
 
     def hidden_of(who: nn.Module, asked: BranchBatch) -> tuple[Tensor, list[Chunk]]:
-        parts = Parts.of(who)
-        asked = asked if who is model else replace(asked, features=None)
-        way, count = _way(parts, asked, mode, rows, budget)
-        chunks = plan(asked, count)
-        return _hidden(parts, asked, chunks, way), chunks
+        return _states(who, asked if who is model else replace(asked, features=None), mode, rows, budget)
 
     return divergences(model, batch, teachers, divergence, mixed=mixed, hidden_of=hidden_of)
+
+
+@torch.no_grad()
+def top_k(
+    model: nn.Module,
+    batch: BranchBatch,
+    k: int,
+    *,
+    vocabulary: int,
+    temperature: float = 1.0,
+    mode: str = "joint",
+    rows: int | None = None,
+    budget: int | None = None,
+) -> Listed:
+    """The K likeliest next tokens at every scored token of the branches, with the mass of all others.
+
+    Args:
+        model: an image-text-to-text model, or a causal language model that reads text only.
+        k: how many.
+        vocabulary: number of tokens that there are; rows of a padded head beyond them are left out.
+        temperature: of the softmax.
+        mode, rows, budget: see `score`; of no effect where the model reads text only.
+    """
+    if not (batch.branch_mask * batch.present[..., None]).any():
+        return {}
+    if not hasattr(model.config, "image_token_id"):
+        return of_forward(model, batch, k, temperature=temperature, vocabulary=vocabulary)
+    hidden_of = partial(_states, mode=mode, rows=rows, budget=budget)
+    return of_scorer(model, batch, k, temperature=temperature, vocabulary=vocabulary, hidden_of=hidden_of)
+
+
+def _states(
+    model: nn.Module, batch: BranchBatch, mode: str, rows: int | None, budget: int | None
+) -> tuple[Tensor, list[Chunk]]:
+    """Hidden states of the scored tokens, and the chunks that they come from."""
+    parts = Parts.of(model)
+    way, count = _way(parts, batch, mode, rows, budget)
+    chunks = plan(batch, count)
+    return _hidden(parts, batch, chunks, way), chunks
+
+
+def states(
+    model: nn.Module, batch: BranchBatch, *, mode: str = "joint", rows: int | None = None, budget: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What the vocabulary projection reads: hidden states ``[M, H]`` that predict the scored tokens, and the place
+    ``[M, 3]`` (study, branch, token) of each; see `score` for mode, rows and budget."""
+    parts = Parts.of(model)
+    mode, rows = _way(parts, batch, mode, rows, budget)
+    chunks = plan(batch, rows)
+    place = torch.stack(places(chunks, batch.branch_ids.device), 1)
+    return (_hidden(parts, batch, chunks, mode) if chunks else parts.head.weight.new_zeros(0, 0)), place
 
 
 def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: int | None) -> tuple[str, int | None]:

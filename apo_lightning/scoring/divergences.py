@@ -5,18 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from apo_lightning.functional.teacher_logits import FullTeacher, head_logits, mixture
+from apo_lightning.functional.teacher_logits import FullTeacher, TopK, head_logits, mixture
 from apo_lightning.functional.vocabulary import RowFunction, head_rows
 from apo_lightning.scoring.branches import Chunk, places
 from apo_lightning.scoring.parts import Parts
 from apo_lightning.types import BranchBatch
 
 HiddenOf = Callable[[nn.Module, BranchBatch], tuple[Tensor, Sequence[Chunk]]]
-RowsOf = Callable[[FullTeacher], RowFunction]
+RowsOf = Callable[[FullTeacher | TopK], RowFunction]
+
+
+class Recorded(Protocol):
+    """A teacher whose likeliest tokens were recorded beforehand."""
+
+    def top_k(self, study: str, tokens: Tensor) -> TopK:
+        """Rows ``[T, K]`` of the answer ``tokens`` ``[T]`` to a study, on the CPU."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class _States:
 def divergences(
     model: nn.Module,
     batch: BranchBatch,
-    teachers: Mapping[str, nn.Module],
+    teachers: Mapping[str, nn.Module | Recorded],
     rows: RowsOf,
     *,
     mixed: bool,
@@ -49,7 +58,7 @@ def divergences(
     Args:
         model: the student, with gradients where they are enabled.
         batch: branches whose ``sources`` name teachers.
-        teachers: frozen models with the student's tokenizer and image layout, by name.
+        teachers: by name, frozen models with the student's tokenizer and image layout, or what was recorded of them.
         rows: the divergence of one teacher (`functional.divergence.divergence_rows`).
         mixed: compare with the weighted mixture of the study's teachers everywhere, instead of teacher u alone on
             branch u.
@@ -59,24 +68,49 @@ def divergences(
         ``[B, U, T]`` float32, 0 where nothing is scored.
 
     Raises:
-        ValueError: a branch is of a teacher without a model.
+        ValueError: a branch is of a teacher without a model, or teachers are mixed of whom the likeliest tokens alone
+            are known.
     """
     owner, names = _owners(batch, teachers), list(teachers)
+    here = {u: who for u, who in enumerate(teachers.values()) if isinstance(who, nn.Module)}
+    if mixed and len(here) < len(names):
+        known = ", ".join(name for u, name in enumerate(names) if u not in here)
+        raise ValueError(f"teachers cannot be mixed of whom the likeliest tokens alone are known: {known}")
     student = _states(model, batch, hidden_of)
     shape = batch.branch_ids.shape
     out = torch.zeros(shape.numel(), device=batch.branch_ids.device)
-    vocabulary = min(len(Parts.of(known).head.weight) for known in (model, *teachers.values()))
+    vocabulary = min(len(Parts.of(known).head.weight) for known in (model, *here.values()))
     with torch.no_grad():
         # A teacher speaks on its own branches, or on all of them where distributions are mixed.
-        asked = {u: batch if mixed else replace(batch, present=batch.present & (owner == u)) for u in range(len(names))}
-        heard = {u: _states(teachers[names[u]], own, hidden_of) for u, own in asked.items() if own.present.any()}
+        asked = {u: batch if mixed else replace(batch, present=batch.present & (owner == u)) for u in here}
+        heard = {u: _states(here[u], own, hidden_of) for u, own in asked.items() if own.present.any()}
     if mixed:
         share = _shares(batch, owner, len(names))[student.place // (shape[1] * shape[2])]
         every = [heard[u].teacher(student.place, vocabulary) for u in heard]
         return _filled(out, student, student.place, rows(mixture(every, share[:, list(heard)]))).view(shape)
     for states in heard.values():
         out = _filled(out, student, states.place, rows(states.teacher(states.place, vocabulary)))
+    for u, name in enumerate(names):
+        if u not in here and (batch.present & (owner == u)).any():
+            place, known = _listed(batch, owner == u, teachers[name])
+            out = _filled(out, student, place, rows(known))
     return out.view(shape)
+
+
+def _listed(batch: BranchBatch, own: Tensor, teacher: Recorded) -> tuple[Tensor, TopK]:
+    """Places ``[M]`` of the scored tokens of a teacher's own branches, ascending, and what was recorded of them."""
+    _, branches, longest = batch.branch_ids.shape
+    lengths = (batch.branch_mask * (batch.present & own)[..., None]).sum(-1)
+    places, found = [], []
+    for b, u in lengths.nonzero().tolist():
+        count = int(lengths[b, u])
+        places.append((b * branches + u) * longest + torch.arange(count))
+        found.append(teacher.top_k(batch.studies[b], batch.branch_ids[b, u, :count].cpu()))
+    device = batch.branch_ids.device
+    ids, logps, tails = (
+        torch.cat(parts).to(device) for parts in zip(*((t.ids, t.logps, t.tail) for t in found), strict=True)
+    )
+    return torch.cat(places).to(device), TopK(ids, logps, found[0].temperature, tails)
 
 
 def _filled(out: Tensor, student: _States, place: Tensor, function: RowFunction) -> Tensor:
@@ -93,7 +127,7 @@ def _states(model: nn.Module, batch: BranchBatch, hidden_of: HiddenOf) -> _State
     return _States(hidden[order], place, Parts.of(model))
 
 
-def _owners(batch: BranchBatch, teachers: Mapping[str, nn.Module]) -> Tensor:
+def _owners(batch: BranchBatch, teachers: Mapping[str, nn.Module | Recorded]) -> Tensor:
     """``[B, U]`` number of the teacher of each branch, -1 where there is none."""
     numbers = {name: u for u, name in enumerate(teachers)}
     owner = torch.full(batch.present.shape, -1, device=batch.present.device)

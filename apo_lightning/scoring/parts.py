@@ -48,8 +48,8 @@ class Parts:
 
 
 def image_token(model: nn.Module) -> int:
-    """Id of the placeholder that an image's features replace."""
-    return model.config.image_token_id
+    """Id of the placeholder that an image's features replace; -1 of a model that reads text only."""
+    return getattr(model.config, "image_token_id", -1)
 
 
 def token_types(model: nn.Module, ids: Tensor) -> Tensor:

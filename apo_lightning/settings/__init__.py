@@ -11,6 +11,7 @@ from apo_lightning.settings.experiment import (
     WandbSettings,
 )
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
+from apo_lightning.settings.pool import GateSettings, PriceSettings, PruneSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.settings.stages import (
@@ -34,9 +35,12 @@ __all__ = [
     "EvaluationSet",
     "ExperimentSettings",
     "FitSettings",
+    "GateSettings",
     "LikelihoodSettings",
     "OptimSettings",
     "PoolSettings",
+    "PriceSettings",
+    "PruneSettings",
     "ReportTextSettings",
     "SamplingSettings",
     "ScorerSettings",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
 from apo_lightning.settings.plain import CacheSettings, CurvePoint, EvaluationSet, ThinkingSettings
+from apo_lightning.settings.pool import GateSettings, PruneSettings
 from apo_lightning.settings.probes import LikelihoodSettings, SamplingSettings
 from apo_lightning.settings.reports import ReportTextSettings
 from apo_lightning.settings.stages import DecodingSettings, StagesSettings
@@ -21,9 +22,16 @@ from apo_lightning.settings.trainer import TrainerSettings
 
 @dataclass
 class PoolSettings:
-    """Which of the configured teachers an arm hears: ``all``, ``best_on_val`` (one), or a list of names."""
+    """Which of the configured teachers an arm hears: ``all``, ``best_on_val`` (one), ``cheapest`` (see ``prune``), or a
+    list of names; and how loud."""
 
     select: Any = "all"
+    weights: dict[str, Any] = field(default_factory=lambda: {"name": "user"})
+    """A strategy (``apo_lightning/weighting``); ``user`` takes the weights that the file gives the teachers."""
+    prune: PruneSettings | None = None
+    """How ``cheapest`` chooses; None: as `PruneSettings` has it."""
+    gate: GateSettings | None = None
+    """What is done where teachers conflict; None: nothing, and nobody looks."""
 
 
 @dataclass
@@ -100,6 +108,9 @@ class ExperimentSettings:
     acknowledge: list[str] = field(default_factory=list)
     """Names of data sets under a data use agreement whose images and texts the report of this run may show, because
     whoever will see it has signed the agreement too."""
+    acknowledge_sending: list[str] = field(default_factory=list)
+    """Names of data sets under a data use agreement whose images may be sent to the endpoints of the teachers, because
+    their agreement permits it. It says nothing of what may be shown."""
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +40,16 @@ def lr_factor(step: int, *, steps: int, warmup: float, schedule: str) -> float:
     if schedule != "cosine":
         raise ValueError(f"schedule must be cosine or constant, got '{schedule}'")
     return 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, steps - ramp)))
+
+
+def weigh(output: LossOutput, batch: BranchBatch) -> LossOutput:
+    """The loss with each study by its weight: their sum over the number of studies, so that one that counts less pulls
+    less, and the others pull as before. Nothing changes where all weights are 1."""
+    if batch.study_weight is None:
+        return output
+    studies = output.counts.get("loss", torch.tensor(len(batch), device=output.loss.device))
+    weighted = (output.per_study * batch.study_weight.to(output.per_study)).sum() / studies.clamp_min(1)
+    return replace(output, loss=weighted)
 
 
 class Stage(Staying):
@@ -114,11 +124,12 @@ class Stage(Staying):
         nothing = torch.zeros_like(batch.branch_mask, dtype=torch.float32, requires_grad=True)
         lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
         logps = nothing.sum(-1)
-        loss = self.compute_loss(self.quantities(batch, Scores(nothing, logps, lengths))).loss
+        loss = weigh(self.compute_loss(self.quantities(batch, Scores(nothing, logps, lengths))), batch).loss
         return torch.autograd.grad(loss, logps, allow_unused=True)[0]
 
     def log_loss(self, output: LossOutput, batch: BranchBatch, **extra: Tensor) -> dict[str, Any]:
         """Note a loss for the log of its step, and hand callbacks what they may look at."""
+        output = weigh(output, batch)
         values = {"loss": output.loss.detach(), **output.metrics}
         counts = {f"train/{key}": output.counts.get(key, len(batch)) for key in values}
         self.means.add({f"train/{key}": value for key, value in values.items()}, counts)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import chain
 
+from torch import Tensor
 from torch import distributed as dist
 
+from apo_lightning.functional.logprobs import length_normalized
 from apo_lightning.models.student import Student
 from apo_lightning.stages.staying import Staying
-from apo_lightning.types import BranchBatch
+from apo_lightning.types import BranchBatch, Scores
 
 Row = tuple[float, list[float]]
 """Log p in nats of t+, and of the text of each teacher that is present."""
@@ -31,12 +33,16 @@ class Likelihoods(Staying):
         self.rows, self._own = [], []
 
     def validation_step(self, batch: BranchBatch, batch_idx: int) -> None:
-        logps, present = self.student.score(batch).logps.tolist(), batch.present.tolist()
+        logps, present = self.values(self.student.score(batch)).tolist(), batch.present.tolist()
         found = [
             (row[0], [value for value, there in zip(row[1:], own[1:], strict=True) if there])
             for row, own in zip(logps, present, strict=True)
         ]
         self._own.append([] if batch.padding else found)
+
+    def values(self, scores: Scores) -> Tensor:
+        """``[B, U]`` what is noted of each text."""
+        return scores.logps
 
     def on_validation_epoch_end(self) -> None:
         """Processes have taken turns: batch 0 in the first, batch 1 in the second."""
@@ -45,3 +51,11 @@ class Likelihoods(Staying):
             parts *= self.trainer.world_size
             dist.all_gather_object(parts, self._own)
         self.rows = list(chain.from_iterable(chain.from_iterable(zip(*parts, strict=True))))
+
+
+class TokenLikelihoods(Likelihoods):
+    """The same by token: the mean log-probability of a text's tokens, in nats. Slot 0 is the first text of a study,
+    whoever's it is."""
+
+    def values(self, scores: Scores) -> Tensor:
+        return length_normalized(scores.logps, scores.lengths)

@@ -9,6 +9,7 @@ from torch import nn
 
 from apo_lightning.metrics.rewards import of_texts
 from apo_lightning.models.student import Student
+from apo_lightning.scoring import Recorded
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
 from apo_lightning.types import BranchBatch, Scores
@@ -28,11 +29,13 @@ class SPD(Stage):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.names, self.models = [], nn.ModuleList()
+        self.names, self.models, self.recorded = [], nn.ModuleList(), {}
 
-    def set_teachers(self, teachers: Mapping[str, Student]) -> None:
-        """Give the stage the frozen models of teachers that give logits."""
-        self.names, self.models = list(teachers), nn.ModuleList(teachers.values())
+    def set_teachers(self, teachers: Mapping[str, Student | Recorded]) -> None:
+        """Give the stage the frozen models of teachers that give logits, or what was recorded of them."""
+        self.names = [name for name, who in teachers.items() if isinstance(who, Student)]
+        self.models = nn.ModuleList(teachers[name] for name in self.names)
+        self.recorded = {name: who for name, who in teachers.items() if name not in self.names}
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
@@ -71,6 +74,6 @@ class SPD(Stage):
 
     def _compared(self, batch: BranchBatch) -> dict[str, Any]:
         name = next(iter(self.wanted & LOGITS))
-        teachers = dict(zip(self.names, self.models, strict=True))
+        teachers = dict(zip(self.names, self.models, strict=True)) | self.recorded
         values = self.student.compare(batch, teachers, self.loss.rows, mixed=name == "mixture_divergence")
         return {name: values, "mask": batch.branch_mask, "weight": batch.weight, "present": batch.present}

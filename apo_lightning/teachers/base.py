@@ -15,6 +15,8 @@ class Teacher(Protocol):
     Attributes:
         name: the key under ``teachers:`` in the experiment.
         gives: ``text`` (trajectories only) or ``logits`` (also token distributions).
+        later: names of settings that came after results were stored, and change nothing at their defaults: a kind that
+            has some keeps them out of keys there. It need not have this.
     """
 
     name: str

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from apo_lightning import prompts
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.identifiers.matching import lookalikes, matched, unsure
 from apo_lightning.teachers import TEACHERS
@@ -32,13 +33,21 @@ class Recorded:
         name: the key under ``teachers:``.
         path: JSONL file.
         teacher: the name used inside the file; ``name`` if it is not given.
+        prompt: name of the prompt that the texts answer, where their lines do not say it: with ``explain_labels``, as
+            for the texts of CXR-MAX, the teacher was told the labels.
     """
 
     name: str
     path: str
     teacher: str | None = None
+    prompt: str | None = None
 
     gives: ClassVar[str] = "text"
+    later: ClassVar[tuple[str, ...]] = ("prompt",)
+
+    def __post_init__(self) -> None:
+        if self.prompt is not None:
+            prompts.load(self.prompt)  # a name that is none would take the warning away
 
     def signal(self, studies: Sequence[Study], t: Sequence[float]) -> list[Trajectory]:
         """Recorded trajectories of ``studies``, with the recorded ``t`` where the line has one.
@@ -49,13 +58,15 @@ class Recorded:
         check_stream(studies, t)
         own = self._joined(_index(self.path).get(self.teacher or self.name, {}), studies)
         found = [
-            Trajectory(study.id, self.name, own[study.id]["text"], float(own[study.id].get("t", place)))
-            for study, place in zip(studies, t, strict=True)
-            if study.id in own
+            self._said(own[study.id], study, place) for study, place in zip(studies, t, strict=True) if study.id in own
         ]
         if studies and not found:
             raise self._nothing(studies)
         return found
+
+    def _said(self, row: dict[str, Any], study: Study, place: float) -> Trajectory:
+        asked = row.get("prompt") or self.prompt or ""
+        return Trajectory(study.id, self.name, row["text"], float(row.get("t", place)), asked)
 
     def _joined(self, own: dict[str, dict[str, Any]], studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
         """Study to row, however the file writes its studies.
@@ -106,18 +117,22 @@ class Recorded:
 
 
 def read_jsonl(path: str | Path) -> list[Trajectory]:
-    """All trajectories of a file, in its order; ``t`` is 0 where a line has none.
+    """All trajectories of a file, in its order; ``t`` is 0 where a line has none, and ``prompt`` empty.
 
     Raises:
         DataError: the file is missing, a line is malformed, or a (study, teacher) stands there twice.
     """
     rows = records.read(Path(path))
-    return [Trajectory(row["study"], row["teacher"], row["text"], float(row.get("t", 0.0))) for row in rows]
+    return [
+        Trajectory(row["study"], row["teacher"], row["text"], float(row.get("t", 0.0)), row.get("prompt") or "")
+        for row in rows
+    ]
 
 
 def write_jsonl(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
     """Write one line a trajectory; whoever reads ``path`` meanwhile sees the old file or the whole new one."""
-    records.write(path, map(asdict, trajectories))
+    rows = map(asdict, trajectories)
+    records.write(path, ({key: value for key, value in row.items() if key != "prompt" or value} for row in rows))
 
 
 def _index(path: str) -> dict[str, dict[str, dict[str, Any]]]:

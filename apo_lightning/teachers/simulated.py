@@ -30,6 +30,12 @@ RIGHT, HEDGE, FLIP, SIDE, SEVERITY = range(5)
 """Columns of a study's draws; the last row holds the refusal in column 0."""
 
 
+def _uniform(*words: str) -> np.ndarray:
+    """``[findings + 1, 5]`` numbers that ``words`` decide."""
+    seed = int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest()[:16], "big")
+    return np.random.default_rng(seed).random((len(FINDINGS) + 1, 5))
+
+
 def _share(**values: float) -> None:
     for key, value in values.items():
         if not 0 <= value <= 1:
@@ -100,6 +106,8 @@ class Simulated:
         mild_penalty, severe_bonus: sensitivity lost on mild, won on severe findings.
         step_drift: accuracy lost from the first to the last sentence, linearly.
         stream_drift: accuracy moved along the stream.
+        common: share of statements on which it does not err by itself, but together with all teachers of this ``seed``
+            that have such a share: what is hard to see for one is so for all. Its accuracy stays the stated one.
     """
 
     name: str
@@ -121,8 +129,10 @@ class Simulated:
     severe_bonus: float = 0.10
     step_drift: float = 0.0
     stream_drift: StreamDrift = field(default_factory=StreamDrift)
+    common: float = 0.0
 
     gives: ClassVar[str] = "text"
+    later: ClassVar[tuple[str, ...]] = ("common",)
 
     def __post_init__(self) -> None:
         _share(
@@ -132,6 +142,7 @@ class Simulated:
             mild_penalty=self.mild_penalty,
             severe_bonus=self.severe_bonus,
             step_drift=self.step_drift,
+            common=self.common,
         )
         self._check_order()
         for key in ("sensitivity", "specificity"):
@@ -220,9 +231,12 @@ class Simulated:
 
     def _draws(self, study: str) -> np.ndarray:
         """``[findings + 1, 5]`` uniform numbers, the same in every process."""
-        key = "\0".join((str(self.seed), self.name, study)).encode()
-        seed = int.from_bytes(hashlib.sha256(key).digest()[:16], "big")
-        return np.random.default_rng(seed).random((len(FINDINGS) + 1, 5))
+        own = _uniform(str(self.seed), self.name, study)
+        if self.common:
+            all_ = _uniform(str(self.seed), "", "common", study)
+            shared = np.append(all_[:-1, HEDGE] < self.common, False)  # a refusal stays its own
+            own[:, RIGHT] = np.where(shared, all_[:, RIGHT], own[:, RIGHT])
+        return own
 
     def _banks(self) -> dict[str, Sequence[object]]:
         return {

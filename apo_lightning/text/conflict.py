@@ -25,11 +25,11 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     >>> [text[slice(*span)] for span in conflicting_spans(text, "Effusion, edema.", ["edema", "pleural_effusion"])]
     ['No edema.']
     """
-    wanted = _statements(preferred, findings)
+    wanted = statements(preferred, findings)
     spans = []
     for said in sentences(text, findings):
         common = [name for name in said.values if name in wanted]
-        if any(_conflict(_of(said, name), wanted[name]) for name in common):
+        if any(in_conflict(statement_of(said, name), wanted[name]) for name in common):
             spans.append((said.start, said.end))
     return spans
 
@@ -42,9 +42,9 @@ def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
     >>> agreement("Left effusion. No edema.", "Effusion, edema.", ["edema", "pleural_effusion", "pneumonia"])
     0.5
     """
-    ours, theirs = _statements(text, findings), _statements(preferred, findings)
+    ours, theirs = statements(text, findings), statements(preferred, findings)
     common = [name for name in ours if name in theirs]
-    kept = [name for name in common if not _conflict(ours[name], theirs[name])]
+    kept = [name for name in common if not in_conflict(ours[name], theirs[name])]
     return len(kept) / len(common) if common else 0.0
 
 
@@ -61,14 +61,16 @@ def most_agreed(texts: Sequence[str], findings: Sequence[str], as_read: Callable
     return texts[scores.index(max(scores))]
 
 
-def _statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:
+def statements(text: str, findings: Sequence[str]) -> dict[str, Stated]:
     """What a whole text states, of ``findings`` only."""
     found = sentences(text, findings)
     last = {name: value for name, value in stated(found).items() if name in findings}
     side: dict[str, str] = {}
     for sentence in found:
         side |= {
-            name: named for name in sentence.values if (named := _of(sentence, name)[1]) and _same(sentence, name, last)
+            name: named
+            for name in sentence.values
+            if (named := statement_of(sentence, name)[1]) and _same(sentence, name, last)
         }
     return {name: (value, side.get(name)) for name, value in last.items()}
 
@@ -77,12 +79,14 @@ def _same(sentence: Sentence, name: str, last: Mapping[str, float]) -> bool:
     return sentence.values[name] == last.get(name)
 
 
-def _of(sentence: Sentence, name: str) -> Stated:
+def statement_of(sentence: Sentence, name: str) -> Stated:
+    """What one sentence states of a finding that is among its values."""
     value = sentence.values[name]
     return value, (sentence.sides if value == 1 else sentence.denied_sides).get(name)
 
 
-def _conflict(one: Stated, other: Stated) -> bool:
+def in_conflict(one: Stated, other: Stated) -> bool:
+    """Whether two statements of one finding contradict each other."""
     (value, side), (other_value, other_side) = one, other
     if value == other_value:
         return value == 1 and {side, other_side} == {"left", "right"}

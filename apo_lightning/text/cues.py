@@ -43,10 +43,14 @@ CUES: dict[str, str] = {
     r" of\b",
     # What the film does not show well enough to say.
     "unknown": r"\b(?:can ?not|can't|could not|couldn't|unable to|difficult to|not|n't)(?: be)?(?: \w+ly)?"
-    r" (?:assess\w*|evaluat\w*|determin\w*|comment\w*|mention\w*|applicable)\b"
+    rf" (?:assess\w*|evaluat\w*|determin\w*|comment\w*|mention\w*|applicable)\b"
+    rf"|\bnot(?: as)? (?:well|clearly)[- ]{_SEEN}\b"
     r"|\bif (?:present|any|there at all)\b|\blimit(?:s|ed|ing)? (?:the )?(?:assessment|evaluation)(?: (?:of|for))?\b",
     # Only looked for, remembered or supposed.
-    "null": r"\b(?:correlat|evaluat|assess|look|search|check|screen|examin|inspect)\w*(?: \w+){0,4}? for\b"
+    "null": r"\b(?:obscur|mask|hid|conceal)(?:e|ing)\b|\b(?:sensitive|better) (?:in|for|at|to)\b"
+    r"|\b(?:previous(?:ly)?|prior) (?:described|reported|mentioned|questioned|suspected)\b"
+    r"|\b(?:in|for|to) detect(?:ing|ion of)?\b"
+    r"|\b(?:correlat|evaluat|assess|look|search|check|screen|examin|inspect)\w*(?: \w+){0,4}? for\b"
     r"|\b(?:rule out|to exclude|history of|h/o|conditions such as|causes include|if|whether|presence or absence"
     r"|presence/absence|present or absent|risk (?:of|for|factors)|in case of)\b|\bwhen (?=[^,.]*suspected)"
     r"|^\W*(?:indication|history|clinical (?:history|information|indication|question)"

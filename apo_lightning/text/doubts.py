@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apo_lightning.text.labeler import Reading, mentioned, plain_answer, reading, stated
+from apo_lightning.text.slots import unfilled
 from apo_lightning.text.thinking import answer, thinking_spans
 
 
@@ -46,16 +47,18 @@ def doubts(text: str, read: Reading, findings: Sequence[str]) -> list[str]:
         (name, value)
         for sentence in read.stated
         for name, value in sentence.values.items()
-        if name not in sentence.denied_sides  # "no right effusion" beside a left one
+        if name not in sentence.denied_sides and name not in sentence.partly  # "no right effusion" beside a left one
     ]
     both = [name for name in findings if (name, 0.0) in values and (name, 1.0) in values]
     unread = [name for name in findings if name in named and name not in said]
+    slots = unfilled(text)
     found = {
         "thinks, but gives no answer": bool(thinking_spans(text)) and not answer(text),
         f"refuses, but names findings: {', '.join(sorted(named))}": read.kind == "refused" and bool(named),
         f"contradicts itself: {', '.join(both)}": bool(both),
         "calls the film normal, but states a finding": read.overruled,
         f"named, but nothing read: {', '.join(unread)}": read.kind != "refused" and bool(unread),
+        f"leaves a slot unfilled: {', '.join(dict.fromkeys(slots))}": bool(slots),
         "states nothing": read.kind == "nothing",
     }
     return [doubt for doubt, true in found.items() if true]

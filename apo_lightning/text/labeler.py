@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +44,11 @@ class Sentence:
         values: finding to 1 present, 0 absent; never empty.
         sides: finding to left, right or bilateral, for present ones whose side is named.
         denied_sides: finding to left or right, for absent ones of which only that side is denied.
+        severities: finding to mild, moderate or severe, for present ones whose severity is said.
+        hedged: present findings that are said with doubt.
+        partly: absent findings of which only a part is denied: "no new consolidation" leaves an old one.
+        compared: finding to improving, stable or worsening, where a change since an earlier image is said; absent
+            ones can only have improved ("the effusion has resolved").
     """
 
     start: int
@@ -51,6 +56,10 @@ class Sentence:
     values: dict[str, float]
     sides: dict[str, str]
     denied_sides: dict[str, str] = field(default_factory=dict, repr=False)
+    severities: dict[str, str] = field(default_factory=dict, repr=False)
+    hedged: frozenset[str] = field(default=frozenset(), repr=False)
+    compared: dict[str, str] = field(default_factory=dict, repr=False)
+    partly: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,11 +116,12 @@ def parse(text: str, findings: Sequence[str]) -> dict[str, float]:
 
 
 def stated(sentences: Iterable[Sentence]) -> dict[str, float]:
-    """What sentences state together: later ones win, but "no right effusion" leaves a left one."""
+    """What sentences state together: later ones win, but "no right effusion" leaves a left, "no new" an old one."""
     last: dict[str, float] = {}
     side: dict[str, str] = {}
     for sentence in sentences:
         kept = [n for n, only in sentence.denied_sides.items() if last.get(n) == 1 and side.get(n) not in (None, only)]
+        kept += [n for n in sentence.partly if last.get(n) == 1]
         last |= {name: value for name, value in sentence.values.items() if name not in kept}
         side |= sentence.sides
     return last
@@ -199,19 +209,33 @@ def _reading(text: str, other: tuple[str, ...], whole: bool) -> Reading:
 
 def _sentence(span: tuple[int, int], items: Iterable[Mention]) -> Sentence:
     """Within a sentence the later words win, but what is denied of one side leaves the other."""
-    values: dict[str, float] = {}
+    said: dict[str, Mention] = {}
     sides: dict[str, str] = {}
+    grades: dict[str, str] = {}
+    courses: dict[str, str] = {}
     denied: dict[str, str] = {}
     for item in items:
         name, one_sided = item.finding, item.value == 0 and item.side in ("left", "right")
-        if one_sided and values.get(name) == 1 and sides.get(name) not in (None, item.side):
+        before = name in said and said[name].value == 1
+        if before and (item.partly or (one_sided and sides.get(name) not in (None, item.side))):
             continue
-        values[name] = float(item.value or 0)
-        if item.value == 1 and item.side:
-            sides[name] = item.side
+        said[name] = item
+        if item.value == 1:
+            sides |= {name: item.side} if item.side else {}
+            grades |= {name: item.severity} if item.severity else {}
+        courses |= {name: item.course} if item.course else {}
         denied |= {name: item.side} if one_sided and item.side else {}
-    kept = {name: side for name, side in denied.items() if values[name] == 0}
-    return Sentence(*span, values, {name: side for name, side in sides.items() if values[name] == 1}, kept)
+    present = {name for name, item in said.items() if item.value == 1}
+    return Sentence(
+        *span,
+        {name: float(item.value or 0) for name, item in said.items()},
+        {name: side for name, side in sides.items() if name in present},
+        {name: side for name, side in denied.items() if name not in present},
+        severities={name: grade for name, grade in grades.items() if name in present},
+        hedged=frozenset(name for name in present if said[name].hedged),
+        compared={name: course for name, course in courses.items() if name in present or course == "improving"},
+        partly=frozenset(name for name, item in said.items() if item.partly),
+    )
 
 
 def _with_normality(
@@ -228,15 +252,7 @@ def _with_normality(
         if normal.get(i, 0) >= needed:
             denied = dict.fromkeys((name for name in findings if name not in _NEVER_DENIED), 0.0)
             whole = {NO_FINDING: 1.0} if NO_FINDING in findings else {}
-            kept.append(
-                Sentence(
-                    sentence.start,
-                    sentence.end,
-                    {**denied, **whole, **sentence.values},
-                    sentence.sides,
-                    sentence.denied_sides,
-                )
-            )
+            kept.append(replace(sentence, values={**denied, **whole, **sentence.values}))
         elif sentence.values:
             kept.append(sentence)
     return tuple(kept), max(normal.values(), default=0) >= needed

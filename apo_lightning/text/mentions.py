@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from apo_lightning.text.other_names import OTHER_NAMES
+from apo_lightning.text.other_names import OTHER_NAMES, REMOVABLE, REMOVAL, REMOVED
 
 NO_FINDING = "no_finding"
 """Is no finding but the lack of all others: see ``normality.py``."""
@@ -30,7 +30,8 @@ _NORMAL = (
     rf"|(?:unremarkable|non-?enlarged) {_HEART}"
 )
 MENTIONS: dict[str, str] = {
-    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume|(?:lung|lobar) collapse|collapsed lungs?"
+    "atelectasis": r"atelecta\w+|volume loss|loss of (?:lung )?volume"
+    r"|(?:lung|lobar|alveolar|segmental|subsegmental) collapse|collapsed lungs?"
     r"|collapse of (?:the )?(?:\w+ ){0,5}(?:lungs?|lobes?)|lobe collapse|collapsed (?:\w+ ){1,3}(?:lungs?|lobes?)",
     "cardiomegaly": r"cardiomegaly|enlarged (?:heart|cardiac)|cardiac enlargement"
     r"|enlargement of (?:the )?(?:heart|cardiac)"
@@ -43,9 +44,11 @@ MENTIONS: dict[str, str] = {
     "edema": r"(?<!subglottic )(?<!tissue )(?<!subcutaneous )(?<!peripheral )o?edema",
     "pleural_effusion": r"(?<!pericardial )effusions?|pleural (?:or|and) pericardial effusions?|pleural fluid",
     "pneumonia": r"(?:broncho)?pneumonias?",
-    "pneumothorax": r"(?:hydro)?pneumothora(?:x|ces)|pleural air|air in the pleural space|ptx",
+    "pneumothorax": r"(?:hydro|ha?emo|pyo)?pneumothora(?:x|ces)|pleural air|air in the pleural space|ptx",
 }
 """Canonical finding to the words that name it."""
+_FLUID = ("hydro", "hemo", "haemo", "pyo")
+"""Beginnings of a pneumothorax that has fluid too."""
 _DENIED = re.compile(r"\b(?:not|no|without)\b|n't")
 _CLAUSE = re.compile(r"\b(?:is|are|was|were|appears?|remains?|looks?|seems?|has)\b")
 _SUBORDINATE = re.compile(r"\b(?:that|if|whether|when|until|unless)(?: the)? ?$")
@@ -58,6 +61,8 @@ class Mention:
     Attributes:
         value: 1 present, 0 absent, None where nothing is stated about it.
         fixed: the words state it by themselves ("the heart is normal"), whatever stands before.
+        only_present: the words cannot deny it: no hydropneumothorax leaves an effusion.
+        severity, hedged, course, partly: see ``qualifiers.py``.
     """
 
     finding: str
@@ -65,7 +70,12 @@ class Mention:
     end: int
     value: float | None = None
     fixed: bool = False
+    only_present: bool = False
     side: str | None = None
+    severity: str | None = None
+    hedged: bool = False
+    course: str | None = None
+    partly: bool = False
 
 
 def others(findings: Sequence[str]) -> tuple[str, ...]:
@@ -75,7 +85,9 @@ def others(findings: Sequence[str]) -> tuple[str, ...]:
 
 def mentions(sentence: str, other: tuple[str, ...]) -> list[Mention]:
     """Canonical findings and those of ``other`` that a plain sentence names, from left to right."""
-    found = (_mention(match) for names in _names(other) for match in names.finditer(sentence))
+    found = [_mention(match) for names in _names(other) for match in names.finditer(sentence)]
+    fluid = [m for m in found if m.finding == "pneumothorax" and sentence.startswith(_FLUID, m.start)]
+    found += [Mention("pleural_effusion", m.start, m.end, 1.0, only_present=True) for m in fluid]
     return sorted(found, key=lambda mention: mention.start)
 
 
@@ -101,5 +113,16 @@ def _mention(match: re.Match[str]) -> Mention:
     if _DENIED.search(match.group()):
         return Mention(name, match.start(), match.end(), 0.0, fixed=True)
     before = match.string[max(0, match.start() - 12) : match.start()]
+    if name in REMOVABLE and _removed(match):
+        return Mention(name, match.start(), match.end(), 0.0, fixed=True, partly=True)
     clause = _CLAUSE.search(match.group()) is not None and not _SUBORDINATE.search(before)
     return Mention(name, match.start(), match.end(), 1.0, fixed=clause)
+
+
+def _removed(match: re.Match[str]) -> bool:
+    """Whether what is named is taken out: "removal of the left chest tube", "tube and line have been removed"."""
+    start, end = match.span()
+    return (
+        REMOVAL.search(match.string[max(0, start - 60) : start]) is not None
+        or REMOVED.match(match.string, end) is not None
+    )

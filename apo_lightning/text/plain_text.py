@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from apo_lightning.text.slots import SLOT
 from apo_lightning.text.verdicts import VALUE
 
 _BREAK = re.compile(
@@ -22,6 +23,7 @@ _FIELD = (
 _MARKDOWN = [
     (re.compile(pattern, flags), new)
     for pattern, new, flags in (
+        (rf"(?<=[:=])[\s*]{{0,4}}(?:{SLOT})", " n/a", re.IGNORECASE),
         (r"\*\*", "", 0),
         ("__", "", 0),
         ("[\u2019\u02bc]", "'", 0),

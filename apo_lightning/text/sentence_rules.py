@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from apo_lightning.text.cues import PATTERN, STATE
 from apo_lightning.text.mentions import Mention, mentions
+from apo_lightning.text.qualifiers import grouped, qualify
 from apo_lightning.text.verdicts import chance, kind_of
 
 _JOINED = re.compile(
@@ -22,7 +23,25 @@ _AND = re.compile(r"\b(?:and|or|nor)\b|/")
 _KEY_GAP = re.compile(
     r"(?:\W*\b(?!confidence|certainty|conf\b|there\b|no\b|is\b|are\b|with\b|shows?\b)[\w']+\b){0,4}\W*"
 )
-_SIDES = re.compile(r"\b(left|right|bilateral|bibasilar|both (?=lung|side|base|hemi))")
+_SIDES = re.compile(
+    r"\b(?:mid-?)?(left|right)|\b(bilateral|bi-?(?:basilar|basal|apical|hilar)|both (?=lung|side|base|hemi|apic)"
+    r"|(?:bases|apices)\b)"
+)
+_OTHER_SIDE = re.compile(
+    r"\b(?:on|at|in|to) the (?:left|right)(?: side| half)? of the (?:image|film|picture|radiograph|x-?ray|screen)"
+    r"|\b(?:compar\w+ (?:to|with)|unlike|opposite|relative to|contrary to) (?:that )?(?:on |in |of )?(?:the )?"
+    r"(?:normal )?(?:left|right)\b"
+)
+"""Sides of the picture, and what a side is compared with."""
+_EXPLAINS = (
+    r"(?:(?:consistent|compatible) with|represent\w*|reflect\w*|suggest\w*(?: of)?"
+    r"|(?:concerning|suspicious|worrisome) for"
+    r"|likely|probabl[ey]|possibl[ey]|may|might|could|be|or|versus|vs|and/or|which|that"
+    r"|most|xxxx|an?|the"
+    r"|early|mild|minimal|small|focal|patchy|subsegmental|discoid|linear|developing|due to|secondary to|scarring|scar)"
+)
+_SAME_PLACE = re.compile(rf"\W*(?:{_EXPLAINS}\b\W*)*")
+"""Between two names: one explains the other, or they are choices for one thing."""
 _ASKED = re.compile(
     r"^(?!.*\b(?:question|possib|probab|suspect|suggest|concern)).*\?\W*$"
     r"|^\W*(?:is|are|was|were|does|do|did|can|could|would|has|have|any|what|which|why|how|should)\b.*\?\W*$"
@@ -50,10 +69,11 @@ def read_sentence(sentence: str, other: tuple[str, ...]) -> tuple[Mention, ...]:
     if _ASKED.match(sentence):
         for mention in named:
             mention.value = None
-    for i, mention in enumerate(named):
-        before = sentence[named[i - 1].end if i else 0 : mention.start]
-        after = sentence[mention.end : named[i + 1].start if i + 1 < len(named) else None]
-        mention.side = _side(before) or _side(after)
+    for mention in named:
+        if mention.only_present and mention.value == 0:
+            mention.value = None
+    _set_sides(sentence, grouped(named))
+    qualify(sentence, named)
     return tuple(named)
 
 
@@ -130,8 +150,28 @@ def _coordinated(sentence: str, behind: list[Mention]) -> list[Mention]:
     return group
 
 
+def _set_sides(sentence: str, groups: list[list[Mention]]) -> None:
+    """Each group's side is named before it or in it, else behind it, else by what it explains or is joined to."""
+    starts = [group[0].start for group in groups] + [len(sentence)]
+    ends = [max(mention.end for mention in group) for group in groups]
+    sides: list[str | None] = []
+    for i, group in enumerate(groups):
+        before = sentence[ends[i - 1] if i else 0 : starts[i]]
+        inside = "" if group[0].finding == "cardiomegaly" else sentence[starts[i] : ends[i]]
+        side = _side(before + inside) or _side(sentence[ends[i] : starts[i + 1]])
+        sides.append(sides[-1] if side is None and i and _SAME_PLACE.fullmatch(before) else side)
+    for i in range(len(groups) - 2, -1, -1):
+        if sides[i] is None and _JOINED.fullmatch(sentence, ends[i], starts[i + 1]):
+            sides[i] = _side(sentence[ends[i + 1] : starts[i + 2]])
+    for group, side in zip(groups, sides, strict=True):
+        for mention in group:
+            mention.side = side
+
+
 def _side(text: str) -> str | None:
-    found = set(_SIDES.findall(text))
+    if not _SIDES.search(text):
+        return None
+    found = {one or "bilateral" for one, _ in _SIDES.findall(_OTHER_SIDE.sub(" ", text))}
     if not found:
         return None
     return found.pop() if found in ({"left"}, {"right"}) else "bilateral"

@@ -1,17 +1,17 @@
 """Files of trajectories: JSON Lines in two forms, which one file may mix.
 
-A line a trajectory, as ``collect`` writes them; ``t`` is optional:
+A line a trajectory, as ``collect`` writes them; ``t`` and ``prompt``, the name of what was asked, are optional:
 
-    {"study": "s1", "teacher": "gpt5", "text": "No edema. ...", "t": 0.25}
+    {"study": "s1", "teacher": "gpt5", "text": "No edema. ...", "t": 0.25, "prompt": "diagnose"}
 
 A line an image with all its trajectories, as the importers write them; the data set ``cxr_max`` reads the same file:
 
     {"id": "s1", "image": "files/p10/p10000032/s50414267/x.jpg", "labels": ["Edema"], "report": "...",
      "patient": "10000032", "split": "train", "trajectories": {"gpt5": "Edema. ...", "grok4": "..."}}
 
-``image`` is one path, or a list of them where a study has several. ``labels``, ``report``, ``patient`` and ``split``
-may be absent or null. Texts are kept as they are: nothing is trimmed, and an empty text is a text. `jsonlines` says
-what a line is.
+``image`` is one path, or a list of them where a study has several. ``labels``, ``report``, ``patient``, ``split`` and
+``prompt``, what all of its teachers were asked, may be absent or null. Texts are kept as they are: nothing is trimmed,
+and an empty text is a text. `jsonlines` says what a line is.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from apo_lightning.files.jsonlines import short
 from apo_lightning.files.kinds import foreign
 from apo_lightning.hashing import inventory
 
-KEYS = ("study", "teacher", "text", "t")
+KEYS = ("study", "teacher", "text", "t", "prompt")
 """Of a line that is one trajectory."""
-IMAGE_KEYS = ("id", "image", "labels", "report", "patient", "split", "trajectories")
+IMAGE_KEYS = ("id", "image", "labels", "report", "patient", "split", "prompt", "trajectories")
 """Of a line that is one image."""
 
 
@@ -91,7 +91,7 @@ def check_image(row: Mapping[str, Any]) -> None:
     image = row.get("image")
     paths = image if isinstance(image, list) and image else [image]
     _require("image", row, all(map(_is_name, paths)), "a path or a list of paths")
-    for key in ("report", "patient", "split"):
+    for key in ("report", "patient", "split", "prompt"):
         _require(key, row, isinstance(row.get(key), str | None), "a string")
     labels = row.get("labels")
     names = labels is None or (isinstance(labels, list) and all(isinstance(name, str) for name in labels))
@@ -105,7 +105,7 @@ def check_image(row: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All trajectories of a file in order, as rows with the ``KEYS``, ``t`` only where the file has it.
+    """All trajectories of a file in order, as rows with the ``KEYS``, ``t`` and ``prompt`` only where it has them.
 
     Raises:
         DataError: the file is missing, a line is malformed, or a (study, teacher) stands there twice.
@@ -137,14 +137,16 @@ def _flat(row: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a trajectory."""
     if not is_image(row):
         return [row]
-    return [{"study": row["id"], "teacher": name, "text": text} for name, text in row["trajectories"].items()]
+    asked = {"prompt": row["prompt"]} if row.get("prompt") else {}
+    return [{"study": row["id"], "teacher": name, "text": text, **asked} for name, text in row["trajectories"].items()]
 
 
 def _check_trajectory(row: Mapping[str, Any]) -> None:
     _refuse_unknown(row, KEYS)
     for key in ("study", "teacher", "text"):
         _require(key, row, isinstance(row.get(key), str), "a string")
-    _refuse_halves(row, ("study", "teacher"))
+    _require("prompt", row, isinstance(row.get("prompt"), str | None), "a string")
+    _refuse_halves(row, ("study", "teacher", "prompt"))
     place = row.get("t", 0.0)
     number = isinstance(place, int | float) and not isinstance(place, bool)
     _require("t", row, number and 0 <= place <= 1, "a number in [0, 1]")

@@ -35,7 +35,10 @@ SAID = {
 
 
 def writing(asked: list[str]):
-    return lambda: {name: [Answer(f"Edema in {name}."), Answer("No edema.")] for name in asked}
+    def write(shown=None):
+        return {name: [Answer(f"Edema in {name}."), Answer("No edema.")] for name in shown or asked}
+
+    return write
 
 
 def seen(name: str, **changes) -> Evidence:
@@ -59,7 +62,7 @@ def test_is_a_frozen_dataclass_that_says_what_it_does(name: str) -> None:
     assert isinstance(made, Strategy) and len(POSITIVES[name].__doc__ or "") > 20
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.anything = 1
-    assert {"writes", "uses_labels", "courses"}.isdisjoint(field.name for field in dataclasses.fields(made))
+    assert {"writes", "drawn", "uses_labels", "courses"}.isdisjoint(field.name for field in dataclasses.fields(made))
 
 
 @each_strategy

@@ -13,6 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from apo_lightning.collecting.journal import Answer
+from apo_lightning.collecting.request import asks, words_of
 from apo_lightning.errors import DataError
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.teachers import TEACHERS
@@ -44,10 +46,25 @@ def _simulated(folder: Path) -> dict[str, Any]:
     }
 
 
+def _open_model(folder: Path) -> dict[str, Any]:
+    return {"model": "nano", **_recorded(folder)}
+
+
+def _api(folder: Path) -> dict[str, Any]:
+    settings = {"base_url": "http://127.0.0.1:9/v1", "model": "tiny", "folder": str(folder), "max_missing": 0.5}
+    own = TEACHERS["api"](name="some", **settings)
+    for study in STUDIES[::2]:
+        key = asks(own, study.id, words_of(own, study, []))
+        own.journal.append(Answer(key="k", asks=key, study=study.id, teacher="some", text=f"Report {study.id}."))
+    return settings
+
+
 NEEDS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "recorded": _recorded,
     "simulated": _simulated,
     "hf_logits": _recorded,
+    "hf": _open_model,
+    "api": _api,
 }
 
 

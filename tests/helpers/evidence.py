@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from apo_lightning.positives import POSITIVES
-from apo_lightning.positives.base import Evidence
+from apo_lightning.positives.base import Evidence, Write
 from apo_lightning.types import Answer, Study
 
 FINDINGS = ("edema", "pleural_effusion")
 
 
-def never() -> Mapping[str, Sequence[Answer]]:
+def never(shown: object = None) -> Mapping[str, Sequence[Answer]]:
     raise AssertionError("the student was asked to write")
 
 
@@ -29,7 +29,7 @@ def evidence(
     scored: Sequence[str] | None = None,
     teachers: Sequence[str] | None = None,
     as_read: Callable[[str], str] = str,
-    write: Callable[[], Mapping[str, Sequence[Answer]]] = never,
+    write: Write = never,
 ) -> Evidence:
     """``texts`` is study to teacher to text; studies that are not ``labelled`` are asked for."""
     known = {each.id for each in labelled}

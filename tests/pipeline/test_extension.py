@@ -17,7 +17,7 @@ from apo_lightning.cli import commands
 from tests.helpers.adding_page import SHOWN
 from tests.pipeline.conftest import ROOT, Drop
 
-KINDS = {"losses", "positives", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
+KINDS = {"losses", "positives", "weighting", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
 
 QUICK = (
     "wandb.mode=disabled",

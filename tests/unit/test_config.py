@@ -122,7 +122,18 @@ MISTAKES = {
     "seeds=[]": "seeds must be one or more different integers >= 0, got [] (command line).",
     "pool.select=[eager, gtp5]": "pool.select names no teacher 'gtp5' (command line). Did you mean 'gpt5'? "
     "Known: eager, gpt5.",
-    "pool.select=best": "pool.select must be all, best_on_val, or a list of teachers, got 'best' (command line).",
+    "pool.select=best": "pool.select must be all, best_on_val, cheapest, or a list of teachers, got 'best' "
+    "(command line).",
+    "pool.prune.prices.gtp5={}": "pool.prune.prices names no teacher 'gtp5' (command line). Did you mean 'gpt5'? "
+    "Known: eager, gpt5.",
+    "pool={select: cheapest, prune: {by: money, prices: {eager: {}}}}": "pool.prune.by is money, and "
+    "pool.prune.prices has no price for gpt5 (command line). Give each teacher one, made up for simulated ones, or "
+    "save requests or tokens.",
+    "pool.prune.loss=2": "pool.prune.loss must be in [0, 1), got 2.0 (command line).",
+    "pool.weights.name=router_": "No strategy for weights is named 'router_' (command line). Did you mean 'router'? "
+    "Known: agreement, router, uniform, user, val_accuracy, val_likelihood.",
+    "pool.weights={name: router, power: -1}": "pool.weights.power must be >= 0, got -1.0 (command line).",
+    "pool.weights={name: user, power: 2}": "Unknown key 'pool.weights.power' (command line). Known: rejected.",
     "arms.apo.stages=[spd, apo]": "arms.apo.stages: 'apo' reads preferred.jsonl, which no stage before it writes "
     "(command line). Add 'self_distill' before it.",
     "arms.apo.stages=[self_distill, spd]": "arms.apo.stages must be in the order spd, self_distill, apo, each once, "

@@ -38,7 +38,7 @@ def test_the_students_text_is_the_one_that_agrees_with_its_others():
         "s": [Answer(BOTH), Answer(NO, cut=True), Answer("No effusion. No edema.")],
         "t": [Answer("Fine.", True)],
     }
-    found = run("student", evidence({}, write=lambda: answers))
+    found = run("student", evidence({}, write=lambda shown=None: answers))
     assert found["s"] == Picked(NO, None, True, (BOTH, NO, "No effusion. No edema."))
     assert found["t"] == Picked("Fine.", None, True)
 
@@ -172,7 +172,7 @@ def test_courses_are_routed_too():
     assert run("router", seen)["s"] == Picked("Edema is worse.", "a") == run("best_teacher", seen)["s"]
 
 
-@pytest.mark.parametrize("name", ["router", "fusion"])
+@pytest.mark.parametrize("name", ["router", "finding_router", "fusion"])
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_smoothing_must_be_above_0(name, value):
     with pytest.raises(ValueError, match=f"smoothing must be > 0, got {value}"):
@@ -287,6 +287,119 @@ def test_whatever_the_form_fusion_reads_as_the_vote_on_one_line(text):
 
 def test_findings_that_nobody_states_are_left_out():
     assert fused({"a": "Edema.", "b": REFUSAL}) == "Edema."
+
+
+# router by finding
+
+
+def test_each_finding_is_told_by_whoever_is_most_reliable_in_saying_so():
+    """Of "edema" a is right 1 of 2 (2/4), of "no edema" 1 of 1 (2/3); b 1 of 1 (2/3) and 1 of 2 (2/4)."""
+    found = run("finding_router", routing(a="No edema seen.", b="There is edema. Effusion.")[0])["s"]
+    assert found == Picked("No edema seen. Effusion.")  # 2/3 both: the first teacher
+    found = run("finding_router", routing(a="Edema, though mild.", b="No edema. Effusion.")[0])["s"]
+    assert found == Picked("Edema, though mild. Effusion.")  # 2/4 both
+    assert run("finding_router", routing(b="Edema.")[0])["s"] == Picked("Edema.")
+    assert run("finding_router", routing(a=REFUSAL, b="")[0]) == {}
+
+
+def test_one_reliable_teacher_overrules_many_that_are_not():
+    """On validation a is right on edema, b and c wrong; their vote says edema, and the router of findings does not."""
+    texts = {
+        "v": {"a": "No edema.", "b": "Edema.", "c": "Edema."},
+        "s": {"a": "No edema.", "b": "Edema.", "c": "Edema."},
+    }
+    seen = evidence(texts, [study("v", 0, 0)])
+    assert run("majority", seen)["s"].text == "There is edema."
+    assert run("finding_router", seen)["s"].text == "No edema."
+
+
+def test_where_no_sentence_of_the_router_will_do_it_is_said_plainly():
+    """What a says of effusion and b of edema lie in sentences that say what was not chosen."""
+    truth = [study("v1", 1, 0), study("v2", 1, 0)]
+    texts = {
+        "v1": {"a": "No effusion.", "b": "Edema."},
+        "v2": {"a": "No effusion. No edema.", "b": "Edema. Effusion."},
+        "s": {"a": "Neither edema nor effusion.", "b": "Edema with effusion."},
+    }
+    found = run("finding_router", evidence(texts, truth))["s"]
+    assert found == Picked("There is edema. There is no pleural effusion.", plain=True)
+
+
+# consensus of the student's own samples
+
+
+def test_consensus_is_the_first_sample_that_states_their_vote():
+    answers = {
+        "s": [Answer(BOTH), Answer("Edema. Effusion is absent.", cut=True), Answer(EDEMA)],
+        "t": [Answer(REFUSAL)],
+    }
+    found = run("consensus", evidence({}, write=lambda shown=None: answers))
+    assert found == {
+        "s": Picked("Edema. Effusion is absent.", cut=True, samples=(BOTH, "Edema. Effusion is absent.", EDEMA))
+    }
+
+
+def test_where_no_sample_states_the_vote_it_is_told_in_their_sentences():
+    """Two of three each: edema, no effusion, pneumonia; no sample has all of them."""
+    texts = (
+        "Edema. No effusion. No pneumonia.",
+        "Edema. Effusion. Pneumonia.",
+        "No edema. Clear angles. No effusion. Pneumonia.",
+    )
+    answers = {"s": [Answer(text) for text in texts]}
+    found = run("consensus", evidence({}, findings=THREE, write=lambda shown=None: answers))["s"]
+    assert found == Picked("Edema. No effusion. Pneumonia.", samples=texts)
+
+
+def test_consensus_wants_several_texts_of_a_study():
+    own = arm("consensus")
+    own.stages.self_distill.samples = 1
+    with pytest.raises(ConfigError, match=r"'consensus' goes by several .*samples is 1\. Set it to 2 or more"):
+        preferred.strategy(own)
+    own.stages.self_distill.samples = 2
+    assert preferred.strategy(own).drawn == 2
+
+
+# the vote in the student's words
+
+
+def retold(texts, *answers, **settings):
+    shown = []
+
+    def write(given=None):
+        shown.append(given)
+        return {name: [Answer(text) for text in answers] for name in given}
+
+    return run("majority_retold", evidence({"s": texts}, write=write), **settings), shown
+
+
+def test_the_student_reads_the_vote_and_tells_it():
+    found, shown = retold({"a": EDEMA, "b": BOTH, "c": EDEMA}, "Edema is seen; effusion is not. No effusion.")
+    assert found == {"s": Picked("Edema is seen; effusion is not. No effusion.")}
+    assert shown == [{"s": {"vote 1": "There is edema. There is no pleural effusion."}}]
+    assert list(retold({"a": EDEMA}, EDEMA, copies=3)[1][0]["s"]) == ["vote 1", "vote 2", "vote 3"]
+
+
+@pytest.mark.parametrize("wrong", [BOTH, "Edema.", REFUSAL, "", "Edema. No effusion. Pneumothorax?"])
+def test_a_student_that_does_not_tell_the_vote_is_replaced_by_it(wrong):
+    """Whatever it says of findings that the set does not label is its own affair."""
+    found, _ = retold({"a": EDEMA}, wrong)
+    plain = Picked("There is edema. There is no pleural effusion.", plain=True)
+    assert found["s"] == (Picked(wrong) if wrong.startswith("Edema. No") else plain)
+
+
+def test_of_several_texts_the_first_that_tells_the_vote():
+    found, _ = retold({"a": EDEMA}, BOTH, "No effusion. Edema.", EDEMA)
+    assert found["s"] == Picked("No effusion. Edema.", samples=(BOTH, "No effusion. Edema.", EDEMA))
+
+
+def test_where_nobody_states_anything_the_student_is_not_asked():
+    assert retold({"a": REFUSAL, "b": ""}, EDEMA) == ({}, [])
+
+
+def test_copies_must_be_at_least_1():
+    with pytest.raises(ValueError, match="copies must be >= 1, got 0"):
+        POSITIVES["majority_retold"](copies=0)
 
 
 # thinking, negatives, and what is refused before training

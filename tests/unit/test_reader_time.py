@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from apo_lightning.text import normality, progression, verdicts
+from apo_lightning.text import normality, progression, qualifiers, verdicts
 from apo_lightning.text.labeler import parse, reading
 from apo_lightning.text.plain_text import LONGEST, plain, sentences_of, squeezed
 from data_modules.open_i import strip_masks
@@ -52,8 +52,8 @@ def test_what_stands_at_the_end_of_a_long_text_is_read():
 def test_each_finding_looks_at_two_changes(monkeypatch):
     """And not at all of its sentence."""
     asked = []
-    distance = progression._distance
-    monkeypatch.setattr(progression, "_distance", lambda *of: asked.append(of) or distance(*of))
+    distance = qualifiers._distance
+    monkeypatch.setattr(qualifiers, "_distance", lambda *of: asked.append(of) or distance(*of))
     text = "edema increased, effusion stable, " * 50
     assert progression.read_progression(text.replace("edema increased, effusion", "edema worse, effusion"), FINDINGS)
     assert len(asked) <= 2 * 100
@@ -63,9 +63,9 @@ def test_the_nearest_change_is_the_one_that_all_changes_give():
     """The rule as it is written: fewest boundaries of clauses, then fewest letters, then the earlier."""
     for seed in range(60):
         words = LONG["courses"](4_000)[seed * 50 : seed * 50 + 180].partition(" ")[2]
-        changes = list(progression._CHANGE.finditer(words))
+        changes = list(qualifiers.CHANGE.finditer(words))
         slow = {
-            name: min(changes, key=lambda c: progression._distance(words, (start, end), c.span())).lastgroup
+            name: min(changes, key=lambda c: qualifiers._distance(words, (start, end), c.span())).lastgroup
             for name, start, end in progression.mentioned(words, FINDINGS)
         }
         assert progression.read_progression(words, FINDINGS) == slow

@@ -247,3 +247,25 @@ def test_bad_settings(settings: dict, message: str) -> None:
 def test_bad_drift(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StreamDrift(**settings)
+
+
+def test_teachers_err_together_on_the_share_that_is_common() -> None:
+    """Correlation of errors is the smaller of two shares; accuracy, and a teacher without a share, are as before."""
+    shares = {"a": 0.6, "b": 0.3, "c": 0.3, "d": 0.0}
+    wrong = {
+        name: ~right(Simulated(name, common=share, mild_penalty=0, severe_bonus=0, **FLAT))
+        for name, share in shares.items()
+    }
+    for name in wrong:
+        assert wrong[name].mean() == pytest.approx(0.3, abs=error(COUNT * 7, 0.3))
+    for one, other, want in (("a", "b", 0.3), ("b", "c", 0.3), ("a", "d", 0.0), ("b", "d", 0.0)):
+        found = np.corrcoef(wrong[one].ravel(), wrong[other].ravel())[0, 1]
+        assert found == pytest.approx(want, abs=4 / math.sqrt(COUNT * 7))
+    assert np.array_equal(wrong["d"], ~right(Simulated("d", mild_penalty=0, severe_bonus=0, **FLAT)))
+    with pytest.raises(ValueError, match=r"common must be in \[0, 1\], got 1.5"):
+        Simulated("a", common=1.5, **FLAT)
+
+
+def test_refusals_are_never_common() -> None:
+    refused = [labeler.refused(text) for text in texts(Simulated("a", refusal=0.3, **FLAT))]
+    assert [labeler.refused(text) for text in texts(Simulated("a", refusal=0.3, common=1.0, **FLAT))] == refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apo_lightning import leader
-from apo_lightning.experiment import cache_keys
+from apo_lightning.experiment import cache_keys, told_labels
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
@@ -30,7 +30,10 @@ class Collect(Step):
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         teachers = {name: self.own.teacher(name) for name in self.own.cfg.teachers}
+        asked = {}
         if leader.is_leader():
             studies = {split: self.own.data.studies(split) for split in SPLITS}
-            recorded.write_jsonl(folder.path / "trajectories.jsonl", pool.collect(teachers, studies))
-        return {"teachers": list(teachers)}
+            said = pool.collect(teachers, studies)
+            recorded.write_jsonl(folder.path / "trajectories.jsonl", said)
+            asked = told_labels.count(said)
+        return {"teachers": list(teachers), "prompts": asked}

@@ -8,10 +8,21 @@ from typing import Any
 
 from apo_lightning import config, leader
 from apo_lightning.batching import examples
-from apo_lightning.experiment import cache_keys, caching, explain, keeping, observing, tracking, trainer
+from apo_lightning.experiment import (
+    cache_keys,
+    caching,
+    explain,
+    gating,
+    keeping,
+    observing,
+    teacher_tokens,
+    tracking,
+    trainer,
+)
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
+from apo_lightning.experiment.weighing import STEP, TAUGHT
 from apo_lightning.files.atomic import replacing
 from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
@@ -51,12 +62,16 @@ class Fit(Step):
         decided = trainer.decides(own.cfg.trainer, plan, active)
         code = [type(self), self.kind, LOSSES.lookup(plan.loss["name"]), *map(CALLBACKS.lookup, sorted(active))]
         code += [keeping] if decided else []
+        code += gating.CODE if gating.inputs(own) else ()
         splits = ("train", "val") if decided else ("train",)
         more: dict[str, Any] = {"preferred": cache_keys.of_judged(own, splits)} if self.prefers else {}
+        more |= gating.inputs(own)
         more["trainer"] = cache_keys.of_trainer(own.cfg.trainer, *(() if decided else TrainerSettings.validates))
         if needs(LOSSES.lookup(plan.loss["name"])) & LOGITS and isinstance(own.data, Transfer):
             more["logits"], kinds = cache_keys.of_teachers(own, own.teachers)  # of `collect` only its texts are seen
             code += kinds
+        if STEP in own.done:
+            more["weights"] = own.done[STEP]
         left = CHOICE if plan.keep == "last" else ()
         stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
@@ -73,9 +88,13 @@ class Fit(Step):
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         own, counts = self.own, Counter[str]()
-        stream = explain.required(self._examples("train", counts), own, self.name, counts)
+        told = gating.gated(own, self._examples("train", counts), counts)
+        stream = explain.required(told, own, self.name, counts)
         student = own.load(self.made_by).make_trainable(own.seed)
+        validated = self._validation()
         stage, reference = self._stage(student)
+        if needs(stage.loss) & LOGITS:
+            stage.set_teachers(teacher_tokens.of_teachers(own, student, [*stream, *(validated or ())]))
         collate = own.collator(student, own.cfg.prompt)
         own.data.connect(
             collate=collate,
@@ -84,7 +103,7 @@ class Fit(Step):
             train=stream,
             steps=self.plan.steps,
             accumulate=self.plan.accumulate,
-            val=self._validation(),
+            val=validated,
         )
         shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
         loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
@@ -120,8 +139,6 @@ class Fit(Step):
             words = digest(cache_keys.template(own.cfg.prompt))
             reference = caching.reference_cache(own.cfg, student, self.made_by, words, own.folder.store)
             stage.reference_cache = reference
-        if needs(loss) & LOGITS:
-            stage.set_teachers({name: own.teacher(name).load(own.cfg.student, own.networks) for name in own.teachers})
         return stage, reference
 
     def _validation(self) -> list[Example] | None:
@@ -138,6 +155,7 @@ class Fit(Step):
                 studies,
                 own.heard,
                 own.teachers,
+                by_study=own.weights.get(TAUGHT),
                 drop_refusals=plan.drop_refusals,
                 counts=counts,
                 findings=findings,

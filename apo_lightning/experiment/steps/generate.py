@@ -19,7 +19,10 @@ from apo_lightning.hashing.sources import sources_of
 from apo_lightning.positives import DEFAULT, POSITIVES
 from apo_lightning.positives.base import Evidence, Picked
 from apo_lightning.stages.generate import SelfDistill
-from apo_lightning.types import Answer
+from apo_lightning.types import Answer, Trajectory
+
+Texts = Mapping[str, Mapping[str, str]]
+"""Study to name to text."""
 
 
 class Generate(Step):
@@ -56,8 +59,8 @@ class Generate(Step):
         own, facts = self.own, dict[str, Any]()
         split = {study.id: name for name in self.plan.splits for study in own.data.studies(name)}
 
-        def by_student() -> Mapping[str, Sequence[Answer]]:
-            answers, how = self._by_student(folder)
+        def by_student(shown: Texts | None = None) -> Mapping[str, Sequence[Answer]]:
+            answers, how = self._by_student(folder, shown)
             facts.update(how)
             return answers
 
@@ -84,10 +87,12 @@ class Generate(Step):
             write=by_student,
         )
 
-    def _by_student(self, folder: StageFolder) -> tuple[dict[str, list[Answer]], dict[str, Any]]:
-        """What the student writes of each study, and facts on how it was asked."""
+    def _by_student(self, folder: StageFolder, shown: Texts | None) -> tuple[dict[str, list[Answer]], dict[str, Any]]:
+        """What the student writes of each study, and facts on how it was asked. It reads the teachers' texts, or those
+        that it is ``shown`` of a study."""
         own, plan, student = self.own, self.plan, self.own.load(self.made_by)
-        asked = examples.informed([s for name in plan.splits for s in own.data.studies(name)], own.heard)
+        read = own.heard if shown is None else _trajectories(shown)
+        asked = examples.informed([s for name in plan.splits for s in own.data.studies(name)], read)
         writer = SelfDistill(student, plan, seed=own.seed, samples=plan.samples)
         collate = own.collator(student, plan.prompt)
         asked.sort(key=lambda example: sum(len(text.text) for text in example.context))  # little padding in a batch
@@ -101,7 +106,12 @@ class Generate(Step):
             return {}
         counted = Counter(found.teacher for found in picked if found.teacher is not None)
         filtered = {"studies_without_text": without} if without else {}
+        filtered |= {"in_fixed_words": plain} if (plain := sum(found.plain for found in picked)) else {}
         return {"positive": self.plan.positive, "from": dict(counted.most_common()), "filtered": filtered}
+
+
+def _trajectories(shown: Texts) -> dict[str, dict[str, Trajectory]]:
+    return {study: {name: Trajectory(study, name, text) for name, text in own.items()} for study, own in shown.items()}
 
 
 def _row(study: str, found: Picked, split: str) -> dict[str, Any]:

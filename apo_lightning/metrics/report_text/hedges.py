@@ -11,16 +11,8 @@ import re
 
 from apo_lightning.text.labeler import plain_answer
 from apo_lightning.text.plain_text import sentences_of
+from apo_lightning.text.qualifiers import HEDGE
 
-_NOT = r"(?<!\bnot )(?<!\bnot a )(?<!\bnot very )(?<!\bno )(?<!\blow )(?<!\bless )(?<!\bwithout )"
-HEDGE = re.compile(
-    rf"{_NOT}\b(?:possibl[ey]|possibility|probabl[ey]|probability|likely|perhaps|maybe|presum(?:ed|ably)"
-    r"|question(?:ed|able)?(?! mark)|uncertain|equivocal|indeterminate|borderline|suspect(?:ed)?|suspicion|suspicious"
-    r"|concern(?:ing)?(?= for)|worrisome|suggest(?:s|ed|ing|ive|ion)?|(?:may|might|could)(?! not)"
-    r"|appears? to|seems? to)\b"
-    r"|\b(?:can ?not|can't|could not|couldn't|may not|difficult to|hard to|not)(?: be)?(?: \w+ly)?"
-    r" (?:exclud(?:e[ds]?|ing)|rul(?:e|ed|ing) out)\b"
-)
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 

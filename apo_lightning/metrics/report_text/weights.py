@@ -8,15 +8,17 @@ from pathlib import Path
 
 HUB = "StanfordAIMI/RRG_scorers"
 """Where the packages chexbert and radgraph have their weights from."""
+ASKED = "evaluate.report_text.also names"
 
 
-def lacking(metric: str, package: str, needed: dict[str, Path | None]) -> str:
+def lacking(metric: str, package: str, needed: dict[str, Path | None], asked: str = ASKED) -> str:
     """Empty where ``package`` and all files are there; else one sentence.
 
     Args:
         metric: its name in ``evaluate.report_text.also``.
         package: what is imported; its name on PyPI in lower case.
         needed: what a file is to its path, None where it was not found.
+        asked: where the metric was named.
     """
     if importlib.util.find_spec(package) is None:
         what = f"the package {package} is not installed (pip install {package.lower()})"
@@ -24,7 +26,7 @@ def lacking(metric: str, package: str, needed: dict[str, Path | None]) -> str:
         what = f"{lost} is not on this disk; use {package} once where there is a network"
     else:
         return ""
-    return f"evaluate.report_text.also names '{metric}', and {what}. Or leave '{metric}' out."
+    return f"{asked} '{metric}', and {what}. Or leave '{metric}' out."
 
 
 def cached(repository: str, file: str, *folders: str) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from apo_lightning import prompts
 from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.trajectories import records
 from apo_lightning.trajectories.importers import cxr_max, ms_swift, teacher_folder
@@ -59,19 +60,23 @@ def import_file(format: str, source: Path, target: Path, /, **options: str) -> I
         format: a name in ``FORMATS``.
         source: a file or a folder.
         target: the JSONL file; one that is there is replaced.
-        options: of the format, see its ``read``.
+        options: of the format, see its ``read``; and of all, ``prompt``: name of the prompt that the texts answer.
 
     Raises:
         DataError: an unknown format or option, or something in the source cannot be imported; all of it is named.
+        ConfigError: ``prompt`` names none.
     """
     if format not in FORMATS:
         raise DataError(f"No format is named '{format}'. {did_you_mean(format, FORMATS)}")
+    asked = options.pop("prompt", "")
+    if asked:
+        prompts.load(asked)
     known = [name for name, p in inspect.signature(FORMATS[format]).parameters.items() if p.kind is p.KEYWORD_ONLY]
     for name in options:
         if name not in known:
-            raise DataError(f"Format '{format}' has no option '{name}'. {did_you_mean(name, known)}")
+            raise DataError(f"Format '{format}' has no option '{name}'. {did_you_mean(name, [*known, 'prompt'])}")
     _check_target(source, target)
-    rows = FORMATS[format](source, **options)
+    rows = [row | ({"prompt": asked} if asked else {}) for row in FORMATS[format](source, **options)]
     if not any(row["trajectories"] for row in rows):
         raise DataError(f"{source} holds no trajectory; nothing was written.")
     write(rows, target)

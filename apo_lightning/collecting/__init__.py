@@ -1,0 +1,1 @@
+"""Asking teachers over a network: what is asked of whom, each answer on disk as it comes, limits, budgets, batches."""

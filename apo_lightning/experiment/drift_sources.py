@@ -1,0 +1,224 @@
+"""Where ``apo drift`` finds texts and labels: in a run folder, or in a file of trajectories."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from apo_lightning import config
+from apo_lightning.drift.corpus import Corpus
+from apo_lightning.errors import ApoError, ArtifactError, DataError
+from apo_lightning.experiment import checks
+from apo_lightning.experiment.scored import scored_findings
+from apo_lightning.experiment.stage_files import read_preferred
+from apo_lightning.findings import canonical
+from apo_lightning.hashing.contents import digest
+from apo_lightning.reports.folder import require_stage, stage_folders
+from apo_lightning.reports.teacher_drift import labels as stored_labels
+from apo_lightning.settings import ExperimentSettings
+from apo_lightning.teachers import recorded
+from apo_lightning.text.labeler import parse
+from apo_lightning.text.mentions import MENTIONS
+from apo_lightning.text.thinking import ThinkingPolicy
+from apo_lightning.trajectories import records
+from apo_lightning.types import Study, Trajectory
+from data_modules.base import CXRDataModule
+from data_modules.loading.splits import SPLITS
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is measured.
+
+    Attributes:
+        name: of the run or file.
+        corpus: all texts.
+        about: hash of the texts.
+        notes: what a reader has to be told of it.
+        splits: study to its split, where it has one.
+        preferred: study to t+, where the run has written it.
+        cfg, data: of a run, the settings of its first arm and its data set, where that is at hand.
+    """
+
+    name: str
+    corpus: Corpus
+    about: str
+    notes: list[str] = field(default_factory=list)
+    splits: Mapping[str, str] = field(default_factory=dict)
+    preferred: Mapping[str, str] = field(default_factory=dict)
+    cfg: ExperimentSettings | None = None
+    data: CXRDataModule | None = None
+
+    def split(self, name: str) -> Corpus | None:
+        """The studies of one split; None where there are none."""
+        kept = [self.splits.get(study) == name for study in self.corpus.studies]
+        return self.corpus.only(studies=kept) if any(kept) else None
+
+
+def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
+    """The texts of a run, its labels from the data set, or where that is not at hand those beside its answers.
+
+    Raises:
+        ArtifactError: there is no such run, it has no texts, or a stage is damaged.
+        ConfigError: its settings are not of this version.
+    """
+    stage = next(iter(stage_folders(folder, "collect")), None)
+    if stage is None or not (folder / "config.yaml").is_file():
+        raise ArtifactError(f"{folder} is no run folder with collected texts. Give one under runs/, or a JSONL file.")
+    cfg = next(iter(config.load(folder / "config.yaml").resolved.values()))
+    spoken = recorded.read_jsonl(require_stage(stage, folder).path / "trajectories.jsonl")
+    said = ThinkingPolicy(**asdict(cfg.thinking)).apply_policy(spoken, "read")
+    try:
+        data = checks.build_data(cfg)
+        studies = [study for split in SPLITS for study in data.studies(split)]
+        wanted, notes = findings or scored_findings(cfg.evaluate, data), []
+    except (ApoError, OSError) as error:
+        data, studies, wanted, notes = None, *_stored(folder, spoken, findings), [_gone(error)]
+    corpus = ordered(said, studies, wanted, list(cfg.teachers), str(folder))
+    return Source(
+        folder.name,
+        corpus,
+        about(said),
+        notes,
+        {study.id: study.split for study in studies},
+        _preferred(folder),
+        cfg,
+        data,
+    )
+
+
+def _preferred(folder: Path) -> dict[str, str]:
+    """t+ of the first arm that has it."""
+    for stage in stage_folders(folder, "self_distill")[:1]:
+        return {study: found.text for study, found in read_preferred(stage.path / "preferred.jsonl").items()}
+    return {}
+
+
+def _gone(error: Exception) -> str:
+    return f"The data set of the run is not at hand, so labels are those that it kept beside its answers ({error})"
+
+
+def _stored(folder: Path, spoken: Sequence[Trajectory], findings: Sequence[str]) -> tuple[list[Study], Sequence[str]]:
+    """Studies as a run folder knows them: patient and split by ``splits.csv``, labels beside its answers."""
+    truth = dict(stored_labels(folder))
+    known = _splits(folder / "splits.csv")
+    names = dict.fromkeys(one.study for one in spoken)
+    studies = [Study(n, *known.get(n, (n, "train")), (), truth.get(n, {})) for n in names]
+    wanted = list(findings) or list(dict.fromkeys(name for own in truth.values() for name in own)) or list(MENTIONS)
+    return studies, wanted
+
+
+def _splits(path: Path) -> dict[str, tuple[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["study"]: (row["patient"], row["split"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, ValueError, csv.Error):
+        return {}
+
+
+def ordered(
+    said: Sequence[Trajectory], studies: Iterable[Study], findings: Sequence[str], teachers: Sequence[str], where: str
+) -> Corpus:
+    """The corpus with its teachers in the order of the experiment; texts on studies that are not used are left out."""
+    known = {study.id: study for study in studies}
+    kept = [one for one in said if one.study in known]
+    if not kept:
+        raise ArtifactError(f"{where} has no text on a study that it uses.")
+    corpus = Corpus.of(kept, known.values(), findings)
+    return corpus.only(teachers=[name for name in teachers if name in corpus.teachers])
+
+
+def about(said: Iterable[Trajectory]) -> str:
+    """Hash of texts, by which a record of them is known again."""
+    return digest([[one.study, one.teacher, one.text] for one in said])
+
+
+def of_file(path: Path, findings: Sequence[str], labels: Path | None = None) -> Source:
+    """A file of trajectories in either form. Labels are those of ``labels`` (a table with the column ``study``, perhaps
+    ``patient``, and one a finding), else those that the lines list (what a line does not list is absent), else what the
+    lines' reports state.
+
+    Raises:
+        DataError: a file cannot be read, or has no texts.
+    """
+    trajectories = [Trajectory(**row) for row in records.read(path)]
+    rows = _images(path)
+    truth, patients, notes = (
+        _truth(rows, findings),
+        {n: row["patient"] for n, row in rows.items() if row.get("patient")},
+        [],
+    )
+    if labels is not None:
+        truth, own = _table(labels, findings)
+        patients |= own
+    elif any(row.get("labels") is not None for row in rows.values()):
+        notes.append("Labels are those that the lines list; what a line does not list is taken for absent.")
+    elif truth:
+        notes.append("Labels are what the lines' reports state, read by rules.")
+    names = dict.fromkeys(one.study for one in trajectories)
+    splits = {name: str(row["split"]) for name, row in rows.items() if row.get("split")}
+    studies = [Study(n, patients.get(n, n), splits.get(n, "train"), (), truth.get(n, {})) for n in names]
+    if not studies:
+        raise DataError(f"{path} has no texts. Give a file of trajectories, one JSON object per line.")
+    if not any("t" in row for row in records.read(path)):
+        trajectories = _spread(trajectories, list(names))
+    return Source(path.stem, Corpus.of(trajectories, studies, findings), about(trajectories), notes, splits)
+
+
+def _spread(trajectories: Sequence[Trajectory], names: Sequence[str]) -> list[Trajectory]:
+    """Without a place in the stream: the order of the file."""
+    place = {name: i / max(len(names) - 1, 1) for i, name in enumerate(names)}
+    return [Trajectory(one.study, one.teacher, one.text, place[one.study]) for one in trajectories]
+
+
+def _images(path: Path) -> dict[str, dict[str, Any]]:
+    """Lines of the form with one line per image, by study."""
+    rows = (records.parse(line) for _, line in records.lines(path))
+    return {row["id"]: row for row in rows if records.is_image(row)}
+
+
+def _truth(rows: Mapping[str, Mapping[str, Any]], findings: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By the labels that lines list; where none lists any, by what their reports state."""
+    listed = {study: row["labels"] for study, row in rows.items() if row.get("labels") is not None}
+    if listed:
+        named = {study: set(map(canonical, own)) for study, own in listed.items()}
+        return {study: {name: float(name in own) for name in findings} for study, own in named.items()}
+    reports = {study: row["report"] for study, row in rows.items() if row.get("report")}
+    return {study: parse(text, findings) for study, text in reports.items()}
+
+
+def _table(path: Path, findings: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Study to its labels, and to its patient."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"--labels {path} cannot be read ({error}). Give a CSV table with a column 'study'.") from error
+    columns = {canonical(name): name for name in (rows[0] if rows else {}) if name}
+    known = [name for name in findings if name in columns]
+    if "study" not in columns or not known:
+        raise DataError(f"--labels {path} must have a column 'study' and one for a finding ({', '.join(findings)}).")
+    found: dict[str, dict[str, float]] = {}
+    for number, row in enumerate(rows, 2):
+        study = row[columns["study"]]
+        if study in found:
+            raise DataError(f"--labels {path}:{number}: study '{study}' stands there twice. Remove one of the lines.")
+        found[study] = {name: _label(row[columns[name]], path, number, name) for name in known}
+    patients = {row[columns["study"]]: row[columns["patient"]] for row in rows} if "patient" in columns else {}
+    return found, {study: patient for study, patient in patients.items() if patient}
+
+
+def _label(cell: str | None, path: Path, number: int, name: str) -> float:
+    if not (cell or "").strip():
+        return math.nan
+    try:
+        value = float(cell)  # type: ignore[arg-type]
+    except ValueError:
+        value = -1.0
+    if value not in (0, 1):
+        raise DataError(f"--labels {path}:{number}: '{name}' must be 1, 0 or empty, got '{cell}'.")
+    return value

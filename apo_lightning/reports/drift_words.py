@@ -1,0 +1,154 @@
+"""What `drift.json` says, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from apo_lightning.reports.drift_tables import cell_text, mean_of
+
+LEVEL = 0.05
+NEAR = 0.9
+"""Area from which on style is said to be enough."""
+
+
+def sentences(record: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader wants to know first; how much it rests on comes before it."""
+    yield _size(record)
+    kappa, apart = mean_of(record["agreement"], "fleiss"), mean_of(record["agreement"], "agreement")
+    if apart["value"] is not None:
+        said = f" Fleiss' kappa is {cell_text(kappa)}, mean over findings." if kappa["low"] is not None else ""
+        against = 1 - apart["value"]
+        yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
+    yield from _moves(record)
+    yield from _stream(record)
+    yield from _dependent(record)
+    yield from _styled(record)
+    yield from _pruned(record)
+    found = record["conflict"]
+    if found["scored"]:
+        beyond, limit = found["beyond"]["studies"], found["thresholds"]["studies"]
+        have = "has" if beyond == 1 else "have"
+        yield (
+            f"{beyond} of {found['scored']} studies {have} a conflict score above {limit:g}: of two teachers and a "
+            "finding that both state, more than that share contradict each other."
+        )
+
+
+def _count(number: int, what: str, several: str) -> str:
+    return f"{number:,} {what if number == 1 else several}"
+
+
+def _size(record: Mapping[str, Any]) -> str:
+    texts = sum(sum(kinds.values()) for kinds in record["kinds"].values())
+    labelled = f", {record['labelled']:,} of them with labels" if record["labelled"] else ", without labels"
+    part = f" {record['part']}" if record.get("part") else ""
+    return (
+        f"{len(record['teachers'])} teachers, {texts:,} texts on {_count(record['studies'], 'study', 'studies')} of "
+        f"{_count(record['patients'], 'patient', 'patients')}{labelled}.{part}"
+    )
+
+
+def _moves(record: Mapping[str, Any]) -> Iterator[str]:
+    """What rises or falls along the texts, as far as the intervals tell."""
+    found = record["steps"]
+    yield from _moved(
+        found["statements"]["position"]["conflict"], "conflict over what two teachers have stated", 100, " %"
+    )
+    if found["divergence"]:
+        own = found["divergence"]["position"]
+        yield from _moved(own, f"divergence of their next words under {found['divergence']['scorer']}", 1, " bits")
+    if found["embedding"]:
+        yield from _moved(found["embedding"]["position"], "cosine distance of their sentences", 1, "")
+    slopes = {name: one for name, one in (found["slopes"] or {}).items() if _apart_from_0(one)}
+    for word, sign in (("more", 1), ("less", -1)):
+        named = [f"{name} ({_points(one)})" for name, one in slopes.items() if one["value"] * sign > 0]
+        if named:
+            yield f"Errs {word} towards the end of its texts: {', '.join(named)}."
+
+
+def _stream(record: Mapping[str, Any]) -> Iterator[str]:
+    streams = (record["stream"] or {"streams": {}})["streams"]
+    tested = {name: one for name, one in streams.items() if one["p"] is not None}
+    changed = [f"{name} at {_places(one)}" for name, one in tested.items() if one["places"]]
+    if changed:
+        yield f"Along the stream of studies there are changes: {'; '.join(changed)}."
+    elif tested:
+        yield f"Along the stream of studies no change is to be seen, in any of {len(tested)} streams."
+    elif streams:
+        yield "The stream is too short to look for changes."
+
+
+def _places(one: Mapping[str, Any]) -> str:
+    return ", ".join(f"{place:.2f}" for place in one["places"])
+
+
+def _dependent(record: Mapping[str, Any]) -> Iterator[str]:
+    """Whether the paper's assumption holds, as far as a test tells."""
+    tested = [one for one in record["independence"] or () if one["holm"] is not None]
+    if not tested:
+        return
+    found = [one for one in tested if min(one["holm"], one["holm_any"] or 1) < LEVEL]
+    if not found:
+        yield f"That teachers err independently given the truth is not refuted for any of {len(tested)} pairs."
+        return
+    worst = sorted(found, key=lambda one: -abs(one["correlation"]))[:3]
+    named = "; ".join(f"{' and '.join(one['teachers'])} ({one['correlation']:+.2f})" for one in worst)
+    yield (
+        f"{len(found)} of {len(tested)} pairs of teachers do not err independently given the truth, as the paper "
+        f"assumes; correlation of errors: {named}."
+    )
+
+
+def _styled(record: Mapping[str, Any]) -> Iterator[str]:
+    """Whether a preference loss could be satisfied by style alone."""
+    found = record["style"]
+    if not found:
+        return
+    known = {name: area for name, area in (found["preferred"] or {}).items() if area is not None}
+    if known:
+        least = min(known, key=known.__getitem__)
+        yield (
+            f"By style alone, without findings, t+ is told from each teacher with an area under the ROC curve of at "
+            f"least {known[least]:.2f} ({least})"
+            + (": a preference loss can be satisfied without a word on what is right." if known[least] > NEAR else ".")
+        )
+    areas = [pair["area"] for pair in found["pairs"] if pair["area"] is not None]
+    if areas:
+        yield f"Teachers are told from each other by style with an area of {min(areas):.2f} to {max(areas):.2f}."
+
+
+def _pruned(record: Mapping[str, Any]) -> Iterator[str]:
+    found = record.get("pruning")
+    if not found or not found["cheapest"]:
+        return
+    kept, whole, by = found["cheapest"], found["whole"], found["by"]
+    saved = 1 - kept["cost"][by] / whole["cost"][by] if whole["cost"][by] else 0.0
+    lost = cell_text(kept["lost"], 3)
+    yield (
+        f"Cheapest teachers whose vote loses at most {found['loss']:g} on these {found['on']}: "
+        f"{', '.join(kept['teachers'])} ({saved:.0%} of {by} saved; the vote loses {lost})."
+    )
+
+
+def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Iterator[str]:
+    known = [value for value in line["mean"] if value is not None]
+    rise = line["rise"]
+    if len(known) < 2 or rise["value"] is None:
+        return
+    digits = 0 if scale == 100 else 2
+    spread = ""
+    if rise["low"] is not None:
+        spread = f" [{scale * rise['low']:.{digits}f}, {scale * rise['high']:.{digits}f}]"
+    moves = rise["low"] is None or _apart_from_0(rise)
+    word = "does not move" if not moves else "rises" if rise["value"] > 0 else "falls"
+    change = f"{scale * rise['value']:+.{digits}f}{spread}{unit}"
+    yield f"From the first third of the texts to the last the {what} {word} ({change})."
+
+
+def _apart_from_0(one: Mapping[str, Any]) -> bool:
+    return one["low"] is not None and (one["low"] > 0 or one["high"] < 0)
+
+
+def _points(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:+.2f} [{one['low']:.2f}, {one['high']:.2f}]"

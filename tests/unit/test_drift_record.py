@@ -1,0 +1,172 @@
+"""The record of drift: from files and runs to drift.json, the terminal, Markdown and the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from apo_lightning import reports
+from apo_lightning.cli.commands import main
+from apo_lightning.drift import run
+from apo_lightning.drift.corpus import Corpus
+from apo_lightning.experiment import drift_sources
+from apo_lightning.reports import drift, drift_tables, drift_words
+from tests.helpers import fake_run
+
+NAMES = ["edema", "pleural_effusion"]
+SAID = {
+    "a": ("Edema. Left pleural effusion.", "No edema. No pleural effusion."),
+    "b": ("Edema. Right pleural effusion.", "No edema. Small left pleural effusion."),
+    "c": ("I cannot interpret medical images.", "Possible edema. No pleural effusion."),
+}
+
+
+def texts(studies: int = 8) -> dict[str, dict[str, str]]:
+    return {f"s{i}": {name: own[i % 2] for name, own in SAID.items()} for i in range(studies)}
+
+
+def record(studies: int = 8, **how) -> dict:
+    truth = {f"s{i}": {"edema": float(i % 2 == 0), "pleural_effusion": 1.0} for i in range(studies)}
+    corpus = Corpus.read(texts(studies), NAMES, truth, {f"s{i}": f"p{i // 2}" for i in range(studies)})
+    return run.measure(corpus, resamples=50, orders=19, signs=19, style=False, **how) | {"source": "x"}
+
+
+def test_the_record_by_hand() -> None:
+    """Even studies: a and b agree on edema and not on the side of the effusion, c refuses: 1 of 2 statements in common
+    is contradicted. Odd ones: edema a-b alike, a-c and b-c not; effusion a-b and b-c not, a-c alike: 4 of 6."""
+    found = record()
+    assert (found["version"], found["studies"], found["patients"], found["labelled"]) == (1, 8, 4, 8)
+    assert found["kinds"]["c"] == {"refused": 4, "nothing": 0, "normal": 0, "stated": 4}
+    conflict = found["conflict"]
+    assert conflict["mean"] == pytest.approx((1 / 2 + 4 / 6) / 2, abs=1e-6) and conflict["beyond"]["studies"] == 4
+    assert conflict["histogram"]["counts"] == [0, 0, 0, 0, 4, 0, 4, 0, 0, 0]  # .5 is not above .5
+    assert [one["study"] for one in conflict["worst"]] == ["s1", "s3", "s5", "s7"]
+    assert conflict["worst"][0]["findings"] == {name: pytest.approx(2 / 3, abs=1e-6) for name in NAMES}
+    assert found["steps"]["statements"]["position"]["conflict"]["mean"][-1] == pytest.approx((0.5 + 2 / 3) / 2)
+    assert found["profiles"]["a"]["recall"]["pleural_effusion"]["value"] == 0.5
+
+
+def test_thresholds_are_those_of_the_gate() -> None:
+    found = record(beyond=(0.4, 0.9))["conflict"]
+    assert found["thresholds"] == {"studies": 0.4, "findings": 0.9}
+    assert found["beyond"] == {"studies": 8, "findings": {"edema": 0, "pleural_effusion": 4}}
+
+
+def test_the_record_is_plain_json_without_nan() -> None:
+    found = record()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert run.rounded({"a": np.float64("nan"), "b": (0.12345678,)}) == {"a": None, "b": [0.123457]}
+
+
+@pytest.mark.parametrize("studies", [1, 2, 8])
+def test_what_is_shown_of_few_studies_too(studies: int) -> None:
+    found = record(studies)
+    said = list(drift_words.sentences(found))
+    assert said[0].startswith(f"3 teachers, {3 * studies} texts on {studies} stud")
+    tables = {table.name: table for table in drift_tables.tables(found)}
+    rows = dict(tables["drift-teachers"].rows)
+    assert all(len(cells) == len(tables["drift-teachers"].heads) for cells in rows.values())
+    assert rows["c"][tables["drift-teachers"].heads.index("refuses")].text in ("1.00", "0.50")
+    assert all(figure.data.startswith(b"\x89PNG") for figure in drift.draw(found))
+
+
+def test_a_file_from_the_command_line(tmp_path: Path, capsys) -> None:
+    """Labels from a table, patients too; drift.md, figures and drift.json come to lie in a folder."""
+    file, labels = tmp_path / "t.jsonl", tmp_path / "labels.csv"
+    rows = [{"study": s, "teacher": t, "text": text} for s, own in texts().items() for t, text in own.items()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    labels.write_text(
+        "study,patient,Edema,pleural effusion\n" + "".join(f"s{i},p{i},{(i + 1) % 2},\n" for i in range(8))
+    )
+    assert main(["drift", str(file), "--findings", "edema,pleural effusion", "--labels", str(labels)]) == 0
+    folder = tmp_path / "t_drift"
+    found = json.loads((folder / "drift.json").read_text())
+    assert (found["source"], found["patients"], found["labelled"], found["whole"]) == ("t", 8, 8, True)
+    page = (folder / "drift.md").read_text()
+    assert "contradict each other" in page and "figures/drift_steps.png" in page
+    assert {path.name for path in (folder / "figures").iterdir()} >= {"drift_agreement.png", "drift_steps.png"}
+    assert "Studies in conflict, the worst first" in capsys.readouterr().out
+
+
+def test_lines_of_images_bring_their_labels_and_reports(tmp_path: Path) -> None:
+    row = {"id": "s0", "image": "x.png", "patient": "p0", "trajectories": {"a": "Edema.", "b": "No edema."}}
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({**row, "labels": ["Edema"]}) + "\n")
+    found = drift_sources.of_file(path, NAMES)
+    assert found.corpus.truth.tolist() == [[1, 0]] and found.corpus.patients == ("p0",)
+    assert "taken for absent" in found.notes[0]
+    path.write_text(json.dumps({**row, "report": "No edema."}) + "\n")
+    found = drift_sources.of_file(path, NAMES)
+    assert found.corpus.truth[0, 0] == 0 and np.isnan(found.corpus.truth[0, 1]) and "reports" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--labels", "none.csv"], "cannot be read"),
+        (["--studies", "0"], "--studies must be 1 or more"),
+        (["--student"], "--student needs a model"),
+        (["--encoder", "nowhere"], "--encoder must be a folder"),
+        (["--loss", "2"], "--loss must be in"),
+        (["--findings", "edemaa"], "Did you mean"),
+    ],
+)
+def test_mistakes_are_sentences(tmp_path: Path, capsys, words: list[str], said: str) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text(json.dumps({"study": "s", "teacher": "a", "text": "Edema."}) + "\n")
+    assert main(["drift", str(file), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("study,edema\ns0,2\n", "must be 1, 0 or empty, got '2'"),
+        ("study,edema\ns0,1\ns0,0\n", "stands there twice"),
+        ("name,edema\ns0,1\n", "must have a column 'study'"),
+        ("study,other\ns0,1\n", "one for a finding"),
+    ],
+)
+def test_tables_of_labels_that_cannot_be_used(tmp_path: Path, capsys, table: str, said: str) -> None:
+    file, labels = tmp_path / "t.jsonl", tmp_path / "l.csv"
+    file.write_text(json.dumps({"study": "s0", "teacher": "a", "text": "Edema."}) + "\n")
+    labels.write_text(table)
+    assert main(["drift", str(file), "--findings", "edema", "--labels", str(labels)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_report_has_the_section_where_a_run_has_a_record(tmp_path: Path) -> None:
+    folder = fake_run.make(tmp_path, arms=("base",), seeds=(0,), findings=NAMES)
+    (folder / "drift.json").write_text(json.dumps(record()))
+    page = reports.write(folder).read_text()
+    assert '<h2 id="drift">' in page and "Studies in conflict" in page and 'href="#drift"' in page
+    assert (folder / "figures" / "drift_conflict.png").is_file()
+    assert "Drift of the teachers" in (folder / "report.md").read_text()
+    assert "Drift: Teachers" in (folder / "table.tex").read_text()
+    (folder / "drift.json").unlink()
+    assert '<h2 id="drift">' not in reports.write(folder).read_text()
+    assert not (folder / "figures" / "drift_conflict.png").exists()
+
+
+@pytest.mark.parametrize(("acknowledged", "named"), [(True, True), (False, False)])
+def test_studies_under_an_agreement_are_named_only_where_acknowledged(
+    tmp_path: Path, acknowledged: bool, named: bool
+) -> None:
+    manifest = {"credentialed": True, "acknowledged": acknowledged}
+    folder = fake_run.make(tmp_path, arms=("base",), seeds=(0,), findings=NAMES, manifest=manifest)
+    (folder / "drift.json").write_text(json.dumps(record()))
+    assert ("drift-studies" in [table.name for table in drift.read(folder).tables]) is named
+
+
+def test_a_damaged_record_is_told_and_another_version_left_out(tmp_path: Path) -> None:
+    from apo_lightning.errors import ArtifactError
+
+    path = tmp_path / "drift.json"
+    path.write_text("{")
+    with pytest.raises(ArtifactError, match="no record of drift"):
+        drift.load(path)
+    path.write_text('{"version": 99}')
+    assert drift.load(path) is None
