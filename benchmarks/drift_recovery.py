@@ -120,33 +120,44 @@ def changed(casts: int, studies: int) -> pd.DataFrame:
                 rows.append((cast, labels, *_judged(changes(given), planted_at)))
     return pd.DataFrame(
         rows,
-        columns=["cast", "truth", "at", "fall", "found", "only_that", "agreement_found", "any_change", "nearest"],
+        columns=[
+            "cast",
+            "truth",
+            "at",
+            "fall",
+            "found",
+            "only_that",
+            "agreement_found",
+            "any_change",
+            "nearest",
+            "least_p",
+        ],
     )
 
 
 def _judged(found: dict[str, Changes], sudden: object) -> tuple:
     """Where and how much; whether the teacher's stream has a change there; whether that is its only one and no other
-    teacher has one; whether agreement has it; whether any stream has any; how far the nearest one is."""
-    any_ = any(one.places for one in found.values())
+    teacher has one; whether agreement has it; whether any stream has any; how far the nearest is; the smallest p."""
+    any_, least = any(one.places for one in found.values()), min(one.p for one in found.values())
     if sudden is None:
-        return (np.nan, np.nan, not any_, not any_, not found[AGREEMENT].places, any_, np.nan)
+        return (np.nan, np.nan, not any_, not any_, not found[AGREEMENT].places, any_, np.nan, least)
     mine = next(one for name, one in found.items() if name.split(" ")[-1] == sudden.teacher)
     others = [one for name, one in found.items() if one is not mine and name != AGREEMENT]
     off = [abs(place - sudden.at) for place in mine.places]
     near = bool(off) and min(off) <= NEAR
     alone = near and len(off) == 1 and not any(one.places for one in others)
     agreed = any(abs(place - sudden.at) <= NEAR for place in found[AGREEMENT].places)
-    return (sudden.at, sudden.fall, near, alone, agreed, any_, min(off, default=np.nan))
+    return (sudden.at, sudden.fall, near, alone, agreed, any_, min(off, default=np.nan), least)
 
 
 def alarms(corpora: int) -> pd.DataFrame:
-    """Share of corpora without a change in which any stream has one, of errors drawn without a text."""
+    """How often any stream has a change where there is none, by level, of errors drawn without a text."""
     worlds = {"independent": World(), "each better on some patients": World(uneven=1.0)}
-    rows = [
-        (name, corpora, np.mean([any(c.places for c in changes(own.draw(s), 199).values()) for s in range(corpora)]))
-        for name, own in worlds.items()
-    ]
-    return pd.DataFrame(rows, columns=["world", "corpora", "any_change"])
+    rows = []
+    for name, own in worlds.items():
+        least = np.array([min(c.p for c in changes(own.draw(s), 199).values()) for s in range(corpora)])
+        rows.append((name, corpora, *((least <= level).mean() for level in (0.02, 0.05, 0.1))))
+    return pd.DataFrame(rows, columns=["world", "corpora", "at .02", "at .05", "at .10"])
 
 
 def rejected(corpora: int, world: World, signs: int = 499) -> dict[str, float]:
@@ -224,6 +235,7 @@ def found_changes(table: pd.DataFrame) -> pd.DataFrame:
                 "median distance": one.nearest.median(),
                 "casts without": len(none),
                 "nothing found": 1 - none.any_change.mean(),
+                "nothing at .05": (none.least_p > 0.05).mean(),
             }
         )
     return pd.DataFrame(rows)

@@ -76,12 +76,15 @@ class _Pair:
 
     Attributes:
         products: ``[P, K]`` sums of products of centred errors.
+        widened: ``[P, K]`` the same as signs turn them: each times the root of n / (n - 1), of n in its stratum.
+            Centring takes more from their squares than from the variance of their sum, and signs know squares alone.
         sizes: ``[P, K]`` statements.
         rates: ``[2, K]`` how often each errs.
         spread: ``[K]`` product of the deviations of the centred errors; 0 where one of them has none.
     """
 
     products: np.ndarray
+    widened: np.ndarray
     sizes: np.ndarray
     rates: np.ndarray
     spread: np.ndarray
@@ -96,8 +99,9 @@ def independence(corpus: Corpus, signs: int = SIGNS, seed: int = SEED) -> dict[t
     pairs = _pairs(corpus)
     if not pairs:
         return {}
-    own = np.concatenate([pair.products for pair in pairs.values()], axis=1)
-    turned = np.concatenate([rows @ own for rows in _signs(len(own), signs, seed)])  # the data itself first
+    own = np.concatenate([pair.widened for pair in pairs.values()], axis=1)
+    data = np.concatenate([pair.products.sum(axis=0) for pair in pairs.values()])
+    turned = np.concatenate([data[None], *(rows @ own for rows in _signs(len(own), signs, seed))])
     times = draws(len(own), RESAMPLES, np.random.default_rng([seed, 0]))
     each = np.split(turned, len(pairs), axis=1)
     found = {key: _tested(pair, part, times) for (key, pair), part in zip(pairs.items(), each, strict=True)}
@@ -135,10 +139,13 @@ def _pair(wrong: np.ndarray, kinds: np.ndarray, fine: np.ndarray, who: np.ndarra
         return np.bincount(place, values, patients * count).reshape(patients, count)
 
     one = np.ones(len(kind))
+    inside = np.bincount(fine[known])[fine[known]] if known.any() else one
+    product = left.prod(axis=0)
+    widened = product * np.sqrt(inside / np.maximum(inside - 1, 1))
     rates, squares = (
         np.nan_to_num(ratio(np.stack([by_kind(own) for own in of]), by_kind(one))) for of in (errs, left**2)
     )
-    return _Pair(by_patient(left.prod(axis=0)), by_patient(one), rates, np.sqrt(squares.prod(axis=0)))
+    return _Pair(by_patient(product), by_patient(widened), by_patient(one), rates, np.sqrt(squares.prod(axis=0)))
 
 
 def _tested(pair: _Pair, turned: np.ndarray, times: np.ndarray) -> Dependence:
@@ -159,9 +166,8 @@ def _tested(pair: _Pair, turned: np.ndarray, times: np.ndarray) -> Dependence:
 
 
 def _signs(patients: int, count: int, seed: int) -> Iterator[np.ndarray]:
-    """``[rows, P]`` 1 and -1, all 1 in the first."""
+    """``[rows, P]`` 1 and -1."""
     draw = np.random.default_rng([seed, 1])
-    yield np.ones((1, patients))
     for start in range(0, count, _ROWS):
         yield draw.integers(2, size=(min(_ROWS, count - start), patients), dtype=np.int8) * 2.0 - 1
 

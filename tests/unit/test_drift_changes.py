@@ -89,8 +89,10 @@ def test_too_few_or_equal_values_tell_nothing() -> None:
 
 
 def test_too_few_orders_find_nothing() -> None:
-    assert found_in(np.repeat([0.0, 1.0], 50), orders=9).places == ()
-    assert found_in(np.repeat([0.0, 1.0], 50), orders=19).places != ()
+    values = np.repeat([0.0, 1.0], 50)
+    assert found_in(values, orders=48).places == ()
+    assert found_in(values, orders=49).places != ()
+    assert found_in(values, orders=19, level=0.05).places != ()
 
 
 @pytest.mark.parametrize("kind", ["normal", "skewed", "of patients"])
@@ -102,7 +104,7 @@ def test_no_change_in_any_of_three_streams_in_95_of_100(kind: str) -> None:
         if kind == "of patients":
             values = np.repeat(draw.normal(size=(3, 20)), 4, axis=1) + draw.normal(0, 0.3, (3, 80))
         patients = [f"p{i // 4 if kind == 'of patients' else i}" for i in range(80)]
-        found = find(dict(enumerate(values)), np.linspace(0, 1, 80), patients, 19)
+        found = find(dict(enumerate(values)), np.linspace(0, 1, 80), patients, 19, level=0.05)
         some += any(one.places for one in found.values())
     assert some <= 5
 
@@ -110,8 +112,9 @@ def test_no_change_in_any_of_three_streams_in_95_of_100(kind: str) -> None:
 def test_patients_taken_apart_would_find_changes_in_nothing() -> None:
     draw = np.random.default_rng(6)
     values = np.repeat(draw.normal(size=(30, 20)), 4, axis=1)
-    apart = [bool(found_in(own, 19).places) for own in values]
-    together = [bool(found_in(own, 19, patients=[str(i // 4) for i in range(80)]).places) for own in values]
+    of_patients = [str(i // 4) for i in range(80)]
+    apart = [bool(found_in(own, 19, level=0.05).places) for own in values]
+    together = [bool(found_in(own, 19, level=0.05, patients=of_patients).places) for own in values]
     assert sum(apart) > 10 > 5 > sum(together)
 
 
