@@ -59,7 +59,11 @@ speaks of it in its order: that is not step drift, and a single order cannot tel
 Each cast as it is, and with one teacher that falls at a random place (.15 to .85) by .2
 to .4, less where its accuracy leaves no room. *Found*: the stream of that teacher has a change within .05 of the place;
 *nothing else*: that is its only one, and no other teacher has one. With *texts alone* no label is known; a teacher's
-stream is its dissent from the others. *Nothing found*: none of the eight streams of a cast has a change.""",
+stream is its dissent from the others, and those whom a fallen teacher now contradicts dissent more too. *Nothing
+found*: none of the eight streams of a cast has a change, at the level of 2 % that `apo drift` uses. It was 5 % when
+casts 0 to 19 were first looked at: 4 of these 20 without a change had one, where 1 is expected. Nothing was found wrong
+with the level (next table), but one such cast in twenty is too many for a number that sends somebody to look. Casts 20
+to 39 were drawn after that choice.""",
     "Changes where there are none": """Of errors that are drawn without a text, 300 studies each.""",
     "Independence: how often it is rejected where it holds": """
 At .05, of errors drawn without a text. *pair p*: share of
@@ -108,10 +112,10 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def changed(casts: int, studies: int) -> pd.DataFrame:
-    """A row for each cast with and without a change, with labels and without."""
+def changed(casts: int, studies: int, first: int = 0) -> pd.DataFrame:
+    """A row for each cast, from the ``first`` on, with and without a change, with labels and without."""
     rows = []
-    for cast in range(casts):
+    for cast in range(first, first + casts):
         asked, teachers = phantom(cast, studies), random_cast(cast)
         fallen, sudden = with_change(teachers, cast, asked)
         for own, planted_at in ((teachers, None), (fallen, sudden)):
@@ -223,17 +227,16 @@ def markdown(table: pd.DataFrame, digits: int = 3) -> str:
 def found_changes(table: pd.DataFrame) -> pd.DataFrame:
     """Shares of the casts with a change, and of those without."""
     rows = []
-    for labels, own in table.groupby("truth"):
+    for (_, labels), own in table.groupby([table.cast >= table.cast.nunique() // 2, "truth"]):
         none, one = own[own["at"].isna()], own[own["at"].notna()]
         rows.append(
             {
                 "with": labels.replace("none", "texts alone"),
-                "casts": len(one),
+                "casts": f"{one.cast.min()} to {one.cast.max()}",
                 "found within .05": one.found.mean(),
                 "found, nothing else": one.only_that.mean(),
                 "found by agreement": one.agreement_found.mean(),
                 "median distance": one.nearest.median(),
-                "casts without": len(none),
                 "nothing found": 1 - none.any_change.mean(),
                 "nothing at .05": (none.least_p > 0.05).mean(),
             }
@@ -275,7 +278,7 @@ def main() -> None:
         return table
 
     timed("recovery", lambda: pd.concat([recovery(asked.casts, asked.studies, blind) for blind in (False, True)]))
-    timed("changes", lambda: changed(asked.casts, asked.studies))
+    timed("changes", lambda: changed(2 * asked.casts, asked.studies))
     timed("alarms", lambda: alarms(asked.corpora // 3))
     timed("independence", lambda: dependent(asked.corpora, (300, asked.studies)))
     report(asked.out)

@@ -363,21 +363,20 @@ def test_consensus_wants_several_texts_of_a_study():
 # the vote in the student's words
 
 
-def retold(texts, *answers, **settings):
+def retold(texts, *answers):
     shown = []
 
     def write(given=None):
         shown.append(given)
         return {name: [Answer(text) for text in answers] for name in given}
 
-    return run("majority_retold", evidence({"s": texts}, write=write), **settings), shown
+    return run("majority_retold", evidence({"s": texts}, write=write)), shown
 
 
 def test_the_student_reads_the_vote_and_tells_it():
     found, shown = retold({"a": EDEMA, "b": BOTH, "c": EDEMA}, "Edema is seen; effusion is not. No effusion.")
     assert found == {"s": Picked("Edema is seen; effusion is not. No effusion.")}
-    assert shown == [{"s": {"vote 1": "There is edema. There is no pleural effusion."}}]
-    assert list(retold({"a": EDEMA}, EDEMA, copies=3)[1][0]["s"]) == ["vote 1", "vote 2", "vote 3"]
+    assert shown == [{"s": {"vote": EDEMA}}]  # in the teachers' words, of which it has read many
 
 
 @pytest.mark.parametrize("wrong", [BOTH, "Edema.", REFUSAL, "", "Edema. No effusion. Pneumothorax?"])
@@ -395,11 +394,6 @@ def test_of_several_texts_the_first_that_tells_the_vote():
 
 def test_where_nobody_states_anything_the_student_is_not_asked():
     assert retold({"a": REFUSAL, "b": ""}, EDEMA) == ({}, [])
-
-
-def test_copies_must_be_at_least_1():
-    with pytest.raises(ValueError, match="copies must be >= 1, got 0"):
-        POSITIVES["majority_retold"](copies=0)
 
 
 # thinking, negatives, and what is refused before training
