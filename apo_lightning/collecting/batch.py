@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openai.types import Batch
 
-from apo_lightning.collecting import batch_answers, batch_files, request
+from apo_lightning.collecting import batch_answers, batch_files, loops, request
 from apo_lightning.collecting.batch_api import Service
 from apo_lightning.collecting.batch_files import Record
 from apo_lightning.collecting.collect import Collected, hush, require_prices
@@ -64,7 +64,7 @@ def collect(
         own.spent = spent
         own.set_aside(sum(len(record.requests) for record in own.begun))
     if asking:
-        asyncio.run(_all([own.run(poll if wait else None) for own in asking]))
+        loops.run(_all([own.run(poll if wait else None) for own in asking]))
     return Collected({own.plan.label: own.outcome for own in asking})
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from apo_lightning.collecting import senders
+from apo_lightning.collecting import loops, senders
 from apo_lightning.collecting.ask import Asker
 from apo_lightning.collecting.journal import Journal
 from apo_lightning.collecting.limits import Budget, Spent, Stop
@@ -71,15 +71,16 @@ def collect(plans: Sequence[Plan], budget: Mapping[str, float], say: Callable[[s
         spent += plan.spent
     asked = [plan for plan in plans if plan.questions]
     ready = {plan.label: senders.sender(plan.endpoint, f"teachers.{plan.name}") for plan in asked}
+    ears = _Ears(Stop(), say)
     with watching(asked, say) as watch:
-        return asyncio.run(_collect(asked, ready, Budget(budget, spent), watch, say))
+        return loops.run(_collect(asked, ready, Budget(budget, spent), watch, ears), ears.hear)
 
 
 async def _collect(
-    plans: Sequence[Plan], ready: Mapping[str, Sender], budget: Budget, watch: Watch, say: Callable[[str], None]
+    plans: Sequence[Plan], ready: Mapping[str, Sender], budget: Budget, watch: Watch, ears: _Ears
 ) -> Collected:
-    stop, heard, askers = Stop(), list[int](), dict[str, Asker]()
-    with ThreadPoolExecutor(1, "images") as opener, _heeding(stop, heard, say):
+    stop, askers = ears.stop, dict[str, Asker]()
+    with ThreadPoolExecutor(1, "images") as opener, _heeding(ears):
         for own in plans:
             parts = (own.endpoint, own.journal, ready[own.label], own.sizes, budget, stop, opener)
             askers[own.label] = Asker(*parts, watch.of(own.label))
@@ -89,7 +90,7 @@ async def _collect(
     for error in ended:
         if isinstance(error, BaseException):
             raise error
-    return Collected({label: asker.outcome for label, asker in askers.items()}, next(iter(heard), 0))
+    return Collected({label: asker.outcome for label, asker in askers.items()}, next(iter(ears.heard), 0))
 
 
 def hush() -> None:
@@ -111,22 +112,36 @@ def require_prices(plans: Sequence[Plan], budget: Mapping[str, float]) -> None:
         )
 
 
+class _Ears:
+    """A signal stops asking, and answers that are under way, which may be paid for, are waited for. A second one does
+    not wait.
+
+    Attributes:
+        heard: numbers of the signals that came.
+    """
+
+    def __init__(self, stop: Stop, say: Callable[[str], None]) -> None:
+        self.stop, self.say, self.heard = stop, say, list[int]()
+
+    def hear(self, signum: int) -> None:
+        """
+        Raises:
+            Stopped: it is the second one.
+        """
+        self.heard.append(signum)
+        if len(self.heard) > 1:
+            raise Stopped(signum)
+        self.say("stopping: waiting for the answers that are under way (a second time: not waiting for them)")
+        self.stop.now("it was stopped")
+
+
 @contextmanager
-def _heeding(stop: Stop, heard: list[int], say: Callable[[str], None]) -> Iterator[None]:
-    """Inside, a signal stops asking, and answers that are under way, which may be paid for, are waited for. A second
-    one does not wait."""
+def _heeding(ears: _Ears) -> Iterator[None]:
+    """Inside, signals come to ``ears``; in another thread than the main one `loops.run` sees to that."""
     loop, here = asyncio.get_running_loop(), threading.current_thread() is threading.main_thread()
     before = {s: own for s in STOPS if here and (own := signal.getsignal(s)) not in (signal.SIG_IGN, None)}
-
-    def hear(signum: int) -> None:
-        heard.append(signum)
-        if len(heard) > 1:
-            raise Stopped(signum)
-        say("stopping: waiting for the answers that are under way (a second time: not waiting for them)")
-        stop.now("it was stopped")
-
     for signum in before:
-        loop.add_signal_handler(signum, hear, signum)
+        loop.add_signal_handler(signum, ears.hear, signum)
     try:
         yield
     finally:

@@ -88,7 +88,7 @@ def _dependent(record: Mapping[str, Any]) -> Iterator[str]:
     tested = [one for one in record["independence"] or () if one["holm"] is not None]
     if not tested:
         return
-    found = [one for one in tested if min(one["holm"], one["holm_any"] or 1) < LEVEL]
+    found = [one for one in tested if one["holm"] < LEVEL]
     if not found:
         yield f"That teachers err independently given the truth is not refuted for any of {len(tested)} pairs."
         return
@@ -124,11 +124,18 @@ def _pruned(record: Mapping[str, Any]) -> Iterator[str]:
         return
     kept, whole, by = found["cheapest"], found["whole"], found["by"]
     saved = 1 - kept["cost"][by] / whole["cost"][by] if whole["cost"][by] else 0.0
-    lost = cell_text(kept["lost"], 3)
     yield (
         f"Cheapest teachers whose vote loses at most {found['loss']:g} on these {found['on']}: "
-        f"{', '.join(kept['teachers'])} ({saved:.0%} of {by} saved; the vote loses {lost})."
+        f"{', '.join(kept['teachers'])} ({saved:.0%} of {by} saved; the vote {_lost(kept['lost'])})."
     )
+
+
+def _lost(one: Mapping[str, Any]) -> str:
+    """A loss below 0 is a gain."""
+    if (one["value"] or 0.0) >= 0:
+        return f"loses {cell_text(one, 3)}"
+    low, high = (None if one[key] is None else -one[key] for key in ("high", "low"))
+    return f"gains {cell_text({'value': -one['value'], 'low': low, 'high': high}, 3)}"
 
 
 def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Iterator[str]:

@@ -29,6 +29,7 @@ from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.atomic import Unwritten
 from apo_lightning.types import Study
 from tests.helpers.faulty_server import KEY, Faulty, completion, served
+from tests.helpers.hearing import heard
 
 STUDIES = [Study(f"s{i}", f"p{i}", "train", (f"drawing{i}",), {}) for i in range(12)]
 QUICK = {
@@ -328,7 +329,7 @@ def test_concurrency_is_kept(ask: Asked) -> None:
 def test_a_signal_waits_for_what_is_under_way(ask: Asked) -> None:
     own = Faulty(delay=0.3)
     own.before = lambda name: os.kill(os.getpid(), signal.SIGINT) if own.requests == 2 else None
-    with served(own) as url, signals.raised():
+    with served(own) as url, heard(signal.SIGINT), signals.raised():
         outcome = ask(url, concurrency=3)
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     assert ask.signum == signal.SIGINT and outcome.ended == "it was stopped"

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ import pytest
 
 from apo_lightning.experiment import processes
 from apo_lightning.settings import TrainerSettings
+from tests.helpers.hearing import heard
 
 LAUNCHER = """
 import sys
@@ -89,16 +89,6 @@ def until(true: Callable[[], bool]) -> None:
 
 def gone(*pids: int) -> bool:
     return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
-
-
-@contextmanager
-def heard(signum: signal.Signals) -> Iterator[None]:
-    """What is started inside hears a signal, also where these tests run under nohup or in the background of a shell."""
-    before = signal.signal(signum, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signum, before)
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])

@@ -147,9 +147,11 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     called = []
     monkeypatch.setattr(run.sample_files, "keep", lambda *a: called.append("keep"))
     monkeypatch.setattr(run.sample_files, "withdraw", lambda folder, names: called.append(sorted(names)))
-    quiet = ("results.write", "reports.write", "reports.print_table", "file_digest", "leader.say")
-    for name in (*quiet, "failure_files.write", "further_sets.write", "words"):
+    quiet = ("reports.print_table", "file_digest", "leader.say", "words")
+    written = ("results", "reports", "failure_files", "further_sets", "pruned")
+    for name in (*quiet, *(f"{module}.write" for module in written), "drift_files.write_quick"):
         monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
+    monkeypatch.setattr(run.told_labels, "facts", lambda contexts: {})
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
     sets = SimpleNamespace(parts=(part, part), citation="", facts=dict)
