@@ -14,7 +14,7 @@ from typing import Any
 from apo_lightning.config import loss_stages
 from apo_lightning.config.check import settings_of
 from apo_lightning.config.layers import COMMAND_LINE, Layers, Word
-from apo_lightning.config.registered import TEACHERS, Path, enclosing, get
+from apo_lightning.config.registered import TEACHERS, Path, enclosing, get, section_at
 from apo_lightning.settings import ArmSettings, ExperimentSettings
 
 PAPER = "(paper)"
@@ -83,7 +83,7 @@ def label(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: Seq
         said = {word.path[-1].split(".")[-1] for word in changed}
         silent = [f"{key}={_said(value)}" for key, value in other.items() if key not in said and "loss" not in said]
         text = text.replace(PAPER, f"(not the paper's: {', '.join(silent)})" if silent else "")
-    marks = [_key(word).removeprefix(f"arms.{name}.").removeprefix("set.").removeprefix("stages.") for word in changed]
+    marks = [_mark(word).removeprefix(f"arms.{name}.").removeprefix("set.").removeprefix("stages.") for word in changed]
     return " ".join(text.split()) + (f" [{', '.join(marks)}]" if marks else "")
 
 
@@ -162,6 +162,8 @@ def _changed(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: 
 
 
 def _concerns(word: Word, arm: ArmSettings) -> bool:
+    if word.path[0] in ("pool", "teachers"):
+        return bool(arm.stages)  # the base student hears nobody
     return word.path[0] != "stages" or len(word.path) < 2 or word.path[1] in arm.stages
 
 
@@ -200,6 +202,15 @@ def _class_key(path: Path, value: Any) -> Path | None:
 
 def _key(word: Word) -> str:
     return f"{'.'.join(word.path)}={_said(word.value)}"
+
+
+def _mark(word: Word) -> str:
+    """A word as a label has it: of a section its class, or that it is set. The report's facts hold the whole."""
+    if not isinstance(word.value, Mapping):
+        return _key(word)
+    kind = section_at(word.path)
+    named = kind.member(word.path, word.value) if kind and kind.discriminator else None
+    return ".".join(word.path) + (f"={named}" if named else "")
 
 
 def _said(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from types import ModuleType
 from typing import Any
@@ -13,10 +13,21 @@ import numpy as np
 from apo_lightning.drift import conflict, corpus, gate
 from apo_lightning.errors import DataError
 from apo_lightning.experiment.context import Context
+from apo_lightning.hashing import inventory
 from apo_lightning.types import Example
 
 CODE: tuple[ModuleType, ...] = (gate, conflict, corpus)
 """What a gated stage computes with beside the rest."""
+
+
+COUNTED = {
+    "studies_in_conflict": "studies beyond their threshold",
+    "findings_in_conflict": "findings of a study beyond theirs",
+    "sentences_left_out": "sentences left out",
+    "texts_left_out": "texts left out whole",
+    "studies_without_teacher": "studies left without a teacher",
+}
+"""Counts of `gate.apply`, in words."""
 
 
 def inputs(own: Context) -> dict[str, Any]:
@@ -43,6 +54,18 @@ def gated(own: Context, examples: Sequence[Example], counts: Counter[str]) -> Se
             f"'{own.arm}'. Raise its thresholds, or set pool.gate.action=weight."
         )
     return left
+
+
+def facts(arms: Iterable[Context]) -> dict[str, Any]:
+    """What a run's manifest says of the gate: how much each stage found beyond the thresholds; nothing without one."""
+    found: dict[str, None] = {}
+    for own in arms:
+        for stage, made in own.done.items() if own.cfg.pool.gate else ():
+            record = inventory.read(made.path)
+            counts = record.get("filtered") or {}
+            if said := [f"{counts[key]:,} {words}" for key, words in COUNTED.items() if key in counts]:
+                found[f"{stage} kept {record['studies']:,} studies: {', '.join(said)}"] = None
+    return {"gated": list(found)} if found else {}
 
 
 def _scores(own: Context, studies: set[str]) -> gate.Conflicts:

@@ -18,6 +18,7 @@ from apo_lightning.experiment import (
     drift_files,
     failure_files,
     further_sets,
+    gating,
     observing,
     pipeline,
     pruned,
@@ -181,6 +182,7 @@ def _conclude(
         report_text=measured,
         sets=answered,
         **told_labels.facts(arms.values()),
+        **gating.facts(arms.values()),
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )
     report = reports.write(folder.path)

@@ -51,6 +51,7 @@ def told(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple
         *_data_facts(manifest),
         ("Teachers", _teacher_words(settings)),
         ("Teacher weights", _weights(settings)),
+        ("Gate on conflict", _gate(settings, manifest)),
         ("Student", _student(settings)),
         ("SPD (learn)", _fit(settings, "spd")),
         ("t+ (compare)", _writing(_get(settings, "stages", "self_distill"))),
@@ -141,7 +142,19 @@ def _weights(settings: Mapping[str, Any]) -> str:
     alike = len(set(map(str, weights.values()))) == 1
     by = _get(settings, "pool", "weights").get("name", "user")
     said = f"{next(iter(weights.values()))} each" if alike else plain(weights)
-    return said if by == "user" else f"by {by}"
+    own = ", ".join(f"{key} {value}" for key, value in _get(settings, "pool", "weights").items() if key != "name")
+    return said if by == "user" else f"by {by}{f' ({own})' if own else ''}"
+
+
+def _gate(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The thresholds, what is done beyond them, and to how much it was done; empty where no arm has a gate."""
+    own = _get(settings, "pool", "gate")
+    limits = [f"{key} above {own[key]}" for key in ("studies", "findings") if own.get(key) is not None]
+    if not limits:
+        return ""
+    done = {"report": "counted", "leave_out": "left out of training", "weight": f"weighed by {own.get('weight')}"}
+    counts = plain(manifest.get("gated"), "; ") if manifest.get("gated") else ""
+    return f"{' and '.join(limits)}: {done.get(str(own.get('action')), UNKNOWN)}{f'; {counts}' if counts else ''}"
 
 
 def _student(settings: Mapping[str, Any]) -> str:

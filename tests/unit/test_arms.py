@@ -40,6 +40,8 @@ def test_without_the_command_line_labels_are_those_of_the_file() -> None:
         ("stages.apo.loss.nll_weight=1.0", "SPD+MT, APO listwise [apo.loss.nll_weight=1.0]"),
         ("stages.apo.loss.name=apo_pairwise", "SPD+MT, APO listwise [apo.loss.name=apo_pairwise]"),
         ("pool.select=[eager]", f'{LISTWISE} [pool.select=["eager"]]'),
+        ("pool.weights={name: router, power: 4}", f"{LISTWISE} [pool.weights=router]"),
+        ("pool.gate={studies: 0.3, action: weight}", f"{LISTWISE} [pool.gate]"),
         ("teachers.refuser.weight=0", f"{LISTWISE} [teachers.refuser.weight=0]"),
         ("stages.spd.loss.reduction=sequence_sum", f"{LISTWISE} [spd.loss.reduction=sequence_sum]"),
         ("arms.apo_listwise.set.stages.apo.loss.beta=2", f"{LISTWISE} [apo.loss.beta=2]"),
@@ -113,3 +115,8 @@ def test_the_label_goes_with_the_settings_and_stays() -> None:
     resolved = config.resolve_arm(cfg, "apo_listwise")
     assert resolved.arms["apo_listwise"].label == f"{LISTWISE} [apo.loss.beta=1.0]"
     assert config.to_dict(cfg)["arms"]["apo_listwise"]["label"] == f"{LISTWISE} [apo.loss.beta=1.0]"
+
+
+def test_whom_teachers_weigh_says_nothing_of_the_base_student() -> None:
+    found, plain = labels("pool.weights={name: router}"), labels()
+    assert found["base"] == plain["base"] and found["spd_mt"] == f"{plain['spd_mt']} [pool.weights=router]"

@@ -137,3 +137,23 @@ def test_a_gate_that_leaves_nothing_says_so() -> None:
     own = Own(GateSettings(studies=0.5, action="leave_out"))
     with pytest.raises(DataError, match=r"pool.gate .* leaves none of 1 training studies of arm 'one'"):
         gating.gated(own, own.examples[:1], Counter())
+
+
+def test_what_the_gate_did_is_in_the_manifest_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"studies_in_conflict": 7, "findings_in_conflict": 0}
+    records = {
+        "spd": {"studies": 80, "filtered": {**counts, "unusable": 3}},
+        "apo": {"studies": 1_200, "filtered": {**counts, "studies_in_conflict": 1_100}},
+        "evaluate": {"rows": 3},
+    }
+    monkeypatch.setattr(gating.inventory, "read", lambda path: records[path])
+    arms = [Own(GateSettings(studies=0.5)), Own(GateSettings(studies=0.5)), Own(None)]
+    for own in arms:
+        own.done = {name: SimpleNamespace(path=name) for name in records}
+    assert gating.facts(arms) == {
+        "gated": [
+            "spd kept 80 studies: 7 studies beyond their threshold, 0 findings of a study beyond theirs",
+            "apo kept 1,200 studies: 1,100 studies beyond their threshold, 0 findings of a study beyond theirs",
+        ]
+    }
+    assert gating.facts(arms[2:]) == {}

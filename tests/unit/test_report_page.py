@@ -81,6 +81,20 @@ def test_what_was_run_is_said_in_words() -> None:
     assert dict(facts.told({}, {}))["Settings"] == "not recorded: the run folder has no config.yaml"
 
 
+def test_who_weighs_by_what_and_what_the_gate_did_is_said_in_words() -> None:
+    settings = rich_run.settings(("base", "sft"))
+    assert "Gate on conflict" not in dict(facts.told({}, settings))
+    settings["pool"] = {
+        "weights": {"name": "router", "power": 4},
+        "gate": {"studies": 0.3, "findings": None, "action": "weight", "weight": 0.25},
+    }
+    said = dict(facts.told({"gated": ["spd kept 80 studies: 7 studies beyond their threshold"]}, settings))
+    assert said["Teacher weights"] == "by router (power 4)"
+    assert said["Gate on conflict"] == (
+        "studies above 0.3: weighed by 0.25; spd kept 80 studies: 7 studies beyond their threshold"
+    )
+
+
 def test_odd_settings_are_no_traceback() -> None:
     for odd in ({"data": 3}, {"arms": {"a": None}}, {"student": [], "stages": {"spd": 2}}, {"evaluate": "x"}):
         assert facts.told({"data": 3}, odd) and facts.banner(odd)
