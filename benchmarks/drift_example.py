@@ -51,7 +51,7 @@ def source(example: Path) -> drift_sources.Source:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cxr_max_example.jsonl"
         path.write_text(json.dumps(row) + "\n", "utf-8")
-        return drift_sources.of_file(path, list(MENTIONS))
+        return drift_sources.of_files([path], list(MENTIONS))
 
 
 def models(case: drift_sources.Source, encoder: Path | None, student: str | None) -> Models:

@@ -113,7 +113,8 @@ def _show_before(plans: Sequence[Plan], *, batches: bool) -> None:
 
     Console(highlight=False).print(tables.before(plans))
     for plan in {str(plan.journal.path): plan for plan in plans}.values():
-        _say(f"  {plan.label}: {plan.endpoint.base_url or plan.endpoint.client} -> {plan.journal.path}")
+        own = plan.endpoint
+        _say(f"  {plan.label}: prompt '{own.prompt}', {own.base_url or own.client} -> {plan.journal.path}")
     if batches:
         _say(f"  by batches, which cost {DISCOUNT:.0%} of this where the endpoint gives OpenAI's discount")
 
@@ -129,7 +130,9 @@ def _show_after(plans: Sequence[Plan], come: Collected) -> int:
         raise Stopped(come.signum)
     left = sum(tables.lacking(plan, come.outcomes.get(plan.label)) for plan in plans)
     if left:
-        show_error(f"{left:,} answers are lacking. What came is on disk; the same command asks for the rest alone.")
+        spent = any("--budget" in own.ended for own in come.outcomes.values())
+        same = "this command with a higher --budget" if spent else "the same command"
+        show_error(f"{left:,} answers are lacking. What came is on disk; {same} asks for the rest alone.")
         return 2
     _say(f"all {sum(len(plan.items) for plan in plans):,} answers are on disk")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,8 @@ STUDIES = 100
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add ``drift`` to the command line."""
     look = command(commands, "drift", drift, "how teachers disagree, and how that moves along texts and stream")
-    look.add_argument("source", type=Path, metavar="RUN|FILE", help="a run folder, or a file of trajectories")
+    what = "a run folder, files of trajectories, or what collect has written: a teacher's file each, or their folder"
+    look.add_argument("source", type=Path, nargs="+", metavar="RUN|FILE", help=what)
     look.add_argument("--findings", metavar="A,B", help="what is looked for (default: those of the run, or canonical)")
     look.add_argument("--labels", type=Path, metavar="FILE", help="of a FILE: CSV with study, patient, findings (1, 0)")
     look.add_argument(
@@ -39,34 +40,44 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
 
 
 def drift(options: argparse.Namespace) -> None:
-    """``apo drift RUN|FILE [--findings A,B] [--labels FILE] [--student [MODEL]] [--encoder FOLDER] [--out FOLDER]``."""
+    """``apo drift RUN|FILE... [--findings A,B] [--labels FILE] [--student [MODEL]] [--encoder FOLDER] ...``."""
     from apo_lightning import reports
     from apo_lightning.drift import run as measured
     from apo_lightning.experiment import drift_files
 
     if options.studies < 1:
         raise ConfigError(f"--studies must be 1 or more, got {options.studies}.")
-    is_run = options.source.is_dir()
-    source = _source(options, is_run)
+    run = _run(options.source)
+    source = _source(options, run)
     console = Console(highlight=False, soft_wrap=True)
     ranking = drift_files.ranking(source, options.costs, options.loss, options.by)
-    models = _models(options, source, options.source if is_run else None)
+    models = _models(options, source, run)
     beyond = drift_files.thresholds(source.cfg)
     record = measured.measure(source.corpus, beyond=beyond, models=models, ranking=ranking, preferred=source.preferred)
     record |= {"source": source.name, "texts": source.about, "whole": True, "part": " ".join(source.notes)}
-    written = _write(record, options, is_run)
+    written = _write(record, options, run)
     reports.drift.show(record, console)
     console.print(f"all of it: {written}", markup=False)
 
 
-def _source(options: argparse.Namespace, is_run: bool) -> Source:
+def _run(sources: Sequence[Path]) -> Path | None:
+    """The run folder that is asked for; None where files are, or a folder of them."""
+    if len(sources) > 1 or not sources[0].is_dir():
+        return None
+    return None if not (sources[0] / "config.yaml").is_file() and any(sources[0].glob("*.jsonl")) else sources[0]
+
+
+def _source(options: argparse.Namespace, run: Path | None) -> Source:
     from apo_lightning.experiment import drift_sources
 
-    if not is_run:
-        return drift_sources.of_file(options.source, named_findings(options.findings), options.labels)
+    if run is None:
+        paths = [path for own in options.source for path in (sorted(own.glob("*.jsonl")) if own.is_dir() else [own])]
+        if not paths:
+            raise ConfigError(f"{options.source[-1]} has no *.jsonl files. Give files of trajectories, or one run.")
+        return drift_sources.of_files(paths, named_findings(options.findings), options.labels)
     if options.labels:
         raise ConfigError("--labels belongs to a file of trajectories; a run has labels of its own.")
-    return drift_sources.of_run(options.source, named_findings(options.findings) if options.findings else ())
+    return drift_sources.of_run(run, named_findings(options.findings) if options.findings else ())
 
 
 def _models(options: argparse.Namespace, source: Source, run: Path | None):
@@ -85,16 +96,18 @@ def _models(options: argparse.Namespace, source: Source, run: Path | None):
     return found
 
 
-def _write(record: dict, options: argparse.Namespace, is_run: bool) -> Path:
+def _write(record: dict, options: argparse.Namespace, run: Path | None) -> Path:
     """Into a run folder, whose report is written again, or into a folder of its own."""
     from apo_lightning import reports
     from apo_lightning.experiment import drift_files
 
-    if is_run and not options.out:
-        written = drift_files.write(record, options.source)
-        if (options.source / "results.csv").is_file():
-            reports.write(options.source)
+    if run is not None and not options.out:
+        written = drift_files.write(record, run)
+        if (run / "results.csv").is_file():
+            reports.write(run)
         return written
-    folder = options.out or options.source.with_name(f"{options.source.stem}_drift")
+    first = options.source[0].absolute()
+    beside = first if len(options.source) == 1 else first.parent
+    folder = options.out or beside.with_name(f"{beside.stem}_drift")
     reports.drift.write_page(record, folder)
     return drift_files.write(record, folder)

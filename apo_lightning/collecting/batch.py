@@ -20,7 +20,7 @@ from apo_lightning.collecting.batch_api import Service
 from apo_lightning.collecting.batch_files import Record
 from apo_lightning.collecting.collect import Collected, hush, require_prices
 from apo_lightning.collecting.failures import Failure
-from apo_lightning.collecting.limits import Spent
+from apo_lightning.collecting.limits import Spent, used_up
 from apo_lightning.collecting.plan import Plan
 from apo_lightning.collecting.questions import Outcome
 from apo_lightning.collecting.request import Request
@@ -172,7 +172,7 @@ class _Batches:
             if own.key in waiting:
                 continue
             if over := self.set_aside(1):
-                self.outcome.ended = f"the budget of {self.budget[over]:,g} {over} is used up"
+                self.outcome.ended = used_up(over, self.budget[over])
                 return
             raw = batch_files.line(own.key, request.body(self.endpoint, own.words, images))
             if len(raw) > batch_files.MOST_BYTES:

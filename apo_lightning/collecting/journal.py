@@ -137,6 +137,34 @@ def counting(pairs: Iterable[tuple[str, Answer]]) -> dict[str, Answer]:
     return found
 
 
+def read(path: Path) -> Held:
+    """What of a journal can be read; a missing file holds nothing.
+
+    Raises:
+        ArtifactError: the file is there and cannot be read at all.
+    """
+    try:
+        grown = jsonlines.read_grown(path, KEYS)
+    except (OSError, jsonlines.TooLong) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{path} cannot be read ({why}). It holds answers: mend it, do not remove it.") from error
+    whole = [row for row in grown.rows if _is_answer(row)]
+    answers = [Answer(**{key: value for key, value in row.items() if key in _KNOWN}) for row in whole]
+    whole = [own for own in answers if own.mark != BROKEN]
+    broken = [own for own in answers if own.mark == BROKEN]
+    return Held(whole, grown.damaged, len(grown.rows) - len(answers), broken)
+
+
+def is_journal(path: Path) -> bool:
+    """Whether the first line of a file that can be read is a teacher's answer."""
+    with suppress(OSError, jsonlines.TooLong), path.open("rb") as file:
+        for line in file:
+            with suppress(ValueError):
+                row = jsonlines.loads(line)
+                return isinstance(row, dict) and set(KEYS) <= row.keys()
+    return False
+
+
 class Journal:
     """The answers of one teacher in a folder.
 
@@ -161,18 +189,7 @@ class Journal:
         Raises:
             ArtifactError: the file is there and cannot be read at all.
         """
-        try:
-            grown = jsonlines.read_grown(self.path, KEYS)
-        except (OSError, jsonlines.TooLong) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ArtifactError(
-                f"{self.path} cannot be read ({why}). It holds answers: mend it, do not remove it."
-            ) from error
-        whole = [row for row in grown.rows if _is_answer(row)]
-        answers = [Answer(**{key: value for key, value in row.items() if key in _KNOWN}) for row in whole]
-        whole = [own for own in answers if own.mark != BROKEN]
-        broken = [own for own in answers if own.mark == BROKEN]
-        return Held(whole, grown.damaged, len(grown.rows) - len(answers), broken)
+        return read(self.path)
 
     def append(self, answer: Answer) -> None:
         """Write one answer and wait until the disk has it.

@@ -105,13 +105,18 @@ class Budget:
     def words(self, name: str, worst: Spent) -> str:
         """What a limit leaves, where it does not leave enough."""
         most, used, one = (getattr(own, name) for own in (Spent(**self.most), self.spent, worst))
-        return f"the budget of {most:,g} ({name}) is used up: {used:,.6g} are, and a request may take {one:,.3g}"
+        return f"{used_up(name, most)}: {used:,.6g} are, and a request may take {one:,.3g}"
 
     def _over(self, worst: Spent) -> str:
         for name, most in self.most.items():
             if getattr(self.spent, name) + getattr(self.aside, name) + getattr(worst, name) > most * (1 + 1e-9):
                 return name
         return ""
+
+
+def used_up(name: str, most: float) -> str:
+    """Why asking ends at a limit, and how it goes on."""
+    return f"--budget {name}={most:.12g} is used up (give a higher one to go on)"
 
 
 def read_budget(words: str | None) -> dict[str, float]:

@@ -99,7 +99,7 @@ def after(plans: Sequence[Plan], outcomes: Mapping[str, Outcome]) -> Table:
         "read",
         "written",
         "cost",
-        "seconds",
+        "s an answer",
         "sent again",
     )
     return _table("asked", names, rows, text=1)
@@ -157,7 +157,13 @@ def _number(value: float) -> str:
 
 
 def _money(value: float | None) -> str:
-    return "" if value is None else f"{value:,.2f}"
+    """
+    >>> _money(12.3456), _money(0.00384)
+    ('12.35', '0.0038')
+    """
+    if value is None:
+        return ""
+    return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.2g}"
 
 
 def _minutes(value: float) -> str:

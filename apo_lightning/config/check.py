@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.config.layers import Layers, unknown
-from apo_lightning.config.registered import Path, Section, get
+from apo_lightning.config.registered import Path, Section, get, section_at
 from apo_lightning.errors import ApoError, ConfigError, nearest
 from apo_lightning.settings import REQUIRED
 
@@ -131,11 +131,8 @@ class Checker:
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
-        self.say(
-            path,
-            f"{'.'.join(path)} must be {in_words(hint)}, got {masked(repr(value))}",
-            nearest(str(value), _words(hint)),
-        )
+        told = _as_section(path, value) or nearest(str(value), _words(hint))
+        self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {masked(repr(value))}", told)
         raise _Mistyped
 
     def construct(self, cls: type, values: Mapping[str, Any], path: Path) -> Any:
@@ -218,6 +215,14 @@ def _is_already(hint: Any, value: Any) -> bool:
 def _is_plain(value: Any) -> bool:
     """Whether a file can hold a default; another library's may be a device or a theme."""
     return value is None or isinstance(value, PLAIN)
+
+
+def _as_section(path: Path, value: Any) -> str:
+    """How a name that stands where its section belongs is written; empty where it is none."""
+    kind = section_at(path)
+    if kind is None or not kind.discriminator or not isinstance(value, str) or value not in kind.registry():
+        return ""
+    return f"Write {'.'.join(path)}={{{kind.discriminator}: {value}}}."
 
 
 def _section(hint: Any, value: Any) -> Any:

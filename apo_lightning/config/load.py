@@ -18,14 +18,12 @@ from omegaconf import OmegaConf
 
 from apo_lightning.config import arms, loss_stages, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
-from apo_lightning.config.layers import Layers, read_layers, read_words
+from apo_lightning.config.layers import EXPERIMENTS, Layers, read_layers, read_words
 from apo_lightning.config.registered import TEACHERS, found, get
 from apo_lightning.config.shape import settings_for
 from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.registry import Registry
 from apo_lightning.settings import REQUIRED, ExperimentSettings
-
-EXPERIMENTS = Path("experiments")
 
 
 def find(name: str, folder: Path = EXPERIMENTS) -> Path:

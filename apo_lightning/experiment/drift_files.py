@@ -13,7 +13,7 @@ from apo_lightning.drift import pruning
 from apo_lightning.drift import run as drift
 from apo_lightning.drift.pruning import Ranking
 from apo_lightning.errors import ArtifactError, ConfigError, did_you_mean, first_line
-from apo_lightning.experiment import drift_sources
+from apo_lightning.experiment import drift_sources, pruned
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.drift_sources import Source
 from apo_lightning.files.formats import write_json
@@ -79,8 +79,8 @@ def ranking(source: Source, costs: Path | None, loss: float, by: pruning.By) -> 
     """
     if not 0 <= loss < 1:
         raise ConfigError(f"--loss must be in [0, 1), got {loss}.")
-    prices = _prices(costs) if costs else dict(((source.cfg and source.cfg.pool.prune) or PruneSettings()).prices)
-    if unknown := [name for name in prices if name not in source.corpus.teachers]:
+    prices = _prices(costs) if costs else pruned.prices(source.cfg) if source.cfg else {}
+    if costs and (unknown := [name for name in prices if name not in source.corpus.teachers]):
         raise ConfigError(f"--costs {costs} names '{unknown[0]}'. {did_you_mean(unknown[0], source.corpus.teachers)}")
     own, on = source.split("val"), "validation studies"
     if own is None or own.truth is None:

@@ -1,15 +1,18 @@
-"""Where ``apo drift`` finds texts and labels: in a run folder, or in a file of trajectories."""
+"""Where ``apo drift`` finds texts and labels: in a run folder, or in files of trajectories."""
 
 from __future__ import annotations
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from apo_lightning import config
+from apo_lightning.collecting import journal
+from apo_lightning.collecting.journal import is_journal
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.errors import ApoError, ArtifactError, DataError
 from apo_lightning.experiment import checks
@@ -21,6 +24,7 @@ from apo_lightning.reports.folder import require_stage, stage_folders
 from apo_lightning.reports.teacher_drift import labels as stored_labels
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers import recorded
+from apo_lightning.teachers.api import said
 from apo_lightning.text.labeler import parse
 from apo_lightning.text.mentions import MENTIONS
 from apo_lightning.text.thinking import ThinkingPolicy
@@ -137,21 +141,23 @@ def about(said: Iterable[Trajectory]) -> str:
     return digest([[one.study, one.teacher, one.text] for one in said])
 
 
-def of_file(path: Path, findings: Sequence[str], labels: Path | None = None) -> Source:
-    """A file of trajectories in either form. Labels are those of ``labels`` (a table with the column ``study``, perhaps
-    ``patient``, and one a finding), else those that the lines list (what a line does not list is absent), else what the
-    lines' reports state.
+def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None = None) -> Source:
+    """Files of trajectories in either form, or journals of `collect`. Labels are those of ``labels`` (a table with the
+    column ``study``, perhaps ``patient``, and one a finding), else those that the lines list (what a line does not list
+    is absent), else what the lines' reports state.
 
     Raises:
-        DataError: a file cannot be read, or has no texts.
+        DataError: a file cannot be read, or there are no texts, or two of one teacher on one study.
     """
-    trajectories = [Trajectory(**row) for row in records.read(path)]
-    rows = _images(path)
-    truth, patients, notes = (
-        _truth(rows, findings),
-        {n: row["patient"] for n, row in rows.items() if row.get("patient")},
-        [],
-    )
+    trajectories, rows, notes = [], dict[str, dict[str, Any]](), list[str]()
+    for path in paths:
+        if is_journal(path):
+            trajectories += _collected(path, notes)
+        else:
+            trajectories += [Trajectory(**row) for row in records.read(path)]
+            rows |= _images(path)
+    _refuse_twice(trajectories, paths)
+    truth, patients = _truth(rows, findings), {n: row["patient"] for n, row in rows.items() if row.get("patient")}
     if labels is not None:
         truth, own = _table(labels, findings)
         patients |= own
@@ -163,10 +169,38 @@ def of_file(path: Path, findings: Sequence[str], labels: Path | None = None) -> 
     splits = {name: str(row["split"]) for name, row in rows.items() if row.get("split")}
     studies = [Study(n, patients.get(n, n), splits.get(n, "train"), (), truth.get(n, {})) for n in names]
     if not studies:
-        raise DataError(f"{path} has no texts. Give a file of trajectories, one JSON object per line.")
-    if not any("t" in row for row in records.read(path)):
+        raise DataError(f"{paths[0]} has no texts. Give a file of trajectories, one JSON object per line.")
+    if not any(one.t for one in trajectories):
         trajectories = _spread(trajectories, list(names))
-    return Source(path.stem, Corpus.of(trajectories, studies, findings), about(trajectories), notes, splits)
+    name = paths[0].stem if len(paths) == 1 else paths[0].absolute().parent.name
+    said = ThinkingPolicy().apply_policy(trajectories, "read")
+    return Source(name, Corpus.of(said, studies, findings), about(trajectories), notes, splits)
+
+
+def _collected(path: Path, notes: list[str]) -> list[Trajectory]:
+    """The newest answer without a mark, of every study in a teacher's journal."""
+    held = journal.read(path)
+    found = journal.counting((own.study, own) for own in held.answers)
+    asked = {own.study: own.asks for own in held.answers}
+    if several := len({(own.study, own.asks) for own in held.answers}) - len(asked):
+        notes.append(f"{path.name} has answers to {several:,} further questions; of each study the newest counts.")
+    if held.damaged or held.foreign:
+        notes.append(f"{path.name} has {len(held.damaged) + held.foreign:,} lines that are no answers.")
+    return [Trajectory(study, own.teacher, said(own), prompt=own.prompt) for study, own in found.items()]
+
+
+def _refuse_twice(trajectories: Sequence[Trajectory], paths: Sequence[Path]) -> None:
+    """
+    Raises:
+        DataError: one teacher has two texts on one study, in two files.
+    """
+    counts = Counter((one.study, one.teacher) for one in trajectories)
+    (study, teacher), most = counts.most_common(1)[0] if counts else (("", ""), 0)
+    if most > 1:
+        raise DataError(
+            f"Study '{study}' of teacher '{teacher}' stands in several of {', '.join(map(str, paths))}. A teacher "
+            "answers a study once: leave one of the files out."
+        )
 
 
 def _spread(trajectories: Sequence[Trajectory], names: Sequence[str]) -> list[Trajectory]:

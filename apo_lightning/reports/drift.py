@@ -40,7 +40,9 @@ FIGURES = {
     "drift_stream.png": (
         "Drift along the stream",
         "Do teachers change from the first study to the last? Grey: means of windows; blue: means between changes; "
-        "dashed: a change that no random order of the studies explains, over all streams at once.",
+        "dashed: a change that no random order of the studies explains, over all streams at once. Shares "
+        "are adjusted for what is true of the cases, so that a window of hard ones is no change; one of easy cases may "
+        "so come to lie below 0.",
     ),
     "drift_conflict.png": (
         "Studies in conflict",
@@ -141,9 +143,11 @@ def rich_table(table: DriftTable, width: int) -> Table:
     spread = width >= 24 + sum(max(len(cell.spread) for _, cells in table.rows for cell in cells[i : i + 1]) + 2
                                for i in range(len(table.heads)))  # fmt: skip
     made = Table("", *table.heads, title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    made.padding = (0, 1) if spread else (0, 1, 0, 0)
+    made.columns[0].no_wrap = True
     numbers = {i for i in range(len(table.heads)) if all(len(cells[i].text) < WORDS for _, cells in table.rows)}
     for i, column in enumerate(made.columns[1:]):
-        column.justify = "right" if i in numbers else "left"
+        column.justify, column.overflow = "right" if i in numbers else "left", "fold"
     for label, cells in table.rows:
         texts = (f"{cell.value}\n{cell.spread}".strip() if spread else cell.value for cell in cells)
         made.add_row(Text(label), *map(Text, texts))

@@ -146,11 +146,17 @@ def _moved(line: Mapping[str, Any], what: str, scale: float, unit: str) -> Itera
     digits = 0 if scale == 100 else 2
     spread = ""
     if rise["low"] is not None:
-        spread = f" [{scale * rise['low']:.{digits}f}, {scale * rise['high']:.{digits}f}]"
+        low, high = (_rounded(scale * rise[key], digits) for key in ("low", "high"))
+        spread = f" [{low:.{digits}f}, {high:.{digits}f}]"
     moves = rise["low"] is None or _apart_from_0(rise)
     word = "does not move" if not moves else "rises" if rise["value"] > 0 else "falls"
-    change = f"{scale * rise['value']:+.{digits}f}{spread}{unit}"
+    change = f"{_rounded(scale * rise['value'], digits):+.{digits}f}{spread}{unit}"
     yield f"From the first third of the texts to the last the {what} {word} ({change})."
+
+
+def _rounded(value: float, digits: int) -> float:
+    """Without a minus before a 0."""
+    return round(value, digits) + 0.0
 
 
 def _apart_from_0(one: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from apo_lightning.reports.figures import CHOSEN, REJECTED, STYLE, figure_of, wrapped
 from apo_lightning.reports.figures_scores import teacher_colour, teacher_mark
@@ -54,7 +55,7 @@ def _heat(axes: Axes, record: Mapping[str, Any]) -> None:
         texts[i, j] = "–" if value is None else f"{value:.2f}"
     shown = np.ma.masked_invalid(values)
     low = min(0.0, float(shown.min())) if shown.count() else 0.0
-    image = axes.imshow(shown, cmap=MAP, vmin=low, vmax=1)
+    axes.imshow(shown, cmap=MAP, vmin=low, vmax=1)
     for (i, j), text in texts.items():
         dark = not shown.mask[i, j] if shown.mask.shape else True
         ink = "white" if dark and (values[i, j] - low) / (1 - low) < 0.55 else "black"
@@ -67,7 +68,6 @@ def _heat(axes: Axes, record: Mapping[str, Any]) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_title(HEATS[key])
-    axes.figure.colorbar(image, ax=axes, shrink=0.7, pad=0.02)
 
 
 def _heat_measure(record: Mapping[str, Any]) -> str:
@@ -211,8 +211,8 @@ def _one_stream(axes: Axes, windows: Sequence[float], name: str, one: Mapping[st
     for place in one["places"]:
         axes.axvline(place, color=REJECTED, linewidth=1.4, linestyle=(0, (4, 2)))
     said = f"changes at {', '.join(f'{place:.2f}' for place in one['places'])}" if changed else "no change"
-    p = "" if one["p"] is None else f" (p = {one['p']:.3f})"
-    axes.set_title(f"{name.replace('_', ' ')}: {said}{p}", fontsize=9, loc="left")
+    said = "not tested, too few studies" if one["p"] is None else f"{said} (p = {one['p']:.3f})"
+    axes.set_title(f"{name.replace('_', ' ')}: {said}", fontsize=9, loc="left")
     axes.set_xlim(0, 1)
     axes.margins(y=0.15)
 
@@ -233,6 +233,7 @@ def conflict(record: Mapping[str, Any]) -> Figure:
         axes.set_xlim(0, 1)
         axes.set_xlabel("conflict score: share of pairs of statements that contradict each other")
         axes.set_ylabel("studies")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         beyond = Patch(facecolor=REJECTED, hatch="///", edgecolor="white", label=f"above {threshold:g}")
         axes.legend(handles=[Patch(facecolor=CHOSEN, label=f"up to {threshold:g}"), beyond])
     return figure

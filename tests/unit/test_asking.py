@@ -230,7 +230,8 @@ def test_a_budget_stops_before_it_is_passed(ask: Asked, budget: dict[str, float]
     with served(own) as url:
         for _ in range(2):
             outcome = ask(url, budget, max_tokens=40)
-            assert "is used up" in outcome.ended
+            name, limit = next(iter(budget.items()))
+            assert f"--budget {name}={limit:g} is used up (give a higher one to go on)" in outcome.ended
         assert len(ask.answers) == answers
         ask(url, {name: 100 * limit + 1 for name, limit in budget.items()}, max_tokens=40)
     assert len(ask.answers) == 12 and set(own.given.values()) == {1}

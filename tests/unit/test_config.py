@@ -38,6 +38,20 @@ class TestMerging:
         cfg = config.load(path)
         assert (cfg.evaluate.max_new_tokens, cfg.evaluate.batch_studies) == (7, 4)
 
+    def test_a_file_elsewhere_extends_what_the_project_has(
+        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What lies beside it comes first."""
+        elsewhere = tmp_path / "mine"
+        elsewhere.mkdir()
+        monkeypatch.chdir(path.parent.parent)
+        own = elsewhere / "own.yaml"
+        own.write_text(EXPERIMENT + "student: {max_prompt_tokens: 99}\n")
+        assert config.load(own).evaluate.batch_studies == config.load(path).evaluate.batch_studies
+        with pytest.raises(ConfigError, match=r"in a folder above it, or in .*experiments\.$"):
+            own.write_text("extends: [nope]\nname: x\n")
+            config.load(own)
+
     def test_command_line_wins_and_is_read_as_yaml(self, path: Path) -> None:
         cfg = config.load(path, ["seeds=[3, 4]", "stages.apo.optim.lr=2e-4", "wandb.entity=a=b"])
         assert (cfg.seeds, cfg.stages.apo.optim.lr, cfg.wandb.entity) == ([3, 4], 2e-4, "a=b")
@@ -106,7 +120,10 @@ MISTAKES = {
     "got 'x' (command line).",
     "stages.apo.loss.name=dop": "No loss is named 'dop' (command line). Did you mean 'dpo'? "
     "Known: dpo, likelihood, listwise.",
-    "stages.apo.loss=dpo": "stages.apo.loss must be a mapping (key: value), got 'dpo' (command line).",
+    "stages.apo.loss=dpo": "stages.apo.loss must be a mapping (key: value), got 'dpo' (command line). Write "
+    "stages.apo.loss={name: dpo}.",
+    "pool.weights=router": "pool.weights must be a mapping (key: value), got 'router' (command line). Write "
+    "pool.weights={name: router}.",
     "teachers.eager.drift=-2": "teachers.eager.drift must be >= 0, got -2.0 (command line).",
     "teachers.eager.name=x": "Unknown key 'teachers.eager.name' (command line). Known: accuracy, drift, words.",
     "teachers.eager.weight=-1": "teachers.eager.weight must be >= 0, got -1 (command line).",

@@ -10,10 +10,11 @@ import pytest
 
 from apo_lightning import reports
 from apo_lightning.cli.commands import main
+from apo_lightning.collecting.journal import Answer, Journal
 from apo_lightning.drift import run
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.experiment import drift_sources
-from apo_lightning.reports import drift, drift_tables, drift_words
+from apo_lightning.reports import drift, drift_tables, drift_words, figures_drift
 from tests.helpers import fake_run
 
 NAMES = ["edema", "pleural_effusion"]
@@ -95,12 +96,53 @@ def test_lines_of_images_bring_their_labels_and_reports(tmp_path: Path) -> None:
     row = {"id": "s0", "image": "x.png", "patient": "p0", "trajectories": {"a": "Edema.", "b": "No edema."}}
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps({**row, "labels": ["Edema"]}) + "\n")
-    found = drift_sources.of_file(path, NAMES)
+    found = drift_sources.of_files([path], NAMES)
     assert found.corpus.truth.tolist() == [[1, 0]] and found.corpus.patients == ("p0",)
     assert "taken for absent" in found.notes[0]
     path.write_text(json.dumps({**row, "report": "No edema."}) + "\n")
-    found = drift_sources.of_file(path, NAMES)
+    found = drift_sources.of_files([path], NAMES)
     assert found.corpus.truth[0, 0] == 0 and np.isnan(found.corpus.truth[0, 1]) and "reports" in found.notes[0]
+
+
+def _journal(folder: Path, teacher: str, *answers: dict) -> None:
+    for row in answers:
+        Journal(folder, teacher).append(Answer(**{"key": "k", "asks": "a", "teacher": teacher, "text": "", **row}))
+
+
+def test_what_collect_has_written_is_read_as_it_lies(tmp_path: Path, capsys) -> None:
+    """Of several answers on a study the newest without a mark; thinking is none of the answer."""
+    for i, text in enumerate(("Edema.", "No edema.")):
+        _journal(tmp_path, "one", {"study": f"s{i}", "text": text})
+    refused = {"study": "s0", "mark": "refused", "text": "I cannot."}
+    _journal(tmp_path, "two", {"study": "s0", "text": "No edema.", "thinking": "Effusion?"}, refused)
+    found = drift_sources.of_files(sorted(tmp_path.glob("*.jsonl")), NAMES)
+    assert found.corpus.teachers == ("one", "two") and found.name == tmp_path.name
+    assert found.corpus.said[0, :, 0].tolist() == [1, 0]
+    assert np.isnan(found.corpus.said[0, 1, 1])
+    for words in ([str(tmp_path)], [str(path) for path in sorted(tmp_path.glob("*.jsonl"))]):
+        assert main(["drift", *words, "--out", str(tmp_path / "out")]) == 0
+        assert "2 teachers, 3 texts on 2 studies" in capsys.readouterr().out
+
+
+def test_other_questions_and_broken_lines_in_a_journal_are_told(tmp_path: Path) -> None:
+    _journal(tmp_path, "one", {"study": "s0", "text": "Edema."}, {"study": "s0", "asks": "b", "text": "No edema."})
+    with (tmp_path / "one.jsonl").open("a") as file:
+        file.write('{"key": "torn\n')
+    found = drift_sources.of_files([tmp_path / "one.jsonl"], NAMES)
+    assert found.corpus.said[0, 0, 0] == 0
+    assert found.notes == [
+        "one.jsonl has answers to 1 further questions; of each study the newest counts.",
+        "one.jsonl has 1 lines that are no answers.",
+    ]
+
+
+def test_two_files_with_one_text_are_refused(tmp_path: Path, capsys) -> None:
+    row = json.dumps({"study": "s0", "teacher": "a", "text": "Edema."}) + "\n"
+    paths = [tmp_path / "x.jsonl", tmp_path / "y.jsonl"]
+    for path in paths:
+        path.write_text(row)
+    assert main(["drift", *map(str, paths)]) == 2
+    assert "Study 's0' of teacher 'a' stands in several of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -170,3 +212,30 @@ def test_a_damaged_record_is_told_and_another_version_left_out(tmp_path: Path) -
         drift.load(path)
     path.write_text('{"version": 99}')
     assert drift.load(path) is None
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ((0.02, 0.01, 0.03), "loses 0.020 [0.010, 0.030]"),
+        ((-0.08, -0.1, 0.01), "gains 0.080 [-0.010, 0.100]"),
+        ((0.0, None, None), "loses 0.000"),
+    ],
+)
+def test_a_loss_below_0_is_a_gain(lost: tuple, said: str) -> None:
+    assert drift_words._lost(dict(zip(("value", "low", "high"), lost, strict=True))) == said
+
+
+def test_a_pair_is_dependent_by_the_p_that_is_corrected_once() -> None:
+    """The p of any finding is a second look: taking the smaller of the two would reject too often."""
+    one = {"teachers": ["a", "b"], "correlation": 0.1, "holm": 0.2, "holm_any": 0.001}
+    said = list(drift_words._dependent({"independence": [one]}))
+    assert said == ["That teachers err independently given the truth is not refuted for any of 1 pairs."]
+    said = list(drift_words._dependent({"independence": [{**one, "holm": 0.01}]}))
+    assert said[0].startswith("1 of 1 pairs of teachers do not err independently") and "a and b (+0.10)" in said[0]
+
+
+def test_a_stream_that_was_not_tested_is_not_said_to_be_without_a_change() -> None:
+    figure = figures_drift.stream(record(8))
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert titles and all("not tested, too few studies" in title for title in titles)
