@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import logging
 import threading
@@ -14,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from apo_lightning.collecting import guard, http, secrets
+from apo_lightning.collecting import guard, http, loops, secrets
 from apo_lightning.errors import ConfigError
 
 KEY = "sk-test/1234567890+abcdef"
@@ -189,7 +188,7 @@ def ask(url: str, key: str = "none", **options: float) -> object:
         async with openai.AsyncOpenAI(api_key=key, base_url=url, http_client=http_client, max_retries=0) as client:
             return await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x"}])
 
-    return asyncio.run(go())
+    return loops.run(go())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
