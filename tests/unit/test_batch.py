@@ -269,7 +269,7 @@ def test_without_waiting_the_next_call_fetches_and_nobody_else_asks(
 
 def test_the_budget_is_kept(make: Callable[..., Plan], server: BatchServer) -> None:
     outcome = go(make(5), budget={"requests": 2})
-    assert "budget of 2 requests" in outcome.ended and len(held(make(5))) == 2
+    assert "--budget requests=2 is used up" in outcome.ended and len(held(make(5))) == 2
     outcome = go(make(5), budget={"requests": 2})
     assert len(held(make(5))) == 2 and len(server.asked) == 2
     assert "money" in go(make(5), budget={"money": 0.0001}).ended and len(server.asked) == 2

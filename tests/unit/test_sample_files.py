@@ -151,7 +151,8 @@ def test_a_run_without_the_acknowledgement_withdraws(tmp_path: Path, monkeypatch
     written = ("results", "reports", "failure_files", "further_sets", "pruned")
     for name in (*quiet, *(f"{module}.write" for module in written), "drift_files.write_quick"):
         monkeypatch.setattr(f"apo_lightning.experiment.run.{name}", lambda *a, **k: None)
-    monkeypatch.setattr(run.told_labels, "facts", lambda contexts: {})
+    for module in (run.told_labels, run.gating):
+        monkeypatch.setattr(module, "facts", lambda contexts: {})
     monkeypatch.setattr(run.config, "to_dict", lambda cfg: {"name": "x", "seeds": [0]})
     part = SimpleNamespace(credentialed=True)
     sets = SimpleNamespace(parts=(part, part), citation="", facts=dict)
