@@ -58,7 +58,7 @@ ifeq ($(EXP),)
 	@for file in experiments/*.yaml; do \
 		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
-	@set -f; $(PY) -m apo_lightning run '$(EXP)' $(SET)
+	@$(PY) -m apo_lightning run '$(EXP)' --set "$$SET"
 endif
 
 sweep: $(STAMP) ## walk the grid of a sweep file: SWEEP=name [SET="..."]; without SWEEP, print their names
@@ -67,20 +67,20 @@ ifeq ($(SWEEP),)
 	@for file in experiments/sweeps/*.yaml; do \
 		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
-	@set -f; $(PY) -m apo_lightning sweep '$(SWEEP)' $(SET)
+	@$(PY) -m apo_lightning sweep '$(SWEEP)' --set "$$SET"
 endif
 
 collect: $(STAMP) ## ask the teachers of an experiment for their texts: EXP=name [SET="--dry-run --budget money=5 a.b=c"]
-	@set -f; $(PY) -m apo_lightning collect '$(EXP)' $(SET)
+	@$(PY) -m apo_lightning collect '$(EXP)' --set "$$SET"
 
 report: $(STAMP) ## write a report again: EXP=name or RUN=folder, of the newest run without; RUN="a b": side by side
 	@$(PY) -m apo_lightning report $(RUN)
 
 drift: $(STAMP) ## how teachers disagree: EXP=name, RUN=folder or file [SET="--student --encoder FOLDER"]
-	@set -f; $(PY) -m apo_lightning drift $(RUN) $(SET)
+	@$(PY) -m apo_lightning drift $(RUN) --set "$$SET"
 
 summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; trains nothing
-	@set -f; $(PY) -m apo_lightning data summary '$(DATA)' $(SET)
+	@$(PY) -m apo_lightning data summary '$(DATA)' --set "$$SET"
 
 bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'

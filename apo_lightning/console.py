@@ -16,6 +16,7 @@ from typing import Any
 
 from rich import console
 from rich.segment import Segment
+from rich.table import Table
 
 from apo_lightning.files.characters import visible
 
@@ -27,6 +28,13 @@ class Console(console.Console):
     def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table; into a file or a pipe as wide as it is, since nothing there is 80 columns wide."""
+    console = Console(highlight=False)
+    wide = console.width if console.is_terminal else Console(width=1_000).measure(table).maximum
+    Console(highlight=False, width=max(console.width, wide)).print(table)
 
 
 def make_safe() -> None:

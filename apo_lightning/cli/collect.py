@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import Progress
 
-from apo_lightning.console import Console, show_error
+from apo_lightning.console import Console, print_whole, show_error
 from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.signals import Stopped
 
@@ -111,7 +111,7 @@ def _show_before(plans: Sequence[Plan], *, batches: bool) -> None:
     from apo_lightning.collecting import tables
     from apo_lightning.collecting.batch_answers import DISCOUNT
 
-    Console(highlight=False).print(tables.before(plans))
+    print_whole(tables.before(plans))
     for plan in {str(plan.journal.path): plan for plan in plans}.values():
         own = plan.endpoint
         _say(f"  {plan.label}: prompt '{own.prompt}', {own.base_url or own.client} -> {plan.journal.path}")
@@ -123,7 +123,7 @@ def _show_after(plans: Sequence[Plan], come: Collected) -> int:
     from apo_lightning.collecting import tables
 
     if come.outcomes:
-        Console(highlight=False).print(tables.after(plans, come.outcomes))
+        print_whole(tables.after(plans, come.outcomes))
     for text in tables.remarks(plans, come.outcomes):
         Console(highlight=False).print(text, style="yellow", markup=False, soft_wrap=True)
     if come.signum:

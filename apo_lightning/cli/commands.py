@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from apo_lightning import __version__, signals
 from apo_lightning.cli import audit, collect, data, drift, store
 from apo_lightning.cli.check import check
+from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, show_error
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit status: 0, 2 after an error the user can mend, 128 and the number of the signal
     that stopped it (130 after Ctrl-C)."""
+    if arguments is None:
+        sys.argv[1:] = expanded(sys.argv[1:])  # what a run records as its command
     options = _parsed(arguments)
     make_safe()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU

@@ -123,7 +123,7 @@ def remarks(plans: Sequence[Plan], outcomes: Mapping[str, Outcome]) -> list[str]
         if own is None:
             continue
         if own.ended:
-            found.append(f"{name}: asking ended, {own.ended}")
+            found.append(f"{name}, at {plan.endpoint.base_url or plan.endpoint.client}: asking ended, {own.ended}")
         if own.failed:
             some = "; ".join(f"{study}: {why}" for study, why in list(own.failed.items())[:SHOWN])
             more = f"; and {len(own.failed) - SHOWN} more" if len(own.failed) > SHOWN else ""
@@ -144,9 +144,10 @@ def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]], text
     """Columns without anything in them are left out."""
     rows = list(rows)
     kept = [i for i in range(len(names)) if i < text or any(row[i] not in ("", "0") for row in rows)]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i in kept:
-        table.add_column(names[i], justify="left" if i < text or names[i] == "sent again" else "right", overflow="fold")
+        words = i < text or names[i] == "sent again"
+        table.add_column(names[i], justify="left" if words else "right", overflow="fold", no_wrap=not words)
     for row in rows:
         table.add_row(*(Text(row[i]) for i in kept))
     return table

@@ -77,6 +77,8 @@ def streams(corpus: Corpus) -> dict[str, np.ndarray]:
     both, against = _counted(corpus, list(pairs.values()))
     found = {AGREEMENT: _by_study(1 - ratio(against, both), kinds)}
     wrong = None if corpus.truth is None else errors(corpus)
+    if wrong is None and len(corpus.teachers) == 2:
+        return found  # what each states against the other is one number
     for n, name in enumerate(corpus.teachers):
         if wrong is not None:
             found[f"error {name}"] = _by_study(wrong[:, n], kinds)

@@ -44,23 +44,24 @@ class Curve:
         return cls(np.array(rows).reshape(len(rows), steps), pairs)
 
     def summary(self, patients: Sequence[str]) -> dict[str, Any]:
-        """What `drift.json` says of it: mean by step with a 95 % interval over patients, how many studies have the
-        step, the rise from the first third of the steps to the last, and the mean of each pair."""
-        steps = self.studies.shape[1]
-        third = max(1, steps // 3)
-        last, first = mean(self.studies[:, -third:], axis=1), mean(self.studies[:, :third], axis=1)
-        columns = np.column_stack([self.studies, last - first])
-        ends = intervals(columns, patients)
-        values = mean(columns, axis=0)
+        """What `drift.json` says of it: its `line`, how many studies have the step, and the mean of each pair."""
         count = (~np.isnan(self.studies)).sum(0)
-        return {
-            "mean": values[:-1].tolist(),
-            "low": [low for low, _ in ends[:-1]],
-            "high": [high for _, high in ends[:-1]],
-            "studies": count.tolist(),
-            "rise": dict(zip(("value", "low", "high"), (float(values[-1]), *ends[-1]), strict=True)),
-            "pairs": self.pairs.tolist(),
-        }
+        return {**line(self.studies, patients), "studies": count.tolist(), "pairs": self.pairs.tolist()}
+
+
+def line(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
+    """Of ``[S, K]``: mean by step with a 95 % interval over patients, and the rise from the first third of the steps to
+    the last."""
+    third = max(1, values.shape[1] // 3)
+    last, first = mean(values[:, -third:], axis=1), mean(values[:, :third], axis=1)
+    columns = np.column_stack([values, last - first])
+    ends, means = intervals(columns, patients), mean(columns, axis=0)
+    return {
+        "mean": means[:-1].tolist(),
+        "low": [low for low, _ in ends[:-1]],
+        "high": [high for _, high in ends[:-1]],
+        "rise": dict(zip(("value", "low", "high"), (float(means[-1]), *ends[-1]), strict=True)),
+    }
 
 
 def mean(values: np.ndarray, axis: int) -> np.ndarray:

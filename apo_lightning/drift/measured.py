@@ -69,17 +69,23 @@ def intervals(
         measured: what to resample.
         resamples: how many.
         seed: of the draws: objects of the same patients meet the same ones.
-        least: the lowest value that a measure can have; 1 is taken for the highest where no resample is above it.
+        least: the lowest value that a measure can have, where it is no share; 1 is taken for the highest where no
+            resample is above it.
     """
     _, who = np.unique(np.array([*measured.patients], str), return_inverse=True)
     count = int(who.max(initial=-1)) + 1
     times = _draws(count, resamples, seed)
     whole, drawn = measured.whole(), measured.drawn(times, who)
-    size = (1, len(who), count)
+    size, shares = (1, len(who), count), {name for name, own in _formulas(measured).items() if own is share}
+    ends = {name: max(least, 0.0) if name[0] in shares else least for name in whole}
     return {
-        name: Interval(float(value), *limits(np.array([value]), drawn[name][None], count, least), *size)
+        name: Interval(float(value), *limits(np.array([value]), drawn[name][None], count, ends[name]), *size)
         for name, value in whole.items()
     }
+
+
+def _formulas(measured: Outcomes) -> Mapping[str, Formula]:
+    return measured.formulas if isinstance(measured, Measured) else {}
 
 
 @lru_cache(maxsize=1)

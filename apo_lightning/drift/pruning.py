@@ -93,7 +93,7 @@ class Ranking:
         whole: all teachers.
         cheapest: the cheapest teachers whose vote loses at most ``loss``; None without labels.
         loss, by: what was asked for.
-        studies: how many were looked at.
+        studies: how many were looked at; where some are labelled, of these alone.
     """
 
     added: tuple[Added, ...]
@@ -134,7 +134,8 @@ def rank(
     added = sorted(map(pool.added, range(len(names))), key=_place)
     labelled = not np.isnan(truth).all()
     cheapest = pool.cheapest(loss, by, min(at_least, len(names))) if labelled else None
-    return Ranking(tuple(added), pool.subset(pool.all), cheapest, loss, by, len(corpus.patients))
+    counted = int((~np.isnan(truth)).any(axis=1).sum()) if labelled else len(corpus.patients)
+    return Ranking(tuple(added), pool.subset(pool.all), cheapest, loss, by, counted)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from apo_lightning.drift import changes, label_steps
 from apo_lightning.drift.agreement import agreement, pairwise
 from apo_lightning.drift.conflict import conflict
 from apo_lightning.drift.corpus import Corpus
-from apo_lightning.drift.curves import intervals, mean
+from apo_lightning.drift.curves import line
 from apo_lightning.drift.embeddings import EmbeddingSteps
 from apo_lightning.drift.independence import SIGNS, independence
 from apo_lightning.drift.profiles import profiles
@@ -165,18 +165,9 @@ def _divergence(one: StepDivergence, corpus: Corpus) -> dict[str, Any]:
     patients = [who[study] for study in one.studies]
     return {
         **one.curve.summary(patients),
-        "own": _line(one.own, patients),
-        "excess": _line(one.curve.studies - one.own, patients),
+        "own": line(one.own, patients),
+        "excess": line(one.curve.studies - one.own, patients),
         "scored": len(one.studies),
-    }
-
-
-def _line(values: np.ndarray, patients: Sequence[str]) -> dict[str, Any]:
-    ends = intervals(values, patients)
-    return {
-        "mean": mean(values, axis=0).tolist(),
-        "low": [low for low, _ in ends],
-        "high": [high for _, high in ends],
     }
 
 

@@ -15,7 +15,7 @@ from apo_lightning.drift.corpus import Corpus
 from apo_lightning.metrics.style_probe import separability
 
 MOST = 300
-"""Studies of a pair that are looked at, spread evenly over the stream: more change little and cost minutes."""
+"""Studies of a pair that are looked at, spread evenly over their names: more change little and cost minutes."""
 
 
 def between_teachers(corpus: Corpus, most: int = MOST) -> dict[tuple[str, str], float]:
@@ -34,7 +34,7 @@ def against(corpus: Corpus, preferred: Mapping[str, str], most: int = MOST) -> d
 def _told_apart(corpus: Corpus, first: Mapping[str, str | None], teacher: str, most: int) -> float:
     pairs = [
         (text, corpus.texts[study][teacher])
-        for study in corpus.studies
+        for study in sorted(corpus.studies)  # whatever order they came in, the same are compared
         if teacher in corpus.texts[study] and (text := first.get(study)) is not None
     ]
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int)) if pairs else []

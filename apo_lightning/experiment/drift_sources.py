@@ -172,6 +172,8 @@ def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None
         raise DataError(f"{paths[0]} has no texts. Give a file of trajectories, one JSON object per line.")
     if not any(one.t for one in trajectories):
         trajectories = _spread(trajectories, list(names))
+    if unknown := len(names) - len(names.keys() & patients.keys()):
+        notes.append(f"Of {unknown:,} studies the patient is not known: each counts as one of its own in intervals.")
     name = paths[0].stem if len(paths) == 1 else paths[0].absolute().parent.name
     said = ThinkingPolicy().apply_policy(trajectories, "read")
     return Source(name, Corpus.of(said, studies, findings), about(trajectories), notes, splits)

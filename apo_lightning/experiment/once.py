@@ -47,5 +47,7 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     counted = {**facts.get("filtered", {}), **{f"cut {kind}": n for kind, n in facts.get("cut", {}).items()}}
     counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
+    if "filtered" in facts and facts.get("studies") is not None:
+        texts += f", trained on {facts['studies']:,} studies"
     computed = "".join(f", {n} {kind}" for kind, n in facts.get("computed", {}).items())
     leader.say(f"  {name} [green]done[/green] in {time.monotonic() - began:.0f} s{texts}{computed}")

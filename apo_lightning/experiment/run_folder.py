@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,7 @@ class RunFolder:
 
     def finish(self, config: Mapping[str, Any], **facts: Any) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
-        command = " ".join(["python -m apo_lightning", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", "apo_lightning", *sys.argv[1:]])
         record = {"experiment": config["name"], "created": stamp, "command": command, "seeds": config["seeds"]}
         record |= {**provenance(), **facts, "files": inventory.take(self.path, only=self._read_by_reports())}
         record |= {"links": inventory.links(self.path), "settings_sha256": inventory.settings_digest(config)}

@@ -50,7 +50,7 @@ FIGURES = {
     "validation_spd.png": ("Validation while learning", "Does SPD get better on studies it is not trained on?"),
     "validation_apo.png": ("Validation in the preference stage", "Does it get better on studies it is not trained on?"),
     "drift.png": (
-        "Drift of the teachers",
+        "Teachers along stream and report",
         "Do teachers get worse along the stream, or along their reports? Share that is right on the studies of the "
         "evaluation split; along the report only what a sentence states.",
     ),

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from apo_lightning.console import Console
+from apo_lightning.console import Console, print_whole
 from apo_lightning.drift.run import VERSION
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files.atomic import removal, write_bytes, write_text
@@ -24,6 +24,8 @@ from apo_lightning.reports.markdown import drift_parts, md
 from apo_lightning.reports.page import Drift, FigureFile
 
 NAME = "drift.json"
+WIDE = 200
+"""Columns of a file or a pipe."""
 WORDS = 12
 """Characters from which on a cell is no number."""
 FIGURES = {
@@ -120,7 +122,7 @@ def show(record: Mapping[str, Any], console: Console) -> None:
     for sentence in found.sentences:
         console.print(sentence, markup=False)
     for table in found.tables:
-        console.print(rich_table(table, console.width))
+        print_whole(rich_table(table, console.width if console.is_terminal else WIDE))
         if table.note:
             console.print(table.note, style="dim", markup=False)
 

@@ -35,6 +35,10 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _all_of(number: int, what: str) -> str:
+    return f"the one {what}" if number == 1 else f"any of {number} {what}s"
+
+
 def _count(number: int, what: str, several: str) -> str:
     return f"{number:,} {what if number == 1 else several}"
 
@@ -53,11 +57,12 @@ def _moves(record: Mapping[str, Any]) -> Iterator[str]:
     """What rises or falls along the texts, as far as the intervals tell."""
     found = record["steps"]
     yield from _moved(
-        found["statements"]["position"]["conflict"], "conflict over what two teachers have stated", 100, " %"
+        found["statements"]["position"]["conflict"], "conflict over what two teachers have stated", 100, " points"
     )
     if found["divergence"]:
-        own = found["divergence"]["position"]
-        yield from _moved(own, f"divergence of their next words under {found['divergence']['scorer']}", 1, " bits")
+        own, scorer = found["divergence"]["position"], found["divergence"]["scorer"]
+        what = f"divergence of their next words under {scorer}, beyond that of a teacher from itself,"
+        yield from _moved(own["excess"] if "rise" in own["excess"] else own, what, 1, " bits")
     if found["embedding"]:
         yield from _moved(found["embedding"]["position"], "cosine distance of their sentences", 1, "")
     slopes = {name: one for name, one in (found["slopes"] or {}).items() if _apart_from_0(one)}
@@ -74,7 +79,7 @@ def _stream(record: Mapping[str, Any]) -> Iterator[str]:
     if changed:
         yield f"Along the stream of studies there are changes: {'; '.join(changed)}."
     elif tested:
-        yield f"Along the stream of studies no change is to be seen, in any of {len(tested)} streams."
+        yield f"Along the stream of studies no change is to be seen, in {_all_of(len(tested), 'stream')}."
     elif streams:
         yield "The stream is too short to look for changes."
 
@@ -90,7 +95,8 @@ def _dependent(record: Mapping[str, Any]) -> Iterator[str]:
         return
     found = [one for one in tested if one["holm"] < LEVEL]
     if not found:
-        yield f"That teachers err independently given the truth is not refuted for any of {len(tested)} pairs."
+        pairs = _all_of(len(tested), "pair")
+        yield f"That teachers err independently given the truth is not refuted, for {pairs}."
         return
     worst = sorted(found, key=lambda one: -abs(one["correlation"]))[:3]
     named = "; ".join(f"{' and '.join(one['teachers'])} ({one['correlation']:+.2f})" for one in worst)
@@ -115,7 +121,9 @@ def _styled(record: Mapping[str, Any]) -> Iterator[str]:
         )
     areas = [pair["area"] for pair in found["pairs"] if pair["area"] is not None]
     if areas:
-        yield f"Teachers are told from each other by style with an area of {min(areas):.2f} to {max(areas):.2f}."
+        low, high = f"{min(areas):.2f}", f"{max(areas):.2f}"
+        spread = low if low == high else f"{low} to {high}"
+        yield f"Teachers are told from each other by style with an area under the ROC curve of {spread}."
 
 
 def _pruned(record: Mapping[str, Any]) -> Iterator[str]:

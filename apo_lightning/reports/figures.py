@@ -68,6 +68,10 @@ def _ink(colour: str) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
+LEGEND = 34
+"""Characters of a line of a legend."""
+
+
 def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text.replace("_", " "), width, break_long_words=False)) or text
 
@@ -87,7 +91,8 @@ def accuracy_bars(results: Results) -> Figure:
         panels = figure.subplots(lines, 1, sharey=True, squeeze=False)[:, 0]
         for number, axes in enumerate(panels):
             _bar_row(axes, table, styles, groups[number * across : (number + 1) * across], across, metric)
-        handles = [Patch(facecolor=c, hatch=h, label=arm_labels(frame)[arm]) for arm, (c, h) in styles.items()]
+        labels = {arm: wrapped(label, LEGEND) for arm, label in arm_labels(frame).items()}
+        handles = [Patch(facecolor=c, hatch=h, label=labels[arm]) for arm, (c, h) in styles.items()]
         figure.legend(handles=handles + _tick_handles(table, metric), loc="outside upper center", ncols=4)
     return figure
 

@@ -92,10 +92,15 @@ class Api(Endpoint):
         return digest([[text.study, text.text, text.prompt] for text in self.texts(studies)])
 
     def _missing(self, missing: int, asked: int) -> str:
+        others = len(self.journal.read().by_asks())
+        there = (
+            f"; it holds answers to {others:,} questions asked in another way" if missing == asked and others else ""
+        )
+        way = f", or let so many be missing: teachers.{self.name}.max_missing={missing / asked + 5e-4:.3f}"
         return (
             f"teachers.{self.name}: {missing:,} of {asked:,} studies have no answer of {self.model} to the prompt "
-            f"'{self.prompt}' in {self.journal.path}. Collect them: apo collect EXPERIMENT with the same settings "
-            f"(--dry-run says what it costs), or let so many be missing: max_missing={missing / asked + 5e-4:.3f}."
+            f"'{self.prompt}' in {self.journal.path}{there}. Collect them: apo collect EXPERIMENT with the same "
+            f"settings (--dry-run says what it costs){way if missing < asked else ''}."
         )
 
 

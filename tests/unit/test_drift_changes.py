@@ -129,8 +129,9 @@ def test_streams_by_hand() -> None:
     np.testing.assert_allclose(
         found[AGREEMENT], [2 / 3 + 0.5, 2 / 3 - 0.5, 2 / 3, NAN], err_msg="1 0 1, centred by truth"
     )
-    without = streams(corpus(said))
-    assert list(without) == [AGREEMENT, "dissent a", "dissent b"]
+    assert list(streams(corpus(said))) == [AGREEMENT], "what each of two states against the other is one number"
+    without = streams(corpus(said[:, [0, 1, 1]]))
+    assert list(without) == [AGREEMENT, "dissent a", "dissent b", "dissent c"]
     np.testing.assert_allclose(without["dissent a"], [0, 1, 0, NAN])
 
 

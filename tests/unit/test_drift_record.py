@@ -13,6 +13,7 @@ from apo_lightning.cli.commands import main
 from apo_lightning.collecting.journal import Answer, Journal
 from apo_lightning.drift import run
 from apo_lightning.drift.corpus import Corpus
+from apo_lightning.drift.measured import Measured, intervals, shared
 from apo_lightning.experiment import drift_sources
 from apo_lightning.reports import drift, drift_tables, drift_words, figures_drift
 from tests.helpers import fake_run
@@ -133,6 +134,7 @@ def test_other_questions_and_broken_lines_in_a_journal_are_told(tmp_path: Path) 
     assert found.notes == [
         "one.jsonl has answers to 1 further questions; of each study the newest counts.",
         "one.jsonl has 1 lines that are no answers.",
+        "Of 1 studies the patient is not known: each counts as one of its own in intervals.",
     ]
 
 
@@ -230,7 +232,7 @@ def test_a_pair_is_dependent_by_the_p_that_is_corrected_once() -> None:
     """The p of any finding is a second look: taking the smaller of the two would reject too often."""
     one = {"teachers": ["a", "b"], "correlation": 0.1, "holm": 0.2, "holm_any": 0.001}
     said = list(drift_words._dependent({"independence": [one]}))
-    assert said == ["That teachers err independently given the truth is not refuted for any of 1 pairs."]
+    assert said == ["That teachers err independently given the truth is not refuted, for the one pair."]
     said = list(drift_words._dependent({"independence": [{**one, "holm": 0.01}]}))
     assert said[0].startswith("1 of 1 pairs of teachers do not err independently") and "a and b (+0.10)" in said[0]
 
@@ -239,3 +241,27 @@ def test_a_stream_that_was_not_tested_is_not_said_to_be_without_a_change() -> No
     figure = figures_drift.stream(record(8))
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
     assert titles and all("not tested, too few studies" in title for title in titles)
+
+
+def test_divergence_is_told_beyond_that_of_a_teacher_from_itself() -> None:
+    """Few tokens make any two means differ: what rises as much for one teacher alone is no drift."""
+    flat = {"mean": [0.1, 0.1, 0.1], "rise": {"value": 0.0, "low": -0.02, "high": 0.02}}
+    rising = {"mean": [0.5, 0.6, 0.7], "rise": {"value": 0.2, "low": 0.1, "high": 0.3}, "excess": flat}
+    found = record(8)
+    found["steps"]["divergence"] = {"scorer": "nano", "position": rising}
+    said = next(text for text in drift_words._moves(found) if "next words" in text)
+    assert "beyond that of a teacher from itself, does not move (+0.00 [-0.02, 0.02] bits)" in said
+
+
+def test_a_share_has_no_end_below_0() -> None:
+    """Of 2 of 24 statements by patients that differ, the bootstrap's normal part would reach below."""
+    counted = np.zeros((12, 1))
+    counted[:2] = 1
+    blocks = {"share": shared(counted, np.full((12, 1), 2)), "kappa": (np.stack([counted, counted * 0 + 2], -1), half)}
+    found = intervals(Measured.of([f"p{i}" for i in range(12)], ["edema"], blocks))
+    assert found["share", "edema"].low == 0 < found["share", "edema"].value
+    assert found["kappa", "edema"].low < 0, "what is no share may"
+
+
+def half(sums: np.ndarray) -> np.ndarray:
+    return sums[..., 0] / sums[..., 1]
