@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ from apo_lightning.collecting import loops
 from tests.helpers.faulty_server import Faulty, served
 from tests.helpers.hearing import heard
 from tests.unit.test_asking import Asked
+
+
+@pytest.fixture(autouse=True)
+def no_loop() -> Iterator[None]:
+    """A browser's tests in the same process leave a loop that runs."""
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(before)
 
 
 async def _where(seconds: float = 0.0) -> threading.Thread:
