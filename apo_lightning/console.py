@@ -30,11 +30,13 @@ class Console(console.Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
-def print_whole(table: Table) -> None:
+def print_whole(table: Table, console: Console) -> None:
     """Print a table; into a file or a pipe as wide as it is, since nothing there is 80 columns wide."""
-    console = Console(highlight=False)
-    wide = console.width if console.is_terminal else Console(width=1_000).measure(table).maximum
-    Console(highlight=False, width=max(console.width, wide)).print(table)
+    before = console.width
+    if not console.is_terminal:
+        console.width = max(before, Console(width=1_000).measure(table).maximum)
+    console.print(table)
+    console.width = before
 
 
 def make_safe() -> None:

@@ -111,7 +111,7 @@ def _show_before(plans: Sequence[Plan], *, batches: bool) -> None:
     from apo_lightning.collecting import tables
     from apo_lightning.collecting.batch_answers import DISCOUNT
 
-    print_whole(tables.before(plans))
+    print_whole(tables.before(plans), Console(highlight=False))
     for plan in {str(plan.journal.path): plan for plan in plans}.values():
         own = plan.endpoint
         _say(f"  {plan.label}: prompt '{own.prompt}', {own.base_url or own.client} -> {plan.journal.path}")
@@ -123,16 +123,14 @@ def _show_after(plans: Sequence[Plan], come: Collected) -> int:
     from apo_lightning.collecting import tables
 
     if come.outcomes:
-        print_whole(tables.after(plans, come.outcomes))
+        print_whole(tables.after(plans, come.outcomes), Console(highlight=False))
     for text in tables.remarks(plans, come.outcomes):
         Console(highlight=False).print(text, style="yellow", markup=False, soft_wrap=True)
     if come.signum:
         raise Stopped(come.signum)
     left = sum(tables.lacking(plan, come.outcomes.get(plan.label)) for plan in plans)
     if left:
-        spent = any("--budget" in own.ended for own in come.outcomes.values())
-        same = "this command with a higher --budget" if spent else "the same command"
-        show_error(f"{left:,} answers are lacking. What came is on disk; {same} asks for the rest alone.")
+        show_error(f"{left:,} answers are lacking. What came is on disk, and no later call asks for it again.")
         return 2
     _say(f"all {sum(len(plan.items) for plan in plans):,} answers are on disk")
     return 0

@@ -105,7 +105,7 @@ class Budget:
     def words(self, name: str, worst: Spent) -> str:
         """What a limit leaves, where it does not leave enough."""
         most, used, one = (getattr(own, name) for own in (Spent(**self.most), self.spent, worst))
-        return f"{used_up(name, most)}: {used:,.6g} are, and a request may take {one:,.3g}"
+        return f"{used_up(name, most)}: {used:,.6g} are spent, and a request may take {one:,.3g}"
 
     def _over(self, worst: Spent) -> str:
         for name, most in self.most.items():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from apo_lightning.signals import Stopped
@@ -33,28 +34,19 @@ def run(work: Coroutine[Any, Any, T], hear: Callable[[int], None] = end) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
-    loops: list[asyncio.AbstractEventLoop] = []
+    loop = asyncio.new_event_loop()
 
-    async def known() -> T:
-        loops.append(asyncio.get_running_loop())
-        return await work
+    def there() -> T:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(work)
 
     with ThreadPoolExecutor(1, "asking") as pool:
-        ended = pool.submit(asyncio.run, known())
+        ended = pool.submit(there)
         while True:
             try:
                 return ended.result()
             except KeyboardInterrupt as error:
-                _pass_on(error, ended, loops, hear)
-
-
-def _pass_on(
-    error: KeyboardInterrupt, ended: Future[T], loops: list[asyncio.AbstractEventLoop], hear: Callable[[int], None]
-) -> None:
-    """
-    Raises:
-        KeyboardInterrupt: ``error``, where it came out of the work, or before that began.
-    """
-    if ended.done() or ended.cancel() or not loops:
-        raise error
-    loops[0].call_soon_threadsafe(hear, getattr(error, "signum", signal.SIGINT))
+                if ended.done():
+                    raise  # it came out of the work
+                with suppress(RuntimeError):  # the loop was closed just now
+                    loop.call_soon_threadsafe(hear, getattr(error, "signum", signal.SIGINT))

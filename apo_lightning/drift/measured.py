@@ -60,32 +60,24 @@ class Measured(Outcomes):
         return found
 
 
-def intervals(
-    measured: Outcomes, resamples: int = RESAMPLES, seed: int = SEED, least: float = -1.0
-) -> dict[Name, Interval]:
-    """Of every measure its value over all studies and the 95 % interval over patients (`metrics.bootstrap`).
+def intervals(measured: Measured, resamples: int = RESAMPLES, seed: int = SEED) -> dict[Name, Interval]:
+    """Of every measure its value over all studies and the 95 % interval over patients (`metrics.bootstrap`). A share
+    ends at 0, any other measure at -1; 1 is taken for the highest where no resample is above it.
 
     Args:
         measured: what to resample.
         resamples: how many.
         seed: of the draws: objects of the same patients meet the same ones.
-        least: the lowest value that a measure can have, where it is no share; 1 is taken for the highest where no
-            resample is above it.
     """
     _, who = np.unique(np.array([*measured.patients], str), return_inverse=True)
     count = int(who.max(initial=-1)) + 1
     times = _draws(count, resamples, seed)
     whole, drawn = measured.whole(), measured.drawn(times, who)
-    size, shares = (1, len(who), count), {name for name, own in _formulas(measured).items() if own is share}
-    ends = {name: max(least, 0.0) if name[0] in shares else least for name in whole}
+    size, least = (1, len(who), count), {name: 0 if own is share else -1 for name, own in measured.formulas.items()}
     return {
-        name: Interval(float(value), *limits(np.array([value]), drawn[name][None], count, ends[name]), *size)
+        name: Interval(float(value), *limits(np.array([value]), drawn[name][None], count, least[name[0]]), *size)
         for name, value in whole.items()
     }
-
-
-def _formulas(measured: Outcomes) -> Mapping[str, Formula]:
-    return measured.formulas if isinstance(measured, Measured) else {}
 
 
 @lru_cache(maxsize=1)

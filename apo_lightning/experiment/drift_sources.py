@@ -12,7 +12,6 @@ from typing import Any
 
 from apo_lightning import config
 from apo_lightning.collecting import journal
-from apo_lightning.collecting.journal import is_journal
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.errors import ApoError, ArtifactError, DataError
 from apo_lightning.experiment import checks
@@ -151,7 +150,7 @@ def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None
     """
     trajectories, rows, notes = [], dict[str, dict[str, Any]](), list[str]()
     for path in paths:
-        if is_journal(path):
+        if journal.is_journal(path):
             trajectories += _collected(path, notes)
         else:
             trajectories += [Trajectory(**row) for row in records.read(path)]
@@ -175,8 +174,8 @@ def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None
     if unknown := len(names) - len(names.keys() & patients.keys()):
         notes.append(f"Of {unknown:,} studies the patient is not known: each counts as one of its own in intervals.")
     name = paths[0].stem if len(paths) == 1 else paths[0].absolute().parent.name
-    said = ThinkingPolicy().apply_policy(trajectories, "read")
-    return Source(name, Corpus.of(said, studies, findings), about(trajectories), notes, splits)
+    read = ThinkingPolicy().apply_policy(trajectories, "read")
+    return Source(name, Corpus.of(read, studies, findings), about(trajectories), notes, splits)
 
 
 def _collected(path: Path, notes: list[str]) -> list[Trajectory]:

@@ -122,7 +122,7 @@ def show(record: Mapping[str, Any], console: Console) -> None:
     for sentence in found.sentences:
         console.print(sentence, markup=False)
     for table in found.tables:
-        print_whole(rich_table(table, console.width if console.is_terminal else WIDE))
+        print_whole(rich_table(table, console.width if console.is_terminal else WIDE), console)
         if table.note:
             console.print(table.note, style="dim", markup=False)
 
