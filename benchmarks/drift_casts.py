@@ -78,7 +78,7 @@ def with_change(cast: Cast, seed: int, studies: Sequence[Study]) -> tuple[Cast, 
     draw = np.random.default_rng([seed, 1])
     which, at, size = int(draw.integers(len(cast))), draw.uniform(0.15, 0.85), draw.uniform(0.2, 0.4)
     fallen = replace(cast[which], stream_drift=StreamDrift("sudden", size, at=at))
-    lost = [fallen.accuracy(*one, 0.5, 0.0) - fallen.accuracy(*one, 0.5, 1.0) for one in _asked(studies)]
+    lost = [fallen.chance(*one, 0.5, 0.0) - fallen.chance(*one, 0.5, 1.0) for one in _asked(studies)]
     return [*cast[:which], fallen, *cast[which + 1 :]], Sudden(fallen.name, at, float(np.mean(lost)))
 
 
@@ -98,8 +98,8 @@ def planted(teacher: Simulated, studies: Sequence[Study]) -> dict[str, float]:
     spoken = {name: i / (len(teacher.order) - 1) for i, name in enumerate(teacher.order)}
     first, last, step = [], [], []
     for name, detail in _asked(studies):
-        first.append(teacher.accuracy(name, detail, 0.0, 0.5))
-        last.append(teacher.accuracy(name, detail, 1.0, 0.5))
+        first.append(teacher.chance(name, detail, 0.0, 0.5))
+        last.append(teacher.chance(name, detail, 1.0, 0.5))
         step.append(spoken[name])
     falls = np.array(first) - np.array(last)
     return {

@@ -162,7 +162,7 @@ def _changed(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: 
 
 
 def _concerns(word: Word, arm: ArmSettings) -> bool:
-    if word.path[0] in ("pool", "teachers"):
+    if word.path[0] in ("pool", "teachers", "cast"):
         return bool(arm.stages)  # the base student hears nobody
     return word.path[0] != "stages" or len(word.path) < 2 or word.path[1] in arm.stages
 
@@ -172,7 +172,7 @@ def _is_method(word: Word) -> bool:
     path = word.path
     return (
         (path[0] == "stages" and path[2:3] in (("loss",), ("positive",)))
-        or path[0] == "pool"
+        or path[0] in ("pool", "cast")
         or (path[0] == "teachers" and path[-1] in TEACHERS.own)
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning.config import arms, loss_stages, presets, rules
+from apo_lightning.config import arms, cast, loss_stages, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
 from apo_lightning.config.layers import EXPERIMENTS, Layers, read_layers, read_words
 from apo_lightning.config.registered import TEACHERS, found, get
@@ -150,6 +150,7 @@ def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     if isinstance(callbacks, Mapping):  # "frozen_guard:" with nothing behind it is a callback without settings
         layers.tree["callbacks"] = {name: {} if section is None else section for name, section in callbacks.items()}
     checker = Checker(layers)
+    checker.problems += cast.lay(layers)
     cfg = checker.read(settings_for(layers.tree), layers.tree)
     for kind, place in found(layers.tree):
         typed = checker.registered(kind, place)

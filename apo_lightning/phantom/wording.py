@@ -24,6 +24,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 """Ways to name each finding; the first is the plain one."""
 
+EXTRAS = ("rib fracture", "lung nodule", "pleural thickening", "emphysema", "hiatal hernia")
+"""What no phantom has: a report that speaks of it says more than anybody can have seen."""
+
 POSITIVE = (
     "{what}.",
     "There is {what}.",
@@ -45,6 +48,16 @@ NEGATIVE = (
 HEDGED = ("Possible {what}.", "{what} may be present.", "Suspicion of {what}.")
 OPENERS = ("", "Chest radiograph reviewed.", "Frontal view of the chest.", "Report:", "Step by step:")
 CLOSERS = ("", "Clinical correlation advised.", "End of report.")
+FORMS = ("prose", "structured", "list", "positives")
+"""How a report is laid out: one sentence after the other; under headings, with an impression of what is present; one
+line a sentence; or in prose that is silent about what is absent."""
+NORMAL = (
+    "",
+    "No acute cardiopulmonary abnormality.",
+    "Normal chest radiograph.",
+    "The lungs are clear.",
+)
+"""What takes the place of all sentences where nothing is present; the empty one: they are spoken one by one."""
 REFUSALS = (
     "I am sorry, I cannot interpret medical images.",
     "I am unable to give a diagnosis from this image.",
@@ -60,6 +73,7 @@ class Style:
         positive, negative, hedged, opener, closer, refusal: indices into the banks above.
         names: index into ``NAMES[finding]``, one for all findings.
         order: findings in the order in which they are spoken of.
+        form, normal: indices into `FORMS` and `NORMAL`.
     """
 
     positive: int = 0
@@ -70,6 +84,8 @@ class Style:
     refusal: int = 0
     names: int = 0
     order: tuple[str, ...] = FINDINGS
+    form: int = 0
+    normal: int = 0
 
 
 PLAIN = Style()
@@ -77,7 +93,7 @@ PLAIN = Style()
 
 
 def random_style(rng: np.random.Generator) -> Style:
-    """Any style of the bank, uniformly."""
+    """Any wording of the banks, uniformly, in prose that speaks of everything."""
     sizes = (POSITIVE, NEGATIVE, HEDGED, OPENERS, CLOSERS, REFUSALS, NAMES["edema"])
     picks = [int(rng.integers(len(bank))) for bank in sizes]
     return Style(*picks, order=tuple(rng.permutation(FINDINGS).tolist()))
@@ -85,6 +101,11 @@ def random_style(rng: np.random.Generator) -> Style:
 
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def _described(style: Style, finding: str, detail: Detail) -> str:
+    """A present finding with what is known of it, as ``mild left pneumonia``."""
+    return " ".join([*(word for word in (detail.severity, detail.side) if word), NAMES[finding][style.names]])
 
 
 def say(style: Style, finding: str, detail: Detail | None, hedged: bool = False) -> str:
@@ -96,10 +117,21 @@ def say(style: Style, finding: str, detail: Detail | None, hedged: bool = False)
     name = NAMES[finding][style.names]
     if detail is None:
         return _sentence(NEGATIVE[style.negative].format(name=name))
-    words = [word for word in (detail.severity, detail.side) if word]
     bank = HEDGED[style.hedged] if hedged else POSITIVE[style.positive]
-    rest = "".join(f", {word}" for word in words)
-    return _sentence(bank.format(what=" ".join([*words, name]), name=name, rest=rest))
+    rest = "".join(f", {word}" for word in (detail.severity, detail.side) if word)
+    return _sentence(bank.format(what=_described(style, finding, detail), name=name, rest=rest))
+
+
+def _impression(
+    style: Style, present: Mapping[str, Detail], spoken: Sequence[str], hedged: frozenset[str], extras: Sequence[str]
+) -> str:
+    named = [
+        ("possible " if name in hedged else "") + _described(style, name, present[name])
+        for name in spoken
+        if name in present
+    ]
+    named += extras
+    return f"Impression: {', '.join(named)}." if named else f"Impression: {NORMAL[1]}"
 
 
 def compose(
@@ -107,10 +139,21 @@ def compose(
     present: Mapping[str, Detail],
     findings: Sequence[str] = FINDINGS,
     hedged: frozenset[str] = frozenset(),
+    extras: Sequence[str] = (),
 ) -> str:
-    """A whole report that speaks of every finding in ``findings``, in the style's order."""
-    body = [say(style, name, present.get(name), name in hedged) for name in style.order if name in findings]
-    return " ".join(part for part in (OPENERS[style.opener], *body, CLOSERS[style.closer]) if part)
+    """A whole report on every finding in ``findings``, in the order and the form of the style; then on ``extras``, of
+    which it says that they are there."""
+    spoken = [name for name in style.order if name in findings]
+    form, nothing = FORMS[style.form], not any(name in present for name in spoken)
+    said = [name for name in spoken if name in present] if form == "positives" else spoken
+    body = [say(style, name, present.get(name), name in hedged) for name in said]
+    if spoken and nothing and not extras and (style.normal or form == "positives"):
+        body = [NORMAL[style.normal or 1]]
+    body += [_sentence(POSITIVE[style.positive].format(what=name, name=name, rest="")) for name in extras]
+    if form == "structured" and spoken:
+        body = ["Findings:", *body, _impression(style, present, spoken, hedged, extras)]
+    between = "\n" if form == "list" else " "
+    return between.join(part for part in (OPENERS[style.opener], *body, CLOSERS[style.closer]) if part)
 
 
 def ground_truth(present: Mapping[str, Detail]) -> str:

@@ -114,6 +114,8 @@ class ExperimentSettings:
     student: StudentSettings = field(default_factory=StudentSettings)
     prompt: str = "diagnose"
     teachers: dict[str, dict[str, Any]] = REQUIRED
+    cast: dict[str, Any] = field(default_factory=dict)
+    """Settings that lie over every simulated teacher: the axes of a made-up world."""
     pool: PoolSettings = field(default_factory=PoolSettings)
     thinking: ThinkingSettings = field(default_factory=ThinkingSettings)
     stages: StagesSettings = field(default_factory=StagesSettings)

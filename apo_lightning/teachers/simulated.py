@@ -21,11 +21,13 @@ from apo_lightning.phantom import wording
 from apo_lightning.phantom.world import FINDINGS, SEVERITIES, SIDED
 from apo_lightning.teachers import TEACHERS
 from apo_lightning.teachers.base import check_stream
+from apo_lightning.teachers.streams import StreamDrift, shares
 from apo_lightning.types import Detail, Study, Trajectory
 
 DEFAULT = "default"
-DRIFTS = ("none", "sudden", "gradual", "recurring")
 FLIPPED = {"left": "right", "right": "left"}
+HABITS = ("order", "opener", "positive", "negative", "names", "closer", "form", "normal", "hedged", "refusal")
+"""Parts of `phantom.wording.Style` in which teachers differ, those first that change a text most."""
 RIGHT, HEDGE, FLIP, SIDE, SEVERITY = range(5)
 """Columns of a study's draws; the last row holds the refusal in column 0."""
 
@@ -34,55 +36,6 @@ def _uniform(*words: str) -> np.ndarray:
     """``[findings + 1, 5]`` numbers that ``words`` decide."""
     seed = int.from_bytes(hashlib.sha256("\0".join(words).encode()).digest()[:16], "big")
     return np.random.default_rng(seed).random((len(FINDINGS) + 1, 5))
-
-
-def _share(**values: float) -> None:
-    for key, value in values.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{key} must be in [0, 1], got {value}")
-
-
-@dataclass(frozen=True)
-class StreamDrift:
-    """How accuracy moves along the stream of studies. Over the whole stream it averages to 0.
-
-    Attributes:
-        kind: ``none``; ``sudden`` (falls by ``size`` at ``at``); ``gradual`` (falls by ``size`` from the first study to
-            the last); ``recurring`` (high for half of every ``period``, lower by ``size`` for the other half).
-        size: accuracy lost between the best and the worst time.
-        at: t of the sudden fall.
-        period: length of a recurring cycle, as a share of the stream.
-    """
-
-    kind: str = "none"
-    size: float = 0.0
-    at: float = 0.5
-    period: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.kind not in DRIFTS:
-            raise ValueError(f"kind must be one of {', '.join(DRIFTS)}, got '{self.kind}'")
-        _share(size=self.size, at=self.at)
-        if not 0 < self.period <= 1:
-            raise ValueError(f"period must be in (0, 1], got {self.period}")
-
-    def shift(self, t: float) -> float:
-        """Accuracy added at place ``t`` of the stream."""
-        if self.kind == "sudden":
-            return self.size * (1 - self.at) if t < self.at else -self.size * self.at
-        if self.kind == "gradual":
-            return self.size * (0.5 - t)
-        if self.kind == "recurring":
-            good = math.floor(t / self.period * 2 + 1e-9) % 2 == 0
-            return self.size * (1 - self._good_share) if good else -self.size * self._good_share
-        return 0.0
-
-    @property
-    def _good_share(self) -> float:
-        """Share of [0, 1] in good halves of the period."""
-        whole = math.floor(1 / self.period + 1e-9)
-        rest = max(0.0, 1 - whole * self.period)
-        return whole * self.period / 2 + min(rest, self.period / 2)
 
 
 @TEACHERS.register("simulated")
@@ -101,13 +54,19 @@ class Simulated:
         side_confusion: share of present findings said on the wrong side.
         hedging: share of positive sentences that are hedged.
         refusal: share of studies refused.
-        positive, negative, hedged, opener, closer, refusal_phrase, names: see `phantom.wording.Style`.
+        positive, negative, hedged, opener, closer, refusal_phrase, names, form, normal: see `phantom.wording.Style`.
         order: findings in the order in which they are spoken of; what is not listed is never spoken of.
         mild_penalty, severe_bonus: sensitivity lost on mild, won on severe findings.
         step_drift: accuracy lost from the first to the last sentence, linearly.
         stream_drift: accuracy moved along the stream.
         common: share of statements on which it does not err by itself, but together with all teachers of this ``seed``
-            that have such a share: what is hard to see for one is so for all. Its accuracy stays the stated one.
+            that have such a share: what is hard to see for one is so for all. Its accuracy stays the stated one, and
+            two teachers that err equally often have errors of this correlation.
+        camp: those that err together by ``common`` are those of one camp.
+        accuracy: sensitivity and specificity of every finding, in place of the ones above.
+        spread: share of its habits of speech that are its own, in the order of `HABITS`; the others are those of
+            `phantom.wording.PLAIN`. At 0 all teachers speak alike.
+        extras: share of studies in which it adds what nobody can have seen (`phantom.wording.EXTRAS`).
     """
 
     name: str
@@ -130,12 +89,18 @@ class Simulated:
     step_drift: float = 0.0
     stream_drift: StreamDrift = field(default_factory=StreamDrift)
     common: float = 0.0
+    form: int = 0
+    normal: int = 0
+    camp: str = ""
+    accuracy: float | None = None
+    spread: float = 1.0
+    extras: float = 0.0
 
     gives: ClassVar[str] = "text"
-    later: ClassVar[tuple[str, ...]] = ("common",)
+    later: ClassVar[tuple[str, ...]] = ("common", "form", "normal", "camp", "accuracy", "spread", "extras")
 
     def __post_init__(self) -> None:
-        _share(
+        shares(
             side_confusion=self.side_confusion,
             hedging=self.hedging,
             refusal=self.refusal,
@@ -143,6 +108,9 @@ class Simulated:
             severe_bonus=self.severe_bonus,
             step_drift=self.step_drift,
             common=self.common,
+            accuracy=0 if self.accuracy is None else self.accuracy,
+            spread=self.spread,
+            extras=self.extras,
         )
         self._check_order()
         for key in ("sensitivity", "specificity"):
@@ -161,18 +129,11 @@ class Simulated:
 
     @cached_property
     def style(self) -> wording.Style:
-        return wording.Style(
-            self.positive,
-            self.negative,
-            self.hedged,
-            self.opener,
-            self.closer,
-            self.refusal_phrase,
-            self.names,
-            tuple(self.order),
-        )
+        own = {"refusal": self.refusal_phrase, **{key: getattr(self, key) for key in HABITS if key != "refusal"}}
+        kept = HABITS[: round(self.spread * len(HABITS))]
+        return wording.Style(**{key: tuple(own[key]) if key == "order" else own[key] for key in kept})
 
-    def accuracy(self, finding: str, detail: Detail | None, step: float, t: float) -> float:
+    def chance(self, finding: str, detail: Detail | None, step: float, t: float) -> float:
         """Chance that the sentence on ``finding`` is right.
 
         Args:
@@ -181,7 +142,7 @@ class Simulated:
             t: place of the study in the stream.
         """
         rates = self.specificity if detail is None else self.sensitivity
-        stated = rates[finding] if finding in rates else rates[DEFAULT]
+        stated = self.accuracy if self.accuracy is not None else rates.get(finding, rates.get(DEFAULT, math.nan))
         by_severity = {"mild": -self.mild_penalty, "severe": self.severe_bonus}
         moved = by_severity.get(detail.severity or "", 0.0) if detail else 0.0
         moved += self.step_drift * (0.5 - step) + self.stream_drift.shift(t)
@@ -198,8 +159,9 @@ class Simulated:
     def _text(self, study: Study, t: float) -> str:
         draws = self._draws(study.id)
         if draws[-1, 0] < self.refusal:
-            return wording.REFUSALS[self.refusal_phrase]
-        spoken = [name for name in self.order if not math.isnan(study.findings.get(name, math.nan))]
+            return wording.REFUSALS[self.style.refusal]
+        asked = [name for name in self.style.order if name in self.order]
+        spoken = [name for name in asked if not math.isnan(study.findings.get(name, math.nan))]
         said, hedged = {}, set()
         for i, name in enumerate(spoken):
             detail = self._answer(study, name, i / (len(spoken) - 1) if len(spoken) > 1 else 0.5, t, draws)
@@ -207,14 +169,22 @@ class Simulated:
                 said[name] = detail
                 if draws[FINDINGS.index(name), HEDGE] < self.hedging:
                     hedged.add(name)
-        return wording.compose(self.style, said, spoken, frozenset(hedged))
+        return wording.compose(self.style, said, spoken, frozenset(hedged), self._extras(study.id))
+
+    def _extras(self, study: str) -> list[str]:
+        """One thing that nobody can have seen, or none; other draws are none of its business."""
+        if not self.extras:
+            return []
+        draws = _uniform(str(self.seed), self.name, "extras", study)[0]
+        which = wording.EXTRAS[int(draws[1] * len(wording.EXTRAS))]
+        return [which] if draws[0] < self.extras else []
 
     def _answer(self, study: Study, finding: str, step: float, t: float, draws: np.ndarray) -> Detail | None:
         """What is said about a finding: None that it is absent, otherwise where and how strong."""
         mine = draws[FINDINGS.index(finding)]
         present = study.findings[finding] == 1
         truth = study.details.get(finding, Detail()) if present else None
-        right = mine[RIGHT] < self.accuracy(finding, truth, step, t)
+        right = mine[RIGHT] < self.chance(finding, truth, step, t)
         if not right:
             return None if present else self._invented(finding, study.details, mine)
         if truth is None or truth.side is None or mine[FLIP] >= self.side_confusion:
@@ -233,7 +203,7 @@ class Simulated:
         """``[findings + 1, 5]`` uniform numbers, the same in every process."""
         own = _uniform(str(self.seed), self.name, study)
         if self.common:
-            all_ = _uniform(str(self.seed), "", "common", study)
+            all_ = _uniform(str(self.seed), self.camp, "common", study)
             shared = np.append(all_[:-1, HEDGE] < self.common, False)  # a refusal stays its own
             own[:, RIGHT] = np.where(shared, all_[:, RIGHT], own[:, RIGHT])
         return own
@@ -247,6 +217,8 @@ class Simulated:
             "closer": wording.CLOSERS,
             "refusal_phrase": wording.REFUSALS,
             "names": wording.NAMES[FINDINGS[0]],
+            "form": wording.FORMS,
+            "normal": wording.NORMAL,
         }
 
     def _check_order(self) -> None:
@@ -260,7 +232,7 @@ class Simulated:
         for name, rate in rates.items():
             if name not in (*FINDINGS, DEFAULT):
                 raise ValueError(f"{key}: unknown finding '{name}'. {did_you_mean(name, (*FINDINGS, DEFAULT))}")
-            _share(**{f"{key}.{name}": rate})
-        missing = [name for name in self.order if name not in rates]
+            shares(**{f"{key}.{name}": rate})
+        missing = [name for name in self.order if name not in rates and self.accuracy is None]
         if missing and DEFAULT not in rates:
             raise ValueError(f"{key} lacks {', '.join(missing)}; name them or give '{DEFAULT}'")

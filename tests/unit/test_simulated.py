@@ -156,12 +156,12 @@ def test_stream_drift_averages_to_zero(drift: StreamDrift) -> None:
 
 def test_accuracy_by_hand() -> None:
     teacher = Simulated("a", step_drift=0.2, stream_drift=StreamDrift("gradual", 0.2), **FLAT)
-    assert teacher.accuracy("edema", None, 0.5, 0.5) == pytest.approx(0.7)
-    assert teacher.accuracy("edema", Detail(None, "mild"), 0.5, 0.5) == pytest.approx(0.6)
-    assert teacher.accuracy("edema", Detail(None, "severe"), 0.5, 0.5) == pytest.approx(0.8)
-    assert teacher.accuracy("edema", Detail(), 0.5, 0.5) == pytest.approx(0.7)
-    assert teacher.accuracy("edema", None, 0.0, 0.0) == pytest.approx(0.9)
-    assert teacher.accuracy("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.4)
+    assert teacher.chance("edema", None, 0.5, 0.5) == pytest.approx(0.7)
+    assert teacher.chance("edema", Detail(None, "mild"), 0.5, 0.5) == pytest.approx(0.6)
+    assert teacher.chance("edema", Detail(None, "severe"), 0.5, 0.5) == pytest.approx(0.8)
+    assert teacher.chance("edema", Detail(), 0.5, 0.5) == pytest.approx(0.7)
+    assert teacher.chance("edema", None, 0.0, 0.0) == pytest.approx(0.9)
+    assert teacher.chance("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.4)
     # .95 leaves room for .05 of the .30 that severity and both drifts may take: all are scaled by 1/6.
     near = Simulated(
         "a",
@@ -170,8 +170,8 @@ def test_accuracy_by_hand() -> None:
         step_drift=0.2,
         stream_drift=StreamDrift("gradual", 0.2),
     )
-    assert near.accuracy("edema", Detail(None, "severe"), 0.0, 0.0) == pytest.approx(1.0)
-    assert near.accuracy("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.9)
+    assert near.chance("edema", Detail(None, "severe"), 0.0, 0.0) == pytest.approx(1.0)
+    assert near.chance("edema", Detail(None, "mild"), 1.0, 1.0) == pytest.approx(0.9)
 
 
 def test_perfect_and_always_wrong() -> None:
@@ -220,6 +220,9 @@ def test_on_a_data_set_without_details_none_are_invented_and_unknown_findings_ar
     ("settings", "message"),
     [
         ({"refusal": 1.2}, r"refusal must be in \[0, 1\], got 1\.2"),
+        ({"accuracy": 1.2}, r"accuracy must be in \[0, 1\], got 1\.2"),
+        ({"spread": -0.5}, r"spread must be in \[0, 1\], got -0\.5"),
+        ({"form": 4}, r"form must be in 0\.\.3 .*got 4"),
         ({"step_drift": -0.1}, r"step_drift must be in \[0, 1\]"),
         ({"hedging": float("nan")}, r"hedging must be in \[0, 1\], got nan"),
         ({"positive": 7}, r"positive must be in 0\.\.6 .*got 7"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from apo_lightning.findings import CHEXPERT, NIH
 from apo_lightning.phantom import wording
 from apo_lightning.phantom.wording import PLAIN, Style, compose, ground_truth, random_style, say
-from apo_lightning.phantom.world import FINDINGS
+from apo_lightning.phantom.world import FINDINGS, cases
+from apo_lightning.text.labeler import parse
 from apo_lightning.types import Detail
 
 
@@ -18,7 +22,7 @@ def test_every_finding_has_the_same_number_of_distinct_names() -> None:
     assert len(set(flat)) == len(flat)
 
 
-@pytest.mark.parametrize("bank", ["POSITIVE", "NEGATIVE", "HEDGED", "OPENERS", "CLOSERS", "REFUSALS"])
+@pytest.mark.parametrize("bank", ["POSITIVE", "NEGATIVE", "HEDGED", "OPENERS", "CLOSERS", "REFUSALS", "FORMS", "NORMAL", "EXTRAS"])
 def test_phrases_of_a_bank_differ(bank: str) -> None:
     phrases = getattr(wording, bank)
     assert len(set(phrases)) == len(phrases)
@@ -44,6 +48,70 @@ def test_compose_follows_the_order_of_the_style() -> None:
     style = Style(opener=3, closer=2, order=("pneumonia", "edema", "atelectasis"))
     text = compose(style, {"edema": Detail(None, "mild")}, ("atelectasis", "edema", "pneumonia"))
     assert text == "Report: No pneumonia. Mild edema. No atelectasis. End of report."
+
+
+LEFT_EDEMA = {"edema": Detail(None, "mild"), "pneumonia": Detail("left", "severe")}
+TWO = ("edema", "pneumonia")
+
+
+@pytest.mark.parametrize(
+    ("style", "present", "extras", "text"),
+    [
+        (Style(form=2, opener=1), LEFT_EDEMA, (), "Chest radiograph reviewed.\nMild edema.\nSevere left pneumonia."),
+        (
+            Style(form=1),
+            {"pneumonia": Detail("left", "severe")},
+            (),
+            "Findings: No edema. Severe left pneumonia. Impression: severe left pneumonia.",
+        ),
+        (
+            Style(form=1),
+            {},
+            (),
+            "Findings: No edema. No pneumonia. Impression: No acute cardiopulmonary abnormality.",
+        ),
+        (Style(form=3, negative=1), {"edema": Detail()}, (), "Edema."),
+        (Style(form=3), {}, (), "No acute cardiopulmonary abnormality."),
+        (Style(normal=2, opener=3), {}, (), "Report: Normal chest radiograph."),
+        (Style(normal=2), {"edema": Detail()}, (), "Edema. No pneumonia."),
+        (Style(normal=2, positive=5), {}, ("rib fracture",), "No edema. No pneumonia. Rib fracture is seen."),
+        (
+            Style(form=1, closer=2),
+            {},
+            ("emphysema",),
+            "Findings: No edema. No pneumonia. Emphysema. Impression: emphysema. End of report.",
+        ),
+    ],
+)
+def test_forms_by_hand(style: Style, present: dict[str, Detail], extras: tuple[str, ...], text: str) -> None:
+    assert compose(style, present, TWO, extras=extras) == text
+
+
+def test_an_impression_says_what_is_only_possible() -> None:
+    text = compose(Style(form=1, hedged=0), LEFT_EDEMA, TWO, hedged=frozenset({"edema"}))
+    assert text.endswith("Impression: possible mild edema, severe left pneumonia.")
+
+
+@pytest.mark.parametrize("form", range(len(wording.FORMS)))
+@pytest.mark.parametrize("normal", range(len(wording.NORMAL)))
+def test_every_form_states_what_it_was_made_from(form: int, normal: int) -> None:
+    """What is silent about the absent leaves them unstated; extras are none of the seven."""
+    rng = np.random.default_rng(0)
+    for case in cases(5, 40):
+        present = {} if rng.random() < 0.3 else case.present
+        style = replace(random_style(rng), form=form, normal=normal)
+        extras = ["lung nodule"] if rng.random() < 0.3 else []
+        said = parse(compose(style, present, extras=extras), FINDINGS)
+        for name in FINDINGS:
+            silent = wording.FORMS[form] == "positives" and (present or extras) and name not in present
+            assert np.isnan(said[name]) if silent else said[name] == float(name in present)
+
+
+def test_extras_are_findings_that_are_none_of_the_seven() -> None:
+    for name in wording.EXTRAS:
+        said = parse(f"I see {name}.", tuple(dict.fromkeys((*CHEXPERT, *NIH))))
+        named = {finding for finding, value in said.items() if value == 1}
+        assert named and not named & set(FINDINGS)
 
 
 def test_compose_leaves_out_what_is_not_asked() -> None:
