@@ -52,7 +52,7 @@ def correlations(wrong: dict[str, np.ndarray]) -> dict[frozenset[str], float]:
 def test_common_is_the_correlation_of_errors(share: float) -> None:
     found = correlations(errors(*FLAT, *STILL, f"cast.common={share}"))
     assert np.mean(list(found.values())) == pytest.approx(share, abs=0.02)
-    assert all(value == pytest.approx(share, abs=0.05) for value in found.values())
+    assert all(value == pytest.approx(share, abs=0.06) for value in found.values())
 
 
 def test_camps_err_together_within_and_not_between() -> None:
