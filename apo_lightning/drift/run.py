@@ -23,7 +23,15 @@ from apo_lightning.drift.independence import SIGNS, independence
 from apo_lightning.drift.profiles import profiles
 from apo_lightning.drift.pruning import Ranking
 from apo_lightning.drift.steps import StepDivergence
-from apo_lightning.drift.told import conflict_told, independence_told, pruning_told, stream_told, style_told
+from apo_lightning.drift.told import (
+    conflict_told,
+    independence_told,
+    pruning_told,
+    stream_told,
+    style_told,
+    summary_told,
+)
+from apo_lightning.drift.vote import summary
 from apo_lightning.drift.within import step_drift
 from apo_lightning.metrics.bootstrap import RESAMPLES, Interval, Name
 from apo_lightning.text.labeler import KINDS
@@ -81,6 +89,7 @@ def measure(
     """
     thresholds = tuple(BEYOND if value is None else value for value in beyond)
     labelled = 0 if corpus.truth is None else int((~np.isnan(corpus.truth)).any(1).sum())
+    against = conflict_told(corpus, conflict(corpus), thresholds)
     record = {
         "version": VERSION,
         "teachers": list(corpus.teachers),
@@ -94,7 +103,8 @@ def measure(
         "agreement": told(agreement(corpus, resamples)),
         "pairs": [{"teachers": list(pair), **told(own)} for pair, own in pairwise(corpus, resamples).items()],
         "steps": steps_told(corpus, models or Models(), resamples),
-        "conflict": conflict_told(corpus, conflict(corpus), thresholds),
+        "conflict": against,
+        "summary": summary_told(summary(corpus), against["mean"]),
         "stream": stream_told(corpus, changes.changes(corpus, orders)) if orders else None,
         "independence": independence_told(independence(corpus, signs)) if signs and labelled else None,
         "style": style_told(corpus, preferred or {}) if style else None,

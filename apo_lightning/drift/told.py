@@ -15,6 +15,7 @@ from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.curves import mean
 from apo_lightning.drift.independence import Dependence
 from apo_lightning.drift.pruning import Ranking, Subset
+from apo_lightning.drift.vote import Summary
 from apo_lightning.metrics.subsets import Bounded
 
 BINS = 10
@@ -49,6 +50,19 @@ def conflict_told(corpus: Corpus, found: Conflict, thresholds: Sequence[float]) 
         },
         "findings": {name: _mean(found.by_finding[:, f]) for f, name in enumerate(corpus.findings)},
         "worst": [_worst(corpus, found, i) for i in worst[:WORST]],
+    }
+
+
+def summary_told(found: Summary, conflict_mean: float | None) -> dict[str, Any]:
+    """Numbers of the whole corpus: how far teachers are divided, and what their vote is worth."""
+    return {
+        "conflict_mean": conflict_mean,
+        "cells": found.cells,
+        "divided": found.divided,
+        "vote_entropy": found.entropy,
+        "teacher_expected_accuracy": found.expected,
+        "vote_expected_accuracy": found.vote_expected,
+        "vote_accuracy": found.vote_accuracy,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.errors import ArtifactError
-from apo_lightning.experiment import told_labels
+from apo_lightning.experiment import faults, told_labels
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
 from apo_lightning.experiment.steps.evaluate import OWN
@@ -84,7 +84,7 @@ def write(
     own = _Contexts(arms)
     consensus = _consensus(cfg, folder, own) if stage == OWN else ()
     made = [*_arms(cfg, folder, own, stage), *consensus, *_untrained(cfg, arms)]
-    found = list(told_labels.mark(made, cfg, own))
+    found = list(faults.add(list(told_labels.mark(made, cfg, own))))
     tables, place = list(_resampled(found)), into or folder
     _write(place / "intervals.csv", INTERVALS, (line for table in tables for line in _intervals(table)))
     _write(place / "differences.csv", DIFFERENCES, (line for table in tables for line in _differences(table)))

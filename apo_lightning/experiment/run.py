@@ -15,6 +15,7 @@ from apo_lightning import config, leader, reports
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment import (
     checks,
+    costs,
     drift_files,
     failure_files,
     further_sets,
@@ -166,6 +167,7 @@ def _conclude(
     if measured := words(cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)):
         leader.say(f"  report texts: {escape(measured)}")
     answered = further_sets.write(cfg, sets, folder.path, arms)
+    costs.write(folder.path)
     cited = [own.citation, *(one.data.citation for one in further_sets.present(sets))]
     if acknowledged := all(name in cfg.acknowledge for name in guarded):
         sample_files.keep(own, cfg.evaluate.split, folder.path)

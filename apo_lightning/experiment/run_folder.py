@@ -105,7 +105,7 @@ class RunFolder:
         write_json(self.path / "manifest.json", inventory.sealed(record))
 
     def _read_by_reports(self) -> list[Path]:
-        named = ("results", "intervals", "differences", "tests", "agreement")
+        named = ("results", "intervals", "differences", "tests", "agreement", "costs")
         tables = [
             *(self.path / f"{name}.csv" for name in named),
             self.path / "failures.json",

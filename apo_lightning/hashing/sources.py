@@ -34,8 +34,9 @@ SILENT = (
     "cli", "config", "console", "errors", "leader", "progress", "registry", "reports", "settings", "signals",
     "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
-        "cache_keys", "caching", "checks", "context", "drift_files", "drift_models", "drift_sources", "explain",
-        "failure_files", "further_sets", "gating", "jsonl_logger",
+        "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_models", "drift_sources",
+        "explain",
+        "failure_files", "faults", "further_sets", "gating", "jsonl_logger",
         "machine", "objective", "observing", "once", "pipeline", "processes", "pruned", "rehearsal", "results", "run",
         "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps", "store", "sweep",
         "teacher_tokens", "told_labels", "tracking", "upkeep", "weighing", "writing",

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.stats import norm, t
@@ -34,6 +35,18 @@ TINY = 1e-12
 
 Name = tuple[str, str]
 """(metric, finding or ``mean``)."""
+SHARE = (0.0, 1.0)
+
+
+@runtime_checkable
+class Ranged(Protocol):
+    """A measure that has metrics which are no shares.
+
+    Attributes:
+        ranges: of each of these the lowest and the highest that it can be.
+    """
+
+    ranges: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -90,16 +103,23 @@ class Resampled:
             whole -= self._stacked(against, seeds, names, self.whole)
             drawn -= self._stacked(against, seeds, names, self.drawn)
         who = self.rows[key][seeds[0]].patients
-        size, least = (len(seeds), len(who), len(set(who))), 0.0 if against is None else -1.0
+        size = (len(seeds), len(who), len(set(who)))
+        ends = [_ends(self.rows[key][seeds[0]], metric, apart=against is not None) for metric, _ in names]
         return {
-            name: Interval(float(np.mean(w)), *limits(w, d, size[-1], least), *size)
-            for name, w, d in zip(names, whole, drawn, strict=True)
+            name: Interval(float(np.mean(w)), *limits(w, d, size[-1], *end), *size)
+            for name, w, d, end in zip(names, whole, drawn, ends, strict=True)
         }
 
     @staticmethod
     def _stacked(key: Hashable, seeds: Sequence[int], names: Sequence[Name], values: Mapping) -> np.ndarray:
         """``[names, seeds, ...]``."""
         return np.array([[values[key][s][name] for s in seeds] for name in names])
+
+
+def _ends(one: Measure, metric: str, *, apart: bool) -> tuple[float, float]:
+    """The lowest and the highest that a metric can be, or a difference of two (``apart``)."""
+    low, high = one.ranges.get(metric, SHARE) if isinstance(one, Ranged) else SHARE
+    return (low - high, high - low) if apart else (low, high)
 
 
 def draws(count: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
@@ -118,18 +138,21 @@ def bounds(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def limits(whole: np.ndarray, drawn: np.ndarray, patients: int, least: float = 0.0) -> tuple[float, float]:
+def limits(
+    whole: np.ndarray, drawn: np.ndarray, patients: int, least: float = 0.0, most: float = 1.0
+) -> tuple[float, float]:
     """Ends of the interval of the mean over seeds.
 
     The percentiles of that mean (`bounds`) hold the patients' part of its variance, and that as n - 1 of n. Their
     distance from the value is multiplied by the root of what both parts are together (`variance`) over what was drawn,
-    and by Student's t over the normal quantile. What is a share in all resamples stays one.
+    and by Student's t over the normal quantile. What lies between ``least`` and ``most`` in all resamples does so here.
 
     Args:
         whole: ``[S]`` the metric in each seed.
         drawn: ``[S, R]`` the same of each resample of patients.
         patients: how many there are.
-        least: the lowest that a share can be: 0, of a difference of shares -1.
+        least: the lowest that the metric can be: of a share 0, of a difference of shares -1.
+        most: the highest.
 
     Returns:
         both NaN where neither resamples nor seeds differ, or the metric is not defined.
@@ -145,8 +168,8 @@ def limits(whole: np.ndarray, drawn: np.ndarray, patients: int, least: float = 0
     if np.ptp(known) >= TINY:
         reach = (np.array(bounds(known)) - value) / known.std() / norm.ppf((1 + LEVEL) / 2)
     low, high = value + student * np.sqrt(total) * reach
-    if np.nanmin(drawn) >= least and np.nanmax(drawn) <= 1:
-        low, high = max(low, least), min(high, 1)
+    if np.nanmin(drawn) >= least and np.nanmax(drawn) <= most:
+        low, high = max(low, least), min(high, most)
     return float(low), float(high)
 
 

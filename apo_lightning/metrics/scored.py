@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.classification import (
     binary_auroc,
     binary_average_precision,
@@ -68,6 +69,7 @@ class ScoredOutcomes(Measure):
             for name, metric in (("auroc", binary_auroc), ("average_precision", binary_average_precision))
         }
         ranked["ece"] = np.array([_ece(y, p) for y, p in self._labelled()])
+        ranked["brier"] = np.array([_brier(y, p) for y, p in self._labelled()])
         decided = self._decided(np.ones((1, len(self.patients))))
         return self._named(ranked | {name: values[0] for name, values in decided.items()})
 
@@ -126,6 +128,13 @@ def _ece(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(binary_calibration_error(torch.from_numpy(scores), torch.from_numpy(labels.astype(int)), n_bins=BINS))
 
 
+def _brier(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Of one class the squared error of its probability (Brier 1950 sums over both, which is twice that)."""
+    if not len(labels):
+        return np.nan
+    return float(mean_squared_error(torch.from_numpy(scores), torch.from_numpy(labels)))
+
+
 def weighted_auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve ``[R]``, a tie counts half; NaN where a class has no weight.
 
@@ -159,6 +168,12 @@ def weighted_ece(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) ->
     return ratio(gaps.sum(axis=-1), weights.sum(axis=-1))
 
 
+def weighted_brier(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Brier score ``[R]``: mean square of score minus label; NaN where there is no weight. Arguments as in
+    `weighted_auroc`."""
+    return ratio(weights @ (scores - labels) ** 2, weights.sum(axis=-1))
+
+
 def _by_score(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight of the positive and of the negative studies at each distinct score, from the lowest, ``[R, G]`` each."""
     if not len(scores):
@@ -173,4 +188,5 @@ WEIGHTED: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] 
     "auroc": weighted_auroc,
     "average_precision": weighted_average_precision,
     "ece": weighted_ece,
+    "brier": weighted_brier,
 }

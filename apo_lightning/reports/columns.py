@@ -17,7 +17,8 @@ KAPPA = "agreement"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the table. ``best`` is which end is bold among arms; None where no end is better."""
+    """One column of the table. ``best`` is which end is bold among arms; None where no end is better. ``names``: the
+    metric whose largest value names whom a cell is about."""
 
     metric: str
     finding: str
@@ -25,6 +26,7 @@ class Column:
     meaning: str
     digits: int = 3
     best: str | None = "max"
+    names: str = ""
 
     @property
     def key(self) -> str:
@@ -49,6 +51,7 @@ def _scores(how: str) -> tuple[Column, ...]:
         Column(f"{how}_auroc", "mean", "AUROC", "area under the ROC curve of the score: .5 is chance"),
         Column(f"{how}_average_precision", "mean", "AP", "average precision of the score: the prevalence is chance"),
         Column(f"{how}_ece", "mean", "ECE", "expected calibration error of the score; less is better", best="min"),
+        Column(f"{how}_brier", "mean", "Brier", "mean squared error of the score; less is better", best="min"),
     )
 
 
@@ -80,6 +83,41 @@ KINDS = (
             ),
             Column(
                 "cut", "mean", "cut off", "answers that ran into the limit of new tokens; fewer is better", best="min"
+            ),
+        ),
+    ),
+    Kind(
+        "faults",
+        "Faults: made up, left out, taken over",
+        "Of readable answers, and of the errors that a row has in common with the teachers; a teacher is beside the "
+        "others, and constant answers show what comes of saying one thing too often.",
+        (
+            Column("invented", "mean", "invented", "absent findings that are stated as present", best="min"),
+            Column("invented_per_study", "mean", "invented a study", "how many an answer has", 2, "min"),
+            Column("missed", "mean", "missed", "present findings that are not stated as present", best="min"),
+            Column("missed_per_study", "mean", "missed a study", "how many an answer has", 2, "min"),
+            Column(
+                "inherited",
+                "mean",
+                "inherited",
+                "correlation of its errors with a teacher's, within findings, mean over the teachers",
+                best=None,
+            ),
+            Column(
+                "inherited_most",
+                "mean",
+                "most from",
+                "the largest of these correlations, and whose",
+                best=None,
+                names="inherited",
+            ),
+            Column(
+                "repeats",
+                "mean",
+                "repeats",
+                "where the vote is right: how much more often it errs as a teacher does if that one is wrong, than it "
+                "errs if that one is right, within findings and labels, mean over the teachers",
+                best="min",
             ),
         ),
     ),

@@ -24,8 +24,7 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     Raises:
         ArtifactError: a stage's manifest or its texts are damaged.
     """
-    names = [*STAGES, *(f"evaluate_{place.name}" for place in sorted((run_folder / "sets").glob("*/")))]
-    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in names}
+    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in stage_names(run_folder)}
     records = {stage: [_record(path) for path in paths] for stage, paths in stages.items()}
     return [
         ("Time", _time(records) or "not recorded"),
@@ -33,6 +32,11 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
         *_left_out(run_folder),
         *_prompts(path for name in ("spd", "evaluate", "self_distill") for path in stages[name][:1]),
     ]
+
+
+def stage_names(run_folder: Path) -> list[str]:
+    """Stages that cost something, in order; of further sets those that the folder has a table of."""
+    return [*STAGES, *(f"evaluate_{place.name}" for place in sorted((run_folder / "sets").glob("*/")))]
 
 
 def _left_out(run_folder: Path) -> list[tuple[str, str]]:

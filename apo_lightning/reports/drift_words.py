@@ -20,6 +20,7 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
         said = f" Fleiss' kappa is {cell_text(kappa)}, mean over findings." if kappa["low"] is not None else ""
         against = 1 - apart["value"]
         yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
+    yield from _voted(record)
     yield from _moves(record)
     yield from _stream(record)
     yield from _dependent(record)
@@ -33,6 +34,20 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
             f"{beyond} of {found['scored']} studies {have} a conflict score above {limit:g}: of two teachers and a "
             "finding that both state, more than that share contradict each other."
         )
+
+
+def _voted(record: Mapping[str, Any]) -> Iterator[str]:
+    """What their vote is worth, of a record that knows it."""
+    found = record.get("summary") or {}
+    if found.get("vote_expected_accuracy") is None or found.get("divided") is None:
+        return
+    really = found.get("vote_accuracy")
+    yield (
+        f"They are divided over {found['divided']:.0%} of the findings that two or more of them speak of "
+        f"({found['vote_entropy']:.2f} bits a vote). As often as they agree, their vote would be right in "
+        f"{found['vote_expected_accuracy']:.0%} of cases if they erred independently of each other"
+        + ("." if really is None else f"; by the labels it is in {really:.0%}.")
+    )
 
 
 def _all_of(number: int, what: str) -> str:

@@ -22,11 +22,16 @@ PER_FINDING = {
     "progression_accuracy": "Progression of each finding",
     "balanced_accuracy": "Balanced accuracy on each finding, read from the text",
     "positive_f1": "F1 of the class present, each finding, read from the text",
+    "invented": "Made up: share of the studies without a finding that are said to have it",
+    "missed": "Left out: share of the studies with a finding that are not said to have it",
+    "inherited": "Correlation of errors with those of each teacher",
+    "repeats": "Slips of each teacher, where the vote is right, that are repeated",
     "likelihood_accuracy": "Accuracy on each finding, by likelihood",
     "likelihood_balanced_accuracy": "Balanced accuracy on each finding, by likelihood",
     "likelihood_auroc": "AUROC of each finding, by likelihood",
     "likelihood_average_precision": "Average precision of each finding, by likelihood",
     "likelihood_ece": "Calibration error of each finding, by likelihood",
+    "likelihood_brier": "Brier score of each finding, by likelihood",
     "in_place_accuracy": "Accuracy on each finding, by likelihood in place",
     "in_place_balanced_accuracy": "Balanced accuracy on each finding, by likelihood in place",
     "in_place_auroc": "AUROC of each finding, by likelihood in place",
@@ -36,9 +41,9 @@ PER_FINDING = {
     "flip_consistency": "Flip consistency of each finding",
     KAPPA: "Agreement of seeds on each finding (Cohen's kappa)",
 }
-"""Tables with a column per finding; all but the measure's are folded."""
-LEAST = ("likelihood_ece", "in_place_ece")
-WITHOUT_BEST = (KAPPA,)
+"""Tables with a column per finding, or teacher; all but the measure's are folded."""
+LEAST = ("likelihood_ece", "likelihood_brier", "in_place_ece", "invented", "missed", "repeats")
+WITHOUT_BEST = (KAPPA, "inherited")
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from apo_lightning.reports.folder import advice, is_there, own, require_whole
 FIELDS = ["arm", "label", "kind", "seed", "metric", "finding", "value"]
 KINDS = ("arm", "teacher", "baseline")
 _OF_CLASSES = ("accuracy", "balanced_accuracy", "positive_f1")
-_OF_SCORES = (*_OF_CLASSES, "auroc", "average_precision", "ece")
+_OF_SCORES = (*_OF_CLASSES, "auroc", "average_precision", "ece", "brier")
 SHARES = (
     *_OF_CLASSES,
     "f1",
     "refusals",
     "unstated",
+    "invented",
+    "missed",
     "progression_accuracy",
     "progression_macro_accuracy",
     "progression_unstated",

@@ -163,13 +163,23 @@ def _cell(
     before = values.get(f"{column.metric}_before/{column.finding}", math.nan)
     own = kind == "arm"
     return Cell(
-        _number(value, digits),
+        _number(value, digits) + _whose(values, column.names),
         spread,
         "" if pd.isna(before) else _number(before, digits),
         bold=own and arm == best,
         mark=tests.mark(arm, against, column) if own else "",
         small=own and tests.too_small(arm, against, column.metric, column.finding),
     )
+
+
+def _whose(values: pd.Series, metric: str) -> str:
+    """Behind a number, the name under which ``metric`` is largest; empty where no metric is given or known."""
+    known = {
+        key.removeprefix(f"{metric}/"): value
+        for key, value in values.items()
+        if metric and key.startswith(f"{metric}/") and not key.endswith((" low", " high", "/mean")) and pd.notna(value)
+    }
+    return f" ({max(known, key=known.__getitem__)})" if known else ""
 
 
 def bracket(low: float | None, high: float | None, digits: int) -> str:

@@ -30,6 +30,8 @@ SHORTER = {
     "flip consistency": "flips",
     "progression, macro": "macro",
     "course not told": "not told",
+    "invented a study": "a study",
+    "missed a study": "a study",
 }
 
 

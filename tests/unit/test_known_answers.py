@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction as F
+from math import sqrt
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -115,6 +116,37 @@ TEXTS = {
 """The other texts: none of either."""
 BASELINES = ("majority_vote", "always_yes", "always_no", "prevalence")
 """Decisions without a text, so there is nothing normal and nothing that states nothing in them."""
+FAULTS = {
+    # made up, of the absent; left out, of the present; of edema, pneumothorax, cardiomegaly; and how many a study
+    "truth": ((F(0),) * 3, (F(0),) * 3, F(0), F(0)),
+    "yes": ((F(1),) * 3, (F(0),) * 3, F(5 + 5 + 1, 8), F(0)),
+    "no": ((F(0),) * 3, (F(1),) * 3, F(0), F(3 + 1 + 4, 8)),
+    # the seven answers that can be read: of edema s4 of s4 to s7, and s1 of s1 to s3; and so on
+    "eager": ((F(1, 4), F(1, 5), F(1, 1)), (F(1, 3), F(0), F(1, 4)), F(3, 7), F(2, 7)),
+    "majority_vote": ((F(1, 5), F(1, 5), F(1, 1)), (F(1, 3), F(0), F(1, 4)), F(3, 8), F(2, 8)),
+    "prevalence": ((F(1), F(0), F(0)), (F(0), F(1), F(1)), F(5, 8), F(1 + 4, 8)),
+}
+"""Those who refuse, or say nothing, have none."""
+YES_EAGER = (-1 / sqrt(120) + 1 / 5 + 3 / sqrt(24)) / 3
+"""Correlation of the errors of "yes" and "eager", (cases * both - one * other) / root: edema, where eager speaks of
+seven, (7 * 1 - 4 * 2) / sqrt(4 * 3 * 2 * 5); pneumothorax (6 - 5) / sqrt(5 * 1 * 1 * 5); cardiomegaly (5 - 2) /
+sqrt(1 * 4 * 2 * 3). "no" is wrong where "yes" is right: the same with a minus, and -1 between the two."""
+EAGER_SURE = ((8 * 2 - 3 * 5) / sqrt(3 * 5 * 5 * 3) + 1 / 5 + 3 / sqrt(24)) / 3
+"""The same of "eager" as a row, whose refusal of s8 is an error, beside "sure"."""
+INHERITED = {
+    # with eager, sure, calm: their mean, the largest, and whose that is
+    "yes": (YES_EAGER / 3, 1, "sure"),
+    "no": (-YES_EAGER / 3, 1, "calm"),
+    "copies": (1 / 3, 1, "eager"),
+    "majority_vote": (1 / 3, 1, "eager"),
+    # beside the two others
+    "eager": (0, EAGER_SURE, "sure"),
+    "sure": ((YES_EAGER - 1) / 2, YES_EAGER, "eager"),
+    "calm": ((-YES_EAGER - 1) / 2, -YES_EAGER, "eager"),
+    # as yes in edema, as no in the others
+    "prevalence": ((-1 / sqrt(120) - 1 / 5 - 3 / sqrt(24)) / 3 / 3, 1 / 3, "calm"),
+}
+"""The truth is never wrong and a refusal always: nothing can be correlated with them."""
 ROWS = [("arm", name) for name in SPOKEN] + [("teacher", name) for name in TEACHERS]
 ROWS += [("baseline", name) for name in BASELINES]
 
@@ -133,22 +165,54 @@ def texts(name: str) -> dict[str, F | None]:
     return dict(zip(("refusals/mean", "states_nothing/mean", "normal/mean"), shares, strict=True))
 
 
+def faults(name: str) -> dict[str, F | None]:
+    found = FAULTS.get(ALIKE.get(name, name))
+    invented, missed, *_ = found or ((), (), None, None)
+    means = {key: sum(own, F(0)) / 3 if own else None for key, own in (("invented", invented), ("missed", missed))}
+    return {f"{key}/mean": value for key, value in means.items()}
+
+
+def counted(name: str) -> dict[str, str]:
+    """Two digits of a number of findings."""
+    *_, invented, missed = FAULTS.get(ALIKE.get(name, name)) or (None, None)
+    made = {"invented_per_study/mean": invented, "missed_per_study/mean": missed}
+    return {key: "–" if value is None else f"{float(value):.2f}" for key, value in made.items()}
+
+
+def inherited(name: str) -> dict[str, float | str | None]:
+    """Of slips nothing can be said: sure and calm always err on one label and never on the other, eager where the vote
+    does."""
+    mean, most, whose = INHERITED.get(name) or INHERITED.get(ALIKE.get(name, name)) or (None, None, "")
+    return {
+        "inherited/mean": mean,
+        "inherited_most/mean": None if most is None else f"{most:.3f} ({whose})",
+        "repeats/mean": None,
+    }
+
+
 def likelihood(name: str) -> dict[str, F | None]:
     """Only the shares of training are a score here: 2/3, 1/4, 1/2, the same for every study. So AUROC is a half,
-    average precision the share of positives among the tested (3/8, 1/6, 4/5), and ECE how far these lie apart."""
-    names = ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece")
+    average precision the share of positives among the tested (3/8, 1/6, 4/5), and ECE how far these lie apart. Brier:
+    3 of 8 are off by 1/3 and 5 by 2/3; 1 of 6 by 3/4 and 5 by 1/4; all by 1/2."""
+    names = ("accuracy", "balanced_accuracy", "positive_f1", "auroc", "average_precision", "ece", "brier")
     if name != "prevalence":
         return dict.fromkeys((f"likelihood_{metric}/mean" for metric in names), None)
     decided = [presence("prevalence")[f"{metric}/mean"] for metric in names[:3]]
     precision = (F(3, 8) + F(1, 6) + F(4, 5)) / 3
     apart = (F(2, 3) - F(3, 8) + F(1, 4) - F(1, 6) + F(4, 5) - F(1, 2)) / 3
-    values = (*decided, F(1, 2), precision, apart)
+    square = ((3 * F(1, 9) + 5 * F(4, 9)) / 8 + (F(9, 16) + 5 * F(1, 16)) / 6 + F(1, 4)) / 3
+    values = (*decided, F(1, 2), precision, apart, square)
     return {f"likelihood_{metric}/mean": value for metric, value in zip(names, values, strict=True)}
 
 
-def expected(name: str) -> dict[str, F | None]:
-    """Column to its value, None where the cell is empty. Further parts of the table are laid over this."""
-    return presence(name) | texts(name) | likelihood(name)
+def expected(name: str) -> dict[str, F | float | str | None]:
+    """Column to its value (a text where it is not printed with three digits), None where the cell is empty. Further
+    parts of the table are laid over this."""
+    return presence(name) | texts(name) | faults(name) | counted(name) | inherited(name) | likelihood(name)
+
+
+def cell(value: F | float | str | None) -> str:
+    return value if isinstance(value, str) else "–" if value is None else f"{float(value):.3f}"
 
 
 def studies(labels: dict[str, tuple[float, ...]], split: str) -> list[Study]:
@@ -199,8 +263,7 @@ def test_every_column_is_worked_out(printed: dict) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), ROWS, ids=lambda value: value)
 def test_every_cell_is_the_one_worked_out_by_hand(printed: dict, kind: str, name: str) -> None:
-    want = {key: "–" if value is None else f"{float(value):.3f}" for key, value in expected(name).items()}
-    assert printed[kind, name] == want
+    assert printed[kind, name] == {key: cell(value) for key, value in expected(name).items()}
 
 
 @pytest.mark.parametrize(("kind", "name"), ROWS, ids=lambda value: value)

@@ -85,7 +85,8 @@ def test_a_finding_of_one_class_has_an_empty_cell(tmp_path: Path) -> None:
     stored(tmp_path, "base", RIGHT)
     frame = written(tmp_path, last())["results"]
     of_mass = frame[frame.finding == "mass"]
-    defined = of_mass.metric.isin(["accuracy", "likelihood_accuracy", "likelihood_ece"])  # which need no second class
+    need_no_second_class = ["accuracy", "invented", "likelihood_accuracy", "likelihood_ece", "likelihood_brier"]
+    defined = of_mass.metric.isin(need_no_second_class)
     assert of_mass[~defined].value.isna().all() and of_mass[defined].value.notna().all()
 
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 from torchmetrics.functional.classification import (
     binary_accuracy,
     binary_auroc,
@@ -23,6 +23,7 @@ from apo_lightning.metrics.scored import (
     ScoredOutcomes,
     weighted_auroc,
     weighted_average_precision,
+    weighted_brier,
     weighted_ece,
 )
 
@@ -51,7 +52,8 @@ def values(one: ScoredOutcomes, finding: str = "edema") -> dict[str, float]:
 def test_values_by_hand():
     """Scores .9 .8 .4 .2 of present, absent, present, absent. Of the four pairs three are in order: .75. Precision at
     the two positives 1 and 2/3: mean 5/6. Decisions: right at .9 and .2, so accuracy .5; of the positives one is found
-    and one of the two said is right: F1 .5. Each score has a bin of its own, gaps .1 .8 .6 .2: mean .425."""
+    and one of the two said is right: F1 .5. Each score has a bin of its own, gaps .1 .8 .6 .2: mean .425, and of their
+    squares .01 .64 .36 .04 the mean .2625."""
     found = values(outcomes([1, 0, 1, 0], [0.9, 0.8, 0.4, 0.2]))
     assert found == pytest.approx(
         {
@@ -61,6 +63,7 @@ def test_values_by_hand():
             "likelihood_auroc": 0.75,
             "likelihood_average_precision": 5 / 6,
             "likelihood_ece": 0.425,
+            "likelihood_brier": 0.2625,
         },
         abs=LOOSE,
     )
@@ -76,6 +79,7 @@ def test_a_tie_counts_half_and_one_half_is_present():
             "vote_auroc": 0.5,
             "vote_average_precision": 0.5,
             "vote_ece": 0.0,
+            "vote_brier": 0.25,
         },
         abs=LOOSE,
     )
@@ -122,10 +126,11 @@ def test_weighted_twins_are_those_of_sklearn_and_of_repeated_studies(seed, ties)
     labels, scores = drawn_scores(60, seed, ties)
     weights = np.random.default_rng(seed + 50).integers(0, 4, size=(5, 60)).astype(float)
     area, precision = weighted_auroc(labels, scores, weights), weighted_average_precision(labels, scores, weights)
-    error = weighted_ece(labels, scores, weights)
+    error, square = weighted_ece(labels, scores, weights), weighted_brier(labels, scores, weights)
     for r, weight in enumerate(weights):
         assert area[r] == pytest.approx(roc_auc_score(labels, scores, sample_weight=weight), abs=1e-12)
         assert precision[r] == pytest.approx(average_precision_score(labels, scores, sample_weight=weight), abs=1e-12)
+        assert square[r] == pytest.approx(brier_score_loss(labels, scores, sample_weight=weight), abs=1e-12)
         p, y = (np.repeat(column, weight.astype(int)) for column in (scores, labels))
         theirs = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(y).long(), n_bins=BINS)
         assert error[r] == pytest.approx(float(theirs), abs=1e-12)
@@ -141,7 +146,8 @@ def test_a_resample_without_one_of_the_classes_ranks_nothing():
     for metric, whole in ((weighted_auroc, 0.5), (weighted_average_precision, 0.5)):
         found = metric(labels, scores, weights)
         assert np.isnan(found[[0, 1, 3]]).all() and found[2] == whole
-    assert np.isnan(weighted_ece(labels, scores, weights)).tolist() == [False, False, False, True]
+    for metric in (weighted_ece, weighted_brier):
+        assert np.isnan(metric(labels, scores, weights)).tolist() == [False, False, False, True]
 
 
 def naive(labels, scores, patients, times, place) -> np.ndarray:
