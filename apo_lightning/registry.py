@@ -41,7 +41,10 @@ class Registry(dict[str, type]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The class filed under a name, or under what it stands for."""
-        return self[name] if name in self else default
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def hint(self, name: str) -> str:
         """What to do about a name that is no member."""

@@ -95,7 +95,9 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
-    if "reports" not in prompts.load(name).get_identifiers() and preferred.writes(cfg):
+    if "reports" not in prompts.load(name).get_identifiers() and (
+        preferred.writes(cfg) or rehearsal.learns_from_reports(cfg)
+    ):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
             "line with $reports, or take reconcile."

@@ -24,7 +24,7 @@ def steps(own: Context) -> Iterator[tuple[str, Callable[[], Step]]]:
     if own.stages and weighs(own.cfg):
         yield STEP, lambda: Weigh(own)
     for name in own.stages:
-        yield name, lambda kind=_kind(name), name=name: kind(rounds.of_step(own, name), name)
+        yield name, lambda name=name: _kind(name)(rounds.of_step(own, name), name)
     yield "evaluate", lambda: Evaluate(rounds.of_step(own, "evaluate"))
     for name in own.sets:
         yield f"evaluate_{name}", lambda name=name: EvaluateSet(own, name)
