@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from apo_lightning.errors import ConfigError, did_you_mean
 
@@ -21,12 +21,30 @@ class Registry(dict[str, type]):
 
     Attributes:
         elsewhere: names that are no member, to a sentence that says what to do instead.
+        alias: the member that a name which is none may stand for; who looks it up gets that one.
     """
+
+    alias: Callable[[str], str] = staticmethod(str)
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
         self.elsewhere: dict[str, str] = {}
+
+    def __missing__(self, name: str) -> type:
+        if name not in self:
+            raise KeyError(name)
+        return self[self.alias(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and super().__contains__(self.alias(name)))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The class filed under a name, or under what it stands for."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def hint(self, name: str) -> str:
         """What to do about a name that is no member."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning.config import arms, cast, loss_stages, presets, rules
+from apo_lightning.config import again, arms, cast, loss_stages, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
 from apo_lightning.config.layers import EXPERIMENTS, Layers, read_layers, read_words
 from apo_lightning.config.registered import TEACHERS, found, get
@@ -149,6 +149,7 @@ def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     callbacks = layers.tree.get("callbacks")
     if isinstance(callbacks, Mapping):  # "frozen_guard:" with nothing behind it is a callback without settings
         layers.tree["callbacks"] = {name: {} if section is None else section for name, section in callbacks.items()}
+    layers = again.filled(layers)
     checker = Checker(layers)
     checker.problems += cast.lay(layers)
     cfg = checker.read(settings_for(layers.tree), layers.tree)
@@ -161,7 +162,7 @@ def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
     for place in checker.missing:
         if place[0] != "stages" or len(place) < 2 or rules.runs_stage(cfg, place[1]):
             checker.say(place, f"{'.'.join(place)} must be given")
-    return cfg, checker.problems
+    return cfg, again.told_once(checker.problems, layers.tree)
 
 
 def _weight(section: Mapping[str, Any], teacher: bool) -> dict[str, Any]:

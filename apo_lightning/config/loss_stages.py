@@ -17,7 +17,8 @@ TRAINED = ("spd", "apo")
 
 def misplaced(layers: Layers) -> dict[str, str]:
     """Stage to a sentence that says where its loss belongs, for stages whose loss needs what they do not provide."""
-    found, trained = {}, (*TRAINED, *(name for name in shape.named(layers.tree) if name in shape.stages()))
+    found, further = {}, [name for name in shape.named(layers.tree) if shape.stage_of(name)]
+    trained = (*TRAINED, *(name for name in further if hasattr(shape.stages()[name], "provides")))
     for stage in trained:
         key = ("stages", stage, "loss", "name")
         name, registry = str(get(layers.tree, key)), LOSSES.registry()
@@ -26,7 +27,7 @@ def misplaced(layers: Layers) -> dict[str, str]:
             continue
         provided = {each: shape.stages()[each].provides for each in trained}
         if missing := sorted(needed - provided[stage]):
-            homes = [each for each in trained if needed <= provided[each]]
+            homes = [each for each in trained if needed <= provided[each] and not shape.is_again(each)]
             fitting = sorted(each for each, kind in registry.items() if _needs(kind) <= provided[stage])
             found[stage] = (
                 f"stages.{stage}.loss: '{name}' is a loss for {' and '.join(homes) or 'no stage'}: it needs "

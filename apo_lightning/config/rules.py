@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from apo_lightning.collecting import secrets
@@ -14,7 +14,7 @@ from apo_lightning.config.training_rules import Problem
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
-from apo_lightning.settings import ExperimentSettings, PruneSettings
+from apo_lightning.settings import ExperimentSettings, PruneSettings, rounds
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
@@ -199,23 +199,45 @@ def _arms(cfg: ExperimentSettings) -> Iterator[Problem]:
 
 
 def _order(key: Path, names: list[str]) -> Iterator[Problem]:
-    """Stages of an arm: known ones, the paper's in their order, each behind those whose artefacts it reads."""
-    where, extra = ".".join(key), [name for name in names if name not in PAPER]
-    known = shape.stages() if extra else {}
-    unknown = [name for name in extra if name not in known]
+    """Stages of an arm: known ones, the paper's in their order, each behind those whose artefacts it reads, and each
+    later run behind the one before it."""
+    where, unknown = ".".join(key), [name for name in names if shape.stage_of(name) is None]
     for name in unknown:
-        yield key, f"{where} names no stage '{name}'", did_you_mean(name, dict.fromkeys([*PAPER, *known]))
+        yield key, f"{where} names no stage '{name}'", _known_stages(name)
     paper = [name for name in names if name in PAPER]
     if not unknown and (paper != [name for name in PAPER if name in paper] or len(set(names)) < len(names)):
         yield key, f"{where} must be in the order {', '.join(PAPER)}, each once, got {names}"
+    yield from _again(key, names)
     written: set[str] = set()
     for name in names:
-        reads, writes = (known[name].reads, known[name].writes) if name in known else ARTEFACTS.get(name, ((), ()))
+        reads, writes = artefacts(name)
         if "preferred" in reads and "preferred" not in written:
             text = f"{where}: '{name}' reads preferred.jsonl, which no stage before it writes"
             yield key, text, "Add 'self_distill' before it."
             return
         written |= set(writes)
+
+
+def artefacts(name: str) -> tuple[Sequence[str], Sequence[str]]:
+    """What a stage of an arm reads, and what it writes; nothing of an unknown one."""
+    if (stage := shape.stage_of(name)) is None:
+        return (), ()
+    return ARTEFACTS[stage] if stage in ARTEFACTS else (shape.stages()[stage].reads, shape.stages()[stage].writes)
+
+
+def _known_stages(name: str) -> str:
+    """What to do about a name that is no stage."""
+    stage, _, again = name.rpartition("_")
+    if again.isdigit() and shape.stage_of(stage):
+        return f"A stage runs again as {stage}_2, {stage}_3, up to {stage}_{rounds.MOST}."
+    return did_you_mean(rounds.first(name), dict.fromkeys([*PAPER, *shape.stages()]))
+
+
+def _again(key: Path, names: list[str]) -> Iterator[Problem]:
+    for place, name in enumerate(names):
+        if shape.is_again(name) and (earlier := rounds.before(name)) not in names[:place]:
+            text = f"{'.'.join(key)}: '{name}' runs '{shape.stage_of(name)}' again, and '{earlier}' is not before it"
+            yield key, text, f"Add '{earlier}' before it."
 
 
 def _is_shared(setting: str) -> bool:
@@ -233,14 +255,16 @@ def _precision(cfg: ExperimentSettings) -> Iterator[Problem]:
 
 
 def _splits(cfg: ExperimentSettings) -> Iterator[Problem]:
-    key, chosen = ("stages", "self_distill", "splits"), cfg.stages.self_distill.splits
-    if not isinstance(chosen, list) or not runs_stage(cfg, "self_distill"):
-        return
-    for split in chosen:
-        if split not in SPLITS:
-            yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
-    if runs_stage(cfg, "apo") and "train" not in chosen:
-        yield key, f"{'.'.join(key)} must hold train, since apo learns from its texts, got {chosen}"
+    """Of each stage that writes t+: splits that there are, and train where something learns from it."""
+    run = dict.fromkeys(name for arm in _mapping(cfg.arms).values() for name in arm.stages)
+    learns = next((name for name in run if "preferred" in artefacts(name)[0]), None)
+    for stage in (name for name in run if shape.stage_of(name) == "self_distill"):
+        key, chosen = ("stages", stage, "splits"), getattr(cfg.stages, stage).splits
+        for split in chosen if isinstance(chosen, list) else ():
+            if split not in SPLITS:
+                yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
+        if learns and isinstance(chosen, list) and "train" not in chosen:
+            yield key, f"{'.'.join(key)} must hold train, since {learns} learns from its texts, got {chosen}"
 
 
 def _names_sets(setting: str, value: Any) -> bool:

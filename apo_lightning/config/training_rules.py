@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from apo_lightning.config import shape
 from apo_lightning.config.registered import Path
 from apo_lightning.settings import ExperimentSettings
 
@@ -28,8 +29,18 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
         if cfg.trainer.strategy == "fsdp2":
             text = f"callbacks.{name} averages whole weights, and trainer.strategy fsdp2 takes them apart"
             yield ("callbacks", name), text, "Take ddp or one device."
+    yield from _whole(cfg)
     if SWA in sections:
         yield from _stochastic(cfg, sections[SWA])
+
+
+def _whole(cfg: ExperimentSettings) -> Iterator[Problem]:
+    """Stages that ask a student in a way that its parts on several devices do not answer to."""
+    arms = cfg.arms.values() if cfg.trainer.strategy == "fsdp2" and isinstance(cfg.arms, Mapping) else ()
+    for name in dict.fromkeys(name for arm in arms for name in arm.stages if shape.stage_of(name) not in shape.PAPER):
+        if getattr(shape.stages().get(name), "reads_reports", False):
+            text = f"stages.{name} reads two prompts at a time, and trainer.strategy fsdp2 takes the student apart"
+            yield ("trainer", "strategy"), text, "Take ddp or one device."
 
 
 def _stochastic(cfg: ExperimentSettings, own: Mapping[str, object]) -> Iterator[Problem]:

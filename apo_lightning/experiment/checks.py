@@ -15,6 +15,7 @@ from apo_lightning.experiment import (
     preferred,
     pruned,
     rehearsal,
+    rounds,
     teacher_tokens,
     trainer,
     weighing,
@@ -66,14 +67,14 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
         name: config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
         for name, section in cfg.teachers.items()
     }
-    preferred.strategy(cfg)
+    rounds.each_run(cfg, preferred.strategy)
     weighing.strategy(cfg)
-    _check_prompts(cfg)
+    rounds.each_run(cfg, _check_prompts)
     for stage in dict.fromkeys(name for arm in cfg.arms.values() for name in arm.stages):
         if section := getattr(getattr(cfg.stages, stage), "loss", None):
             bind(config.build(LOSSES, section, f"stages.{stage}.loss"), STAGES.lookup(stage).provides, stage)
-    teacher_tokens.require_logits(cfg, teachers)
-    _require_weights(cfg)
+    rounds.each_run(cfg, lambda own: teacher_tokens.require_logits(own, teachers))
+    rounds.each_run(cfg, _require_weights)
     count_on_meta(cfg.student)
     if here:
         machine.check_here(cfg)
@@ -94,7 +95,9 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
         if "reports" in prompts.load(name).get_identifiers():
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
-    if "reports" not in prompts.load(name).get_identifiers() and preferred.writes(cfg):
+    if "reports" not in prompts.load(name).get_identifiers() and (
+        preferred.writes(cfg) or rehearsal.learns_from_reports(cfg)
+    ):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
             "line with $reports, or take reconcile."
@@ -111,7 +114,7 @@ def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
         findings = tuple(data.findings)
     except ApoError:  # the set's own tables name them, and are looked at when it is read
         findings = CANONICAL
-    rehearsal.rehearse(cfg, findings)
+    rounds.each_run(cfg, lambda own: rehearsal.rehearse(own, findings))
     return []
 
 
@@ -139,12 +142,12 @@ def rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDa
     here: see `rehearsal.rehearse_on` and `preferred.require`."""
     for arm, own in arms.items():
         with _of_arm(arm, own):
-            preferred.require(own, arm, data[arm])
+            rounds.each_run(own, lambda run, arm=arm: preferred.require(run, arm, data[arm]))
             weighing.require(own, arm, data[arm])
             pruned.require(own, data[arm].studies("val"), judging_findings(own.evaluate, data[arm]))
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):
-            rehearsal.rehearse_on(arms[arm], data[arm])
+            rounds.each_run(arms[arm], lambda run, arm=arm: rehearsal.rehearse_on(run, data[arm]))
 
 
 @contextmanager

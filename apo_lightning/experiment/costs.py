@@ -13,7 +13,7 @@ from typing import Any
 
 from apo_lightning.files.formats import write_csv
 from apo_lightning.hashing import inventory
-from apo_lightning.reports.cost import COUNTED, stage_names
+from apo_lightning.reports.cost import COUNTED, costing
 from apo_lightning.reports.folder import stage_folders
 
 NAME = "costs.csv"
@@ -33,7 +33,7 @@ def write(run_folder: Path) -> Path:
 
 
 def _lines(run_folder: Path) -> Iterator[list[Any]]:
-    for name in stage_names(run_folder):
+    for name in costing(run_folder):
         for stage in stage_folders(run_folder, name):
             has_manifest = (stage.path / inventory.MANIFEST).is_file()
             facts = inventory.read(stage.path) if has_manifest else {}

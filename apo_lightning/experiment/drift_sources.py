@@ -19,7 +19,7 @@ from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.findings import canonical
 from apo_lightning.hashing.contents import digest
-from apo_lightning.reports.folder import require_stage, stage_folders
+from apo_lightning.reports.folder import newest_runs, require_stage, stage_folders
 from apo_lightning.reports.teacher_drift import labels as stored_labels
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers import recorded
@@ -96,7 +96,7 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
 
 def _preferred(folder: Path) -> dict[str, str]:
     """t+ of the first arm that has it."""
-    for stage in stage_folders(folder, "self_distill")[:1]:
+    for stage in newest_runs(folder, "self_distill")[:1]:
         return {study: found.text for study, found in read_preferred(stage.path / "preferred.jsonl").items()}
     return {}
 

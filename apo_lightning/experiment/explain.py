@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from apo_lightning.config import shape
 from apo_lightning.errors import DataError, DivergedError
+from apo_lightning.experiment import rounds
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.preferred import KEY, writes
 from apo_lightning.files.atomic import removal
+from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.types import Example, Study
 
@@ -22,7 +25,9 @@ def where(own: Context, stage: str) -> Iterator[None]:
     except DivergedError as error:
         made_by, kind = own.newest("student"), STAGES.get(stage)
         if made_by is None or (kind is not None and "student" in kind.writes):  # who trains says itself what it is
-            raise
+            if not shape.is_again(stage):
+                raise
+            raise DivergedError(str(error).replace(f"stages.{shape.stage_of(stage)}", f"stages.{stage}")) from error
         raise DivergedError(
             f"Stage {stage} of arm '{own.arm}', seed {own.seed}: {error} It was read from {made_by.path / 'student'}. "
             f"Lower that stage's learning rate, or remove it to train it anew: {removal(made_by.path)}"
@@ -51,7 +56,7 @@ def required(stream: list[Example], own: Context, stage: str, counts: Counter[st
     if stream:
         return stream
     studies = own.data.studies("train")
-    why = _no_preferred(own, studies) if "preferred" in STAGES.lookup(stage).reads else _no_teacher(own, counts)
+    why = _no_preferred(own, studies, stage) if "preferred" in STAGES.lookup(stage).reads else _no_teacher(own, counts)
     raise DataError(
         f"Stage {stage} of arm '{own.arm}', seed {own.seed} has nothing to learn from: no text serves the "
         f"{len(studies)} training studies. {why}"
@@ -67,22 +72,24 @@ def _no_teacher(own: Context, counts: Counter[str]) -> str:
     )
 
 
-def _unpicked(own: Context) -> str:
-    name = own.cfg.stages.self_distill.positive["name"]
+def _unpicked(own: Context, cfg: ExperimentSettings) -> str:
+    name = cfg.stages.self_distill.positive["name"]
     return (
         f"{KEY} '{name}' picks among the texts of {', '.join(own.teachers)}, and none that it could take states one of "
         f"the findings ({', '.join(own.data.findings)}). Look at the teachers' files, or take 'student'."
     )
 
 
-def _no_preferred(own: Context, studies: Sequence[Study]) -> str:
+def _no_preferred(own: Context, studies: Sequence[Study], stage: str) -> str:
     written = own.newest("preferred")
     assert written is not None  # the rules of an experiment want it before
     file, here = written.path / "preferred.jsonl", [study.id for study in studies if study.id in own.preferred]
-    if not writes(own.cfg):
-        return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own)}"
+    cfg = rounds.of_run(own.cfg, rounds.newest_writing(own, stage))
+    if not writes(cfg):
+        return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own, cfg)}"
+    learned = "Train stages.spd longer" if "spd" in own.stages else "Let it learn from the teachers first (spd)"
     empty = sum(not own.preferred[study].text.strip() for study in here)
     return (
         f"{file} has {len(own.preferred)} preferred texts, {len(here)} of them for training studies, {empty} of those "
-        "empty: the student ended its turn at once. Train stages.spd longer, or read what it writes."
+        f"empty: the student ended its turn at once. {learned}, or read what it writes."
     )

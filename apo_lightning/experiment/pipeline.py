@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from apo_lightning import leader
-from apo_lightning.experiment import explain
+from apo_lightning.experiment import explain, rounds
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.experiment.steps.collect import Collect
 from apo_lightning.experiment.steps.evaluate import Evaluate, EvaluateSet
 from apo_lightning.experiment.steps.fit import Fit
+from apo_lightning.experiment.steps.fit_informed import FitInformed
 from apo_lightning.experiment.steps.generate import Generate
 from apo_lightning.experiment.steps.weigh import Weigh
 from apo_lightning.experiment.weighing import STEP, weighs
@@ -23,11 +24,18 @@ def steps(own: Context) -> Iterator[tuple[str, Callable[[], Step]]]:
     if own.stages and weighs(own.cfg):
         yield STEP, lambda: Weigh(own)
     for name in own.stages:
-        kind = Fit if "student" in STAGES.lookup(name).writes else Generate
-        yield name, lambda kind=kind, name=name: kind(own, name)
-    yield "evaluate", lambda: Evaluate(own)
+        yield name, lambda name=name: _kind(name)(rounds.of_step(own, name), name)
+    yield "evaluate", lambda: Evaluate(rounds.of_step(own, "evaluate"))
     for name in own.sets:
         yield f"evaluate_{name}", lambda name=name: EvaluateSet(own, name)
+
+
+def _kind(name: str) -> Callable[[Context, str], Step]:
+    """What does the work of a stage."""
+    stage = STAGES.lookup(name)
+    if "student" not in stage.writes:
+        return Generate
+    return FitInformed if getattr(stage, "reads_reports", False) else Fit
 
 
 def run(own: Context) -> Context:

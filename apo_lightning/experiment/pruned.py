@@ -24,7 +24,6 @@ NAME = "pruning.json"
 KEY = "pool.select"
 PAID = ("train", "val")
 """Splits whose texts the method needs; of the validation split those of all teachers, to choose among them."""
-TRAINED = ("spd", "self_distill", "apo")
 
 
 def require(cfg: ExperimentSettings, studies: Sequence[Study], findings: Sequence[str]) -> None:
@@ -170,6 +169,6 @@ def _twins(cfg: ExperimentSettings, own: Any, other: Any) -> bool:
 def _seconds(run_folder: Path, own: Any, seeds: Sequence[int]) -> Iterator[list[float]]:
     """For each seed the seconds of each stage, as its manifest has them."""
     for seed in seeds:
-        stages = [run_folder / own.arm / f"seed{seed}" / name for name in own.stages if name in TRAINED]
+        stages = [run_folder / own.arm / f"seed{seed}" / name for name in own.stages]
         records = [inventory.read(path) for path in stages if (path / inventory.MANIFEST).is_file()]
         yield [float(record.get("seconds") or 0) for record in records]

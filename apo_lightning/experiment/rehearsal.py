@@ -16,7 +16,8 @@ from apo_lightning.errors import ConfigError, DataError, first_line
 from apo_lightning.experiment.preferred import writes
 from apo_lightning.models.processor import load_config, load_processor
 from apo_lightning.probes.wordings import QUESTION, spoken
-from apo_lightning.settings import ExperimentSettings
+from apo_lightning.settings import ExperimentSettings, rounds
+from apo_lightning.stages import STAGES
 from apo_lightning.types import PREFERRED, Branch, BranchBatch, Example, Study, Trajectory
 from data_modules.base import CXRDataModule
 
@@ -38,13 +39,20 @@ def on_disk(model: str) -> bool:
     return True
 
 
+def learns_from_reports(cfg: ExperimentSettings) -> bool:
+    """Whether some arm has a stage that reads the prompt of self-distillation beside the plain one."""
+    run = {name for arm in cfg.arms.values() for name in arm.stages}
+    return any(getattr(STAGES.get(name), "reads_reports", False) for name in run)
+
+
 def depends_on(cfg: ExperimentSettings) -> list[Any]:
     """What `rehearse` looks at, so that arms that share it are looked at once."""
     prompts = [cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt, cfg.evaluate.findings]
     prompts.append(cfg.evaluate.likelihood.form)
     lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
     heard = [list(cfg.teachers), cfg.pool.select, writes(cfg)]
-    asked = [cfg.stages.self_distill.splits, cfg.evaluate.split]
+    asked = [cfg.stages.self_distill.splits, cfg.evaluate.split, learns_from_reports(cfg)]
+    asked += [asdict(own) for name, own in vars(cfg.stages).items() if rounds.first(name) == "self_distill" != name]
     sets = {name: asdict(own) for name, own in cfg.evaluate.sets.items()}
     return [asdict(cfg.student), prompts, lengths, heard, asked, cfg.data, cfg.evaluate.data, sets]
 
@@ -117,7 +125,7 @@ def _prompts(
     asked = {"prompt": (cfg.prompt, findings), "evaluate.prompt": (cfg.evaluate.prompt or cfg.prompt, counted)}
     if cfg.evaluate.likelihood.form == QUESTION:
         asked[LIKELIHOOD] = (QUESTION, [max(map(spoken, counted), key=len)])
-    if writes(cfg):
+    if writes(cfg) or learns_from_reports(cfg):
         asked[DISTIL] = (cfg.stages.self_distill.prompt, findings)
     return asked
 
@@ -213,6 +221,10 @@ def _check_positions(cfg: ExperimentSettings) -> None:
     if writes(cfg):
         lengths["student.max_context_tokens + stages.self_distill.max_new_tokens"] = (
             cfg.student.max_context_tokens + distill.max_new_tokens
+        )
+    if learns_from_reports(cfg):
+        lengths["student.max_context_tokens + student.max_branch_tokens"] = (
+            cfg.student.max_context_tokens + cfg.student.max_branch_tokens
         )
     for key, length in lengths.items():
         if most and length > most:

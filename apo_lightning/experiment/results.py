@@ -30,6 +30,7 @@ from apo_lightning.metrics.report_text.measured import report_outcomes
 from apo_lightning.positives import DEFAULT
 from apo_lightning.reports.folder import SEED
 from apo_lightning.settings import ExperimentSettings
+from apo_lightning.settings.rounds import number, runs
 from apo_lightning.text.progression import judges_progression
 from apo_lightning.types import Answer, Study
 
@@ -222,10 +223,10 @@ def _consensus(cfg: ExperimentSettings, folder: Path, arms: _Contexts) -> Iterat
     not. Of arms with one strategy the first one's; texts that all seeds share are one row."""
     if cfg.evaluate.split not in cfg.stages.self_distill.splits:
         return
-    told, shared = dict[str, str](), set[Path]()
-    for arm in (arm for arm, section in cfg.arms.items() if "self_distill" in section.stages):
-        for seed, path in _stored(folder, arm, "self_distill", "preferred.jsonl", _now(cfg, arm)):
-            name = _strategy(path.parent)
+    told, shared = dict[tuple[str, int], str](), set[Path]()
+    for arm, stage in ((arm, run) for arm, own in cfg.arms.items() for run in runs("self_distill", own.stages)):
+        for seed, path in _stored(folder, arm, stage, "preferred.jsonl", _now(cfg, arm)):
+            name = _strategy(path.parent), number(stage)
             if told.setdefault(name, arm) == arm and path.resolve() not in shared:
                 shared.add(path.resolve())
                 yield from _texts_of(cfg, read_preferred(path), name, seed, arms[arm])
@@ -238,12 +239,13 @@ def _strategy(stage: Path) -> str:
 
 
 def _texts_of(
-    cfg: ExperimentSettings, written: Mapping[str, Answer], strategy: str, seed: int, own: Context
+    cfg: ExperimentSettings, written: Mapping[str, Answer], found: tuple[str, int], seed: int, own: Context
 ) -> Iterator[Measured]:
     studies = own.data.studies(cfg.evaluate.split)
     texts = {study.id: own.thinking.as_read(written[study.id].text) for study in studies if study.id in written}
     if texts:
-        by = ("", "") if strategy == DEFAULT else (f"_{strategy}", f" by {strategy}")
+        by = ("", "") if found[0] == DEFAULT else (f"_{found[0]}", f" by {found[0]}")
+        by = by if found[1] == 1 else (f"{by[0]}_{found[1]}", f"{by[1]}, round {found[1]}")
         cut = sum(written[study].cut for study in texts) / len(texts)
         outcomes, values = _of_texts(cfg, texts, studies, own.scored, own), [("cut", MEAN, cut)]
         yield Measured("baseline", f"preferred{by[0]}", f"t+{by[1]} (reads the teachers)", seed, outcomes, values)

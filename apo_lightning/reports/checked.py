@@ -10,10 +10,8 @@ from apo_lightning.files.atomic import removal
 from apo_lightning.hashing import inventory
 from apo_lightning.hashing.contents import content_digest, file_digest
 from apo_lightning.hashing.inventory import MANIFEST, settings_digest
-from apo_lightning.reports.folder import own, read_settings, stage_folders
+from apo_lightning.reports.folder import own, read_settings, stage_folders, stage_names
 
-CURVES = ("spd", "apo")
-"""Stages that a report has a curve of."""
 CHANGED = "is not what the run wrote"
 
 
@@ -25,7 +23,7 @@ def notes(run_folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     """
     found = [
         f"{folder.path / name} is gone, and its curve is left out: restore it. No number of the table depends on it."
-        for stage in CURVES
+        for stage in stage_names(run_folder)
         for folder in stage_folders(run_folder, stage)
         for name in inventory.LOOSE
         if inventory.gone(folder.path / name)

@@ -10,9 +10,9 @@ import yaml
 
 from apo_lightning.files.formats import read_json
 from apo_lightning.hashing import inventory
-from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders
+from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders, stage_names
+from apo_lightning.settings import rounds
 
-STAGES = ("collect", "weigh", "spd", "self_distill", "apo", "evaluate")
 PRUNING = "pruning.json"
 COUNTED = {"calls": "calls", "requests": "calls", "tokens": "tokens", "scored_tokens": "scored tokens"}
 """Keys of a stage's manifest, where it has them."""
@@ -24,19 +24,21 @@ def told(run_folder: Path) -> list[tuple[str, str]]:
     Raises:
         ArtifactError: a stage's manifest or its texts are damaged.
     """
-    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in stage_names(run_folder)}
+    stages = {stage: _distinct(stage_folders(run_folder, stage)) for stage in costing(run_folder)}
+    asked = ("spd", "evaluate", *rounds.runs("self_distill", list(stages)))
     records = {stage: [_record(path) for path in paths] for stage, paths in stages.items()}
     return [
         ("Time", _time(records) or "not recorded"),
         ("Teacher answers", _answers(stages["collect"], records["collect"], run_folder)),
         *_left_out(run_folder),
-        *_prompts(path for name in ("spd", "evaluate", "self_distill") for path in stages[name][:1]),
+        *_prompts(path for name in asked for path in stages[name][:1]),
     ]
 
 
-def stage_names(run_folder: Path) -> list[str]:
+def costing(run_folder: Path) -> list[str]:
     """Stages that cost something, in order; of further sets those that the folder has a table of."""
-    return [*STAGES, *(f"evaluate_{place.name}" for place in sorted((run_folder / "sets").glob("*/")))]
+    further = (f"evaluate_{place.name}" for place in sorted((run_folder / "sets").glob("*/")))
+    return ["collect", "weigh", *stage_names(run_folder), "evaluate", *further]
 
 
 def _left_out(run_folder: Path) -> list[tuple[str, str]]:

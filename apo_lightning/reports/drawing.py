@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from apo_lightning.reports import curves, figures, figures_arms, figures_scores, figures_training, teacher_drift
 from apo_lightning.reports.columns import findings
-from apo_lightning.reports.folder import read_metrics
+from apo_lightning.reports.folder import PAPER, read_metrics, stage_names
 from apo_lightning.reports.measured import Results
 from apo_lightning.reports.page import FigureFile
 from apo_lightning.reports.table import arm_labels, reference_arm
@@ -56,13 +56,15 @@ FIGURES = {
     ),
 }
 """File name to title and caption, in the order of the report; curves over an axis come behind ``knows``."""
+OWN = ("curve_*.png", "stage_*.png")
+"""Figures whose names are made of those of a run's own axes and stages."""
 OBSOLETE = ("radar.png",)
 """What an earlier version drew."""
 
 
 def names(folder: Path) -> set[str]:
     """What may lie in ``figures/`` from an earlier report."""
-    return {*FIGURES, *OBSOLETE, *(path.name for path in folder.glob("curve_*.png"))}
+    return {*FIGURES, *OBSOLETE, *(path.name for own in OWN for path in folder.glob(own))}
 
 
 def draw(run_folder: Path, found: Results, settings: Mapping[str, Any]) -> list[FigureFile]:
@@ -81,7 +83,29 @@ def draw(run_folder: Path, found: Results, settings: Mapping[str, Any]) -> list[
             made.append(FigureFile(name, title, caption.format(against=against), alt, figures.png(makers[name]())))
         if name == "knows.png":
             made += over
+        if name == "validation_apo.png":
+            made += _further_stages(run_folder, found)
     return made
+
+
+def _further_stages(run_folder: Path, found: Results) -> Iterator[FigureFile]:
+    """The same of stages beyond the paper's, later runs of those among them."""
+    labels, styles = arm_labels(found.values), figures.arm_styles(found.values)
+    for stage in (name for name in stage_names(run_folder) if name not in PAPER):
+        metrics = read_metrics(run_folder, stage, labels)
+        if figures_training.preference_arms(metrics):
+            yield _of_stage(stage, "rewards", FIGURES["rewards.png"][1], figures_training.reward_curves(metrics))
+        elif "train/loss" in metrics and metrics["train/loss"].notna().any():
+            drawn = figures_training.spd_curve(metrics, styles, stage)
+            yield _of_stage(stage, "loss", f"Had {stage} settled when it stopped?", drawn)
+        if figures_training.validation_metrics(metrics):
+            drawn = figures_training.validation_curves(metrics, styles)
+            yield _of_stage(stage, "validation", FIGURES["validation_apo.png"][1], drawn)
+
+
+def _of_stage(stage: str, kind: str, caption: str, drawn: Figure) -> FigureFile:
+    title = f"{kind.capitalize()} of {stage}"
+    return FigureFile(f"stage_{stage}_{kind}.png", title, caption, f"{title}: over training steps.", figures.png(drawn))
 
 
 STEPS = ("rewards.png", "spd_loss.png", "validation_spd.png", "validation_apo.png")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from apo_lightning.reports import told as told_labels
+from apo_lightning.reports.folder import PAPER
 
 UNKNOWN = "not recorded"
 FACTS = {
@@ -56,6 +57,7 @@ def told(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple
         ("SPD (learn)", _fit(settings, "spd")),
         ("t+ (compare)", _writing(_get(settings, "stages", "self_distill"))),
         ("Preference (critique)", _fit(settings, "apo")),
+        *_further_stages(settings),
         ("Differs by arm", _differing(settings)),
         ("Prompts", _prompts(settings)),
         *told_labels.asked(manifest),
@@ -184,6 +186,14 @@ def _fit(settings: Mapping[str, Any], stage: str) -> str:
         f"{loss.get('name', UNKNOWN)}{f' ({details})' if details else ''}; lr {optim.get('lr', UNKNOWN)}{schedule}; "
         f"{own.get('steps', UNKNOWN)} steps, {studies}{many}"
     )
+
+
+def _further_stages(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Stages beyond the paper's that some arm runs, later runs of those among them."""
+    listed = [name for own in _arms(settings).values() for name in own.get("stages") or []]
+    further = dict.fromkeys(name for name in map(str, listed) if name not in PAPER)
+    sections = {name: _get(settings, "stages", name) for name in further}
+    return [(name, _fit(settings, name) if "loss" in own else _writing(own)) for name, own in sections.items() if own]
 
 
 def _arms(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

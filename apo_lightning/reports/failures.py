@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apo_lightning.reports.folder import is_there, read_json_list, stage_folders
+from apo_lightning.reports.folder import is_there, read_json_list, stage_folders, stage_names
 
 NAME = "failures.json"
-STAGES = ("spd", "self_distill", "apo")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def read(run_folder: Path, labels: Mapping[str, str]) -> list[Failure]:
         ArtifactError: a file is corrupt.
     """
     found: dict[Path, list[str]] = {}
-    for stage in STAGES:
+    for stage in stage_names(run_folder):
         ours = [folder for folder in stage_folders(run_folder, stage) if folder.arm in labels]
         for folder in sorted(ours, key=lambda folder: list(labels).index(folder.arm)):
             if is_there(folder.path / NAME, run_folder):

@@ -64,8 +64,8 @@ def _curve(axes: Axes, own: pd.DataFrame, name: str, colour: str, *, width: floa
     axes.plot(by_step.index, by_step.mean(axis=1), color=colour, linewidth=width)
 
 
-def spd_curve(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]]) -> Figure:
-    """Loss of the SPD stage over optimiser steps. Arms that share a stored stage share one line."""
+def spd_curve(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]], stage: str = "SPD") -> Figure:
+    """Loss of the SPD stage, or of another one, over optimiser steps. Arms that share a stored stage share one line."""
     if "train/loss" not in metrics or metrics["train/loss"].isna().all():
         raise ValueError("no arm has the metric train/loss in its stage spd")
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -80,7 +80,7 @@ def spd_curve(metrics: pd.DataFrame, styles: Mapping[str, tuple[str, str]]) -> F
             shared = f", shared by {len(arms)} arms" if len(arms) > 1 else ""
             axes.plot([], [], color=styles[arms[0]][0], linewidth=1.8, label=own["label"].iat[0] + shared)
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel("SPD loss")
+        axes.set_ylabel(f"{stage} loss")
         axes.legend(loc="upper right")
     return figure
 

@@ -16,11 +16,16 @@ from apo_lightning.errors import ArtifactError
 from apo_lightning.files.atomic import removal, write_bytes, write_text
 from apo_lightning.files.jsonlines import loads, read_grown
 from apo_lightning.hashing import inventory
+from apo_lightning.settings import rounds
 
+PAPER = ("spd", "self_distill", "apo")
+"""The paper's stages, in their order."""
 SETS = "sets"
 """In a run folder, the tables of the further evaluation sets, a folder each."""
 SEED = re.compile(r"seed(0|[1-9][0-9]*)")
 """A seed's folder; what else lies beside it is not ours."""
+STAGE = re.compile(r"[A-Za-z0-9]\w*")
+"""Name of a stage: settings may come from anywhere, and are no pattern for files."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,29 @@ def stage_folders(run_folder: Path, stage: str) -> list[FinishedStage]:
             _require_same(path, run_folder)
             found.append(FinishedStage(path.parent.parent.name, int(number[1]), path))
     return sorted(found, key=lambda item: (item.arm, item.seed))
+
+
+def stage_names(run_folder: Path) -> list[str]:
+    """The paper's stages, and what else arms list, each behind what stands before it in its arm."""
+    arms = (read_settings(run_folder) or {}).get("arms")
+    found = list(PAPER)
+    for arm in arms.values() if isinstance(arms, Mapping) else ():
+        listed = arm.get("stages") if isinstance(arm, Mapping) else None
+        before = -1
+        for name in listed if isinstance(listed, list) else ():
+            if isinstance(name, str) and STAGE.fullmatch(name):
+                if name not in found:
+                    found.insert(before + 1, name)
+                before = found.index(name)
+    return found
+
+
+def newest_runs(run_folder: Path, stage: str) -> list[FinishedStage]:
+    """As `stage_folders`; where an arm has run the stage again, its last run."""
+    found: dict[tuple[str, int], FinishedStage] = {}
+    for name in rounds.runs(stage, stage_names(run_folder)) or [stage]:
+        found |= {(own.arm, own.seed): own for own in stage_folders(run_folder, name)}
+    return [found[key] for key in sorted(found)]
 
 
 def read_metrics(run_folder: Path, stage: str, labels: Mapping[str, str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from apo_lightning.errors import ArtifactError
 from apo_lightning.reports.folder import (
     advice,
     is_there,
+    newest_runs,
     read_json_list,
     read_jsonl,
     read_settings,
@@ -109,7 +110,7 @@ def _get(item: Mapping[str, Any], key: str, path: Path, run_folder: Path) -> Any
 def _by_arm(run_folder: Path, stage: str, name: str, labels: Mapping[str, str]) -> dict[str, dict[str, dict]]:
     """Arm to study to the line of its first seed, in experiment order."""
     first: dict[str, Path] = {}
-    for folder in stage_folders(run_folder, stage):
+    for folder in newest_runs(run_folder, stage):
         if folder.arm in labels and require_stage(folder, run_folder) and is_there(folder.path / name, run_folder):
             first.setdefault(folder.arm, folder.path / name)
     read = {path.resolve(): read_jsonl(path, run_folder) for path in first.values()}

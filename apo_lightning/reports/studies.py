@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ from apo_lightning.reports.folder import (
     FinishedStage,
     advice,
     is_there,
+    newest_runs,
     read_json_list,
     read_jsonl,
     require_stage,
     stage_folders,
+    stage_names,
 )
+from apo_lightning.settings import rounds
 
 Rows = dict[str, dict[str, Any]]
 """Study to its line of a file."""
@@ -138,7 +141,7 @@ def _of_stage(
 ) -> dict[str, tuple[FinishedStage, Path, Rows]]:
     """Arm to the stage of its first seed that holds the file, in experiment order; shared ones are read once."""
     first: dict[str, FinishedStage] = {}
-    for folder in stage_folders(run_folder, stage):
+    for folder in newest_runs(run_folder, stage):
         if folder.arm in labels and require_stage(folder, run_folder) and is_there(folder.path / name, run_folder):
             first.setdefault(folder.arm, folder)
     read: dict[Path, Rows] = {}
@@ -195,9 +198,11 @@ def _arms(
     labels: Mapping[str, str],
     preferred: Mapping[Path, Author],
 ) -> Iterator[Author]:
-    before = _before({arm: folder.path.parent for arm, (folder, _, _) in answers.items()})
+    before = _before({arm: folder.path.parent for arm, (folder, _, _) in answers.items()}, stage_names(run_folder))
+    writing = {(own.arm, own.seed): own.path for own in newest_runs(run_folder, "self_distill")}
     for arm, (folder, _, rows) in answers.items():
-        learned = preferred.get((folder.path.parent / "self_distill" / "preferred.jsonl").resolve())
+        place = writing.get((arm, folder.seed))
+        learned = preferred.get((place / "preferred.jsonl").resolve()) if place else None
         yield Author(
             f"arm:{arm}",
             "arm",
@@ -210,10 +215,12 @@ def _arms(
         )
 
 
-def _before(stages: Mapping[str, Path]) -> dict[str, str]:
-    """Arm to the arm that stopped one stage earlier: with the same SPD and no preference stage, or with neither."""
+def _before(stages: Mapping[str, Path], names: Sequence[str]) -> dict[str, str]:
+    """Arm to the arm that stopped one stage earlier: with the same SPD and none of the stages of ``names`` that learn
+    from t+, or with neither."""
     begun = {arm: (path / "spd").resolve() if (path / "spd").is_dir() else None for arm, path in stages.items()}
-    critique = {arm for arm, path in stages.items() if (path / "apo").is_dir()}
+    later = [name for name in names if rounds.first(name) not in ("spd", "self_distill")]
+    critique = {arm for arm, path in stages.items() if any((path / name).is_dir() for name in later)}
     found = {}
     for arm, spd in begun.items():
         start = spd if arm in critique else None

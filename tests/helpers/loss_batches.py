@@ -33,7 +33,7 @@ NUMBERS = {
 }
 """Values to test a setting of ours with; a closed choice (Literal) is read from the class."""
 
-WITH_PREFERRED = STAGES["apo"].provides - STAGES["spd"].provides
+WITH_PREFERRED = (STAGES["apo"].provides | STAGES["context_distill"].provides) - STAGES["spd"].provides
 """Quantities that tell a loss which compares with t+ from one over teachers alone."""
 
 Batch = dict[str, Tensor]
@@ -132,6 +132,7 @@ def quantities(given: Batch, policy: Tensor, seed: int) -> dict[str, Any]:
         "generator": torch.Generator().manual_seed(seed),
         "divergence": -policy,
         "mixture_divergence": -policy,
+        "context_divergence": -policy,
         "chosen_logps": logps[:, 0],
         "chosen_lengths": lengths[:, 0],
         "chosen_present": given["present"][:, 0],

@@ -98,7 +98,7 @@ MISTAKES = {
     "stages.apo.loss.betta=1": "Unknown key 'stages.apo.loss.betta' (command line). Did you mean 'beta'? "
     "Known: beta, reduction, smoothing.",
     "stages.apoo.steps=1": "Unknown key 'stages.apoo' (command line). Did you mean 'apo'? "
-    "Known: apo, self_distill, spd.",
+    "Known: apo, context_distill, self_distill, sft, spd.",
     "student.adapter.r=eight": "student.adapter.r must be an integer, got 'eight' (command line).",
     "student.adapter.r=1.5": "student.adapter.r must be an integer, got 1.5 (command line).",
     "seeds=[0, x]": "seeds must be a list of integers, got [0, 'x'] (command line).",
@@ -156,7 +156,7 @@ MISTAKES = {
     "arms.apo.stages=[self_distill, spd]": "arms.apo.stages must be in the order spd, self_distill, apo, each once, "
     "got ['self_distill', 'spd'] (command line).",
     "arms.apo.stages=[sdp]": "arms.apo.stages names no stage 'sdp' (command line). Did you mean 'spd'? "
-    "Known: apo, self_distill, spd.",
+    "Known: apo, context_distill, self_distill, sft, spd.",
     "arms.apo.set.seeds=[1]": "arms.apo.set must not hold 'seeds', which all arms share (command line).",
     "arms.apo.set.stages.apo.optim.lr=-2": "arm 'apo': stages.apo.optim.lr must be > 0, got -2.0 "
     "(command line, arms.apo.set).",

@@ -14,6 +14,7 @@ from apo_lightning.losses.spd_nll import SpdNll
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.apo import APO
 from apo_lightning.stages.base import Stage, lr_factor
+from apo_lightning.stages.sft import SFT
 from apo_lightning.stages.spd import SPD
 from apo_lightning.types import PREFERRED, BranchBatch, Scores
 from tests.helpers import tiny
@@ -68,6 +69,26 @@ def test_the_first_update_raises_the_chosen_reward_above_the_rejected() -> None:
     stage.training_step(mixed(), 0)["output"].loss.backward()
     optimizer.step()
     assert stage.training_step(mixed(), 1)["output"].metrics["margin"] > 0
+
+
+def test_the_stage_sft_never_scores_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in training nor in validation; its loss is that of the same loss in the critique."""
+    student, widths = tiny.student().make_trainable(seed=0), []
+    stage = SFT(student, LOSSES["sft"](reduction="token_mean"), OptimSettings(lr=1e-3), steps=10, seed=0)
+    stage.log_loss = lambda output, batch, **extra: output
+    stage.log_validation = lambda output, batch, more: widths.append(len(more[0]))
+    score = student.score
+
+    def watched(batch: BranchBatch, *rest: torch.Tensor | None) -> Scores:
+        widths.append(batch.present.shape[1])
+        return score(batch, *rest)
+
+    monkeypatch.setattr(student, "score", watched)
+    batch = mixed()
+    loss = stage.training_step(batch, 0).loss
+    torch.testing.assert_close(loss, apo("sft").training_step(batch, 0)["output"].loss)
+    stage.validation_step(batch, 0)
+    assert widths[:2] == [1, 1] and stage.provides == {"chosen_logps", "chosen_lengths", "chosen_present"}
 
 
 def test_sft_is_not_charged_for_the_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
