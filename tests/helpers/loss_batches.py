@@ -30,6 +30,7 @@ NUMBERS = {
     "temperature": [2.0],
     "mix": [0.5, 0.3],
     "temperature_squared": [False, True],
+    "factor": [0.75],
 }
 """Values to test a setting of ours with; a closed choice (Literal) is read from the class."""
 
