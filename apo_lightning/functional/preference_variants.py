@@ -1,7 +1,8 @@
-"""Margins that other papers put in the place of ``r_+ - r_u``: slot 0 is the preferred answer, 1..N are the teachers'.
+"""What varies a preference loss: margins in the place of ``r_+ - r_u``, and which tokens rewards are made of.
 
-Each is a function from rewards ``[B, 1+N]`` to margins ``[B, N]``; `as_rewards` hands them to `pairwise_nll` or
-`listwise_nll`, which leave out of value and gradient what does not count, NaN included.
+Slot 0 is the preferred answer, slots 1..N are the teachers' answers. Margins ``[B, N]`` are functions of rewards
+``[B, 1+N]``; `as_rewards` hands them to `pairwise_nll` or `listwise_nll`, which leave out of value and gradient what
+does not count, NaN included.
 """
 
 from __future__ import annotations
@@ -78,6 +79,15 @@ def calibrated_nll(
     squares = (chosen - target) ** 2 + (rejected + target) ** 2
     share = normalize_weights(weight.to(squares.dtype), counted, total=1.0)
     return pairwise_nll(log_ratios, weight, present, label_smoothing) + calibration * (share * squares).sum(-1)
+
+
+def contested(scored: Tensor, conflict: Tensor, both: bool) -> Tensor:
+    """Which tokens rewards are made of, all ``[B, 1+N, T]`` bool: of teachers those in ``conflict``, of t+ all, or with
+    ``both`` those in conflict too, and then none of the teachers where none of t+ is left."""
+    if not both:
+        return torch.cat([torch.ones_like(conflict[:, :1]), conflict[:, 1:]], dim=1)
+    faced = (conflict & scored)[:, :1].any(-1, keepdim=True)
+    return conflict & faced
 
 
 def agreeing_share(against: Tensor, judged: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ REFUSED = {
     "factor": [0, 1.1, NAN],
     "calibration": [-1, NAN, INF],
     "form": [],
+    "votes": [-1, 1.5, NAN],
+    "both": [],
 }
 """What our settings refuse, wherever a loss has them; a closed choice is read from the class."""
 DEFAULTS = {
@@ -38,9 +40,10 @@ DEFAULTS = {
     "penalty": 50.0,
     "calibration": 1.0,
     "form": "pairwise",
+    "both": False,
 }
 """The only settings of ours that may be left out, and what they are then."""
-OURS = {"beta", "nll_weight", "reduction", "order", "kind", "temperature", "factor", *DEFAULTS}
+OURS = {"beta", "nll_weight", "reduction", "order", "kind", "temperature", "factor", "votes", *DEFAULTS}
 
 
 def example(name: str) -> dict[str, Any]:

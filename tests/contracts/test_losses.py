@@ -206,6 +206,7 @@ LISTWISE, PAIRWISE = [math.log(1 + n) for n in range(1, 8)], [math.log(2)] * 7
 AT_START = {
     ("apo_listwise", None): LISTWISE,
     ("apo_conflict", None): LISTWISE,
+    ("apo_majority", None): LISTWISE,
     ("apo_plackett_luce", "weight"): LISTWISE,
     ("apo_plackett_luce", "agreement"): FACTORIALS,
     ("dpo", None): PAIRWISE,
@@ -222,6 +223,7 @@ def test_value_where_policy_is_reference(name, order):
     """All rewards 0, N = 1..7 mixed in one batch, weights equal and agreements not."""
     start = batch(studies=7, teachers=7)
     start["policy"], start["weight"][:], start["conflict"][:] = start["reference"].clone(), 1, True
+    start["contradicted"][:] = 9
     start["present"] = torch.arange(8) <= torch.arange(1, 8)[:, None]
     for given in (one for one in settings(name) if one.get("order") == order):
         out, _ = run(LOSSES[name](**{**given, "nll_weight": 0, "label_smoothing": 0.0}), start)
