@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -108,6 +109,21 @@ class Answer:
     cut: bool = False
 
 
+class Votes(NamedTuple):
+    """What the teachers of a study say of one sentence of an answer.
+
+    Attributes:
+        start, end: character span of the sentence in the answer.
+        against: how many teachers contradict it.
+        judged: how many teachers speak of a finding that it states, those against it included.
+    """
+
+    start: int
+    end: int
+    against: int
+    judged: int
+
+
 @dataclass(frozen=True)
 class Branch:
     """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED).
@@ -117,8 +133,10 @@ class Branch:
         text: the answer.
         weight: the teacher's weight as configured.
         agreement: share of the findings stated here and in t+ on which both say the same, in [0, 1].
-        conflicts: character spans of the sentences that contradict t+.
+        conflicts: character spans of the sentences that contradict t+; of t+ itself, of those that a teacher
+            contradicts.
         cut: the text has no end of its own, so that none is taught.
+        votes: what the other teachers of the study say of each sentence that states something.
     """
 
     source: str
@@ -127,6 +145,7 @@ class Branch:
     agreement: float = 1.0
     conflicts: tuple[tuple[int, int], ...] = ()
     cut: bool = False
+    votes: tuple[Votes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,9 @@ class BranchBatch(PromptBatch):
         weight: ``[B, U]`` teacher weights as configured (normalised by whoever uses them); 0 where absent.
         sources: names of the branches, length B, each up to U.
         agreement: ``[B, U]`` see `Branch`; 0 where absent.
-        conflict: ``[B, U, T]`` bool, tokens of the sentences that contradict t+.
+        conflict: ``[B, U, T]`` bool, tokens of the sentences that contradict t+; of t+, that a teacher contradicts.
+        contradicted: ``[B, U, T]`` how many other teachers of the study contradict the token's sentence.
+        judged: ``[B, U, T]`` how many of them speak of what it states. Both are None where no branch has ``votes``.
         branch_keys: content hash of prompt, images and answer of each branch, where the collator was asked for them.
         study_weight: ``[B]`` what each study counts in the loss; None: 1 each.
     """
@@ -197,17 +218,19 @@ class BranchBatch(PromptBatch):
     sources: list[list[str]]
     agreement: Tensor
     conflict: Tensor
+    contradicted: Tensor | None = field(default=None, kw_only=True)
+    judged: Tensor | None = field(default=None, kw_only=True)
     branch_keys: list[list[bytes]] | None = field(default=None, kw_only=True)
     study_weight: Tensor | None = field(default=None, kw_only=True)
 
     def first(self, count: int) -> BranchBatch:
         """The same studies with their first ``count`` branches only."""
-        columns = {name: getattr(self, name)[:, :count] for name in _COLUMNS}
+        columns = {name: value[:, :count] for name in _COLUMNS if (value := getattr(self, name)) is not None}
         keys = self.branch_keys and [row[:count] for row in self.branch_keys]
         return replace(self, **columns, sources=[names[:count] for names in self.sources], branch_keys=keys)
 
 
-_COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict")
+_COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict", "contradicted", "judged")
 """Tensors of a `BranchBatch` that have one column a branch."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from apo_lightning import prompts
 from apo_lightning.caches.keys import branch_key, image_key, prompt_key
@@ -179,17 +180,22 @@ class Collator:
     def encode_answer(self, branch: Branch) -> tuple[list[int], list[bool]]:
         """Token ids of an answer with its end-of-turn token (unless it has no end of its own), cut at
         ``max_branch_tokens``, and which of them lie in a sentence that contradicts t+."""
+        ids, places = self._tokens(branch)
+        inside = {i for span in branch.conflicts for i in _inside(places, *span)}
+        return ids, [i in inside for i in range(len(ids))]
+
+    def _tokens(self, branch: Branch) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of an answer, and the place in its text of each but the end-of-turn token."""
         said = self.answer(branch.text)
         end = [] if branch.cut else [self.end]
         ids, limit = said.ids + end, self.max_branch_tokens
         if len(ids) > limit:
             self.cut["branches"] += 1
             limit = said.between(limit)
-        inside = [any(start < b and a < end for start, end in branch.conflicts) for a, b in said.offsets]
-        return ids[:limit], [*inside, *[False] * len(end)][:limit]
+        return ids[:limit], said.offsets[:limit]
 
     def _branches(self, rows: Sequence[Sequence[Branch]]) -> dict[str, Any]:
-        encoded = [[self.encode_answer(branch) for branch in row] for row in rows]
+        encoded = [[self._tokens(branch) for branch in row] for row in rows]
         shape = (len(rows), max(map(len, rows)))
         length = max(len(ids) for row in encoded for ids, _ in row)
         made = dict(
@@ -202,13 +208,38 @@ class Collator:
         )
         for b, row in enumerate(rows):
             for u, branch in enumerate(row):
-                ids, inside = encoded[b][u]
+                ids, places = encoded[b][u]
                 made["branch_ids"][b, u, : len(ids)] = torch.tensor(ids)
                 made["branch_mask"][b, u, : len(ids)] = 1
-                made["conflict"][b, u, : len(ids)] = torch.tensor(inside)
                 made["weight"][b, u], made["agreement"][b, u] = branch.weight, branch.agreement
                 made["present"][b, u] = True
+                for start, end in branch.conflicts:
+                    made["conflict"][b, u, _inside(places, start, end)] = True
+        if any(branch.votes for row in rows for branch in row):
+            made |= _votes(rows, encoded, (*shape, length))
         return {**made, "sources": [[branch.source for branch in row] for row in rows]}
+
+
+Places = Sequence[tuple[int, int]]
+
+
+def _inside(places: Places, start: int, end: int) -> list[int]:
+    """Which tokens share a character with ``start:end`` of their text."""
+    return [i for i, (a, b) in enumerate(places) if start < b and a < end]
+
+
+def _votes(
+    rows: Sequence[Sequence[Branch]], encoded: Sequence[Sequence[tuple[Any, Places]]], shape: tuple[int, ...]
+) -> dict[str, Tensor]:
+    """``contradicted`` and ``judged``; a token of two sentences is one of that which more teachers contradict."""
+    made = {name: torch.zeros(shape, dtype=torch.long) for name in ("contradicted", "judged")}
+    for b, row in enumerate(rows):
+        for u, branch in enumerate(row):
+            for vote in sorted(branch.votes, key=lambda vote: vote.against):
+                inside = _inside(encoded[b][u][1], vote.start, vote.end)
+                made["contradicted"][b, u, inside] = vote.against
+                made["judged"][b, u, inside] = vote.judged
+    return made
 
 
 def _common(counts: Sequence[int], room: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from apo_lightning.teachers.base import by_study
-from apo_lightning.text.conflict import agreement, conflicting_spans
+from apo_lightning.text.conflict import agreement, conflicting_spans, statements, votes
 from apo_lightning.text.labeler import kind
 from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
 
@@ -81,7 +81,9 @@ def preference_examples(
     Args:
         counts: gets how many texts and studies are kept and left out, by reason.
         by_study, findings, as_read: see `spd_examples`.
-        compare: findings on which each teacher's text is compared with t+, for losses that ask for it.
+        compare: findings on which each teacher's text is compared with t+, for losses that ask for it, and on which
+            the teachers vote on the sentences of t+ and of each other: all that are kept with a weight above 0,
+            those whose copy of t+ is dropped included.
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
     """
@@ -96,15 +98,17 @@ def preference_examples(
             if drop_cut:
                 continue
         own = (by_study or {}).get(study.id, weights)
-        rejected = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
+        said = rejected = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
             rejected = kept
+        chosen = Branch(PREFERRED, best, cut=study.id in cut)
         if compare:
             rejected = tuple(_compared(branch, best, compare, as_read) for branch in rejected)
             counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
-        examples.append(Example(study, (Branch(PREFERRED, best, cut=study.id in cut), *rejected)))
+            chosen, *rejected = _voted((chosen, *rejected), said, compare, as_read)
+        examples.append(Example(study, (chosen, *rejected)))
     return examples
 
 
@@ -115,6 +119,22 @@ def _compared(branch: Branch, best: str, findings: Sequence[str], as_read: Calla
         agreement=agreement(text, preferred, findings),
         conflicts=tuple(conflicting_spans(text, preferred, findings)),
     )
+
+
+def _voted(
+    branches: Sequence[Branch], said: Sequence[Branch], findings: Sequence[str], as_read: Callable[[str], str]
+) -> list[Branch]:
+    """Branches with what the other teachers of ``said`` say of their sentences; t+ with those that one contradicts."""
+    stated = {branch.source: statements(as_read(branch.text), findings) for branch in said if branch.weight > 0}
+    made = []
+    for branch in branches:
+        others = [own for name, own in stated.items() if name != branch.source]
+        cast = tuple(votes(as_read(branch.text), others, findings))
+        branch = replace(branch, votes=cast)
+        if branch.source == PREFERRED:
+            branch = replace(branch, conflicts=tuple((vote.start, vote.end) for vote in cast if vote.against))
+        made.append(branch)
+    return made
 
 
 def _branches(

@@ -105,10 +105,15 @@ def _factor(said: Sequence[Sentence], gated: Collection[str], weight: float) -> 
 
 def cut_out(branch: Branch, spans: Sequence[tuple[int, int]]) -> Branch:
     """A branch without these parts of its text, in order; its own spans move along, and go where they overlap."""
-    parts, moved, place, gone = [], [], 0, 0
-    left = list(branch.conflicts)
+    parts, moved, votes, place, gone = [], [], [], 0, 0
     for start, end in [*spans, (len(branch.text), len(branch.text))]:
         parts.append(branch.text[place:start])
-        moved += [(a - gone, b - gone) for a, b in left if place <= a and b <= start]
+        moved += [(a - gone, b - gone) for a, b in branch.conflicts if place <= a and b <= start]
+        votes += [
+            vote._replace(start=vote.start - gone, end=vote.end - gone)
+            for vote in branch.votes
+            if place <= vote.start and vote.end <= start
+        ]
         gone, place = gone + end - start, end
-    return replace(branch, text="".join(parts), conflicts=tuple(dict.fromkeys(moved)))
+    own = dict(conflicts=tuple(dict.fromkeys(moved)), votes=tuple(dict.fromkeys(votes)))
+    return replace(branch, text="".join(parts), **own)

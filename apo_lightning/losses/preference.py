@@ -24,6 +24,7 @@ class Candidates:
         logps: ``[B, 1+N]`` policy log-probs, summed over all scored tokens.
         lengths: ``[B, 1+N]`` counts of all scored tokens.
         rewards: ``[B, 1+N]`` implicit rewards under the settings of the loss.
+        reference: ``[B, 1+N]`` log-probs under the reference that the rewards are made with, a constant.
         preferred: ``[B]`` bool, the study has a preferred answer.
         weight: ``[B, N]`` teacher weights, normalised to the number of teachers that count.
     """
@@ -31,6 +32,7 @@ class Candidates:
     logps: Tensor
     lengths: Tensor
     rewards: Tensor
+    reference: Tensor
     preferred: Tensor
     weight: Tensor
 
@@ -65,6 +67,8 @@ class PreferenceLoss:
     """With one teacher of weight 1 it is DPO with the same settings."""
     weighs: ClassVar[bool] = True
     """Weights above 0 count by their size; a run that weights teachers differently for another loss is refused."""
+    pulls_up: ClassVar[bool] = True
+    """A step down its gradient lowers no token of the preferred answer; False of one that draws it to a target."""
 
     beta: float
     nll_weight: float
@@ -138,8 +142,9 @@ class PreferenceLoss:
         share = normalize_weights(weight[:, 1:].to(logps.dtype), teachers, total="count")
         counted = torch.cat([preferred[:, None], share > 0], dim=-1)
         policy = self._answer_logps(policy_token_logps, compared, counted)
-        reference = self._answer_logps(reference_token_logps, compared, counted)
-        return Candidates(logps, lengths, implicit_rewards(policy, reference, self.beta), preferred, share)
+        reference = self._answer_logps(reference_token_logps, compared, counted).detach()
+        rewards = implicit_rewards(policy, reference, self.beta)
+        return Candidates(logps, lengths, rewards, reference, preferred, share)
 
     def _answer_logps(self, token_logps: Tensor, compared: Tensor, counted: Tensor) -> Tensor:
         """Log-probs of whole answers ``[B, 1+N]`` as the rewards take them."""

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 
 from apo_lightning.caches.reference import ReferenceCache
+from apo_lightning.functional.preference_variants import agreeing_share
 from apo_lightning.metrics.rewards import of_validation
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
 from apo_lightning.types import BranchBatch, Scores
 
-CHOSEN = frozenset({"chosen_logps", "chosen_lengths", "chosen_present"})
+CHOSEN = frozenset(
+    {"chosen_logps", "chosen_lengths", "chosen_present", "chosen_token_logps", "chosen_mask", "chosen_agreement"}
+)
 REFERENCE = frozenset({"reference_token_logps", "reference_logps"})
 
 
@@ -39,6 +42,7 @@ class APO(Stage):
                 "present",
                 "agreement",
                 "conflict",
+                "contradicted",
                 "generator",
             }
         )
@@ -76,13 +80,19 @@ class APO(Stage):
         """Column 0 of ``1+N`` is t+.
 
         - ``[B, 1+N, T]``: ``policy_token_logps`` (nats, 0 where masked), ``mask`` (1 on scored tokens), ``conflict``
-          (bool, tokens of the sentences that contradict t+); and, where a loss asks for it,
+          (bool, tokens of the sentences that contradict t+; of t+, that a teacher contradicts), ``contradicted``
+          (how many other teachers contradict the token's sentence); and, where a loss asks for it,
           ``reference_token_logps``;
         - ``[B, 1+N]``: ``policy_logps``, ``reference_logps`` (their sums), ``lengths``, ``weight`` (as configured, 0
           where absent), ``present`` (bool), ``agreement`` (share of the findings stated on both sides that agree);
         - ``[B]``: ``chosen_logps``, ``chosen_lengths``, ``chosen_present``, those of t+ alone;
+        - ``[B, T]``: ``chosen_token_logps``, ``chosen_mask``, of t+ too, and ``chosen_agreement``, the share of the
+          teachers who speak of what the token's sentence states and do not contradict it, 1 where nobody does;
         - ``generator``, for losses that draw.
         """
+        nobody = torch.zeros_like(batch.branch_mask)
+        contradicted = nobody if batch.contradicted is None else batch.contradicted
+        judged = nobody if batch.judged is None else batch.judged
         return dict(
             policy_token_logps=scores.token_logps,
             policy_logps=scores.logps,
@@ -92,10 +102,14 @@ class APO(Stage):
             present=batch.present,
             agreement=batch.agreement,
             conflict=batch.conflict,
+            contradicted=contradicted,
             generator=self.generator,
             chosen_logps=scores.logps[:, 0],
             chosen_lengths=scores.lengths[:, 0],
             chosen_present=batch.present[:, 0],
+            chosen_token_logps=scores.token_logps[:, 0],
+            chosen_mask=batch.branch_mask[:, 0],
+            chosen_agreement=agreeing_share(contradicted[:, 0], judged[:, 0]),
         )
 
     def _reference(self, batch: BranchBatch) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from apo_lightning.text.labeler import Sentence, sentences, stated
+from apo_lightning.types import Votes
 
 Stated = tuple[float, str | None]
 """What is said of a finding: 1 present or 0 absent, and the side if one is named (of an absent one: the only one)."""
@@ -26,12 +27,31 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     ['No edema.']
     """
     wanted = statements(preferred, findings)
-    spans = []
+    return [(said.start, said.end) for said in sentences(text, findings) if _contradicts(said, wanted)]
+
+
+def votes(text: str, others: Sequence[Mapping[str, Stated]], findings: Sequence[str]) -> list[Votes]:
+    """What other texts, each as read by `statements`, say of each sentence of ``text`` that states one of ``findings``.
+
+    A text is against a sentence if it contradicts it in one finding, whatever it says of others.
+
+    >>> others = [statements(text, ["edema"]) for text in ("Edema.", "No edema.", "Chest film.")]
+    >>> votes("No edema. Chest film.", others, ["edema"])
+    [Votes(start=0, end=9, against=1, judged=2)]
+    """
+    found = []
     for said in sentences(text, findings):
-        common = [name for name in said.values if name in wanted]
-        if any(in_conflict(statement_of(said, name), wanted[name]) for name in common):
-            spans.append((said.start, said.end))
-    return spans
+        if not any(name in findings for name in said.values):
+            continue
+        judging = [other for other in others if any(name in other for name in said.values)]
+        against = sum(_contradicts(said, other) for other in judging)
+        found.append(Votes(said.start, said.end, against, len(judging)))
+    return found
+
+
+def _contradicts(said: Sentence, whole: Mapping[str, Stated]) -> bool:
+    common = (name for name in said.values if name in whole)
+    return any(in_conflict(statement_of(said, name), whole[name]) for name in common)
 
 
 def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:

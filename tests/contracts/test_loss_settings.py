@@ -24,11 +24,26 @@ REFUSED = {
     "temperature": [0, -1, NAN, INF],
     "mix": [0, 1, NAN],
     "temperature_squared": [],
+    "penalty": [-1, NAN, INF],
+    "factor": [0, 1.1, NAN],
+    "calibration": [-1, NAN, INF],
+    "form": [],
+    "votes": [-1, 1.5, NAN],
+    "both": [],
 }
 """What our settings refuse, wherever a loss has them; a closed choice is read from the class."""
-DEFAULTS = {"label_smoothing": 0.0, "length_alpha": 1.0, "mix": 0.5, "temperature_squared": False}
+DEFAULTS = {
+    "label_smoothing": 0.0,
+    "length_alpha": 1.0,
+    "mix": 0.5,
+    "temperature_squared": False,
+    "penalty": 50.0,
+    "calibration": 1.0,
+    "form": "pairwise",
+    "both": False,
+}
 """The only settings of ours that may be left out, and what they are then."""
-OURS = {"beta", "nll_weight", "reduction", "order", "kind", "temperature", *DEFAULTS}
+OURS = {"beta", "nll_weight", "reduction", "order", "kind", "temperature", "factor", "votes", *DEFAULTS}
 
 
 def example(name: str) -> dict[str, Any]:

@@ -48,11 +48,17 @@ def test_output_has_its_form(name, given):
 @each_case
 def test_pulls_the_preferred_answer_up(name, given):
     """A step down the gradient lowers no token of the answer in slot 0 (for SPD a teacher like the others), and raises
-    all scored tokens of some study's; a loss may be content with others."""
-    plain = batch()
-    _, grad = run(LOSSES[name](**given), plain)
+    all scored tokens of some study's; a loss may be content with others. One that declares that it does not pull up
+    lowers an answer that is far above the reference."""
+    loss, plain = LOSSES[name](**given), batch()
+    _, grad = run(loss, plain)
     scored = plain["mask"][:, 0] & plain["present"][:, :1]
-    assert (grad[:, 0] <= 0).all() and ((grad[:, 0] < 0) == scored).all(-1)[scored.any(-1)].any()
+    assert ((grad[:, 0] < 0) == scored).all(-1)[scored.any(-1)].any()
+    if getattr(loss, "pulls_up", True):
+        assert (grad[:, 0] <= 0).all()
+    else:
+        plain["policy"] = plain["reference"] + 100
+        assert (run(loss, plain)[1][:, 0] > 0).any(), "it declares that it does not pull up, and lowers nothing"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -200,10 +206,14 @@ LISTWISE, PAIRWISE = [math.log(1 + n) for n in range(1, 8)], [math.log(2)] * 7
 AT_START = {
     ("apo_listwise", None): LISTWISE,
     ("apo_conflict", None): LISTWISE,
+    ("apo_majority", None): LISTWISE,
     ("apo_plackett_luce", "weight"): LISTWISE,
     ("apo_plackett_luce", "agreement"): FACTORIALS,
     ("dpo", None): PAIRWISE,
     ("apo_pairwise", None): PAIRWISE,
+    ("dpop", None): PAIRWISE,
+    ("dpo_shift", None): PAIRWISE,
+    ("cal_dpo", None): [math.log(2) + 1 / (2 * 0.3**2)] * 7,
 }
 """Value of each of our losses, by its order, for N = 1..7 where policy and reference are one model."""
 
@@ -213,6 +223,7 @@ def test_value_where_policy_is_reference(name, order):
     """All rewards 0, N = 1..7 mixed in one batch, weights equal and agreements not."""
     start = batch(studies=7, teachers=7)
     start["policy"], start["weight"][:], start["conflict"][:] = start["reference"].clone(), 1, True
+    start["contradicted"][:] = 9
     start["present"] = torch.arange(8) <= torch.arange(1, 8)[:, None]
     for given in (one for one in settings(name) if one.get("order") == order):
         out, _ = run(LOSSES[name](**{**given, "nll_weight": 0, "label_smoothing": 0.0}), start)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from apo_lightning.functional.preference_variants import agreeing_share
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.losses.preference import PreferenceLoss
@@ -30,6 +31,9 @@ NUMBERS = {
     "temperature": [2.0],
     "mix": [0.5, 0.3],
     "temperature_squared": [False, True],
+    "factor": [0.75],
+    "votes": [2],
+    "both": [False, True],
 }
 """Values to test a setting of ours with; a closed choice (Literal) is read from the class."""
 
@@ -107,8 +111,11 @@ def batch(studies: int = 5, teachers: int = 5, dtype: torch.dtype = torch.float6
         "present": torch.rand(shape, generator=draw) > 0.25,
         "agreement": torch.rand(shape, generator=draw, dtype=dtype),
         "conflict": torch.rand(*shape, tokens, generator=draw) > 0.5,
+        "contradicted": torch.randint(0, 4, (*shape, tokens), generator=draw),
+        "judged": torch.randint(3, 6, (*shape, tokens), generator=draw),
     }
     out["present"][:, 0] = out["present"][0] = out["conflict"][0, 1] = True
+    out["contradicted"][0, 1] = 3
     out["present"][1:2, 0] = out["present"][2:3, 1:] = False
     return out
 
@@ -129,6 +136,7 @@ def quantities(given: Batch, policy: Tensor, seed: int) -> dict[str, Any]:
         "present": given["present"],
         "agreement": given["agreement"],
         "conflict": given["conflict"],
+        "contradicted": given["contradicted"],
         "generator": torch.Generator().manual_seed(seed),
         "divergence": -policy,
         "mixture_divergence": -policy,
@@ -136,6 +144,9 @@ def quantities(given: Batch, policy: Tensor, seed: int) -> dict[str, Any]:
         "chosen_logps": logps[:, 0],
         "chosen_lengths": lengths[:, 0],
         "chosen_present": given["present"][:, 0],
+        "chosen_token_logps": policy[:, 0],
+        "chosen_mask": given["mask"][:, 0],
+        "chosen_agreement": agreeing_share(given["contradicted"], given["judged"])[:, 0],
     }
 
 

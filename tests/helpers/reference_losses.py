@@ -116,6 +116,9 @@ def preference(
     order: str = "",
     agreement: Sequence[Row] = (),
     conflict: Sequence[Sequence[Flags]] = (),
+    contradicted: Sequence[Sequence[Row]] = (),
+    votes: int = 0,
+    both: bool = False,
 ) -> float:
     """Mean over studies with a preferred answer of the term plus the nll of that answer; tokens are ``[B][1+N][T]``."""
     values = []
@@ -125,7 +128,13 @@ def preference(
         tokens = [[i for i, m in enumerate(row) if m] for row in mask[b]]
         nll = -sum(policy[b][0][i] for i in tokens[0]) / len(tokens[0])
         if conflict:
-            tokens[1:] = [[i for i in row if conflict[b][s][i]] for s, row in enumerate(tokens[1:], start=1)]
+            left = [
+                [i for i in row if conflict[b][s][i] and (not votes or contradicted[b][s][i] >= votes)]
+                for s, row in enumerate(tokens)
+            ]
+            if both and not left[0]:
+                left = [[]] * len(tokens)
+            tokens[0 if both else 1 :] = left[0 if both else 1 :]
         counts = [p and w > 0 and bool(row) for p, w, row in zip(here[1:], weight[b][1:], tokens[1:], strict=True)]
         public = min(len(row) for row, c in zip(tokens, [True, *counts], strict=True) if c)
         rewards = []
@@ -141,6 +150,19 @@ def preference(
         else:
             term = {"listwise": listwise, "pairwise": pairwise}[kind](rewards, share, counts, label_smoothing)
         values.append(term + nll_weight * nll)
+    return sum(values) / len(values)
+
+
+def sft_agreement(
+    policy: Sequence[Row], mask: Sequence[Flags], share: Sequence[Row], present: Flags, reduction: str
+) -> float:
+    """Mean over studies with a preferred answer of its tokens' negative log-probs, each as often as its share."""
+    values = []
+    for logps, scored, own, p in zip(policy, mask, share, present, strict=True):
+        if p:
+            tokens = [i for i, m in enumerate(scored) if m]
+            total = sum(own[i] for i in tokens) if reduction == "token_mean" else 1
+            values.append(-sum(own[i] * logps[i] for i in tokens) / total if total else 0.0)
     return sum(values) / len(values)
 
 

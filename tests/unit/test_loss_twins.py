@@ -13,11 +13,18 @@ TWINS = [
     ("apo_listwise", "listwise", {}),
     ("apo_pairwise", "pairwise", {}),
     ("apo_conflict", "listwise", {}),
+    ("apo_conflict", "listwise", {"both": True}),
+    ("apo_majority", "listwise", {"votes": 2}),
+    ("apo_majority", "listwise", {"votes": 2, "both": True}),
     ("apo_plackett_luce", "plackett_luce", {"order": "weight"}),
     ("apo_plackett_luce", "plackett_luce", {"order": "agreement"}),
 ]
 """Loss, its term in the helper of naive twins, and settings of its own."""
-MORE = {"apo_plackett_luce": ("agreement",), "apo_conflict": ("conflict",)}
+MORE = {
+    "apo_plackett_luce": ("agreement",),
+    "apo_conflict": ("conflict",),
+    "apo_majority": ("conflict", "contradicted"),
+}
 """What a loss asks for beyond the quantities of all preference losses."""
 SHARED = ("policy_token_logps", "reference_token_logps", "mask", "weight", "present")
 
@@ -34,6 +41,7 @@ def random_batch(studies=6, teachers=4, tokens=7) -> dict[str, torch.Tensor]:
         "present": torch.rand(shape) > 0.3,
         "agreement": torch.randint(0, 4, shape).double() / 4,
         "conflict": torch.rand(*shape, tokens) > 0.6,
+        "contradicted": torch.randint(0, 4, (*shape, tokens)),
     }
     batch["present"][:, 0] = True
     batch["present"][1, 0], batch["present"][2, 1:], batch["weight"][0, 2] = False, False, 0.0
@@ -91,6 +99,19 @@ def test_spd_and_sft_equal_naive_twins(reduction):
     )
     expected = naive.sft(logps[:, 0].tolist(), lengths[:, 0].tolist(), present[:, 0].tolist(), reduction)
     assert sft.loss.item() == pytest.approx(expected, rel=0, abs=1e-10)
+
+
+@pytest.mark.parametrize("reduction", ["token_mean", "sequence_sum"])
+def test_sft_agreement_equals_its_naive_twin(reduction):
+    batch = random_batch()
+    share = batch["contradicted"][:, 0] / 3
+    share[4] = 0  # a study whose tokens weigh nothing
+    given = [batch["policy_token_logps"][:, 0], batch["mask"][:, 0], share, batch["present"][:, 0]]
+    names = ("chosen_token_logps", "chosen_mask", "chosen_agreement", "chosen_present")
+    got = LOSSES["sft_agreement"](reduction=reduction)(**dict(zip(names, given, strict=True)))
+    expected = naive.sft_agreement(*(value.tolist() for value in given), reduction)
+    assert got.loss.item() == pytest.approx(expected, rel=0, abs=1e-10)
+    assert got.per_study[4] == 0 and len(got.per_study.unique()) > 3
 
 
 def test_length_alpha_one_is_the_plain_sum_bit_for_bit():

@@ -38,7 +38,7 @@ from data_modules.transfer import Transfer
 
 CHOICE = ("keep", "monitor", "mode")
 """Settings of what a stage hands on, no part of its key where that is the last step."""
-READ_TEXTS = {"agreement", "conflict"}
+READ_TEXTS = {"agreement", "conflict", "contradicted", "chosen_agreement"}
 """What a loss needs that is read out of the texts."""
 
 
