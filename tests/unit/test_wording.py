@@ -22,7 +22,9 @@ def test_every_finding_has_the_same_number_of_distinct_names() -> None:
     assert len(set(flat)) == len(flat)
 
 
-@pytest.mark.parametrize("bank", ["POSITIVE", "NEGATIVE", "HEDGED", "OPENERS", "CLOSERS", "REFUSALS", "FORMS", "NORMAL", "EXTRAS"])
+@pytest.mark.parametrize(
+    "bank", ["POSITIVE", "NEGATIVE", "HEDGED", "OPENERS", "CLOSERS", "REFUSALS", "FORMS", "NORMAL", "EXTRAS"]
+)
 def test_phrases_of_a_bank_differ(bank: str) -> None:
     phrases = getattr(wording, bank)
     assert len(set(phrases)) == len(phrases)
