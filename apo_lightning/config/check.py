@@ -19,12 +19,15 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.collecting.secrets import masked
+from apo_lightning.config import shape
 from apo_lightning.config.layers import Layers, unknown
 from apo_lightning.config.registered import Path, Section, get, section_at
 from apo_lightning.errors import ApoError, ConfigError, nearest
 from apo_lightning.settings import REQUIRED
 
 WORDS = {int: "an integer", float: "a number", bool: "true or false", str: "text", File: "a file name", Any: "anything"}
+STAGES = ("stages",)
+"""The section that has a key for every registered stage, whichever of them the experiment speaks of."""
 PLAIN = (bool, int, float, str, list, tuple, dict, File)
 PLURALS = {int: "integers", float: "numbers", bool: "true or false", str: "text", File: "file names"}
 
@@ -103,7 +106,8 @@ class Checker:
             if key not in settings and (where := getattr(cls, "elsewhere", {}).get(key)):
                 self.say((*path, key), f"{'.'.join((*path, key))} is not set here", f"{where}.")
             elif key not in settings:
-                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), settings))
+                known = (*settings, *shape.stages()) if path == STAGES else settings
+                self.problems.append(unknown((*path, key), self.layers.origin((*path, key)), dict.fromkeys(known)))
             elif value != REQUIRED:
                 try:
                     values[key] = self.value(settings[key].hint, value, (*path, key))

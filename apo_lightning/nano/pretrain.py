@@ -60,6 +60,7 @@ PHASES = (
     Phase(300, sights=4, reports=32, readers={1: 0.7, 2: 0.3}),
     Phase(700, sights=8, reports=56, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
     Phase(350, sights=28, reports=28, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=1e-3),
+    Phase(600, 6, 56, readers={1: 0.1, 3: 0.25, 4: 0.05, 5: 0.15, 6: 0.1, 7: 0.35}, plain=0.7, lr=1.2e-3),
 )
 
 
