@@ -201,7 +201,7 @@ class TestParts:
         assert len(fake.calls) == count and before.equals(table("finals.csv"))
 
     def test_an_unknown_world(self, fake: Fake) -> None:
-        with pytest.raises(ConfigError, match="No world is named 'hom'. Did you mean 'home'"):
+        with pytest.raises(ConfigError, match=r"No world is named 'hom'\. Did you mean 'home'"):
             study(written(), worlds=["hom"])
         assert fake.calls == []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -206,14 +206,23 @@ def _control(found: Sequence[Line]) -> str:
 def _map(found: Sequence[Line], metric: str) -> pd.DataFrame:
     """Arm to world (and set) to the difference from the control; without the control itself."""
     own = [line for line in found if line.metric == metric and line.against]
-    columns = list(dict.fromkeys((line.title, line.set) for line in own))
-    names = {key: key[0] if key[1] == HOME else f"{key[0]}, {key[1]}" for key in columns}
-    frame = pd.DataFrame(
-        index=list(dict.fromkeys(line.label for line in own)), columns=list(names.values()), dtype=float
-    )
+    rows = _told_apart({line.arm: line.label for line in own})
+    titles = _told_apart({line.world: line.title for line in own})
+    columns = {(one.world, one.set): titles[one.world] + ("" if one.set == HOME else f", {one.set}") for one in own}
+    frame = pd.DataFrame(index=list(rows.values()), columns=list(columns.values()), dtype=float)
     for line in own:
-        frame.loc[line.label, names[line.title, line.set]] = line.minus
+        frame.loc[rows[line.arm], columns[line.world, line.set]] = line.minus
     return frame
+
+
+def _told_apart(titles: Mapping[str, str]) -> dict[str, str]:
+    """Name to title, with the name behind it where two have one title.
+
+    >>> _told_apart({"a": "SFT", "b": "SFT", "c": "Base"})
+    {'a': 'SFT (a)', 'b': 'SFT (b)', 'c': 'Base'}
+    """
+    all_ = list(titles.values())
+    return {name: f"{title} ({name})" if all_.count(title) > 1 else title for name, title in titles.items()}
 
 
 def _printed(name: str, found: Sequence[Line]) -> Table:
