@@ -13,6 +13,16 @@ from pathlib import Path
 from tests.pipeline.conftest import ROOT
 from tests.pipeline.test_kill import DEADLY
 
+QUIET = """
+from apo_lightning import reports
+reports.write, reports.print_table = (lambda folder: folder), (lambda folder: None)
+"""
+"""Reports take longer than all that is trained here, and are tested elsewhere."""
+CALM = """
+import sys
+from apo_lightning import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
 BETWEEN = """
 import os, signal, sys
 from apo_lightning import cli
@@ -23,21 +33,15 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 STUDY = """# As small as it gets
 experiment: {experiment}
+set: {{evaluate.likelihood.form: off, evaluate.likelihood_studies: 0, stages.spd.steps: 4, stages.apo.steps: 4}}
 worlds:
   few: {{title: six, set: {{data.train: 6}}}}
-  more: {{title: eight, set: {{data.train: 8}}}}
 arms: [base, spd_mt, apo_listwise]
 trials:
   spd_mt: [{{stages.spd.optim.lr: 1.0e-3}}, {{stages.spd.optim.lr: 3.0e-3}}]
   default: [{{stages.apo.optim.lr: 2.0e-4}}, {{stages.apo.optim.lr: 2.0e-3}}]
 budget: 2
-search: {{seeds: [0], set: {{evaluate.likelihood.form: off, evaluate.likelihood_studies: 0}}}}
-final:
-  seeds: [1, 2]
-  arms: {{best: 1, also: [base, spd_mt]}}
-  set:
-    evaluate.likelihood.form: off
-    evaluate.likelihood_studies: 0
+final: {{seeds: [1, 2], arms: {{best: 1, also: [base]}}}}
 """
 
 
@@ -52,22 +56,21 @@ def studies(path: Path) -> set[str]:
 
 
 def test_tables_survive_a_kill_in_a_stage_and_between_search_and_final(words: list[str], tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
+    own, start = tmp_path / "own.yaml", tmp_path / "start.py"
     own.write_text(STUDY.format(experiment=ROOT / "experiments/smoke.yaml"))
-    (tmp_path / "deadly.py").write_text(DEADLY)
-    (tmp_path / "between.py").write_text(BETWEEN)
-    small = [word for word in words if not word.startswith("data.train")]
-    plain = ["study", str(own), *small, "wandb.mode=disabled", "stages.spd.steps=4", "stages.apo.steps=4"]
+    small = [word for word in words if not word.startswith(("data.train", "stages.spd.steps", "stages.apo.steps"))]
 
-    def run(start: list[str], runs: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, *start, *plain, f"runs_dir={tmp_path / runs}"]
+    def run(code: str, runs: str, *first: str) -> subprocess.CompletedProcess:
+        start.write_text(QUIET + code)
+        command = [sys.executable, start, *first, "study", own, *small, "wandb.mode=disabled"]
+        command = [*command, f"runs_dir={tmp_path / runs}"]
         return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
-    calm = run(["-m", "apo_lightning"], "calm")
+    calm = run(CALM, "calm")
     assert calm.returncode == 0, calm.stderr
-    for start in ([str(tmp_path / "deadly.py"), "apo", "3"], [str(tmp_path / "between.py")]):
-        assert run(start, "torn").returncode == -signal.SIGKILL, start
-    again = run(["-m", "apo_lightning"], "torn")
+    assert run(DEADLY, "torn", "apo", "3").returncode == -signal.SIGKILL
+    assert run(BETWEEN, "torn").returncode == -signal.SIGKILL
+    again = run(CALM, "torn")
     assert again.returncode == 0, again.stderr
     place, torn = (tmp_path / runs / "study/own" for runs in ("calm", "torn"))
     for name in ("trials.csv", "finals.csv"):
@@ -75,14 +78,17 @@ def test_tables_survive_a_kill_in_a_stage_and_between_search_and_final(words: li
     assert (place / "table.md").read_text() == (torn / "table.md").read_text()
 
     trials, finals = rows(place, "trials.csv"), rows(place, "finals.csv")
-    assert [(row["world"], row["arm"], row["trial"]) for row in trials] == [
-        (world, arm, trial) for world in ("few", "more") for arm in ("spd_mt", "apo_listwise") for trial in "12"
-    ]
-    assert {row["seed"] for row in finals} == {"1", "2"} and {row["split"] for row in finals} == {"test"}
-    for world in ("few", "more"):
-        with (place / world / "search/splits.csv").open(encoding="utf-8") as file:
-            test = {row["study"] for row in csv.DictReader(file) if row["split"] == "test"}
-        asked = [*(place / world / "search").glob("*/seed*/evaluate/predictions.jsonl")]
-        asked += [*(place / world / "search").glob("*/seed*/self_distill/preferred.jsonl")]
-        assert test and len(asked) == 6
-        assert not [path for path in asked if studies(path) & test]
+    named = [(row["arm"], row["trial"], row["split"]) for row in trials]
+    assert named == [(arm, trial, "val") for arm in ("spd_mt", "apo_listwise") for trial in "12"]
+    assert {(row["seed"], row["split"], row["set"]) for row in finals} == {("1", "test", "own"), ("2", "test", "own")}
+    assert "base" in {row["arm"] for row in finals}
+    assert_unread(place / "few/search")
+
+
+def assert_unread(search: Path) -> None:
+    """No student of a search has answered, and nothing was written for, a study of the test split."""
+    with (search / "splits.csv").open(encoding="utf-8") as file:
+        test = {row["study"] for row in csv.DictReader(file) if row["split"] == "test"}
+    asked = [*search.glob("*/seed*/evaluate/predictions.jsonl"), *search.glob("*/seed*/self_distill/preferred.jsonl")]
+    assert test and len(asked) == 6
+    assert not [path for path in asked if studies(path) & test]

@@ -108,23 +108,26 @@ def _of_set(record: Record, world: str, name: str, results: Results) -> Iterator
 
 
 def write(record: Record) -> list[Line]:
-    """All files of a study, of what is done; returns the lines of its table."""
+    """All files of a study but its map, of what is done; returns the lines of its table."""
     folder, found = record.plan.folder, lines(record)
     for name, frame in (("trials.csv", _with_choice(record)), ("finals.csv", record.finals)):
         write_csv(folder / name, list(frame.columns), frame.astype(object).where(frame.notna(), "").values.tolist())
     write_json(folder / "study.json", _told(record))
     write_text(folder / "table.md", _markdown(record, found))
-    drawn = _map(found, record.spec.search.metric)
-    if drawn.notna().any(axis=None):
-        metric = record.spec.search.metric.replace("_", " ")
-        write_bytes(folder / "map.png", png(heat(drawn, f"{metric} minus {_control(found)}")))
     return found
+
+
+def _draw(record: Record, found: Sequence[Line]) -> None:
+    drawn, metric = _map(found, record.spec.search.metric), record.spec.search.metric.replace("_", " ")
+    if drawn.notna().any(axis=None):
+        write_bytes(record.plan.folder / "map.png", png(heat(drawn, f"{metric} minus {_control(found)}")))
 
 
 def show(record: Record) -> None:
     """Write all files, and print the table and what is missing."""
     with locks.held(record.plan.folder / ".lock", str(record.plan.folder), say_plainly):
         found = write(record)
+        _draw(record, found)
     console = Console(highlight=False)
     if found:
         print_whole(_printed(record.plan.name, found), console)
