@@ -9,6 +9,9 @@ EXP ?=
 DATA ?=
 SET ?=
 SWEEP ?=
+STUDY ?=
+WORLD ?=
+ONLY ?=
 RUN ?= $(if $(EXP),runs/$(EXP))
 
 # A file's tests stay together: what a file makes for all of its tests is made once.
@@ -17,7 +20,7 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all browser experiment sweep collect report drift summary bench gpu-proof nano lint clean
+.PHONY: help setup check list test test-all browser experiment sweep study collect report drift summary bench gpu-proof nano lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +71,15 @@ ifeq ($(SWEEP),)
 		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
 	@$(PY) -m apo_lightning sweep '$(SWEEP)' --set "$$SET"
+endif
+
+study: $(STAMP) ## an equal budget for every arm: STUDY=name [WORLD="a b" ONLY=search SET="..."]; without STUDY, print their names
+ifeq ($(STUDY),)
+	@echo 'usage: make study STUDY=name [WORLD="name ..."] [ONLY=search|final|table] [SET="key=value ..."]'
+	@for file in experiments/study/*.yaml; do \
+		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
+else
+	@$(PY) -m apo_lightning study '$(STUDY)' $(foreach world,$(WORLD),--world '$(world)') $(if $(ONLY),--only '$(ONLY)') --set "$$SET"
 endif
 
 collect: $(STAMP) ## ask the teachers of an experiment for their texts: EXP=name [SET="--dry-run --budget money=5 a.b=c"]

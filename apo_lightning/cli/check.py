@@ -55,8 +55,8 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
 
 
 def check_file(path: Path) -> tuple[str, list[str]]:
-    """Check one file of ``experiments/``: an experiment, a base that others extend, a preset, or a sweep. Returns what
-    it was and what could not be looked at."""
+    """Check one file of ``experiments/``: an experiment, a base that others extend, a preset, a sweep, or a study.
+    Returns what it was and what could not be looked at."""
     from apo_lightning import config
 
     if path.parent.name in ("base", "presets"):
@@ -66,10 +66,23 @@ def check_file(path: Path) -> tuple[str, list[str]]:
         from apo_lightning.experiment.sweep import points
 
         return f"sweep of {len(points(path))} points", []
+    if path.parent.name == "study":
+        return _check_study(path)
     cfg = config.load(path)
     from apo_lightning.experiment import checks
 
     return f"experiment with {_arms(cfg)}", checks.check_arms(cfg.resolved, here=False)
+
+
+def _check_study(path: Path) -> tuple[str, list[str]]:
+    """Every trial in every world, without training."""
+    from apo_lightning.experiment import checks
+    from apo_lightning.experiment.study import file
+
+    found = file.read(path)
+    notes = [note for cfg in found.searches.values() for note in checks.check_arms(cfg.resolved, here=False)]
+    budget, arms, worlds = found.plan.spec.budget, len(found.plan.tuned), len(found.plan.worlds)
+    return f"study of {worlds} worlds x {arms} arms x {budget} trials", list(dict.fromkeys(notes))
 
 
 def _arms(cfg: ExperimentSettings) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,18 +39,26 @@ def find(name: str, folder: Path = EXPERIMENTS) -> Path:
     raise ConfigError(f"There is no experiment '{name}' in {folder}/. {did_you_mean(Path(name).stem, known)}")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
+def load(
+    path: Path, overrides: Sequence[str] = (), lay: Callable[[Layers], list[str]] | None = None
+) -> ExperimentSettings:
     """Read, merge and check an experiment, each of its arms included, which are in ``resolved`` as they run. Labels of
     arms say what the command line changed.
+
+    Args:
+        path: the experiment's file.
+        overrides: ``key=value`` words of the command line.
+        lay: changes what the files say before the command line does, as a study does; returns what is wrong.
 
     Raises:
         ConfigError: everything that is wrong, one sentence a line.
     """
     path = find(str(path), path.parent)
     layers = read_layers(path)
+    problems = lay(layers) if lay else []
     words = presets.unfold(read_words(overrides), layers, path)
     plain = layers.copy()
-    problems = arms.override(layers, words)
+    problems += arms.override(layers, words)
     for each in (layers, plain):
         each.resolve()
     cfg, found_now = _check(layers)
@@ -64,8 +72,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentSettings:
         elsewhere = {**loss_stages.misplaced(laid), **elsewhere}
     problems = _causes(problems, elsewhere)
     if isinstance(cfg.arms, Mapping):
-        _raise(arms.misnamed(cfg, words), layers.home)  # what it breaks besides is not the user's first mistake
-    _raise(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
+        raise_all(arms.misnamed(cfg, words), layers.home)  # what it breaks besides is not the user's first mistake
+    raise_all(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
     for name, arm in cfg.arms.items():
         arm.label = arms.label(plain, layers, name, arm, words)
     cfg.resolved = {name: _complete(replace(resolved[name], arms=cfg.arms)) for name in cfg.only or cfg.arms}
@@ -84,7 +92,7 @@ def check_base(path: Path) -> None:
     checker.read(settings_for(layers.tree), layers.tree)
     for kind, place in found(layers.tree):
         checker.registered(kind, place)
-    _raise(checker.problems, layers.home)
+    raise_all(checker.problems, layers.home)
 
 
 def resolve_arm(cfg: ExperimentSettings, arm: str) -> ExperimentSettings:
@@ -122,7 +130,7 @@ def build(
     checker = Checker(Layers(key))
     values = checker.values(cls, {k: v for k, v in section.items() if k not in own}, path, accepted)
     checker.problems += [f"{'.'.join(place)} must be given." for place in checker.missing]
-    _raise(checker.problems, key)
+    raise_all(checker.problems, key)
     try:
         return cls(**values, **accepted)
     except ValueError as error:
@@ -210,7 +218,11 @@ def _comment(path: Path) -> str:
     return first[0].lstrip("# ").strip() if first and first[0].startswith("#") else ""
 
 
-def _raise(problems: Sequence[str], where: str) -> None:
+def raise_all(problems: Sequence[str], where: str) -> None:
+    """
+    Raises:
+        ConfigError: there are problems; each once, one a line.
+    """
     unique = list(dict.fromkeys(problems))
     if len(unique) == 1:
         raise ConfigError(unique[0])

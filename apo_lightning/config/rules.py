@@ -108,14 +108,14 @@ def _names(cfg: ExperimentSettings) -> Iterator[Problem]:
         yield ("name",), f"name must be usable as a folder (letters, digits, '.', '_', '-'), got '{cfg.name}'"
     if cfg.name.lower().split("/")[0] == STORE:
         yield ("name",), f"name must not be '{cfg.name}', where all runs keep their stages"
-    yield from _folders(("arms",), cfg.arms, OWN_FOLDERS)
-    yield from _folders(("evaluate", "sets"), cfg.evaluate.sets)
+    yield from folders(("arms",), cfg.arms, OWN_FOLDERS)
+    yield from folders(("evaluate", "sets"), cfg.evaluate.sets)
     for arm in cfg.only:
         if arm not in _mapping(cfg.arms):
             yield ("only",), f"only names no arm '{arm}'", did_you_mean(arm, _mapping(cfg.arms))
 
 
-def _folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Problem]:
+def folders(place: Path, names: Any, taken: Collection[str] = ()) -> Iterator[Problem]:
     """Names in the mapping at ``place`` that cannot each be a folder beside the others."""
     seen: dict[str, str] = {}
     for name in _mapping(names):

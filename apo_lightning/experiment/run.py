@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 
 from apo_lightning import config, leader, reports
-from apo_lightning.errors import ConfigError
+from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.experiment import (
     checks,
     costs,
@@ -43,15 +44,28 @@ from apo_lightning.settings import ExperimentSettings
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 
+Guard = Callable[[str, int, Callable[[], Context]], Context | None]
+"""Makes one arm (by name) and seed; None where that failed and the others are to go on."""
 
-def run(cfg: ExperimentSettings) -> Path:
+
+def plainly(arm: str, seed: int, make: Callable[[], Context]) -> Context:
+    """The first arm that fails ends the run."""
+    return make()
+
+
+def run(cfg: ExperimentSettings, guard: Guard = plainly) -> Path:
     """Run an experiment as `config.load` gives it; what is already in the store is not run again.
+
+    Args:
+        cfg: the experiment.
+        guard: stands around each arm and seed.
 
     Returns:
         the run folder, with results.csv, report.md and report.html.
 
     Raises:
         ConfigError, DataError, ArtifactError: before any training.
+        ApoError: no arm came to its end, and ``guard`` let that pass.
     """
     sources.remember()
     trainer.quiet()
@@ -70,7 +84,7 @@ def run(cfg: ExperimentSettings) -> Path:
         guarded = _guarded(cfg, data, sets)
         leader.from_leader(lambda: claimed.enter_context(tracking.trial(cfg, folder.path, guarded)))
         leader.from_leader(lambda: claimed.enter_context(_claim(cfg, guarded, folder, settled)))
-        arms = _run_arms(cfg, data, folder, sets)
+        arms = _run_arms(cfg, data, folder, sets, guard)
         if leader.is_leader():
             with folder.alone(leader.say_plainly):
                 _conclude(cfg, guarded, arms, sets, folder)
@@ -80,7 +94,11 @@ def run(cfg: ExperimentSettings) -> Path:
 
 
 def _run_arms(
-    cfg: ExperimentSettings, data: Mapping[str, CXRDataModule], folder: RunFolder, sets: Sequence[FurtherSet]
+    cfg: ExperimentSettings,
+    data: Mapping[str, CXRDataModule],
+    folder: RunFolder,
+    sets: Sequence[FurtherSet],
+    guard: Guard,
 ) -> dict[str, Context]:
     """Every seed of every arm; returns each arm with all that its last seed has done."""
     networks = Networks(keep=not trainer.takes_apart(cfg.trainer))
@@ -88,7 +106,11 @@ def _run_arms(
     arms: dict[str, Context] = {}
     for seed in cfg.seeds:
         for arm, own in cfg.resolved.items():
-            arms[arm] = pipeline.run(Context(own, arm, seed, data[arm], folder, networks, answered))
+            begun = partial(Context, own, arm, seed, data[arm], folder, networks, answered)
+            made = guard(arm, seed, lambda begun=begun: pipeline.run(begun()))
+            arms |= {arm: made} if made is not None else {}
+    if not arms:
+        raise ApoError(f"None of the {len(cfg.resolved)} arms of {cfg.name} came to its end.")
     return arms
 
 

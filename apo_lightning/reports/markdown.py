@@ -62,7 +62,7 @@ def _group(group: Group) -> Iterator[str]:
     for title, rows in group.sections:
         body.append([f"*{title}*", *([""] * len(group.columns))])
         body += [[md(row.label), *(_cell(cell) for cell in row.cells)] for row in rows]
-    yield _table(["", *(md(column.title) for column in group.columns)], body)
+    yield md_table(["", *(md(column.title) for column in group.columns)], body)
     meant = [(title, text) for title, text in group.legend if text != title]
     if meant and all(column.finding == "mean" for column in group.columns):
         yield "\n".join(f"- **{md(title)}**: {md(text)}" for title, text in meant)
@@ -74,7 +74,7 @@ def _differences(report: Report) -> Iterator[str]:
         yield "Paired by study and seed."
         tested = any(line.p for line in own.lines)
         heads = ["arm", "difference", "95 % interval", *(["p (Holm)"] if tested else []), "seeds"]
-        yield _table(
+        yield md_table(
             heads,
             [
                 [md(line.label), md(line.cell.value), line.cell.spread, *([line.p] if tested else []), str(line.seeds)]
@@ -88,7 +88,7 @@ def _zero_shot(found: ZeroShot) -> Iterator[str]:
     for heat in found.heats:
         yield f"### {md(heat.title)}"
         body = [[md(label), *(_cell(cell) for cell, _ in cells)] for label, cells in heat.rows]
-        yield _table(["", *map(md, heat.heads)], body)
+        yield md_table(["", *map(md, heat.heads)], body)
     lines = [f"- {md(own.title)}: {own.size or 'size not recorded'}" for own in found.measured]
     lines += [f"- {md(title)} is left out: {md(why)}" for title, why in found.left_out]
     yield "\n".join(lines)
@@ -100,7 +100,7 @@ def _published(found: Published) -> Iterator[str]:
     for title, rows in found.rows:
         body.append([f"*{md(title)}*", *([""] * len(found.heads))])
         body += [[md(label), *values] for label, values in rows]
-    yield _table(["", *map(md, found.heads)], body)
+    yield md_table(["", *map(md, found.heads)], body)
 
 
 def drift_parts(found: Drift, level: int = 3) -> Iterator[str]:
@@ -113,7 +113,7 @@ def drift_parts(found: Drift, level: int = 3) -> Iterator[str]:
         rows = [
             [md(label), *(md(f"{cell.value} {cell.spread}".strip()) for cell in cells)] for label, cells in table.rows
         ]
-        yield _table(["", *map(md, table.heads)], rows)
+        yield md_table(["", *map(md, table.heads)], rows)
     for figure in found.figures:
         yield from (f"{head} {md(figure.title)}", f"![{md(figure.alt)}](figures/{figure.name})", md(figure.caption))
 
@@ -124,7 +124,7 @@ def _cell(cell: Cell) -> str:
     return f"{text} {cell.spread}".strip()
 
 
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def md_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

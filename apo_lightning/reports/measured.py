@@ -76,7 +76,22 @@ def load(run_folder: Path, folder: Path | None = None) -> Results:
         ArtifactError: names the file, the row where there is one, and what to do.
     """
     folder = folder or run_folder
-    path = folder / "results.csv"
+    return Results(
+        values(run_folder, folder),
+        _bounds(folder / "intervals.csv", PLACE, BOUNDS, run_folder),
+        _bounds(folder / "differences.csv", PAIR, BOUNDS, run_folder),
+        _bounds(folder / "tests.csv", TESTED, FOUND, run_folder),
+        _bounds(folder / "agreement.csv", AGREED, KAPPA, run_folder),
+    )
+
+
+def values(run_folder: Path, folder: Path | None = None) -> pd.DataFrame:
+    """``results.csv`` alone of what `load` reads, checked.
+
+    Raises:
+        ArtifactError: see `load`.
+    """
+    path = (folder or run_folder) / "results.csv"
     if os.path.lexists(path) and not own(path, run_folder).is_file():
         what = "a folder" if path.is_dir() else "no file"
         raise ArtifactError(f"{path} is {what}, so there is no table. {advice(path, run_folder)}")
@@ -84,13 +99,7 @@ def load(run_folder: Path, folder: Path | None = None) -> Results:
         raise ArtifactError(
             f"{path} does not exist. Finish the experiment '{run_folder.name}' first, or name another run folder."
         )
-    return Results(
-        _checked(_read(path, FIELDS, run_folder), path, run_folder),
-        _bounds(folder / "intervals.csv", PLACE, BOUNDS, run_folder),
-        _bounds(folder / "differences.csv", PAIR, BOUNDS, run_folder),
-        _bounds(folder / "tests.csv", TESTED, FOUND, run_folder),
-        _bounds(folder / "agreement.csv", AGREED, KAPPA, run_folder),
-    )
+    return _checked(_read(path, FIELDS, run_folder), path, run_folder)
 
 
 def _read(path: Path, columns: Sequence[str], run_folder: Path) -> pd.DataFrame:

@@ -18,7 +18,9 @@ def test_every_make_target_exists() -> None:
     assert named and named <= targets
 
 
-@pytest.mark.parametrize(("word", "folder"), [("EXP", "experiments"), ("SWEEP", "experiments/sweeps")])
+@pytest.mark.parametrize(
+    ("word", "folder"), [("EXP", "experiments"), ("SWEEP", "experiments/sweeps"), ("STUDY", "experiments/study")]
+)
 def test_every_experiment_and_sweep_exists(word: str, folder: str) -> None:
     named = set(re.findall(rf"{word}=([a-z0-9_]+)", README + (ROOT / "docs/adding.md").read_text()))
     assert named
