@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from apo_lightning import leader
-from apo_lightning.experiment import explain
+from apo_lightning.experiment import explain, rejecting
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.experiment.steps.collect import Collect
 from apo_lightning.experiment.steps.evaluate import Evaluate, EvaluateSet
 from apo_lightning.experiment.steps.fit import Fit
 from apo_lightning.experiment.steps.generate import Generate
+from apo_lightning.experiment.steps.reject import Reject
 from apo_lightning.experiment.steps.weigh import Weigh
 from apo_lightning.experiment.weighing import STEP, weighs
 from apo_lightning.stages import STAGES
@@ -22,7 +23,10 @@ def steps(own: Context) -> Iterator[tuple[str, Callable[[], Step]]]:
     yield "collect", lambda: Collect(own)
     if own.stages and weighs(own.cfg):
         yield STEP, lambda: Weigh(own)
+    written = [name for name, made in rejecting.others(own.cfg, own.arm) if made.writes]
     for name in own.stages:
+        if name in written:
+            yield rejecting.step_of(name), lambda name=name: Reject(own, name)
         kind = Fit if "student" in STAGES.lookup(name).writes else Generate
         yield name, lambda kind=kind, name=name: kind(own, name)
     yield "evaluate", lambda: Evaluate(own)

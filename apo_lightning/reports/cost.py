@@ -12,7 +12,7 @@ from apo_lightning.files.formats import read_json
 from apo_lightning.hashing import inventory
 from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders
 
-STAGES = ("collect", "weigh", "spd", "self_distill", "apo", "evaluate")
+STAGES = ("collect", "weigh", "spd", "self_distill", "negatives", "apo", "evaluate")
 PRUNING = "pruning.json"
 COUNTED = {"calls": "calls", "requests": "calls", "tokens": "tokens", "scored_tokens": "scored tokens"}
 """Keys of a stage's manifest, where it has them."""

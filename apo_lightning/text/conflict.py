@@ -26,12 +26,29 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     ['No edema.']
     """
     wanted = statements(preferred, findings)
-    spans = []
-    for said in sentences(text, findings):
-        common = [name for name in said.values if name in wanted]
-        if any(in_conflict(statement_of(said, name), wanted[name]) for name in common):
-            spans.append((said.start, said.end))
-    return spans
+    return [(said.start, said.end) for said in sentences(text, findings) if contradicts(said, wanted)]
+
+
+def conflicting_findings(text: str, preferred: str, findings: Sequence[str]) -> list[str]:
+    """Findings in which a sentence of ``text`` contradicts ``preferred``, each once; texts are read as in
+    `conflicting_spans`.
+
+    >>> conflicting_findings("Left effusion. No edema, no effusion.", "Effusion, edema.", ["edema", "pleural_effusion"])
+    ['edema', 'pleural_effusion']
+    """
+    wanted = statements(preferred, findings)
+    return list(dict.fromkeys(name for said in sentences(text, findings) for name in contradicted(said, wanted)))
+
+
+def contradicts(said: Sentence, wanted: Mapping[str, Stated]) -> bool:
+    """Whether a sentence contradicts what a whole text states (`statements`) in some finding."""
+    return bool(contradicted(said, wanted))
+
+
+def contradicted(said: Sentence, wanted: Mapping[str, Stated]) -> list[str]:
+    """Findings in which it does."""
+    common = [name for name in said.values if name in wanted]
+    return [name for name in common if in_conflict(statement_of(said, name), wanted[name])]
 
 
 def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:
