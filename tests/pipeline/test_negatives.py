@@ -32,6 +32,7 @@ pool: {{select: [eager, refuser]}}
 data: {{train: 4, val: 2, test: 2}}
 callbacks: {{preference_monitor: {{}}, failure_signatures: {{window: 2, after: 0}}}}
 trainer: {{val_check_interval: 2}}
+stages: {{self_distill: {{sample: true}}}}
 arms:
   sampled:
     label: Own samples
@@ -248,4 +249,5 @@ def test_the_page_s_strategy(drop: Drop, words: list[str], monkeypatch: pytest.M
     assert commands.main(["run", str(SMOKE), *words, *chosen]) == 0
     made = json.loads(Path("runs/smoke/apo_listwise/seed0/apo/manifest.json").read_text())
     counts = Counter(made["filtered"])
-    assert made["studies"] == 8 and counts["kept"] - counts["copies"] - counts["not_shortest"] == 8
+    assert counts["not_shortest"] > 0
+    assert counts["kept"] - counts["copies"] - counts["not_shortest"] == made["studies"]  # one each
