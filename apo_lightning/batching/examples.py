@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from apo_lightning.teachers.base import by_study
 from apo_lightning.text.conflict import agreement, conflicting_spans, statements, votes
@@ -13,6 +13,21 @@ from apo_lightning.types import PREFERRED, Branch, Example, Study, Trajectory
 
 COUNTED = {"nothing": "states_nothing", "normal": "normal"}
 """Kinds of kept texts (see `text.labeler`) that a manifest counts, and under which name."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """What t+ is compared with, where that is not every teacher's text.
+
+    Attributes:
+        said: study id to the answers that may stand against its t+.
+        kept: gets a study's id and those of its answers that the filters have left, and returns those that count.
+    """
+
+    said: Mapping[str, Sequence[Branch]]
+    kept: Callable[[str, Sequence[Branch]], Sequence[Branch]]
+
+
 Heard = Mapping[str, Mapping[str, Trajectory]]
 """Study id to teacher name to trajectory."""
 ByStudy = Mapping[str, Mapping[str, float]]
@@ -52,7 +67,8 @@ def spd_examples(
     examples, counts = [], Counter() if counts is None else counts
     for study in studies:
         own = (by_study or {}).get(study.id, weights)
-        branches = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
+        branches = unfiltered(heard.get(study.id, {}), own)
+        branches = filtered(branches, drop_refusals, counts, findings, as_read)
         if any(branch.weight > 0 for branch in branches):  # all studies of a batch count: losses are means over it
             examples.append(Example(study, branches))
         else:
@@ -75,6 +91,7 @@ def preference_examples(
     as_read: Callable[[str], str] = str,
     cut: Container[str] = (),
     drop_cut: bool = False,
+    instead: Rejected | None = None,
 ) -> list[Example]:
     """APO: t+ first, then every teacher's text that counts as a negative. Studies without a t+ are left out.
 
@@ -86,6 +103,7 @@ def preference_examples(
             those whose copy of t+ is dropped included.
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
+        instead: other negatives than all teachers' texts; ``heard`` and ``weights`` then have no say but in the vote.
     """
     examples, counts = [], Counter() if counts is None else counts
     for study in studies:
@@ -98,16 +116,22 @@ def preference_examples(
             if drop_cut:
                 continue
         own = (by_study or {}).get(study.id, weights)
-        said = rejected = _branches(heard.get(study.id, {}), own, drop_refusals, counts, findings, as_read)
+        said = unfiltered(heard.get(study.id, {}), own) if instead is None else instead.said.get(study.id, ())
+        rejected = filtered(said, drop_refusals, counts, findings, as_read)
+        voting = rejected
         if drop_copies:
             kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
             rejected = kept
+        if instead is not None:
+            rejected = tuple(instead.kept(study.id, rejected))
+        if instead is not None and compare:
+            voting = filtered(unfiltered(heard.get(study.id, {}), own), drop_refusals, Counter(), findings, as_read)
         chosen = Branch(PREFERRED, best, cut=study.id in cut)
         if compare:
             rejected = tuple(_compared(branch, best, compare, as_read) for branch in rejected)
             counts["conflicting"] += sum(bool(branch.conflicts) for branch in rejected)
-            chosen, *rejected = _voted((chosen, *rejected), said, compare, as_read)
+            chosen, *rejected = _voted((chosen, *rejected), voting, compare, as_read)
         examples.append(Example(study, (chosen, *rejected)))
     return examples
 
@@ -137,25 +161,30 @@ def _voted(
     return made
 
 
-def _branches(
-    heard: Mapping[str, Trajectory],
-    weights: Mapping[str, float],
+def unfiltered(heard: Mapping[str, Trajectory], weights: Mapping[str, float]) -> list[Branch]:
+    """The teachers' texts of a study, each with its teacher's weight."""
+    return [Branch(name, trajectory.text, weights[name]) for name, trajectory in heard.items()]
+
+
+def filtered(
+    said: Iterable[Branch],
     drop_refusals: bool,
     counts: Counter[str],
     findings: Sequence[str],
     as_read: Callable[[str], str],
 ) -> tuple[Branch, ...]:
+    """Answers without empty ones and, if asked, refusals; see `spd_examples`."""
     kept = []
-    for name, trajectory in heard.items():
-        if not trajectory.text.strip():
+    for branch in said:
+        if not branch.text.strip():
             counts["empty"] += 1
             continue
-        said = kind(as_read(trajectory.text), findings)
-        if drop_refusals and said == "refused":
+        read_as = kind(as_read(branch.text), findings)
+        if drop_refusals and read_as == "refused":
             counts["refusals"] += 1
             continue
         counts["kept"] += 1
-        if said in COUNTED:
-            counts[COUNTED[said]] += 1
-        kept.append(Branch(name, trajectory.text, weights[name]))
+        if read_as in COUNTED:
+            counts[COUNTED[read_as]] += 1
+        kept.append(branch)
     return tuple(kept)

@@ -168,10 +168,10 @@ def _concerns(word: Word, arm: ArmSettings) -> bool:
 
 
 def _is_method(word: Word) -> bool:
-    """Losses, where t+ comes from, who is heard, and how loud: what a label speaks of."""
+    """Losses, where t+ comes from, what it is compared with, who is heard, and how loud: what a label speaks of."""
     path = word.path
     return (
-        (path[0] == "stages" and path[2:3] in (("loss",), ("positive",)))
+        (path[0] == "stages" and path[2:3] in (("loss",), ("positive",), ("negatives",)))
         or path[0] in ("pool", "cast")
         or (path[0] == "teachers" and path[-1] in TEACHERS.own)
     )

@@ -59,12 +59,13 @@ FURTHER = Section(("evaluate", "sets", "*", "data"), "data_modules", "DATA")
 TEACHERS = Section(("teachers", "*"), "apo_lightning.teachers", "TEACHERS", "kind", ("weight",), ("name", "listed"))
 LOSSES = Section(("stages", "*", "loss"), "apo_lightning.losses", "LOSSES")
 POSITIVES = Section(("stages", "*", "positive"), "apo_lightning.positives", "POSITIVES")
+NEGATIVES = Section(("stages", "*", "negatives"), "apo_lightning.negatives", "NEGATIVES")
 WEIGHTS = Section(("pool", "weights"), "apo_lightning.weighting", "WEIGHTS")
 OFFERED = ("folder", "upload", "batch_size_fn", "length_fn")
 CALLBACKS = Section(("callbacks", "*"), "callbacks", "CALLBACKS", "", given=OFFERED)
 ANSWERED = (EVALUATION, FURTHER)
 """Those that name a data set beside the one that is trained on."""
-SECTIONS = (DATA, *ANSWERED, TEACHERS, LOSSES, POSITIVES, WEIGHTS, CALLBACKS)
+SECTIONS = (DATA, *ANSWERED, TEACHERS, LOSSES, POSITIVES, NEGATIVES, WEIGHTS, CALLBACKS)
 
 
 def section_at(path: Path) -> Section | None:

@@ -14,7 +14,8 @@ from apo_lightning.config.training_rules import Problem
 from apo_lightning.errors import did_you_mean
 from apo_lightning.metrics.report_text import TEXT_METRICS
 from apo_lightning.metrics.report_text.measured import ALWAYS
-from apo_lightning.settings import ExperimentSettings, PruneSettings, rounds
+from apo_lightning.negatives import DEFAULT
+from apo_lightning.settings import REQUIRED, ExperimentSettings, PruneSettings, rounds
 from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 from apo_lightning.settings.reports import BACKENDS
 
@@ -53,6 +54,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     yield from _curves(cfg)
     yield from _precision(cfg)
     yield from _splits(cfg)
+    yield from _negatives(cfg)
     yield from _acknowledged(cfg)
     yield from _keys(cfg)
     yield from _text_metrics(cfg)
@@ -265,6 +267,21 @@ def _splits(cfg: ExperimentSettings) -> Iterator[Problem]:
                 yield key, f"{'.'.join(key)} names no split '{split}'", did_you_mean(str(split), SPLITS)
         if learns and isinstance(chosen, list) and "train" not in chosen:
             yield key, f"{'.'.join(key)} must hold train, since {learns} learns from its texts, got {chosen}"
+
+
+def _negatives(cfg: ExperimentSettings) -> Iterator[Problem]:
+    """A stage that does not read t+ has nothing to compare with it."""
+    chosen = {name: _mapping(getattr(plan, "negatives", None)).get("name") for name, plan in vars(cfg.stages).items()}
+    for stage, name in chosen.items():
+        if name in (None, REQUIRED, DEFAULT) or "preferred" in _reads(stage):
+            continue
+        comparing = [own for own in chosen if "preferred" in _reads(own)]
+        text = f"stages.{stage}.negatives must be {DEFAULT}, got '{name}': stage '{stage}' reads no t+ to compare with"
+        yield ("stages", stage, "negatives"), text, f"Set it for a stage that does: {', '.join(comparing)}."
+
+
+def _reads(stage: str) -> Collection[str]:
+    return ARTEFACTS[stage][0] if stage in ARTEFACTS else shape.stages()[stage].reads
 
 
 def _names_sets(setting: str, value: Any) -> bool:

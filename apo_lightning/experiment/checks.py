@@ -15,6 +15,7 @@ from apo_lightning.experiment import (
     preferred,
     pruned,
     rehearsal,
+    rejecting,
     rounds,
     teacher_tokens,
     trainer,
@@ -51,6 +52,7 @@ def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> 
     notes: dict[str, list[str]] = {}
     for arm, cfg in arms.items():
         with _of_arm(arm, cfg):
+            rejecting.check(cfg, arm)
             data = check(cfg, here=here)
             seen = digest(rehearsal.depends_on(cfg))
             notes[seen] = notes[seen] if seen in notes else _rehearse(cfg, data)
@@ -96,7 +98,7 @@ def _check_prompts(cfg: ExperimentSettings) -> None:
             raise ConfigError(f"{key} '{name}' has $reports, and only stages.self_distill.prompt has them.")
     name = cfg.stages.self_distill.prompt
     if "reports" not in prompts.load(name).get_identifiers() and (
-        preferred.writes(cfg) or rehearsal.learns_from_reports(cfg)
+        preferred.writes(cfg) or rehearsal.learns_from_reports(cfg) or rejecting.shows(cfg)
     ):
         raise ConfigError(
             f"stages.self_distill.prompt '{name}' has no $reports, so that the student would read no teacher. Add a "
@@ -121,6 +123,8 @@ def _rehearse(cfg: ExperimentSettings, data: CXRDataModule) -> list[str]:
 def _require_weights(cfg: ExperimentSettings) -> None:
     """A loss that cares only whether a weight is 0 would leave the others without a trace."""
     select, name = cfg.pool.select, cfg.stages.apo.loss["name"] if runs_stage(cfg, "apo") else ""
+    if name and not rejecting.of_teachers(cfg, "apo"):
+        return
     if name and not getattr(LOSSES[name], "weighs", True) and weighing.weighs(cfg) and weighing.strategy(cfg).unequal:
         raise ConfigError(
             f"stages.apo.loss '{name}' takes every teacher of a weight above 0 alike, and {weighing.KEY} "
@@ -144,6 +148,7 @@ def rehearse_on(arms: Mapping[str, ExperimentSettings], data: Mapping[str, CXRDa
         with _of_arm(arm, own):
             rounds.each_run(own, lambda run, arm=arm: preferred.require(run, arm, data[arm]))
             weighing.require(own, arm, data[arm])
+            rejecting.require(own, arm, data[arm])
             pruned.require(own, data[arm].studies("val"), judging_findings(own.evaluate, data[arm]))
     for arm in {digest(rehearsal.depends_on(own)): arm for arm, own in reversed(arms.items())}.values():
         with _of_arm(arm, arms[arm]):

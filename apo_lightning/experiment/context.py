@@ -112,6 +112,11 @@ class Context:
         columns = (weighing.TAUGHT, weighing.REJECTED) if made else ()
         return {name: weighing.read(made.path / weighing.FILE, name) for name in columns if made}
 
+    @property
+    def rejected_weights(self) -> Weights:
+        """Study to teacher to what it weighs where t+ is preferred to it; studies that are not there: `teachers`."""
+        return self.weights.get(weighing.REJECTED, {})
+
     @cached_property
     def ranking(self) -> Ranking:
         """What each teacher adds on the validation split, and the cheapest of them."""
@@ -151,7 +156,7 @@ class Context:
             self.heard,
             self.teachers,
             texts,
-            by_study=self.weights.get(weighing.REJECTED),
+            by_study=self.rejected_weights,
             cut=cut,
             as_read=self.thinking.as_read,
             **how,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from apo_lightning import leader
-from apo_lightning.experiment import explain, rounds
+from apo_lightning.experiment import explain, rejecting, rounds
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.experiment.steps.collect import Collect
@@ -13,6 +13,7 @@ from apo_lightning.experiment.steps.evaluate import Evaluate, EvaluateSet
 from apo_lightning.experiment.steps.fit import Fit
 from apo_lightning.experiment.steps.fit_informed import FitInformed
 from apo_lightning.experiment.steps.generate import Generate
+from apo_lightning.experiment.steps.reject import Reject
 from apo_lightning.experiment.steps.weigh import Weigh
 from apo_lightning.experiment.weighing import STEP, weighs
 from apo_lightning.stages import STAGES
@@ -23,7 +24,10 @@ def steps(own: Context) -> Iterator[tuple[str, Callable[[], Step]]]:
     yield "collect", lambda: Collect(own)
     if own.stages and weighs(own.cfg):
         yield STEP, lambda: Weigh(own)
+    written = [name for name, made in rejecting.others(own.cfg, own.arm) if made.writes]
     for name in own.stages:
+        if name in written:
+            yield rejecting.step_of(name), lambda name=name: Reject(rounds.of_step(own, name), name)
         yield name, lambda name=name: _kind(name)(rounds.of_step(own, name), name)
     yield "evaluate", lambda: Evaluate(rounds.of_step(own, "evaluate"))
     for name in own.sets:

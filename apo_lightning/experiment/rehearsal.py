@@ -13,6 +13,7 @@ from PIL import Image
 
 from apo_lightning.batching.collate import Collator
 from apo_lightning.errors import ConfigError, DataError, first_line
+from apo_lightning.experiment import rejecting
 from apo_lightning.experiment.preferred import writes
 from apo_lightning.models.processor import load_config, load_processor
 from apo_lightning.probes.wordings import QUESTION, spoken
@@ -50,7 +51,7 @@ def depends_on(cfg: ExperimentSettings) -> list[Any]:
     prompts = [cfg.prompt, cfg.stages.self_distill.prompt, cfg.evaluate.prompt, cfg.evaluate.findings]
     prompts.append(cfg.evaluate.likelihood.form)
     lengths = [cfg.stages.self_distill.max_new_tokens, cfg.evaluate.max_new_tokens]
-    heard = [list(cfg.teachers), cfg.pool.select, writes(cfg)]
+    heard = [list(cfg.teachers), cfg.pool.select, writes(cfg), _writes(cfg)]
     asked = [cfg.stages.self_distill.splits, cfg.evaluate.split, learns_from_reports(cfg)]
     asked += [asdict(own) for name, own in vars(cfg.stages).items() if rounds.first(name) == "self_distill" != name]
     sets = {name: asdict(own) for name, own in cfg.evaluate.sets.items()}
@@ -125,7 +126,7 @@ def _prompts(
     asked = {"prompt": (cfg.prompt, findings), "evaluate.prompt": (cfg.evaluate.prompt or cfg.prompt, counted)}
     if cfg.evaluate.likelihood.form == QUESTION:
         asked[LIKELIHOOD] = (QUESTION, [max(map(spoken, counted), key=len)])
-    if writes(cfg) or learns_from_reports(cfg):
+    if writes(cfg) or learns_from_reports(cfg) or "texts" in _writes(cfg):
         asked[DISTIL] = (cfg.stages.self_distill.prompt, findings)
     return asked
 
@@ -201,6 +202,11 @@ def _study(cfg: ExperimentSettings, reads: bool) -> Example:
     return Example(study, (Branch(PREFERRED, TEXT), *(Branch(name, TEXT) for name in cfg.teachers)))
 
 
+def _writes(cfg: ExperimentSettings) -> set[str]:
+    """What the student is shown where it writes negatives: teachers' ``texts`` too, or the ``image`` alone."""
+    return {"texts" if own.shows else "image" for own in rejecting.writers(cfg)}
+
+
 def _radiograph() -> Image.Image:
     shades = np.linspace(0, 255, SIDE).astype(np.uint8)
     return Image.fromarray(np.broadcast_to(shades, (SIDE, SIDE)).copy())
@@ -218,7 +224,11 @@ def _check_positions(cfg: ExperimentSettings) -> None:
             cfg.student.max_prompt_tokens + cfg.evaluate.max_new_tokens
         ),
     }
-    if writes(cfg):
+    if "image" in _writes(cfg):
+        lengths["student.max_prompt_tokens + stages.self_distill.max_new_tokens"] = (
+            cfg.student.max_prompt_tokens + distill.max_new_tokens
+        )
+    if writes(cfg) or "texts" in _writes(cfg):
         lengths["student.max_context_tokens + stages.self_distill.max_new_tokens"] = (
             cfg.student.max_context_tokens + distill.max_new_tokens
         )

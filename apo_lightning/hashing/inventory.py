@@ -39,6 +39,7 @@ OUTPUTS = (
     "trajectories.jsonl",
     "weights.jsonl",
     "preferred.jsonl",
+    "negatives.jsonl",
     "predictions.jsonl",
     "likelihoods.jsonl",
     "scores.json",

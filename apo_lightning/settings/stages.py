@@ -51,6 +51,8 @@ class FitSettings:
     """What ``keep: best`` compares, as the stage logs it."""
     mode: Literal["min", "max"] | None = None
     """Which of its values is better; null: as its name says (a loss is better when low, an accuracy when high)."""
+    negatives: dict[str, Any] = field(default_factory=lambda: {"name": "raw"})
+    """What t+ is compared with, by a strategy (``apo_lightning/negatives``); ``raw``: every teacher's text."""
     drop_refusals: bool = True
     drop_copies: bool = True
     """Negatives only: refusals (and empty texts), and exact copies of the preferred trajectory."""

@@ -27,7 +27,18 @@ def conflicting_spans(text: str, preferred: str, findings: Sequence[str]) -> lis
     ['No edema.']
     """
     wanted = statements(preferred, findings)
-    return [(said.start, said.end) for said in sentences(text, findings) if _contradicts(said, wanted)]
+    return [(said.start, said.end) for said in sentences(text, findings) if contradicts(said, wanted)]
+
+
+def conflicting_findings(text: str, preferred: str, findings: Sequence[str]) -> list[str]:
+    """Findings in which a sentence of ``text`` contradicts ``preferred``, each once; texts are read as in
+    `conflicting_spans`.
+
+    >>> conflicting_findings("Left effusion. No edema, no effusion.", "Effusion, edema.", ["edema", "pleural_effusion"])
+    ['edema', 'pleural_effusion']
+    """
+    wanted = statements(preferred, findings)
+    return list(dict.fromkeys(name for said in sentences(text, findings) for name in contradicted(said, wanted)))
 
 
 def votes(text: str, others: Sequence[Mapping[str, Stated]], findings: Sequence[str]) -> list[Votes]:
@@ -44,14 +55,20 @@ def votes(text: str, others: Sequence[Mapping[str, Stated]], findings: Sequence[
         if not any(name in findings for name in said.values):
             continue
         judging = [other for other in others if any(name in other for name in said.values)]
-        against = sum(_contradicts(said, other) for other in judging)
+        against = sum(contradicts(said, other) for other in judging)
         found.append(Votes(said.start, said.end, against, len(judging)))
     return found
 
 
-def _contradicts(said: Sentence, whole: Mapping[str, Stated]) -> bool:
-    common = (name for name in said.values if name in whole)
-    return any(in_conflict(statement_of(said, name), whole[name]) for name in common)
+def contradicts(said: Sentence, wanted: Mapping[str, Stated]) -> bool:
+    """Whether a sentence contradicts what a whole text states (`statements`) in some finding."""
+    return bool(contradicted(said, wanted))
+
+
+def contradicted(said: Sentence, wanted: Mapping[str, Stated]) -> list[str]:
+    """Findings in which it does."""
+    common = [name for name in said.values if name in wanted]
+    return [name for name in common if in_conflict(statement_of(said, name), wanted[name])]
 
 
 def agreement(text: str, preferred: str, findings: Sequence[str]) -> float:

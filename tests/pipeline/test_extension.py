@@ -17,7 +17,17 @@ from apo_lightning.cli import commands
 from tests.helpers.adding_page import SHOWN
 from tests.pipeline.conftest import ROOT, Drop
 
-KINDS = {"losses", "positives", "weighting", "data_modules", "teachers", "callbacks", "prompts", "report_text"}
+KINDS = {
+    "losses",
+    "positives",
+    "negatives",
+    "weighting",
+    "data_modules",
+    "teachers",
+    "callbacks",
+    "prompts",
+    "report_text",
+}
 
 QUICK = (
     "wandb.mode=disabled",

@@ -51,6 +51,7 @@ ORDER = (
     "recording",
     "stages",
     "positives",
+    "negatives",
     "probes",
     "weighting",
     "drift",

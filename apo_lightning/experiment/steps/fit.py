@@ -15,6 +15,7 @@ from apo_lightning.experiment import (
     gating,
     keeping,
     observing,
+    rejecting,
     teacher_tokens,
     tracking,
     trainer,
@@ -28,6 +29,7 @@ from apo_lightning.hashing.contents import digest
 from apo_lightning.losses import LOSSES
 from apo_lightning.losses.base import needs
 from apo_lightning.models.student import Student
+from apo_lightning.negatives import DEFAULT, NEGATIVES
 from apo_lightning.settings import FitSettings, TrainerSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.stages.base import Stage
@@ -73,6 +75,12 @@ class Fit(Step):
         if STEP in own.done:
             more["weights"] = own.done[STEP]
         left = CHOICE if plan.keep == "last" else ()
+        if rejecting.chosen(plan) == DEFAULT:
+            left = (*left, "negatives")
+        else:
+            code += [NEGATIVES.lookup(rejecting.chosen(plan))]
+        if (written := rejecting.step_of(self.name)) in own.done:
+            more["negatives"] = own.done[written]
         stage = {key: value for key, value in asdict(plan).items() if key not in left}
         return cache_keys.of_student(
             own,
@@ -170,6 +178,7 @@ class Fit(Step):
             counts=counts,
             findings=findings,
             compare=findings if wanted else (),
+            instead=rejecting.rejected(own, self.name, split, counts),
         )
 
     def _save(self, student: Student, folder: StageFolder) -> None:
