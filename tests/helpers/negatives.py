@@ -53,6 +53,7 @@ def compared(
         heard,
         {},
         own.preferred,
+        by_study=own.weights,
         findings=own.findings,
         as_read=own.as_read,
         counts=counts,
