@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,9 +13,10 @@ import yaml
 
 from apo_lightning import config
 from apo_lightning.experiment import checks
+from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run import run
 from apo_lightning.experiment.stage_files import read_preferred
-from tests.helpers import tiny
+from apo_lightning.types import Example
 from tests.pipeline.conftest import ROOT
 
 ARMS = ("sft_apo_10th", "base_sft_apo", "base_apo", "two_rounds", "context_js")
@@ -22,7 +25,7 @@ SMALL = [
     "pool.select=[hedger, eager]",
     *(f"stages.{name}.steps=2" for name in ("spd", "apo", "sft", "context_distill")),
     *(f"stages.{name}.batch_studies=2" for name in ("spd", "apo", "sft", "context_distill")),
-    "stages.self_distill={max_new_tokens: 4, batch_studies: 4}",
+    "stages.self_distill={max_new_tokens: 8, batch_studies: 4}",
     "stages.self_distill_2={max_new_tokens: 6, sample: true}",
     "evaluate.max_new_tokens=4",
     "evaluate.batch_studies=2",
@@ -34,13 +37,27 @@ BASE_APO = "base_apo: {label: APO of the base student, stages: [self_distill, ap
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of five recipes."""
+    """The run folder of five recipes of the embedded student: a random one writes nothing that could be learned."""
     place = tmp_path_factory.mktemp("recipes")
     path = place / "recipes_small.yaml"
     path.write_text(f"extends: [{ROOT}/experiments/recipes.yaml]\nname: recipes\narms:\n  {BASE_APO}\n")
-    student = tiny.folder(place / "nano")
-    given = [f"student.model={student}", *SMALL, f"runs_dir={place}/runs", f"only=[{','.join(ARMS)}]"]
-    return run(config.load(path, given))
+    given = [*SMALL, f"runs_dir={place}/runs", f"only=[{','.join(ARMS)}]"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Context, "preference_examples", _noting(Context.preference_examples))
+        return run(config.load(path, given))
+
+
+SEEN: dict[tuple[str, str], dict[str, str]] = {}
+"""Arm and the step before, to the t+ that a stage was shown of each study."""
+
+
+def _noting(plain: Callable[..., list[Example]]) -> Callable[..., list[Example]]:
+    def preference_examples(own: Context, *args: Any, **how: Any) -> list[Example]:
+        found = plain(own, *args, **how)
+        SEEN[own.arm, list(own.done)[-1]] = {each.study.id: each.branches[0].text for each in found}
+        return found
+
+    return preference_examples
 
 
 def made(folder: Path, arm: str) -> dict[str, dict]:
@@ -80,13 +97,16 @@ def test_a_second_round_learns_from_t_plus_of_the_critiqued_student(folder: Path
     assert inputs["apo"]["preferred"] == key["self_distill"] and inputs["apo_2"]["preferred"] == key["self_distill_2"]
     assert inputs["evaluate"]["preferred"] == key["self_distill_2"] and inputs["evaluate"]["from"] == key["apo_2"]
     assert inputs["self_distill_2"]["stage"]["max_new_tokens"] == 6 and inputs["self_distill_2"]["stage"]["sample"]
-    assert inputs["self_distill"]["stage"]["max_new_tokens"] == 4 and not inputs["self_distill"]["stage"]["sample"]
+    assert inputs["self_distill"]["stage"]["max_new_tokens"] == 8 and not inputs["self_distill"]["stage"]["sample"]
 
 
-def test_a_second_round_writes_other_texts(folder: Path) -> None:
+def test_a_second_round_writes_other_texts_and_is_shown_those(folder: Path) -> None:
     place = folder / "two_rounds/seed0"
     first, second = (read_preferred(place / name / "preferred.jsonl") for name in ("self_distill", "self_distill_2"))
     assert first.keys() == second.keys() and any(first[study].text != second[study].text for study in first)
+    for step, written in (("self_distill", first), ("self_distill_2", second), ("apo_2", second)):
+        shown = SEEN["two_rounds", step]
+        assert shown and all(text == written[study].text for study, text in shown.items())
 
 
 def test_arms_share_what_is_the_same(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,7 +13,9 @@ from conftest import ROOT
 from apo_lightning import config
 from apo_lightning.config import shape
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment import checks
+from apo_lightning.experiment import checks, rounds
+from apo_lightning.experiment.context import Context
+from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.registry import Registry
 from apo_lightning.settings import FitSettings, SelfDistillSettings
 from apo_lightning.stages import STAGES
@@ -175,3 +179,28 @@ def test_fsdp2_is_refused_where_two_prompts_are_read_at_a_time(path: Path) -> No
     assert config.load(path, words)
     said = complaint(path, *words, "trainer.strategy=fsdp2", "trainer.devices=2")
     assert "stages.context_distill reads two prompts" in said
+
+
+def written(folder: Path, text: str) -> SimpleNamespace:
+    """A finished stage that has written one t+."""
+    folder.mkdir()
+    (folder / "preferred.jsonl").write_text(json.dumps({"study": "s", "text": text, "cut": False}) + "\n")
+    return SimpleNamespace(path=folder)
+
+
+def test_a_step_sees_the_newest_t_plus_and_the_settings_of_its_run(path: Path, tmp_path: Path) -> None:
+    words = ["stages.self_distill_2={max_new_tokens: 3, splits: [train], positive: {name: majority}}"]
+    cfg = config.load(path, words).resolved["twice"]
+    own = Context(cfg, "twice", 0, None, RunFolder(tmp_path, "x"))
+    first = rounds.of_step(own, "self_distill")
+    own.done["self_distill"] = written(tmp_path / "one", "first")
+    assert rounds.of_step(own, "apo").preferred["s"].text == "first" and first.cfg is cfg
+    writing = rounds.of_step(own, "self_distill_2")
+    assert writing.cfg.stages.self_distill == cfg.stages.self_distill_2 and writing.done is own.done
+    own.done["self_distill_2"] = written(tmp_path / "two", "second")
+    for name in ("apo_2", "evaluate"):
+        seen = rounds.of_step(own, name)
+        assert seen.preferred["s"].text == "second"
+        assert seen.cfg.stages.self_distill.splits == ["train"]
+        assert seen.cfg.stages.self_distill.max_new_tokens == cfg.stages.self_distill.max_new_tokens != 3
+    assert cfg.stages.self_distill.splits == ["train", "val", "test"] and own.cfg is cfg
