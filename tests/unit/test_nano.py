@@ -87,7 +87,7 @@ def test_the_committed_student_sees_a_little_with_the_bias_it_was_taught(skills:
 
 @pytest.mark.parametrize("readers", [1, 3, 7])
 def test_the_committed_student_reconciles_readers_it_never_met(skills: dict[str, float], readers: int) -> None:
-    assert skills[f"reconciling_{readers}"] > 0.97
+    assert skills[f"reconciling_{readers}"] > 0.92
 
 
 def test_the_committed_student_is_what_the_parts_build() -> None:
