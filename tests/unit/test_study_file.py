@@ -75,8 +75,8 @@ class TestParts:
         assert searches["home"].resolved["apo.t1"].evaluate.likelihood.form == "off"
 
     def test_the_command_line_lies_over_all(self) -> None:
-        cfg = read(written(), ["stages.spd.steps=4", "name=other", "runs_dir=there"]).searches["long"]
-        assert cfg.resolved["apo.t1"].stages.spd.steps == 4
+        cfg = read(written(), ["stages.spd.batch_studies=1", "name=other", "runs_dir=there"]).searches["long"]
+        assert cfg.resolved["apo.t1"].stages.spd.batch_studies == 1
         assert (cfg.name, cfg.runs_dir) == ("study/other/long/search", "there")
 
     def test_a_final_has_the_chosen_trials_under_the_arms_own_names(self) -> None:
@@ -221,6 +221,9 @@ class TestRefused:
     def test_a_command_line_that_makes_trials_alike(self) -> None:
         lines = refused("stages.apo.optim.lr=0.5", "stages.apo.loss.beta=2")
         assert any("The arms sft.t1 and sft.t2 would be the same run under two names" in line for line in lines)
+
+    def test_a_command_line_that_makes_worlds_alike(self) -> None:
+        assert refused("stages.spd.steps=4") == [f"The worlds home and long are the same under two names ({WHERE})."]
 
     def test_all_problems_come_at_once(self) -> None:
         lines = refused(

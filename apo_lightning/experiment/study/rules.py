@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from apo_lightning import config
 from apo_lightning.config.layers import label, read_words
 from apo_lightning.config.rules import SHARED, folders
 from apo_lightning.config.training_rules import Problem
@@ -98,7 +98,7 @@ def _twins(plan: Study, arm: str, runs: Mapping[str, Any], where: str) -> Iterat
 
 def _depends_on(cfg: ExperimentSettings, arm: str) -> dict[str, Any]:
     """All that an arm's run depends on."""
-    full = config.to_dict(cfg.resolved[arm])
+    full = asdict(replace(cfg.resolved[arm], arms={}))
     stages = {name: own for name, own in full["stages"].items() if name in cfg.arms[arm].stages}
     return {k: v for k, v in full.items() if k not in SHARED} | {"stages": stages, "runs": cfg.arms[arm].stages}
 
