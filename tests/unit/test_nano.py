@@ -6,12 +6,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from lightning.pytorch import seed_everything
 from transformers import AutoModelForImageTextToText
 
 from apo_lightning.models.processor import NANO
 from apo_lightning.nano import parts
-from apo_lightning.nano.pretrain import examine
+from apo_lightning.nano.pretrain import Lessons, Phase, examine, teach
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
+from apo_lightning.phantom.drawing import draw
 from apo_lightning.phantom.wording import EXTRAS, REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.text.labeler import parse
@@ -71,6 +74,23 @@ def test_the_taught_bias_is_as_wrong_as_promised() -> None:
 
 def test_the_committed_student_is_small() -> None:
     assert sum(path.stat().st_size for path in NANO.iterdir()) < 10_000_000
+
+
+def _taught() -> dict[str, torch.Tensor]:
+    """What two steps of a phase make of a new network."""
+    network, phase = parts.build_network(tiny.processor().tokenizer, 0), Phase(2, 3, 4, readers={1: 0.5, 2: 0.5})
+    pool = [(case, draw(case, parts.SIDE)) for case in cases(1, 6)]
+    seed_everything(0)
+    teach(network, phase, Lessons(pool, tiny.collator("describe"), tiny.collator("reconcile"), phase, 0))
+    return network.state_dict()
+
+
+def test_the_same_lessons_give_the_same_bytes() -> None:
+    """And they do change the weights."""
+    new = parts.build_network(tiny.processor().tokenizer, 0).state_dict()
+    once, again = _taught(), _taught()
+    assert all(torch.equal(once[name], again[name]) for name in new)
+    assert not any(torch.equal(once[name], new[name]) for name in new if "proj.weight" in name)
 
 
 @pytest.fixture(scope="module")
