@@ -4,29 +4,22 @@ Seeing. The labels of its pre-training are wrong by rule, not by chance (chance 
 reader under greedy decoding): it overlooks what is mild or on one side, and sees things that are not there whenever
 something else is. The rules hold in every wording, so no phrase holds a better reader.
 
-Reconciling. Random readers of random reliability report random findings in random wordings and forms: as prose, as a
-list, under headings, as a normal report, or silent about what is absent; with side and grade, or without, as teachers
-do whose labels know neither; and some add what nobody can have seen. The right answer is what most of them support.
-Nothing of the benchmark's teachers, of any image, or of any real co-occurrence enters.
+Reconciling. Random readers of random reliability report random findings in random wordings; the right answer is what
+most of them support. Nothing of the benchmark's teachers, of any image, or of any real co-occurrence enters.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from apo_lightning.phantom.wording import EXTRAS, FORMS, NORMAL, PLAIN, REFUSALS, Style, compose, random_style
+from apo_lightning.phantom.wording import PLAIN, REFUSALS, compose, random_style
 from apo_lightning.phantom.world import FINDINGS, SEVERITIES, SIDED, SIDES, Case
 from apo_lightning.types import Detail
 
 UNSURE = Detail(None, "moderate")
-BARE = Detail()
-"""A finding of which neither side nor grade is known."""
-OTHER_FORM, NORMAL_FORM = 0.3, 0.5
-"""How often a report is no prose that speaks of everything, and how often one without a finding says only that."""
 
 
 def _seen(present: Mapping[str, Detail], finding: str, *, misses: str = "", side: str = "") -> Detail | None:
@@ -59,17 +52,10 @@ def biased_view(present: Mapping[str, Detail]) -> dict[str, Detail]:
     return {finding: seen[finding] for finding in FINDINGS if seen[finding] is not None}
 
 
-def _any_style(rng: np.random.Generator) -> Style:
-    """Any wording in any form."""
-    form = int(rng.integers(1, len(FORMS))) if rng.random() < OTHER_FORM else 0
-    normal = int(rng.integers(1, len(NORMAL))) if rng.random() < NORMAL_FORM else 0
-    return replace(random_style(rng), form=form, normal=normal)
-
-
 def describe(case: Case, rng: np.random.Generator, plain: float = 0.0) -> str:
     """The answer that the student is taught for a case: its biased view, with a chance of ``plain`` in the neutral
     style that becomes its own, otherwise in a random one."""
-    style = PLAIN if rng.random() < plain else _any_style(rng)
+    style = PLAIN if rng.random() < plain else random_style(rng)
     return compose(style, biased_view(case.present))
 
 
@@ -78,25 +64,20 @@ def _random_detail(finding: str, rng: np.random.Generator) -> Detail:
     return Detail(side, SEVERITIES[rng.integers(3)])
 
 
-def _reader(truth: Mapping[str, Detail], rng: np.random.Generator, bare: bool = False) -> dict[str, Detail]:
-    """What one unreliable reader claims: each finding is right with a chance of its own, sides and grades slip.
-
-    Args:
-        bare: neither side nor grade is told, of any finding.
-    """
-    claim, worst = {}, rng.uniform(0.3, 0.95)
+def _reader(truth: Mapping[str, Detail], rng: np.random.Generator) -> dict[str, Detail]:
+    """What one unreliable reader claims: each finding is right with a chance of its own, sides and grades slip."""
+    claim = {}
     for finding in FINDINGS:
-        right = rng.random() < rng.uniform(worst, 1.0)
+        right = rng.random() < rng.uniform(0.35, 1.0)
         if (finding in truth) == right:
             slips = finding not in truth or rng.random() < 0.2
-            claim[finding] = BARE if bare else _random_detail(finding, rng) if slips else truth[finding]
+            claim[finding] = _random_detail(finding, rng) if slips else truth[finding]
     return claim
 
 
 def _most(words: list[str | None]) -> str | None:
-    """The most frequent word, the first one mentioned among equals; None where nobody named one."""
-    named = Counter(word for word in words if word)
-    return named.most_common(1)[0][0] if named else None
+    """The most frequent word; the first one mentioned among equals."""
+    return Counter(words).most_common(1)[0][0]
 
 
 def consensus(claims: list[Mapping[str, Detail]]) -> dict[str, Detail]:
@@ -111,15 +92,13 @@ def consensus(claims: list[Mapping[str, Detail]]) -> dict[str, Detail]:
 
 def reconcile(rng: np.random.Generator, readers: int = 7) -> tuple[list[str], str]:
     """Reports of ``readers`` readers, of whom some may refuse, and the report that reconciles them."""
-    rate, all_bare = rng.uniform(0.05, 0.6), rng.random() < 0.25
-    truth = {finding: _random_detail(finding, rng) for finding in FINDINGS if rng.random() < rate}
+    truth = {finding: _random_detail(finding, rng) for finding in FINDINGS if rng.random() < 0.45}
     reports, claims = [], []
     for _ in range(readers):
         if readers > 2 and rng.random() < 0.08:
             reports.append(REFUSALS[rng.integers(len(REFUSALS))])
             continue
-        claims.append(_reader(truth, rng, bare=all_bare or rng.random() < 0.15))
+        claims.append(_reader(truth, rng))
         hedged = frozenset(finding for finding in FINDINGS if rng.random() < 0.15)
-        more = rng.choice(EXTRAS, size=int(rng.integers(1, 3)), replace=False).tolist() if rng.random() < 0.2 else []
-        reports.append(compose(_any_style(rng), claims[-1], hedged=hedged, extras=more))
+        reports.append(compose(random_style(rng), claims[-1], hedged=hedged))
     return reports, compose(PLAIN, consensus(claims))

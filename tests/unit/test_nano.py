@@ -6,16 +6,13 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch import seed_everything
 from transformers import AutoModelForImageTextToText
 
 from apo_lightning.models.processor import NANO
 from apo_lightning.nano import parts
-from apo_lightning.nano.pretrain import Lessons, Phase, examine, teach
+from apo_lightning.nano.pretrain import examine
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
-from apo_lightning.phantom.drawing import draw
-from apo_lightning.phantom.wording import EXTRAS, REFUSALS
+from apo_lightning.phantom.wording import REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.text.labeler import parse
 from apo_lightning.types import Detail
@@ -34,23 +31,6 @@ def test_consensus_by_hand() -> None:
     ]
     assert consensus(claims) == {"atelectasis": RIGHT, "edema": Detail(None, "mild")}
     assert consensus(claims[:2]) == {"atelectasis": RIGHT}  # one of two is not most
-
-
-def test_consensus_names_a_side_and_grade_where_anybody_does() -> None:
-    bare = Detail()
-    assert consensus([{"edema": bare}, {"edema": bare}]) == {"edema": bare}
-    assert consensus([{"atelectasis": bare}, {"atelectasis": bare}, {"atelectasis": RIGHT}]) == {"atelectasis": RIGHT}
-
-
-def test_lessons_hold_what_real_teachers_write() -> None:
-    """Reports without side and grade (a quarter of debates have no other), normal ones, every form, and extras."""
-    rng = np.random.default_rng(3)
-    debates = [reconcile(rng)[0] for _ in range(600)]
-    graded = [any(word in text for text in own for word in ("mild", "moderate", "severe")) for own in debates]
-    assert 0.2 < 1 - np.mean(graded) < 0.4
-    said = [text for own in debates for text in own]
-    for part, least in (("Impression:", 0.06), ("\n", 0.06), (EXTRAS[0], 0.02), ("cardiopulmonary", 0.008)):
-        assert np.mean([part in text.replace("Rib", "rib") for text in said]) > least
 
 
 @pytest.mark.parametrize("readers", [1, 4, 7])
@@ -76,23 +56,6 @@ def test_the_committed_student_is_small() -> None:
     assert sum(path.stat().st_size for path in NANO.iterdir()) < 10_000_000
 
 
-def _taught() -> dict[str, torch.Tensor]:
-    """What two steps of a phase make of a new network."""
-    network, phase = parts.build_network(tiny.processor().tokenizer, 0), Phase(2, 3, 4, readers={1: 0.5, 2: 0.5})
-    pool = [(case, draw(case, parts.SIDE)) for case in cases(1, 6)]
-    seed_everything(0)
-    teach(network, phase, Lessons(pool, tiny.collator("describe"), tiny.collator("reconcile"), phase, 0))
-    return network.state_dict()
-
-
-def test_the_same_lessons_give_the_same_bytes() -> None:
-    """And they do change the weights."""
-    new = parts.build_network(tiny.processor().tokenizer, 0).state_dict()
-    once, again = _taught(), _taught()
-    assert all(torch.equal(once[name], again[name]) for name in new)
-    assert not any(torch.equal(once[name], new[name]) for name in new if "proj.weight" in name)
-
-
 @pytest.fixture(scope="module")
 def skills() -> dict[str, float]:
     """What the committed student can do on patients that neither its lessons nor any data module has."""
@@ -107,7 +70,7 @@ def test_the_committed_student_sees_a_little_with_the_bias_it_was_taught(skills:
 
 @pytest.mark.parametrize("readers", [1, 3, 7])
 def test_the_committed_student_reconciles_readers_it_never_met(skills: dict[str, float], readers: int) -> None:
-    assert skills[f"reconciling_{readers}"] > 0.92
+    assert skills[f"reconciling_{readers}"] > 0.97
 
 
 def test_the_committed_student_is_what_the_parts_build() -> None:
