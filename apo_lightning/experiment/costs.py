@@ -14,7 +14,7 @@ from typing import Any
 from apo_lightning.files.formats import write_csv
 from apo_lightning.hashing import inventory
 from apo_lightning.reports.cost import COUNTED, costing
-from apo_lightning.reports.folder import stage_folders
+from apo_lightning.reports.folder import SEED
 
 NAME = "costs.csv"
 FACTS = ("studies", "seconds", *COUNTED)
@@ -34,8 +34,10 @@ def write(run_folder: Path) -> Path:
 
 def _lines(run_folder: Path) -> Iterator[list[Any]]:
     for name in costing(run_folder):
-        for stage in stage_folders(run_folder, name):
-            has_manifest = (stage.path / inventory.MANIFEST).is_file()
-            facts = inventory.read(stage.path) if has_manifest else {}
+        for path in sorted(run_folder.glob(f"*/seed*/{name}")):  # as they are, whatever an older table was made of
+            seed = SEED.fullmatch(path.parent.name)
+            if seed is None or not path.is_dir():
+                continue
+            facts = inventory.read(path) if (path / inventory.MANIFEST).is_file() else {}
             numbers = [facts.get(key) if isinstance(facts.get(key), int | float) else "" for key in FACTS]
-            yield [stage.arm, stage.seed, name, stage.path.resolve().name, *numbers]
+            yield [path.parts[-3], int(seed[1]), name, path.resolve().name, *numbers]
