@@ -22,7 +22,8 @@ def test_every_make_target_exists() -> None:
     ("word", "folder"), [("EXP", "experiments"), ("SWEEP", "experiments/sweeps"), ("STUDY", "experiments/study")]
 )
 def test_every_experiment_and_sweep_exists(word: str, folder: str) -> None:
-    named = set(re.findall(rf"{word}=([a-z0-9_]+(?:/[a-z0-9_]+)?)(?![/a-z0-9_])", README + (ROOT / "docs/adding.md").read_text()))
+    text = README + (ROOT / "docs/adding.md").read_text()
+    named = set(re.findall(rf"{word}=([a-z0-9_]+(?:/[a-z0-9_]+)?)(?![/a-z0-9_])", text))
     assert named
     assert not [name for name in named if not (ROOT / folder / f"{name}.yaml").is_file()]
 
