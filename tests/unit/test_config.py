@@ -98,7 +98,7 @@ MISTAKES = {
     "stages.apo.loss.betta=1": "Unknown key 'stages.apo.loss.betta' (command line). Did you mean 'beta'? "
     "Known: beta, reduction, smoothing.",
     "stages.apoo.steps=1": "Unknown key 'stages.apoo' (command line). Did you mean 'apo'? "
-    "Known: apo, self_distill, spd.",
+    "Known: apo, context_distill, self_distill, sft, spd.",
     "student.adapter.r=eight": "student.adapter.r must be an integer, got 'eight' (command line).",
     "student.adapter.r=1.5": "student.adapter.r must be an integer, got 1.5 (command line).",
     "seeds=[0, x]": "seeds must be a list of integers, got [0, 'x'] (command line).",
