@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
-import torch
 from conftest import ROOT
 
 from data_modules.chestxray14 import ChestXray14
