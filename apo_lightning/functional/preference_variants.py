@@ -81,6 +81,12 @@ def calibrated_nll(
     return pairwise_nll(log_ratios, weight, present, label_smoothing) + calibration * (share * squares).sum(-1)
 
 
+def rescaled(values: Tensor, factor: Tensor) -> Tensor:
+    """``factor z + (1 - factor) sg(z)``: the value of ``values``, bit for bit, and ``factor`` times its gradient."""
+    held = values.detach()
+    return held + factor * (values - held)
+
+
 def contested(scored: Tensor, conflict: Tensor, both: bool) -> Tensor:
     """Which tokens rewards are made of, all ``[B, 1+N, T]`` bool: of teachers those in ``conflict``, of t+ all, or with
     ``both`` those in conflict too, and then none of the teachers where none of t+ is left."""

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from apo_lightning.caches.reference import ReferenceCache
+from apo_lightning.errors import ConfigError
 from apo_lightning.functional.preference_variants import agreeing_share
 from apo_lightning.metrics.rewards import of_validation
 from apo_lightning.stages import STAGES
+from apo_lightning.stages.balance import Balance
 from apo_lightning.stages.base import Stage
 from apo_lightning.types import BranchBatch, Scores
 
@@ -44,6 +46,7 @@ class APO(Stage):
                 "conflict",
                 "contradicted",
                 "generator",
+                "log_norm_ratio",
             }
         )
         | CHOSEN
@@ -51,10 +54,36 @@ class APO(Stage):
     )
     reference_cache: ReferenceCache | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.balance = Balance()
+
+    def on_fit_start(self) -> None:
+        """
+        Raises:
+            ConfigError: the loss wants norms of gradients, which no process of several can see.
+        """
+        super().on_fit_start()
+        if "log_norm_ratio" in self.wanted and self.trainer.world_size > 1:
+            raise ConfigError(
+                f"The loss of stage '{self.name}' balances gradients, which it measures in one process, and "
+                f"trainer.devices gives it {self.trainer.world_size}. Set trainer.devices=1, or take another loss."
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["balance"] = self.balance.value
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.balance.value = checkpoint.get("balance")
+
     def training_step(self, batch: BranchBatch, batch_idx: int) -> dict[str, Any]:
         if self.wanted <= CHOSEN:
             batch = batch.first(1)
         policy = self.student.score(batch, self.grad_wrt_logps(batch))
+        if "log_norm_ratio" in self.wanted:
+            self.balance.measure(policy, batch, [p for p in self.student.parameters() if p.requires_grad])
         given = self._given(batch, policy)
         seen = {"reference_logps": given["reference_logps"]} if "reference_logps" in given else {}
         return self.log_loss(
@@ -88,7 +117,7 @@ class APO(Stage):
         - ``[B]``: ``chosen_logps``, ``chosen_lengths``, ``chosen_present``, those of t+ alone;
         - ``[B, T]``: ``chosen_token_logps``, ``chosen_mask``, of t+ too, and ``chosen_agreement``, the share of the
           teachers who speak of what the token's sentence states and do not contradict it, 1 where nobody does;
-        - ``generator``, for losses that draw.
+        - ``generator``, for losses that draw; ``log_norm_ratio``, a number, of those that balance (`stages.balance`).
         """
         nobody = torch.zeros_like(batch.branch_mask)
         contradicted = nobody if batch.contradicted is None else batch.contradicted
@@ -104,6 +133,7 @@ class APO(Stage):
             conflict=batch.conflict,
             contradicted=contradicted,
             generator=self.generator,
+            log_norm_ratio=torch.tensor(self.balance.log_ratio, device=scores.logps.device),
             chosen_logps=scores.logps[:, 0],
             chosen_lengths=scores.lengths[:, 0],
             chosen_present=batch.present[:, 0],

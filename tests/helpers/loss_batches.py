@@ -138,6 +138,7 @@ def quantities(given: Batch, policy: Tensor, seed: int) -> dict[str, Any]:
         "conflict": given["conflict"],
         "contradicted": given["contradicted"],
         "generator": torch.Generator().manual_seed(seed),
+        "log_norm_ratio": torch.tensor(0.5),
         "divergence": -policy,
         "mixture_divergence": -policy,
         "context_divergence": -policy,

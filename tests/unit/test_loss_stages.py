@@ -13,8 +13,8 @@ from apo_lightning.losses.base import bind
 
 SMOKE, ABLATION = (ROOT / "experiments" / f"{name}.yaml" for name in ("smoke", "ablation_apo"))
 FOR_APO = (
-    "Losses for this stage: apo_conflict, apo_listwise, apo_majority, apo_pairwise, apo_plackett_luce, cal_dpo, dpo, "
-    "dpo_shift, dpop, hypo, sft, sft_agreement."
+    "Losses for this stage: apo_balanced, apo_conflict, apo_listwise, apo_majority, apo_pairwise, apo_plackett_luce, "
+    "cal_dpo, dpo, dpo_shift, dpop, hypo, sft, sft_agreement."
 )
 FOR_SPD = "Losses for this stage: spd_kl, spd_mixture_kl, spd_nll."
 
