@@ -43,7 +43,8 @@ def _example(case: Case, answer: str, reports: list[str] | None = None) -> Examp
 class Phase:
     """A stretch of pre-training. ``readers`` maps a number of readers to how often a step debates with that many:
     counting votes is learned only after restating one reader is. ``plain`` is the share of descriptions in the
-    neutral style, which the student speaks by itself in the end, as it does when it reconciles."""
+    neutral style, which the student speaks by itself in the end, as it does when it reconciles. Reports in all ``forms``
+    come last: copying is not learned from them."""
 
     steps: int
     sights: int
@@ -51,6 +52,7 @@ class Phase:
     readers: dict[int, float]
     plain: float = 0.0
     lr: float = 1.5e-3
+    forms: bool = False
 
 
 PHASES = (
@@ -58,7 +60,11 @@ PHASES = (
     Phase(800, sights=4, reports=48, readers={1: 0.8, 2: 0.2}),
     Phase(1000, sights=8, reports=70, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
     Phase(450, sights=32, reports=28, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=1e-3),
+    Phase(1000, sights=20, reports=63, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=8e-4, forms=True),
+    Phase(1200, sights=10, reports=84, readers={1: 0.1, 2: 0.05, 3: 0.2, 5: 0.2, 7: 0.45}, plain=0.7, lr=1e-3, forms=True),
 )
+THREADS = 2
+"""Sums over another number of threads differ in their last bits, and so would the weights."""
 
 
 class Lessons(IterableDataset):
@@ -75,10 +81,10 @@ class Lessons(IterableDataset):
             debates = min(48, self.phase.reports // readers)
             picks = [self.pool[i] for i in rng.integers(len(self.pool), size=self.phase.sights + debates)]
             sights = [
-                (_example(case, describe(case, rng, self.phase.plain)), [image])
+                (_example(case, describe(case, rng, self.phase.plain, self.phase.forms)), [image])
                 for case, image in picks[: self.phase.sights]
             ]
-            disputed = [(case, image, reconcile(rng, readers)) for case, image in picks[self.phase.sights :]]
+            disputed = [(case, image, reconcile(rng, readers, self.phase.forms)) for case, image in picks[self.phase.sights :]]
             yield (
                 self.see(sights),
                 self.weigh([(_example(c, answer, texts), [i]) for c, i, (texts, answer) in disputed]),
@@ -159,16 +165,15 @@ def _corpus(count: int = 3000) -> Iterator[str]:
     for name in ("describe", "diagnose", "report"):
         yield render(name, FINDINGS)
     for _ in range(count):
-        yield render("reconcile", FINDINGS, reconcile(rng)[0])
+        yield render("reconcile", FINDINGS, reconcile(rng, forms=False)[0])
 
 
 def teach(network: Any, phase: Phase, lessons: Lessons) -> None:
     """Train for one phase, in place."""
     trainer = Trainer(
         max_steps=phase.steps,
-        accelerator="auto",
+        accelerator="cpu",  # a GPU would give other bits, and is hardly faster on 2 M parameters
         devices=1,
-        precision="bf16-mixed",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -184,6 +189,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="continue from --out with this phase")
     args = parser.parse_args()
+    torch.set_num_threads(THREADS)
     if args.first == 0:
         tokenizer = parts.build_tokenizer(_corpus())
     else:

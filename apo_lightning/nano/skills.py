@@ -4,22 +4,28 @@ Seeing. The labels of its pre-training are wrong by rule, not by chance (chance 
 reader under greedy decoding): it overlooks what is mild or on one side, and sees things that are not there whenever
 something else is. The rules hold in every wording, so no phrase holds a better reader.
 
-Reconciling. Random readers of random reliability report random findings in random wordings; the right answer is what
-most of them support. Nothing of the benchmark's teachers, of any image, or of any real co-occurrence enters.
+Reconciling. Random readers of random reliability report random findings in random wordings and forms, often or seldom,
+with or without side and grade, and some add what nobody can have seen; the right answer is what most of them support.
+Nothing of the benchmark's teachers, of any image, or of any real co-occurrence enters.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from apo_lightning.phantom.wording import PLAIN, REFUSALS, compose, random_style
+from apo_lightning.phantom.wording import EXTRAS, FORMS, NORMAL, PLAIN, REFUSALS, Style, compose, random_style
 from apo_lightning.phantom.world import FINDINGS, SEVERITIES, SIDED, SIDES, Case
 from apo_lightning.types import Detail
 
 UNSURE = Detail(None, "moderate")
+FORM_SHARES = dict(zip(FORMS, (0.7, 0.1, 0.1, 0.1), strict=True))
+NORMAL_SHARE, BARE_SHARE, EXTRAS_SHARE = 0.5, 0.25, 0.1
+"""Of reports: those that sum up where nothing is present, those without side and grade, those that say too much."""
+PREVALENCE = (0.05, 0.6)
 
 
 def _seen(present: Mapping[str, Detail], finding: str, *, misses: str = "", side: str = "") -> Detail | None:
@@ -52,11 +58,26 @@ def biased_view(present: Mapping[str, Detail]) -> dict[str, Detail]:
     return {finding: seen[finding] for finding in FINDINGS if seen[finding] is not None}
 
 
-def describe(case: Case, rng: np.random.Generator, plain: float = 0.0) -> str:
+def describe(case: Case, rng: np.random.Generator, plain: float = 0.0, forms: bool = False) -> str:
     """The answer that the student is taught for a case: its biased view, with a chance of ``plain`` in the neutral
-    style that becomes its own, otherwise in a random one."""
-    style = PLAIN if rng.random() < plain else random_style(rng)
-    return compose(style, biased_view(case.present))
+    style that becomes its own, otherwise in a random one; with ``forms`` in any form and with less detail too."""
+    if rng.random() < plain:
+        return compose(PLAIN, biased_view(case.present))
+    if not forms:
+        return compose(random_style(rng), biased_view(case.present))
+    return compose(any_style(rng), _told(biased_view(case.present), rng))
+
+
+def any_style(rng: np.random.Generator) -> Style:
+    """Any wording in any form, most often in prose that speaks of everything."""
+    form = int(rng.choice(len(FORMS), p=list(FORM_SHARES.values())))
+    normal = int(rng.integers(1, len(NORMAL))) if rng.random() < NORMAL_SHARE else 0
+    return replace(random_style(rng), form=form, normal=normal)
+
+
+def _told(claim: Mapping[str, Detail], rng: np.random.Generator) -> dict[str, Detail]:
+    """A claim as it is told: some reports name neither side nor grade."""
+    return {finding: Detail() for finding in claim} if rng.random() < BARE_SHARE else dict(claim)
 
 
 def _random_detail(finding: str, rng: np.random.Generator) -> Detail:
@@ -76,8 +97,8 @@ def _reader(truth: Mapping[str, Detail], rng: np.random.Generator) -> dict[str, 
 
 
 def _most(words: list[str | None]) -> str | None:
-    """The most frequent word; the first one mentioned among equals."""
-    return Counter(words).most_common(1)[0][0]
+    """The most frequent word; the first one mentioned among equals; None where nobody gives one."""
+    return next((word for word, _ in Counter(word for word in words if word).most_common(1)), None)
 
 
 def consensus(claims: list[Mapping[str, Detail]]) -> dict[str, Detail]:
@@ -90,9 +111,11 @@ def consensus(claims: list[Mapping[str, Detail]]) -> dict[str, Detail]:
     return agreed
 
 
-def reconcile(rng: np.random.Generator, readers: int = 7) -> tuple[list[str], str]:
-    """Reports of ``readers`` readers, of whom some may refuse, and the report that reconciles them."""
-    truth = {finding: _random_detail(finding, rng) for finding in FINDINGS if rng.random() < 0.45}
+def reconcile(rng: np.random.Generator, readers: int = 7, forms: bool = True) -> tuple[list[str], str]:
+    """Reports of ``readers`` readers, of whom some may refuse, and the report that reconciles them. Without ``forms``
+    all are in prose that speaks of everything in detail, and findings are as frequent as in a phantom."""
+    prevalence = rng.uniform(*PREVALENCE) if forms else 0.45
+    truth = {finding: _random_detail(finding, rng) for finding in FINDINGS if rng.random() < prevalence}
     reports, claims = [], []
     for _ in range(readers):
         if readers > 2 and rng.random() < 0.08:
@@ -100,5 +123,9 @@ def reconcile(rng: np.random.Generator, readers: int = 7) -> tuple[list[str], st
             continue
         claims.append(_reader(truth, rng))
         hedged = frozenset(finding for finding in FINDINGS if rng.random() < 0.15)
-        reports.append(compose(random_style(rng), claims[-1], hedged=hedged))
+        style, extras = random_style(rng), []
+        if forms:
+            claims[-1], style = _told(claims[-1], rng), any_style(rng)
+            extras = [EXTRAS[rng.integers(len(EXTRAS))]] if rng.random() < EXTRAS_SHARE else []
+        reports.append(compose(style, claims[-1], hedged=hedged, extras=extras))
     return reports, compose(PLAIN, consensus(claims))
