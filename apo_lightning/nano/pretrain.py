@@ -43,8 +43,8 @@ def _example(case: Case, answer: str, reports: list[str] | None = None) -> Examp
 class Phase:
     """A stretch of pre-training. ``readers`` maps a number of readers to how often a step debates with that many:
     counting votes is learned only after restating one reader is. ``plain`` is the share of descriptions in the
-    neutral style, which the student speaks by itself in the end, as it does when it reconciles. Reports in all ``forms``
-    come last: copying is not learned from them."""
+    neutral style, which the student speaks by itself in the end, as it does when it reconciles. ``forms``: reports in
+    all of them, which come last, since copying is not learned from them."""
 
     steps: int
     sights: int
@@ -61,7 +61,15 @@ PHASES = (
     Phase(1000, sights=8, reports=70, readers={1: 0.1, 3: 0.2, 4: 0.05, 5: 0.15, 6: 0.15, 7: 0.35}),
     Phase(450, sights=32, reports=28, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=1e-3),
     Phase(1000, sights=20, reports=63, readers={1: 0.1, 3: 0.2, 5: 0.2, 7: 0.5}, plain=0.7, lr=8e-4, forms=True),
-    Phase(1200, sights=10, reports=84, readers={1: 0.1, 2: 0.05, 3: 0.2, 5: 0.2, 7: 0.45}, plain=0.7, lr=1e-3, forms=True),
+    Phase(
+        1200,
+        sights=10,
+        reports=84,
+        readers={1: 0.1, 2: 0.05, 3: 0.2, 5: 0.2, 7: 0.45},
+        plain=0.7,
+        lr=1e-3,
+        forms=True,
+    ),
 )
 THREADS = 2
 """Sums over another number of threads differ in their last bits, and so would the weights."""
@@ -84,7 +92,9 @@ class Lessons(IterableDataset):
                 (_example(case, describe(case, rng, self.phase.plain, self.phase.forms)), [image])
                 for case, image in picks[: self.phase.sights]
             ]
-            disputed = [(case, image, reconcile(rng, readers, self.phase.forms)) for case, image in picks[self.phase.sights :]]
+            disputed = [
+                (case, image, reconcile(rng, readers, self.phase.forms)) for case, image in picks[self.phase.sights :]
+            ]
             yield (
                 self.see(sights),
                 self.weigh([(_example(c, answer, texts), [i]) for c, i, (texts, answer) in disputed]),

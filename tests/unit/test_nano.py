@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from apo_lightning.models.processor import NANO
 from apo_lightning.nano import parts
 from apo_lightning.nano.pretrain import examine
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
-from apo_lightning.phantom.wording import REFUSALS
+from apo_lightning.phantom.wording import EXTRAS, REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.text.labeler import parse
 from apo_lightning.types import Detail
@@ -30,7 +31,30 @@ def test_consensus_by_hand() -> None:
         {"atelectasis": RIGHT, "edema": Detail(None, "mild")},
     ]
     assert consensus(claims) == {"atelectasis": RIGHT, "edema": Detail(None, "mild")}
-    assert consensus(claims[:2]) == {"atelectasis": RIGHT}  # one of two is not most
+    assert consensus(claims[1:]) == {"atelectasis": LEFT}  # one of two is not most; the first of equal sides
+
+
+def test_a_side_that_nobody_names_is_none_and_silence_is_no_vote_for_it() -> None:
+    claims = [{"edema": Detail()}, {"edema": Detail()}, {"edema": Detail(None, "severe")}]
+    assert consensus(claims) == {"edema": Detail(None, "severe")}
+    assert consensus(claims[:2]) == {"edema": Detail()}
+
+
+def test_reports_of_all_forms_occur_and_extras_never_reach_the_answer() -> None:
+    rng = np.random.default_rng(0)
+    made = [reconcile(rng, 7) for _ in range(60)]
+    texts = [text for reports, _ in made for text in reports]
+    for sign in ("Findings:", "Impression:", "\n", "No acute cardiopulmonary abnormality.", *EXTRAS):
+        assert any(sign in text for text in texts), sign
+    assert any(not re.search("left|right|mild|moderate|severe", text) and "dema is present" in text for text in texts)
+    for _, answer in made:
+        assert not any(extra in answer for extra in EXTRAS) and "\n" not in answer
+
+
+def test_lessons_without_forms_are_in_prose_alone() -> None:
+    rng = np.random.default_rng(0)
+    texts = [text for _ in range(60) for text in reconcile(rng, 7, forms=False)[0]]
+    assert not any(sign in text for text in texts for sign in ("Findings:", "\n", *EXTRAS))
 
 
 @pytest.mark.parametrize("readers", [1, 4, 7])
@@ -68,9 +92,12 @@ def test_the_committed_student_sees_a_little_with_the_bias_it_was_taught(skills:
     assert skills["seeing_vs_rule"] > skills["seeing_vs_truth"] + 0.15
 
 
-@pytest.mark.parametrize("readers", [1, 3, 7])
-def test_the_committed_student_reconciles_readers_it_never_met(skills: dict[str, float], readers: int) -> None:
-    assert skills[f"reconciling_{readers}"] > 0.97
+@pytest.mark.parametrize(("readers", "least"), [(1, 0.97), (3, 0.93), (7, 0.92)])
+def test_the_committed_student_reconciles_readers_it_never_met(
+    skills: dict[str, float], readers: int, least: float
+) -> None:
+    """Of all forms; saying "no" to everything agrees on about .7."""
+    assert skills[f"reconciling_{readers}"] > least
 
 
 def test_the_committed_student_is_what_the_parts_build() -> None:
