@@ -42,7 +42,7 @@ def pairs(study: Path) -> pd.DataFrame:
     """Differences of every two arms: world, set, arm, against, metric, value, low, high, seeds, studies."""
     found = []
     for final in sorted(study.glob("*/final")):
-        for place in (final, *sorted(final.glob("sets/*"))):
+        for place in (final, *sorted(found.parent for found in final.glob("sets/*/differences.csv"))):
             table = pd.read_csv(place / "differences.csv")
             table = table[table.metric.isin(METRICS) & table.finding.isin(("mean", "all"))]
             table.insert(0, "set", "own" if place == final else place.name)
