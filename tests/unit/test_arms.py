@@ -99,7 +99,7 @@ def test_a_whole_section_is_refused_as_well() -> None:
 def test_arms_that_would_be_the_same_run_are_refused(words: list[str], pair: str, because: str) -> None:
     said = complaint(*words)
     assert f"The arms {pair} would be the same run under two names, because of {because} (command line)" in said
-    assert len(config.load(ABLATION, [f"only=[{pair.split(' ')[0]}]", *words[1:]]).arms) == 8
+    assert len(config.load(ABLATION, [f"only=[{pair.split(' ')[0]}]", *words[1:]]).arms) == 9
 
 
 def test_arms_that_the_file_itself_makes_alike_are_its_own_affair(tmp_path: Path, monkeypatch) -> None:
