@@ -34,6 +34,8 @@ METRICS = (
     "repeats",
 )
 CHOSEN_BY = "balanced_accuracy"
+LEAST_WORLDS = 3
+"""Of which a line is drawn."""
 MEASURED = ("conflict_mean", "divided", "vote_entropy", "vote_expected_accuracy", "vote_accuracy")
 """Of `drift.json`; all but the last need no label."""
 
@@ -100,7 +102,8 @@ def main() -> None:
         differences.to_csv(out / "pairs.csv", index=False)
         table = conflicts(study, differences)
         table.to_csv(out / "conflict.csv", index=False)
-        draw(table, "vote_expected_accuracy", out / "conflict.png")
+        if table.world.nunique() >= LEAST_WORLDS:
+            draw(table, "vote_expected_accuracy", out / "conflict.png")
         print(f"{out}: {len(differences)} differences, {table.world.nunique()} worlds")
 
 
