@@ -1,10 +1,10 @@
 """Tables and figures of docs/results/critique from finished studies.
 
-    python benchmarks/critique_page.py runs/study/critique_map runs/study/critique_axes --out docs/results/critique
+    python benchmarks/critique_page.py runs/study/critique_map runs/study/critique_published --out docs/results/critique
 
-    python benchmarks/critique_page.py runs/study/critique_map runs/study/critique_axes --out docs/results/critique
-arms in all worlds and sets with their intervals; conflict.csv and conflict.png, what each arm gains over the base
-student against what `apo drift` measures on the same texts without labels.
+Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of two
+arms in all worlds and sets with their intervals; conflict.csv and, of three worlds or more, conflict.png: what each arm
+gains over the base student against what `apo drift` measures on the same texts without labels.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pairs(study: Path) -> pd.DataFrame:
     for final in sorted(study.glob("*/final")):
         for place in (final, *sorted(found.parent for found in final.glob("sets/*/differences.csv"))):
             table = pd.read_csv(place / "differences.csv")
-            table = table[table.metric.isin(METRICS) & table.finding.isin(("mean", "all"))]
+            table = table[table.metric.isin(METRICS) & (table.finding == "mean")]
             table.insert(0, "set", "own" if place == final else place.name)
             table.insert(0, "world", final.parent.name)
             found.append(table)
@@ -95,7 +95,7 @@ def main() -> None:
     for study in options.studies:
         out = options.out / study.name
         out.mkdir(parents=True, exist_ok=True)
-        for name in ("trials.csv", "finals.csv", "table.md", "map.png", "study.json"):
+        for name in ("trials.csv", "finals.csv", "table.md", "map.png"):
             if (study / name).exists():
                 shutil.copyfile(study / name, out / name)
         differences = pairs(study)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,8 +31,6 @@ class ApoBalanced(PreferenceLoss):
     Attributes:
         form: ``pairwise``, the paper's on every pair of a study, or ``listwise``.
     """
-
-    pulls_up: ClassVar[bool] = True
 
     form: Literal["pairwise", "listwise"] = "pairwise"
 

@@ -22,9 +22,10 @@ from apo_lightning.phantom.world import FINDINGS, SEVERITIES, SIDED, SIDES, Case
 from apo_lightning.types import Detail
 
 UNSURE = Detail(None, "moderate")
-FORM_SHARES = dict(zip(FORMS, (0.7, 0.1, 0.1, 0.1), strict=True))
+FORM_SHARES = (0.7, 0.1, 0.1, 0.1)
 NORMAL_SHARE, BARE_SHARE, EXTRAS_SHARE = 0.5, 0.25, 0.1
-"""Of reports: those that sum up where nothing is present, those without side and grade, those that say too much."""
+"""Of reports: those of each of `FORMS`, those that sum up where nothing is present, those without side and grade, those
+that say too much."""
 PREVALENCE = (0.05, 0.6)
 
 
@@ -70,7 +71,7 @@ def describe(case: Case, rng: np.random.Generator, plain: float = 0.0, forms: bo
 
 def any_style(rng: np.random.Generator) -> Style:
     """Any wording in any form, most often in prose that speaks of everything."""
-    form = int(rng.choice(len(FORMS), p=list(FORM_SHARES.values())))
+    form = int(rng.choice(len(FORMS), p=FORM_SHARES))
     normal = int(rng.integers(1, len(NORMAL))) if rng.random() < NORMAL_SHARE else 0
     return replace(random_style(rng), form=form, normal=normal)
 
