@@ -2,9 +2,9 @@
 
     python benchmarks/critique_page.py runs/study/critique_map runs/study/critique_published --out FOLDER
 
-Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of two
-arms in all worlds and sets with their intervals; conflict.csv and, of three worlds or more, conflict.png: what each arm
-gains over the base student against what `apo drift` measures on the same texts without labels.
+Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
+two arms in all worlds and sets with their intervals; conflict.csv and, of three worlds or more, conflict.png: what each
+arm gains over the base student against what `apo drift` measures on the same texts without labels.
 """
 
 from __future__ import annotations
