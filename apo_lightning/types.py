@@ -6,7 +6,7 @@ T branch tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -125,6 +125,21 @@ class Votes(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Damage:
+    """How a study's images are spoilt before an answer is scored (`batching.damage`).
+
+    Attributes:
+        how: ``crop`` or ``blank``.
+        area: share of an image's area that a crop leaves, at most, in (0, 1].
+        seed: of what is drawn, with the study's id.
+    """
+
+    how: str
+    area: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class Branch:
     """One answer to a study that is scored: a teacher's (source = its name) or the preferred one (PREFERRED).
 
@@ -137,6 +152,7 @@ class Branch:
             contradicts.
         cut: the text has no end of its own, so that none is taught.
         votes: what the other teachers of the study say of each sentence that states something.
+        damage: it is scored behind the study's images damaged so; it then stands right behind t+. None: as they are.
     """
 
     source: str
@@ -146,6 +162,7 @@ class Branch:
     conflicts: tuple[tuple[int, int], ...] = ()
     cut: bool = False
     votes: tuple[Votes, ...] = ()
+    damage: Damage | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +226,8 @@ class BranchBatch(PromptBatch):
         judged: ``[B, U, T]`` how many of them speak of what it states. Both are None where no branch has ``votes``.
         branch_keys: content hash of prompt, images and answer of each branch, where the collator was asked for them.
         study_weight: ``[B]`` what each study counts in the loss; None: 1 each.
+        damaged: the same prompts with damaged images, behind which the answers of column 1 stand; None: all answers
+            stand behind the images as they are.
     """
 
     branch_ids: Tensor
@@ -222,12 +241,18 @@ class BranchBatch(PromptBatch):
     judged: Tensor | None = field(default=None, kw_only=True)
     branch_keys: list[list[bytes]] | None = field(default=None, kw_only=True)
     study_weight: Tensor | None = field(default=None, kw_only=True)
+    damaged: PromptBatch | None = field(default=None, kw_only=True)
 
     def first(self, count: int) -> BranchBatch:
         """The same studies with their first ``count`` branches only."""
-        columns = {name: value[:, :count] for name in _COLUMNS if (value := getattr(self, name)) is not None}
-        keys = self.branch_keys and [row[:count] for row in self.branch_keys]
-        return replace(self, **columns, sources=[names[:count] for names in self.sources], branch_keys=keys)
+        return replace(self.columns(range(count)), damaged=self.damaged if count > 1 else None)
+
+    def columns(self, places: Sequence[int]) -> BranchBatch:
+        """The same prompts with the branches at these places only."""
+        kept = {name: value[:, list(places)] for name in _COLUMNS if (value := getattr(self, name)) is not None}
+        keys = self.branch_keys and [[row[i] for i in places if i < len(row)] for row in self.branch_keys]
+        sources = [[names[i] for i in places if i < len(names)] for names in self.sources]
+        return replace(self, **kept, sources=sources, branch_keys=keys)
 
 
 _COLUMNS = ("branch_ids", "branch_mask", "present", "weight", "agreement", "conflict", "contradicted", "judged")

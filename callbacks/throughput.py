@@ -59,7 +59,7 @@ class Throughput(Callback):
         own = {
             "studies": len(batch),
             "tokens": int(batch.branch_mask.sum()),
-            "prompt_tokens": int(batch.prefix_mask.sum()),
+            "prompt_tokens": sum(int(each.prefix_mask.sum()) for each in (batch, batch.damaged) if each is not None),
         }
         self.sums.update(own)
         self.total.update(own | {"batches": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from apo_lightning import prompts
+from apo_lightning.batching.damage import damaged
 from apo_lightning.caches.keys import branch_key, image_key, prompt_key
 from apo_lightning.errors import DataError
 from apo_lightning.models.processor import end_of_turn
@@ -78,6 +80,8 @@ class Collator:
         if not any(example.branches for example, _ in items):
             return prompt
         batch = BranchBatch(**vars(prompt), **self._branches([example.branches for example, _ in items]))
+        if any(branch.damage for example, _ in items for branch in example.branches):
+            batch.damaged = self._prompts(_damaged(items))
         if self.keys:
             batch.branch_keys = _branch_keys(batch)
         if any(example.weight != 1 for example, _ in items):
@@ -220,6 +224,24 @@ class Collator:
         return {**made, "sources": [[branch.source for branch in row] for row in rows]}
 
 
+def _damaged(items: Sequence[Item]) -> list[Item]:
+    """The studies with damaged images and without answers.
+
+    Raises:
+        ValueError: another answer than the second of each study asks for them.
+    """
+    made: list[Item] = []
+    for example, images in items:
+        asking = [branch.damage for branch in example.branches]
+        if len(asking) < 2 or asking[1] is None or sum(each is not None for each in asking) > 1:
+            raise ValueError(
+                "In a batch with damaged images the second answer of each study stands behind them, and no other; "
+                f"of study '{example.study.id}' it is {[i for i, each in enumerate(asking) if each]} of {len(asking)}."
+            )
+        made.append((replace(example, branches=()), damaged(images, asking[1], example.study.id)))
+    return made
+
+
 Places = Sequence[tuple[int, int]]
 
 
@@ -253,10 +275,20 @@ def _common(counts: Sequence[int], room: int) -> int:
 
 def _branch_keys(batch: BranchBatch) -> list[list[bytes]]:
     """Content hash of prompt, images and answer of each branch; padding does not matter."""
-    images, keys = iter(batch.image_keys or ()), []
+    whole, keys = _prompt_keys(batch), []
+    spoilt = whole if batch.damaged is None else _prompt_keys(batch.damaged)
     for b, names in enumerate(batch.sources):
-        prefix = batch.prefix_ids[b][batch.prefix_mask[b].bool()].tolist()
-        prompt = prompt_key(list(islice(images, batch.image_counts[b])), prefix)
+        behind = [spoilt[b] if u == 1 else whole[b] for u in range(len(names))]
         scored = batch.branch_mask[b].sum(-1).tolist()
-        keys.append([branch_key(prompt, batch.branch_ids[b, u, : scored[u]].tolist()) for u in range(len(names))])
+        keys.append([branch_key(behind[u], batch.branch_ids[b, u, : scored[u]].tolist()) for u in range(len(names))])
     return keys
+
+
+def _prompt_keys(batch: PromptBatch) -> list[bytes]:
+    images = iter(batch.image_keys or ())
+    return [
+        prompt_key(
+            list(islice(images, batch.image_counts[b])), batch.prefix_ids[b][batch.prefix_mask[b].bool()].tolist()
+        )
+        for b in range(len(batch))
+    ]

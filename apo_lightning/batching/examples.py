@@ -104,6 +104,7 @@ def preference_examples(
         cut: studies whose t+ ran into the limit of new tokens: it is taught without an end, or with ``drop_cut`` not
             at all.
         instead: other negatives than all teachers' texts; ``heard`` and ``weights`` then have no say but in the vote.
+            One behind damaged images is t+ itself: no copy, and cut where t+ is.
     """
     examples, counts = [], Counter() if counts is None else counts
     for study in studies:
@@ -117,10 +118,11 @@ def preference_examples(
                 continue
         own = (by_study or {}).get(study.id, weights)
         said = unfiltered(heard.get(study.id, {}), own) if instead is None else instead.said.get(study.id, ())
+        said = [replace(branch, cut=study.id in cut) if branch.damage else branch for branch in said]
         rejected = filtered(said, drop_refusals, counts, findings, as_read)
         voting = rejected
         if drop_copies:
-            kept = tuple(branch for branch in rejected if branch.text.split() != best.split())
+            kept = tuple(each for each in rejected if each.damage or each.text.split() != best.split())
             counts["copies"] += len(rejected) - len(kept)
             rejected = kept
         if instead is not None:
@@ -173,9 +175,14 @@ def filtered(
     findings: Sequence[str],
     as_read: Callable[[str], str],
 ) -> tuple[Branch, ...]:
-    """Answers without empty ones and, if asked, refusals; see `spd_examples`."""
+    """Answers without empty ones and, if asked, refusals; see `spd_examples`. One behind a damaged image is t+, which
+    has passed."""
     kept = []
     for branch in said:
+        if branch.damage is not None:
+            counts["kept"] += 1
+            kept.append(branch)
+            continue
         if not branch.text.strip():
             counts["empty"] += 1
             continue

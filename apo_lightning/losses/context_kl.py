@@ -19,8 +19,23 @@ class ContextKl(KlLoss):
     q is the student before the stage, with all teachers' texts in its prompt (the "teacher" of ``kind``); pi is
     the student that is trained, under the plain prompt. ``forward`` is the loss of Snell et al. (arXiv 2209.15189),
     ``reverse`` that of arXiv 2602.12275, there on the student's own samples; ``jensen_shannon`` is GKD's (arXiv
-    2306.13649). y is whatever stands in slot 0: t+, which q wrote.
+    2306.13649). y is whatever stands in slot 0: t+, which q wrote, or in a share of the steps y ~ pi(. | v, l), drawn
+    from the student as it then is. No gradient goes through the draw, as in GKD.
+
+    Attributes:
+        on_policy: the chance of a step to learn from the student's own answers, in [0, 1]; lambda of GKD.
+        max_new_tokens: of such an answer.
     """
+
+    on_policy: float = 0.0
+    max_new_tokens: int = 160
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.on_policy <= 1:
+            raise ValueError(f"on_policy must be in [0, 1], got {self.on_policy}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be >= 1, got {self.max_new_tokens}")
 
     def __call__(self, *, context_divergence: Tensor, mask: Tensor, present: Tensor) -> LossOutput:
         """``context_divergence`` and ``mask`` (1 on scored tokens) ``[B, 1+N, T]``, ``present`` ``[B, 1+N]``: slot 0

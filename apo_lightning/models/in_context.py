@@ -3,6 +3,8 @@ tensor."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from apo_lightning.functional.teacher_logits import FullTeacher, head_logits
 from apo_lightning.functional.vocabulary import head_rows
 from apo_lightning.models.student import Student
 from apo_lightning.scoring import precision
+from apo_lightning.settings import DecodingSettings
 from apo_lightning.types import BranchBatch
 
 
@@ -39,6 +42,21 @@ def divergence(student: Student, batch: BranchBatch, informed: BranchBatch, rows
         weight, bias = student.head
         values = head_rows(hidden[order], weight, rows(_frozen(student, informed)), bias=bias)
     return out.index_put((place,), values).view(shape)
+
+
+def own_answers(student: Student, batch: BranchBatch, max_new_tokens: int) -> BranchBatch:
+    """The batch with one answer a study: what the student that is trained says now, drawn from its whole distribution
+    under the plain prompt, without dropout. A study that had no answer has none. No gradient goes through the draw."""
+    trained = student.training
+    student.eval()
+    try:
+        ids = student.write_tokens(batch, DecodingSettings(max_new_tokens, sample=True))
+    finally:
+        student.train(trained)
+    ends = torch.isin(ids, torch.tensor(student.stop_tokens, device=ids.device))
+    scored = (ends.long().cumsum(-1) - ends.long() == 0).long()[:, None]  # the first end is part of the answer
+    own = replace(batch.first(1), branch_ids=ids[:, None], branch_mask=scored, branch_keys=None)
+    return replace(own, conflict=torch.zeros_like(scored, dtype=torch.bool), contradicted=None, judged=None)
 
 
 def _frozen(student: Student, informed: BranchBatch) -> FullTeacher:

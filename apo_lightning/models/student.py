@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from apo_lightning.models.network import Networks, load_network
 from apo_lightning.models.processor import end_of_turn, load_processor
 from apo_lightning.models.saved import RECORD, adapters, read_record
 from apo_lightning.scoring import precision
+from apo_lightning.scoring.apart import score_apart
 from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.types import Answer, BranchBatch, PromptBatch, Scores
 
@@ -107,10 +109,13 @@ class Student(nn.Module):
         self.model = put_on(self.model, config, NEWEST)
 
     def score(self, batch: BranchBatch, grad_wrt_logps: Tensor | None = None) -> Scores:
-        """Log-probabilities of every branch, see `scoring.score`."""
+        """Log-probabilities of every branch behind its own images, see `scoring.score`."""
         with precision.compute(self.model, self.settings.dtype):
-            self.encode_images(batch)
-            return scoring.score(self.model, batch, grad_wrt_logps=grad_wrt_logps, **self._way)
+            for prompts in (batch, batch.damaged):
+                if prompts is not None:
+                    self.encode_images(prompts)
+            way = partial(scoring.score, self.model, **self._way)
+            return score_apart(lambda part, known: way(part, grad_wrt_logps=known), batch, grad_wrt_logps)
 
     def compare(
         self,
@@ -185,8 +190,19 @@ class Student(nn.Module):
         Raises:
             DivergedError: the logits are NaN.
         """
-        stop = self.stop_tokens
-        config = generation.decoding(how, stop=stop, pad=self.processor.tokenizer.pad_token_id, samples=samples)
+        rows, stop = self.write_tokens(batch, how, samples), self.stop_tokens
+        texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        answers = [  # a cut may lie inside a character
+            Answer(text.rstrip("\ufffd").strip(), generation.is_cut(row, stop))
+            for text, row in zip(texts, rows, strict=True)
+        ]
+        return [answers[i : i + samples] for i in range(0, len(answers), samples)]
+
+    @torch.no_grad()
+    def write_tokens(self, batch: PromptBatch, how: DecodingSettings, samples: int = 1) -> Tensor:
+        """Token ids ``[B * samples, T]`` of the answers of `write`, those of a study in a row; padding behind an end."""
+        pad = self.processor.tokenizer.pad_token_id
+        config = generation.decoding(how, stop=self.stop_tokens, pad=pad, samples=samples)
         whole = scoring.Parts.of(self.model).whole
         with precision.compute(self.model, self.settings.dtype), generation.only(whole, config):
             self.encode_images(batch)
@@ -195,13 +211,7 @@ class Student(nn.Module):
                 generation_config=config,
                 logits_processor=[generation.RequireNumbers()],
             )
-        rows = ids[:, batch.prefix_ids.shape[1] :]
-        texts = self.processor.tokenizer.batch_decode(rows, skip_special_tokens=True)
-        answers = [  # a cut may lie inside a character
-            Answer(text.rstrip("\ufffd").strip(), generation.is_cut(row, stop))
-            for text, row in zip(texts, rows, strict=True)
-        ]
-        return [answers[i : i + samples] for i in range(0, len(answers), samples)]
+        return ids[:, batch.prefix_ids.shape[1] :]
 
     @property
     def stop_tokens(self) -> list[int]:

@@ -74,6 +74,7 @@ class Negatives:
         uses_labels: none does, see above.
         courses: it works where studies are labelled with the course of their findings (MS-CXR-T) too.
         leaves_out: how answers that ``kept`` leaves out are counted.
+        same_text: its answers are t+ behind other images, so that what is said of refusals and copies is not of them.
     """
 
     writes: ClassVar[bool] = False
@@ -83,6 +84,7 @@ class Negatives:
     uses_labels: ClassVar[bool] = False
     courses: ClassVar[bool] = False
     leaves_out: ClassVar[str] = "not_chosen"
+    same_text: ClassVar[bool] = False
 
     @property
     def reads_findings(self) -> bool:

@@ -44,7 +44,7 @@ def _statements(asked: Asked, texts: Mapping[str, str]) -> tuple[Lines, dict[str
         return [], {}
     rounds, known = plan(asked.findings, how, asked.collator, asked.prompt, asked.listed)
     if known["findings_without"]:
-        leader.warn(f"    no likelihood of {', '.join(facts['findings_without'])}: no statement on it can be used.")
+        leader.warn(f"    no likelihood of {', '.join(known['findings_without'])}: no statement on it can be used.")
     if not rounds:
         return [], known
 

@@ -133,4 +133,7 @@ class ExperimentSettings:
         """The same experiment where a further set is answered: its question, its test split, all of its findings."""
         own, asked = self.evaluate.sets[name], self.evaluate
         prompt = own.prompt or asked.prompt
-        return replace(self, evaluate=replace(asked, data=None, sets={}, prompt=prompt, split="test", findings=[]))
+        plan = replace(asked, data=None, sets={}, prompt=prompt, split="test", findings=[])
+        if not own.probes:
+            plan = replace(plan, likelihood=replace(asked.likelihood, form="off"), samples=0)
+        return replace(self, evaluate=plan)

@@ -17,6 +17,9 @@ class EvaluationSet:
     """A data set with its settings. Its test split is answered, each finding of its own list."""
     prompt: str | None = None
     """What is asked; None: what the experiment's own evaluation asks."""
+    probes: bool = True
+    """Ask here, too, what the experiment's own evaluation asks beside the one answer: likelihoods and samples for a
+    vote. They cost several times the answers."""
 
     def __post_init__(self) -> None:
         if not self.title.strip():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
+
 from apo_lightning.batching.informed import InformedBatch
 from apo_lightning.errors import ConfigError
 from apo_lightning.models import in_context
@@ -18,7 +20,8 @@ class ContextDistill(Stage):
 
     q is the student before the stage, under the prompt of self-distillation; pi is the student that is trained, under
     the plain prompt. The teachers' texts are read and never scored. The tokens are those that q wrote, or whatever the
-    strategy for t+ chose; the student's own samples are not drawn.
+    strategy for t+ chose, or in a share of the steps (the loss's ``on_policy``) those that pi writes then. It is
+    validated on t+ alone.
     """
 
     name = "context_distill"
@@ -40,7 +43,8 @@ class ContextDistill(Stage):
         super().configure_model()
 
     def training_step(self, batch: InformedBatch, batch_idx: int) -> dict[str, Any]:
-        return self.log_loss(self.compute_loss(self._compared(batch.first(1))), batch)
+        batch = self._answered(batch.first(1))
+        return self.log_loss(self.compute_loss(self._compared(batch)), batch)
 
     def validation_step(self, batch: InformedBatch, batch_idx: int) -> None:
         """Loss and its metrics."""
@@ -50,6 +54,13 @@ class ContextDistill(Stage):
         """Of t+, in column 0: ``context_divergence`` ``[B, 1, T]`` (nats, 0 where masked), ``mask`` ``[B, 1, T]`` (1 on
         scored tokens), ``present`` ``[B, 1]``. ``scores`` are divergences in the place of log-probs."""
         return {"context_divergence": scores.token_logps, "mask": batch.branch_mask, "present": batch.present}
+
+    def _answered(self, batch: BranchBatch) -> BranchBatch:
+        """With t+, or with what the student says now."""
+        share = getattr(self.loss, "on_policy", 0.0)
+        if torch.rand((), generator=self.generator) >= share:
+            return batch
+        return in_context.own_answers(self.student, batch, self.loss.max_new_tokens)
 
     def _compared(self, batch: BranchBatch) -> dict[str, Any]:
         assert isinstance(batch, InformedBatch)

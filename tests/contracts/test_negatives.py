@@ -70,7 +70,7 @@ def test_is_a_frozen_dataclass_that_says_its_equation(name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         own.anything = 1
     fields = {field.name for field in dataclasses.fields(own)}
-    flags = {"writes", "shows", "chooses", "of_teachers", "uses_labels", "courses", "leaves_out"}
+    flags = {"writes", "shows", "chooses", "of_teachers", "uses_labels", "courses", "leaves_out", "same_text"}
     assert flags.isdisjoint(fields) and not own.uses_labels
     assert set(own.chooses) <= fields and (own.writes or not own.chooses)
 
@@ -100,7 +100,8 @@ def test_what_is_kept_was_proposed_and_stands_in_its_order(name: str) -> None:
 
 @each_strategy
 def test_refusals_empty_texts_and_copies_are_no_negatives(name: str) -> None:
-    """Whoever wrote them; and every study with a t+ stays, if need be without a negative."""
+    """Whoever wrote them; and every study with a t+ stays, if need be without a negative. Those that are t+ behind
+    other images say so, and each has its damage."""
     own = given(name)
     bad = {s: {n: text for n, text in zip("abc", (REFUSAL, " ", best), strict=True)} for s, best in PREFERRED.items()}
     if NEGATIVES[name].writes:
@@ -110,6 +111,10 @@ def test_refusals_empty_texts_and_copies_are_no_negatives(name: str) -> None:
         own = given(name, texts=bad)
     examples = compared(name, own)
     assert [each.study.id for each in examples] == list(PREFERRED)
+    if NEGATIVES[name].same_text:
+        assert all(b.text == each.branches[0].text and b.damage for each in examples for b in each.branches[1:])
+        return
+    assert not any(branch.damage for each in examples for branch in each.branches)
     texts = [(b.text, each.branches[0].text) for each in examples for b in each.branches[1:]]
     assert all(text.strip() and text != REFUSAL and text != best for text, best in texts)
     assert not texts or not NEGATIVES[name].of_teachers

@@ -204,3 +204,71 @@ def test_what_was_cut_is_counted_over_both_prompts() -> None:
     tight = InformedCollator(tiny.collator(max_branch_tokens=3), tiny.collator("reconcile", max_context_tokens=90))
     tight([tiny.item(0, {PREFERRED: tiny.truth(0)}, ("word " * 80,))])
     assert tight.cut["branches"] == 1 and tight.cut["reports"] == 1
+
+
+def drawn(share: float, ids: list[list[int]] | None = None, monkeypatch: pytest.MonkeyPatch | None = None):
+    own = stage("reverse", moved=True)
+    own.loss = loss("reverse", on_policy=share, max_new_tokens=6)
+    if ids is not None:
+        monkeypatch.setattr(own.student, "write_tokens", lambda *given: torch.tensor(ids))
+    return own
+
+
+def test_the_students_own_answers_end_at_their_first_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, pad = tiny.processor().tokenizer.eos_token_id, tiny.processor().tokenizer.pad_token_id
+    own = drawn(1.0, [[5, 6, end, pad], [7, 8, 9, 10]], monkeypatch)
+    asked = own._answered(batch(REPORTS, REPORTS).first(1))
+    assert asked.branch_ids.tolist() == [[[5, 6, end, pad]], [[7, 8, 9, 10]]]
+    assert asked.branch_mask.tolist() == [[[1, 1, 1, 0]], [[1, 1, 1, 1]]]
+    assert asked.conflict.shape == asked.branch_mask.shape and asked.context_ids is not None
+
+
+def test_on_its_own_answers_it_is_the_naive_divergence_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, pad = tiny.processor().tokenizer.eos_token_id, tiny.processor().tokenizer.pad_token_id
+    ids = [[15, 26, end, pad], [37, 8, 9, 10]]
+    asked = batch(REPORTS, REPORTS[:1])
+    output = drawn(1.0, ids, monkeypatch).training_step(asked, 0)
+    answered = drawn(1.0, ids, monkeypatch)._answered(asked.first(1))
+    expected = naive(stage("reverse", moved=True).student, answered, "reverse")
+    torch.testing.assert_close(output.loss.detach(), expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_answers_are_the_trained_students_of_this_moment_without_dropout() -> None:
+    own = drawn(1.0)
+    modes, write, seen = [], own.student.write_tokens, []
+
+    def watched(asked, how, *rest):
+        modes.append(any(module.training for module in own.student.modules()))
+        seen.append((how.sample, how.temperature, how.top_p, how.max_new_tokens))
+        return write(asked, how, *rest)
+
+    own.student.write_tokens = watched
+    torch.manual_seed(3)
+    first = own._answered(batch(REPORTS, ()).first(1))
+    assert modes == [False] and seen == [(True, 1.0, 1.0, 6)] and own.student.training
+    torch.manual_seed(3)
+    assert torch.equal(first.branch_ids, own._answered(batch(REPORTS, ()).first(1)).branch_ids)
+    torch.manual_seed(3)
+    other = stage("reverse")  # not moved: another student says something else
+    other.loss = own.loss
+    assert not torch.equal(first.branch_ids, other._answered(batch(REPORTS, ()).first(1)).branch_ids)
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0, 0), (0.3, 90, 150), (1.0, 400, 400)])
+def test_a_share_of_the_steps_is_on_policy(share: float, low: int, high: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 400 steps .3 are 120, give or take three standard deviations (9.2)."""
+    own, asked = drawn(share, [[5], [6]], monkeypatch), batch(REPORTS, REPORTS).first(1)
+    own.generator.manual_seed(0)
+    assert low <= sum(own._answered(asked) is not asked for _ in range(400)) <= high
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"on_policy": 1.1}, r"on_policy must be in \[0, 1\], got 1.1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be >= 1"),
+    ],
+)
+def test_settings_of_on_policy(setting: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        loss(**setting)

@@ -43,6 +43,19 @@ def test_the_students_text_is_the_one_that_agrees_with_its_others():
     assert found["t"] == Picked("Fine.", None, True)
 
 
+def test_the_students_statements_in_the_words_of_the_vote():
+    """Sides and grades go, the order is the set's, and an end that was cut off is no matter any more."""
+    answers = {
+        "s": [Answer("Mild left effusion. No edema is seen.", cut=True)],
+        "t": [Answer("Severe edema.")],
+        "u": [Answer("The image shows a chest.", cut=True)],
+    }
+    found = run("student_plain", evidence({}, write=lambda shown=None: answers))
+    assert found["s"] == Picked("There is no edema. There is pleural effusion.")
+    assert found["t"] == Picked("There is edema.")
+    assert found["u"] == Picked("The image shows a chest.", cut=True)
+
+
 # best teacher
 
 

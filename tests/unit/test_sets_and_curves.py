@@ -15,6 +15,7 @@ from apo_lightning.settings.plain import CurvePoint, EvaluationSet
 
 SMOKE = Path(__file__).resolve().parents[2] / "experiments" / "smoke.yaml"
 ONE = "evaluate.sets={one: {title: One, data: {name: phantom, domain: scanner}}}"
+PLAIN = "evaluate.sets.one.probes=false"
 
 
 def test_a_set_is_a_typed_section_with_all_settings_of_its_class() -> None:
@@ -23,6 +24,13 @@ def test_a_set_is_a_typed_section_with_all_settings_of_its_class() -> None:
     full = config.resolve_arm(cfg, "base").evaluate.sets["one"]
     assert full.data["size"] == 112 and full.prompt is None
     assert config.to_dict(cfg)["evaluate"]["sets"]["one"]["data"]["seed"] == 0
+
+
+def test_a_set_asks_what_home_asks_unless_it_says_not() -> None:
+    ask = ["evaluate.likelihood.form=statements", "evaluate.samples=4", ONE]
+    one, plain = (config.load(SMOKE, [*ask, *more]).of_set("one").evaluate for more in ([], [PLAIN]))
+    assert (one.likelihood.form, one.samples) == ("statements", 4)
+    assert (plain.likelihood.form, plain.samples) == ("off", 0) and plain.likelihood.wordings == one.likelihood.wordings
 
 
 def test_a_set_of_another_class_from_the_command_line_keeps_what_both_know() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from apo_lightning.metrics.probes import of_statements
+from apo_lightning.probes import run
 from apo_lightning.probes.statements import AT_ONCE, Round, plan, probabilities
 from apo_lightning.settings import EvaluateSettings
 from apo_lightning.settings.probes import LikelihoodSettings
@@ -250,3 +251,34 @@ def test_odd_settings_are_refused(given: dict[str, Any], says: str) -> None:
 def test_one_sample_is_no_vote(given: int) -> None:
     with pytest.raises(ValueError, match="samples must be 0"):
         EvaluateSettings(samples=given)
+
+
+def test_findings_that_cannot_be_asked_about_are_named_and_the_rest_is_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"form": "statements", "statements": 2, "left_out": {}, "findings_without": ["fracture", "edema"]}
+    monkeypatch.setattr(run, "plan", lambda *given: (["a round"], known))
+    monkeypatch.setattr(run, "probabilities", lambda *given: [{"pneumonia": 0.25}])
+    asked = SimpleNamespace(
+        plan=SimpleNamespace(likelihood=LikelihoodSettings()),
+        courses=False,
+        findings=("edema", "pneumonia"),
+        collator=None,
+        prompt="diagnose",
+        listed=None,
+        student=None,
+        data=None,
+        device=None,
+        studies=[SimpleNamespace(id="s", patient="p", findings={"pneumonia": 1.0})],
+    )
+    lines, facts = run._statements(asked, {})
+    assert lines == [
+        {
+            "study": "s",
+            "patient": "p",
+            "truth": {"edema": None, "pneumonia": 1},
+            "p": {"edema": None, "pneumonia": 0.25},
+        }
+    ]
+    assert facts["findings_without"] == known["findings_without"]
+    assert "no likelihood of fracture, edema" in " ".join(capsys.readouterr().out.split())
