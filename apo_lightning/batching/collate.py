@@ -286,9 +286,6 @@ def _branch_keys(batch: BranchBatch) -> list[list[bytes]]:
 
 def _prompt_keys(batch: PromptBatch) -> list[bytes]:
     images = iter(batch.image_keys or ())
-    return [
-        prompt_key(
-            list(islice(images, batch.image_counts[b])), batch.prefix_ids[b][batch.prefix_mask[b].bool()].tolist()
-        )
-        for b in range(len(batch))
-    ]
+    own = [list(islice(images, count)) for count in batch.image_counts]
+    prefixes = [ids[mask.bool()].tolist() for ids, mask in zip(batch.prefix_ids, batch.prefix_mask, strict=True)]
+    return [prompt_key(*each) for each in zip(own, prefixes, strict=True)]

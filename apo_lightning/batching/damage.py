@@ -1,4 +1,4 @@
-"""Images that say little or nothing of what an answer states, as mDPO (arXiv 2406.11839) sets them against the image."""
+"""Images that show little or nothing of what an answer states, set against the image as in mDPO (arXiv 2406.11839)."""
 
 from __future__ import annotations
 

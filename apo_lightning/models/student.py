@@ -200,7 +200,7 @@ class Student(nn.Module):
 
     @torch.no_grad()
     def write_tokens(self, batch: PromptBatch, how: DecodingSettings, samples: int = 1) -> Tensor:
-        """Token ids ``[B * samples, T]`` of the answers of `write`, those of a study in a row; padding behind an end."""
+        """Token ids ``[B * samples, T]`` of the answers of `write`, a study's in a row; padding behind an end."""
         pad = self.processor.tokenizer.pad_token_id
         config = generation.decoding(how, stop=self.stop_tokens, pad=pad, samples=samples)
         whole = scoring.Parts.of(self.model).whole
