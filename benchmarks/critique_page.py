@@ -1,10 +1,12 @@
 """Tables and figures of docs/results/critique from finished studies.
 
-    python benchmarks/critique_page.py runs/study/critique_map runs/study/critique_published --out FOLDER
+    python benchmarks/critique_page.py runs/study/critique_* --out docs/results/critique
 
 Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
-two arms in all worlds and sets with their intervals; conflict.csv and, of three worlds or more, conflict.png: what each
-arm gains over the base student against what `apo drift` measures on the same texts without labels.
+two arms in all worlds and sets with their intervals; conflict.csv, what each arm gains over the base student beside
+what its teachers' texts and vote measure. Of critique_axes: limits.csv, from when on each way loses
+(`apo_lightning/drift/limits.py`), from the worlds of all studies. Beside them one figure for each answer whose studies
+are there.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 
+from apo_lightning.drift.limits import crossing
 from apo_lightning.reports.figures import STYLE, figure_of, png
 
 METRICS = (
@@ -31,19 +34,56 @@ METRICS = (
     "in_place_auroc",
     "in_place_brier",
     "in_place_ece",
+    "likelihood_auroc",
+    "likelihood_brier",
     "repeats",
 )
 CHOSEN_BY = "balanced_accuracy"
-LEAST_WORLDS = 3
-"""Of which a line is drawn."""
-MEASURED = ("conflict_mean", "divided", "vote_entropy", "vote_expected_accuracy", "vote_accuracy")
-"""Of `drift.json`; all but the last need no label."""
+MEASURED = ("conflict_mean", "divided", "vote_entropy", "vote_expected_accuracy")
+"""Of `drift.json`; none needs a label."""
+VOTE, T_PLUS, BASE = "majority_vote", "preferred", "base"
+AXES = "critique_axes"
+WAYS = {
+    "sft": "SFT on t+",
+    "sft_vote": "SFT on the majority vote",
+    "sft_agreement": "SFT on t+ by agreement",
+    "dpo_nll": "DPO + NLL",
+    "listwise_nll": "APO listwise + NLL",
+}
+"""Whose limits are measured."""
+SIZES = ("few_studies", "many_studies")
+"""Worlds that differ in the size of the training set: no part of any limit."""
+TOGETHER = ("shared_errors", "shared_errors_60", "two_camps", "published", "three_teachers")
+"""Worlds whose teachers err together, or are not seven: no part of a limit of conflict."""
+
+
+COMPARED = (
+    ("listwise", "sft"),
+    ("listwise", "pairwise"),
+    ("listwise", "dpo"),
+    ("listwise_nll", "sft"),
+    ("listwise_nll", "dpo_nll"),
+)
+"""Pairs of arms of answer (a)."""
+WITH_SPD = {
+    "sft": "SFT on t+",
+    "gentle_spd_sft": "gentle SPD, SFT",
+    "spd_sft": "SPD, SFT",
+    "listwise": "listwise",
+    "spd_listwise": "SPD, listwise (paper)",
+    "spd": "SPD",
+}
+
+
+def finals(study: Path) -> list[Path]:
+    """Of the worlds that are done."""
+    return [final for final in sorted(study.glob("*/final")) if (final / "differences.csv").is_file()]
 
 
 def pairs(study: Path) -> pd.DataFrame:
     """Differences of every two arms: world, set, arm, against, metric, value, low, high, seeds, studies."""
     found = []
-    for final in sorted(study.glob("*/final")):
+    for final in finals(study):
         for place in (final, *sorted(found.parent for found in final.glob("sets/*/differences.csv"))):
             table = pd.read_csv(place / "differences.csv")
             table = table[table.metric.isin(METRICS) & (table.finding == "mean")]
@@ -53,38 +93,140 @@ def pairs(study: Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).round(4)
 
 
-def conflicts(study: Path, differences: pd.DataFrame) -> pd.DataFrame:
-    """What the texts of each world measure, beside what each arm gains over the base student there."""
-    return pd.DataFrame(_of_worlds(study, differences))
+def difference(table: pd.DataFrame, arm: str, against: str, metric: str = CHOSEN_BY, **where: str) -> tuple[float, ...]:
+    """Value and ends of the interval of one arm minus another, which may stand the other way round; NaN: not there."""
+    rows = table[table.metric == metric]
+    for column, value in ({"set": "own"} | where).items():
+        rows = rows[rows[column] == value]
+    for sign, one, other in ((1, arm, against), (-1, against, arm)):
+        own = rows[(rows.arm == one) & (rows.against == other)]
+        if len(own):
+            value, low, high = own.iloc[0][["value", "low", "high"]]
+            return (value, low, high) if sign == 1 else (-value, -high, -low)
+    return (np.nan,) * 3
 
 
-def _of_worlds(study: Path, differences: pd.DataFrame) -> Iterator[dict[str, object]]:
-    home = differences[(differences["set"] == "own") & (differences.metric == CHOSEN_BY)]
-    for final in sorted(study.glob("*/final")):
+def conflicts(study: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """What the texts of each world measure and how often vote, t+ and base student are right (test split), beside what
+    each arm gains over the base student there."""
+    return pd.DataFrame(_of_worlds(study, table))
+
+
+def _of_worlds(study: Path, table: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for final in finals(study):
         summary = json.loads((final / "drift.json").read_text())["summary"]
         told = {name: summary.get(name) for name in MEASURED}
-        for row in home[home.world == final.parent.name].itertuples():
-            if "base" not in (row.arm, row.against):
-                continue
-            sign, arm = (1, row.arm) if row.against == "base" else (-1, row.against)
-            low, high = sorted((sign * row.low, sign * row.high))
-            yield {"world": row.world, "arm": arm, **told, "gain": sign * row.value, "low": low, "high": high}
+        results = pd.read_csv(final / "results.csv")
+        results = results[(results.metric == "accuracy") & (results.finding == "mean")]
+        right = results.groupby("arm").value.mean()
+        told |= {"vote": right.get(VOTE), "t_plus": right.get(T_PLUS), "base": right.get(BASE)}
+        world = final.parent.name
+        own = table[(table.world == world) & (table["set"] == "own")]
+        for arm in dict.fromkeys([*own.arm, *own.against]):
+            if arm != BASE and arm in set(results[results.kind == "arm"].arm):
+                gain, low, high = difference(table, arm, BASE, world=world)
+                yield {"world": world, "arm": arm, **told, "gain": gain, "low": low, "high": high}
 
 
-def draw(table: pd.DataFrame, measure: str, target: Path) -> None:
-    """One line an arm: its gain over the base student by ``measure``, with intervals."""
+def limits(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each way the lead of the vote over the base student below which it loses, and the conflict above which it does
+    where teachers err independently."""
+    rows = []
+    for arm, way in WAYS.items():
+        row: dict[str, object] = {"way": way}
+        own = table[(table.arm == arm) & ~table.world.isin(SIZES)]
+        apart = own[~own.world.isin(TOGETHER)]
+        for name, worlds, x in (("margin", own, own.vote - own.base), ("conflict", apart, apart.conflict_mean)):
+            found = crossing(x, worlds.gain, (worlds.high - worlds.low) / (2 * 1.96))
+            row |= {f"{name}_{end}": round(getattr(found, end), 4) for end in ("value", "low", "high")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def forest(rows: Sequence[tuple[str, tuple[float, ...]]], xlabel: str, target: Path) -> None:
+    """A dot with its interval for each row, from above; an empty name leaves a gap."""
     with matplotlib.rc_context(STYLE):
-        figure = figure_of(8.0, 4.6)
+        figure = figure_of(8.0, 0.8 + 0.24 * len(rows))
         axes = figure.subplots()
-        for arm, rows in table.groupby("arm", sort=False):
-            rows = rows.sort_values(measure)
-            ends = np.array([rows.gain - rows.low, rows.high - rows.gain])
-            axes.errorbar(rows[measure], rows.gain, yerr=ends, marker="o", capsize=2, label=arm)
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xlabel(measure.replace("_", " "))
-        axes.set_ylabel("balanced accuracy over the base student")
-        axes.legend(fontsize=7, ncols=2)
+        for place, (name, (value, low, high)) in enumerate(rows):
+            if name and np.isfinite(value):
+                sure = low > 0 or high < 0
+                axes.errorbar(
+                    value,
+                    -place,
+                    xerr=[[value - low], [high - value]],
+                    fmt="o",
+                    capsize=2,
+                    color="#0072B2" if sure else "#999999",
+                )
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_yticks([-place for place, (name, _) in enumerate(rows) if name], [name for name, _ in rows if name])
+        axes.set_xlabel(xlabel)
         target.write_bytes(png(figure))
+
+
+def draw_limits(table: pd.DataFrame, found: pd.DataFrame, target: Path) -> None:
+    """Gains over the base student by the lead of the vote, and by conflict; a line an arm, its crossing on the axis."""
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(9.0, 4.4)
+        left, right = figure.subplots(1, 2, sharey=True)
+        table = table[~table.world.isin(SIZES)]
+        for colour, (arm, way) in zip(
+            ("#0072B2", "#009E73", "#56B4E9", "#E69F00", "#D55E00"), WAYS.items(), strict=True
+        ):
+            own, limit = table[table.arm == arm], found[found.way == way].iloc[0]
+            apart = own[~own.world.isin(TOGETHER)]
+            for axes, rows, x, name in (
+                (left, own, own.vote - own.base, "margin"),
+                (right, apart, apart.conflict_mean, "conflict"),
+            ):
+                ends = np.array([rows.gain - rows.low, rows.high - rows.gain])
+                axes.errorbar(x, rows.gain, yerr=ends, fmt="o", capsize=2, color=colour, label=way, markersize=4)
+                axes.plot([limit[f"{name}_low"], limit[f"{name}_high"]], [0, 0], color=colour, linewidth=5, alpha=0.5)
+        for axes, words in ((left, "vote minus base student, accuracy"), (right, "mean conflict, errors independent")):
+            axes.axhline(0, color="black", linewidth=0.8)
+            axes.set_xlabel(words)
+        left.set_ylabel("balanced accuracy over the base student")
+        left.legend(fontsize=7)
+        target.write_bytes(png(figure))
+
+
+def draw_trials(trials: pd.DataFrame, arms: dict[str, str], target: Path) -> None:
+    """Every trial of some arms, on the validation split."""
+    with matplotlib.rc_context(STYLE):
+        figure = figure_of(8.0, 0.8 + 0.3 * len(arms))
+        axes = figure.subplots()
+        for shift, (world, rows) in zip((0.12, -0.12), trials.groupby("world", sort=False), strict=False):
+            for place, arm in enumerate(arms):
+                values = rows[rows.arm == arm][CHOSEN_BY]
+                axes.plot(values, np.full(len(values), -place + shift), "o" if shift > 0 else "s", markersize=4,
+                          color="#0072B2" if shift > 0 else "#E69F00", label=None if place else world)  # fmt: skip
+        axes.set_yticks([-place for place in range(len(arms))], list(arms.values()))
+        axes.set_xlabel("balanced accuracy on the validation split, one seed, every trial")
+        axes.legend(fontsize=7)
+        target.write_bytes(png(figure))
+
+
+def figures(tables: dict[str, pd.DataFrame], studies: dict[str, Path], out: Path) -> None:
+    """One for each answer whose studies are there."""
+    home, axes, published = (tables.get(name) for name in ("critique_map", AXES, "critique_published"))
+    worlds = ("drifting", "one_wording")
+    if home is not None:
+        rows = [(f"{a} minus {b}, {w}", difference(home, a, b, world=w)) for a, b in COMPARED for w in worlds]
+        if axes is not None:
+            names = list(dict.fromkeys(axes.world))
+            rows += [(f"listwise_nll minus sft, {w}", difference(axes, "listwise_nll", "sft", world=w)) for w in names]
+        forest(rows, "balanced accuracy", out / "a_negatives.png")
+        sets = list(dict.fromkeys(home["set"]))
+        gains = [("SFT on t+", "sft"), ("SFT on the vote", "sft_vote"), ("the paper", "spd_listwise")]
+        rows = [(f"{n}, {s}", difference(home, a, BASE, world="drifting", set=s)) for n, a in gains for s in sets]
+        forest(rows, "balanced accuracy minus base, world drifting", out / "e_shifted_sets.png")
+        draw_trials(pd.read_csv(studies["critique_map"] / "trials.csv"), WITH_SPD, out / "c_spd.png")
+    if published is not None:
+        arms = [arm for arm in dict.fromkeys([*published.arm, *published.against]) if arm != BASE]
+        rows = [(arm, difference(published, arm, BASE, world="published")) for arm in arms]
+        rows = sorted((row for row in rows if np.isfinite(row[1][0])), key=lambda row: -row[1][0])
+        forest(rows, "balanced accuracy minus base", out / "d_published.png")
 
 
 def main() -> None:
@@ -92,19 +234,25 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", type=Path, help="folders that `apo study` wrote")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    tables, measured = dict[str, pd.DataFrame](), []
     for study in options.studies:
         out = options.out / study.name
         out.mkdir(parents=True, exist_ok=True)
         for name in ("trials.csv", "finals.csv", "table.md", "map.png"):
             if (study / name).exists():
                 shutil.copyfile(study / name, out / name)
-        differences = pairs(study)
-        differences.to_csv(out / "pairs.csv", index=False)
-        table = conflicts(study, differences)
-        table.to_csv(out / "conflict.csv", index=False)
-        if table.world.nunique() >= LEAST_WORLDS:
-            draw(table, "vote_expected_accuracy", out / "conflict.png")
-        print(f"{out}: {len(differences)} differences, {table.world.nunique()} worlds")
+        tables[study.name] = pairs(study)
+        tables[study.name].to_csv(out / "pairs.csv", index=False)
+        measured.append(conflicts(study, tables[study.name]))
+        measured[-1].round(4).to_csv(out / "conflict.csv", index=False)
+        print(f"{out}: {len(tables[study.name])} differences, {measured[-1].world.nunique()} worlds")
+    figures(tables, {study.name: study for study in options.studies}, options.out)
+    if AXES in tables:
+        worlds = pd.concat(measured, ignore_index=True).drop_duplicates(["world", "arm"])
+        found = limits(worlds)
+        found.to_csv(options.out / AXES / "limits.csv", index=False)
+        draw_limits(worlds, found, options.out / "b_limits.png")
+        print(found.to_string(index=False))
 
 
 if __name__ == "__main__":

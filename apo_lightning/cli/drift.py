@@ -36,6 +36,8 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
     look.add_argument("--costs", type=Path, metavar="FILE", help="YAML: teacher to {input, output} price, {seconds}")
     look.add_argument("--loss", type=float, default=0.01, help="that the vote of fewer teachers may have (%(default)s)")
     look.add_argument("--by", choices=("requests", "tokens", "money"), default="requests", help="what is to be saved")
+    what = "of labelled statements that the student gets right before training (default: of a run, its untrained arm)"
+    look.add_argument("--student-accuracy", type=float, metavar="SHARE", help=what)
     look.add_argument("--out", type=Path, metavar="FOLDER", help="where drift.json, drift.md and figures go")
 
 
@@ -47,13 +49,23 @@ def drift(options: argparse.Namespace) -> None:
 
     if options.studies < 1:
         raise ConfigError(f"--studies must be 1 or more, got {options.studies}.")
+    given = options.student_accuracy
+    if given is not None and not 0 <= given <= 1:
+        raise ConfigError(f"--student-accuracy must be a share in [0, 1], got {given:g}.")
     run = _run(options.source)
     source = _source(options, run)
     console = Console(highlight=False, soft_wrap=True)
     ranking = drift_files.ranking(source, options.costs, options.loss, options.by)
     models = _models(options, source, run)
     beyond = drift_files.thresholds(source.cfg)
-    record = measured.measure(source.corpus, beyond=beyond, models=models, ranking=ranking, preferred=source.preferred)
+    record = measured.measure(
+        source.corpus,
+        beyond=beyond,
+        models=models,
+        ranking=ranking,
+        preferred=source.preferred,
+        student=source.untrained if given is None else given,
+    )
     record |= {"source": source.name, "texts": source.about, "whole": True, "part": " ".join(source.notes)}
     written = _write(record, options, run)
     reports.drift.show(record, console)

@@ -20,6 +20,7 @@ from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.curves import line
 from apo_lightning.drift.embeddings import EmbeddingSteps
 from apo_lightning.drift.independence import SIGNS, independence
+from apo_lightning.drift.limits import verdicts
 from apo_lightning.drift.profiles import profiles
 from apo_lightning.drift.pruning import Ranking
 from apo_lightning.drift.steps import StepDivergence
@@ -73,6 +74,7 @@ def measure(
     signs: int = SIGNS,
     style: bool = True,
     preferred: Mapping[str, str] | None = None,
+    student: float | None = None,
 ) -> dict[str, Any]:
     """The record of a corpus.
 
@@ -86,10 +88,12 @@ def measure(
         signs: by which independence is tested; 0: it is not.
         style: whether teachers are told apart by style, which takes the longest.
         preferred: t+ by study, where there is one, to be told from teachers by style.
+        student: share of labelled statements that the student gets right before training, where it is known.
     """
     thresholds = tuple(BEYOND if value is None else value for value in beyond)
     labelled = 0 if corpus.truth is None else int((~np.isnan(corpus.truth)).any(1).sum())
     against = conflict_told(corpus, conflict(corpus), thresholds)
+    summed = rounded(summary_told(summary(corpus), against["mean"]))
     record = {
         "version": VERSION,
         "teachers": list(corpus.teachers),
@@ -104,7 +108,8 @@ def measure(
         "pairs": [{"teachers": list(pair), **told(own)} for pair, own in pairwise(corpus, resamples).items()],
         "steps": steps_told(corpus, models or Models(), resamples),
         "conflict": against,
-        "summary": summary_told(summary(corpus), against["mean"]),
+        "summary": summed,
+        "limits": verdicts(summed, student),
         "stream": stream_told(corpus, changes.changes(corpus, orders)) if orders else None,
         "independence": independence_told(independence(corpus, signs)) if signs and labelled else None,
         "style": style_told(corpus, preferred or {}) if style else None,

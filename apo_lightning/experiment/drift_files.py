@@ -50,7 +50,13 @@ def write_quick(arms: Mapping[str, Context], folder: Path) -> Path | None:
     chosen = [one for one in said if one.study in kept]
     corpus = drift_sources.ordered(chosen, studies.values(), list(own.scored), list(own.cfg.teachers), str(folder))
     record = drift.measure(
-        corpus, beyond=thresholds(own.cfg), resamples=QUICK_RESAMPLES, orders=0, signs=0, style=False
+        corpus,
+        beyond=thresholds(own.cfg),
+        resamples=QUICK_RESAMPLES,
+        orders=0,
+        signs=0,
+        style=False,
+        student=drift_sources.untrained(folder, own.cfg),
     )
     part = f"Every {every}th study of {len(spoken):,}." if every > 1 else ""
     return write({**record, "texts": texts, "whole": False, "part": part}, folder)

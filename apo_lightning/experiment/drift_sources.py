@@ -19,7 +19,9 @@ from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.findings import canonical
 from apo_lightning.hashing.contents import digest
+from apo_lightning.metrics.outcomes import MEAN
 from apo_lightning.reports.folder import newest_runs, require_stage, stage_folders
+from apo_lightning.reports.measured import values
 from apo_lightning.reports.teacher_drift import labels as stored_labels
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers import recorded
@@ -44,6 +46,7 @@ class Source:
         notes: what a reader has to be told of it.
         splits: study to its split, where it has one.
         preferred: study to t+, where the run has written it.
+        untrained: of a run with answers, the accuracy of its arm that trains nothing.
         cfg, data: of a run, the settings of its first arm and its data set, where that is at hand.
     """
 
@@ -53,6 +56,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     splits: Mapping[str, str] = field(default_factory=dict)
     preferred: Mapping[str, str] = field(default_factory=dict)
+    untrained: float | None = None
     cfg: ExperimentSettings | None = None
     data: CXRDataModule | None = None
 
@@ -89,9 +93,20 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
         notes,
         {study.id: study.split for study in studies},
         _preferred(folder),
+        untrained(folder, cfg),
         cfg,
         data,
     )
+
+
+def untrained(folder: Path, cfg: ExperimentSettings) -> float | None:
+    """Mean accuracy of the answers of the first arm that trains nothing; None: the run has none, or no results yet."""
+    arm = next((name for name, own in cfg.arms.items() if not own.stages), None)
+    if arm is None or not (folder / "results.csv").is_file():
+        return None
+    found = values(folder)
+    found = found[(found.kind == "arm") & (found.arm == arm) & (found.metric == "accuracy") & (found.finding == MEAN)]
+    return float(found.value.mean()) if len(found) else None
 
 
 def _preferred(folder: Path) -> dict[str, str]:

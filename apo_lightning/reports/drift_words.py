@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from apo_lightning.reports.drift_tables import cell_text, mean_of
@@ -21,6 +21,7 @@ def sentences(record: Mapping[str, Any]) -> Iterator[str]:
         against = 1 - apart["value"]
         yield f"Two teachers that speak of the same finding contradict each other in {against:.0%} of cases.{said}"
     yield from _voted(record)
+    yield from _limits(record)
     yield from _moves(record)
     yield from _stream(record)
     yield from _dependent(record)
@@ -48,6 +49,43 @@ def _voted(record: Mapping[str, Any]) -> Iterator[str]:
         f"{found['vote_expected_accuracy']:.0%} of cases if they erred independently of each other"
         + ("." if really is None else f"; by the labels it is in {really:.0%}.")
     )
+
+
+def _limits(record: Mapping[str, Any]) -> Iterator[str]:
+    """Whether learning from these texts is likely to pay, of a record that says so."""
+    found = record.get("limits") or {}
+    sides: dict[str, list[Mapping[str, Any]]] = {}
+    for way in found.get("ways", ()):
+        sides.setdefault(way["verdict"], []).append(way)
+    by_vote = found.get("by") == "vote"
+    for verdict, said in (("lost", "made the student worse"), ("open", "was not settled"), ("gained", "paid")):
+        if ways := sides.get(verdict):
+            of = _and(_limit(way, by_vote) for way in ways)
+            yield f"{_here(record, by_vote)}, {of} {said} in the study of the critique."
+    if sides and not by_vote:
+        yield (
+            "That is for teachers who err independently. Teachers who err together agree and are wrong: with labels "
+            "and --student-accuracy the vote itself is compared."
+        )
+
+
+def _here(record: Mapping[str, Any], by_vote: bool) -> str:
+    summary = record["summary"]
+    if not by_vote:
+        return f"At a mean conflict score of {summary['conflict_mean']:.2f}"
+    lead = summary["vote_accuracy"] - record["limits"]["student_accuracy"]
+    return f"With a vote that is right {100 * lead:+.0f} points more often than the student before training"
+
+
+def _limit(way: Mapping[str, Any], by_vote: bool) -> str:
+    own, scale = (way["margin"], 100) if by_vote else (way["conflict"], 1)
+    value, low, high = (f"{scale * own[name]:.{0 if by_vote else 2}f}" for name in ("value", "low", "high"))
+    return f"{way['way']} (limit {value} [{low}, {high}])"
+
+
+def _and(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _all_of(number: int, what: str) -> str:

@@ -1,0 +1,93 @@
+"""From when on learning lost: crossings worked out by hand, verdicts on either side, and the words of `apo drift`."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from apo_lightning.drift import limits
+from apo_lightning.drift.limits import LIMITS, Limit, crossing, verdicts
+from apo_lightning.metrics.subsets import Bounded
+from apo_lightning.reports.drift_words import _limits
+
+MEASURED = Path(__file__).resolve().parents[2] / "docs" / "results" / "critique" / "critique_axes" / "limits.csv"
+WAY = Limit("way", Bounded(0.10, 0.08, 0.13), Bounded(0.45, 0.43, 0.48))
+
+
+def test_a_line_through_two_worlds_crosses_where_it_must() -> None:
+    assert crossing([0.0, 0.2], [-0.05, 0.05], [0.01, 0.01]).value == pytest.approx(0.1)
+    assert crossing([0.3, 0.5], [0.06, -0.02], [0.01, 0.02]).value == pytest.approx(0.45)
+
+
+def test_three_worlds_by_hand() -> None:
+    """Weights 4, 4, 1 at 0, 1, 3 with gains -1, 1, 2: means 7/9 and 2/9, slope (sum w dx dy) / (sum w dx^2) = 1."""
+    x, gain, weight = (0, 1, 3), (-1, 1, 2), (4, 4, 1)
+    middle = sum(w * a for w, a in zip(weight, x, strict=True)) / 9
+    mean = sum(w * g for w, g in zip(weight, gain, strict=True)) / 9
+    slope = sum(w * (a - middle) * (g - mean) for w, a, g in zip(weight, x, gain, strict=True)) / sum(
+        w * (a - middle) ** 2 for w, a in zip(weight, x, strict=True)
+    )
+    assert (middle, mean) == pytest.approx((7 / 9, 2 / 9))
+    found = crossing(x, gain, [0.5, 0.5, 1.0])
+    assert found.value == pytest.approx(middle - mean / slope)
+
+
+def test_the_interval_is_that_of_the_gains() -> None:
+    """Two worlds symmetric about the crossing: its standard error is that of a mean of two over the slope."""
+    found = crossing([0.0, 0.2], [-0.5, 0.5], [0.01, 0.01])
+    half = 1.96 * 0.01 / math.sqrt(2) / 5
+    assert found.low == pytest.approx(0.1 - half, abs=half / 8) and found.high == pytest.approx(
+        0.1 + half, abs=half / 8
+    )
+
+
+def test_where_no_slope_is_settled_there_is_no_limit() -> None:
+    found = crossing([0.0, 0.2], [0.001, -0.001], [0.05, 0.05])
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("vote", "verdict"), [(0.77, "lost"), (0.80, "open"), (0.84, "gained")])
+def test_the_vote_against_the_student_where_both_are_known(vote: float, verdict: str, monkeypatch) -> None:
+    """A lead of .07, .10 and .14, whatever the conflict."""
+    monkeypatch.setattr(limits, "LIMITS", (WAY,))
+    found = verdicts({"vote_accuracy": vote, "conflict_mean": 0.9}, 0.70)
+    assert found["by"] == "vote" and [way["verdict"] for way in found["ways"]] == [verdict]
+
+
+@pytest.mark.parametrize(("score", "verdict"), [(0.42, "gained"), (0.45, "open"), (0.49, "lost"), (None, None)])
+def test_conflict_where_the_student_or_the_vote_is_not_known(score: float | None, verdict, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "LIMITS", (WAY,))
+    for vote, student in ((None, None), (None, 0.7), (0.8, None)):
+        found = verdicts({"vote_accuracy": vote, "conflict_mean": score}, student)
+        assert found["by"] == "conflict" and [way["verdict"] for way in found["ways"]] == [verdict]
+
+
+def test_what_is_said(monkeypatch) -> None:
+    other = Limit("another", Bounded(-0.02, -0.03, -0.01), Bounded(0.5, 0.48, 0.53))
+    monkeypatch.setattr(limits, "LIMITS", (WAY, other))
+    summary = {"vote_accuracy": 0.75, "conflict_mean": 0.49}
+    by_vote = " ".join(_limits({"summary": summary, "limits": verdicts(summary, 0.70)}))
+    assert by_vote == (
+        "With a vote that is right +5 points more often than the student before training, way (limit 10 [8, 13]) made "
+        "the student worse in the study of the critique. With a vote that is right +5 points more often than the "
+        "student before training, another (limit -2 [-3, -1]) paid in the study of the critique."
+    )
+    alone = " ".join(_limits({"summary": summary, "limits": verdicts(summary)}))
+    assert "At a mean conflict score of 0.49, way (limit 0.45 [0.43, 0.48]) made the student worse" in alone
+    assert "another (limit 0.50 [0.48, 0.53]) was not settled" in alone and "err together" in alone
+    assert list(_limits({"summary": summary})) == []  # a record of an earlier version
+
+
+def test_the_limits_are_those_that_were_measured() -> None:
+    rows = list(csv.DictReader(MEASURED.open()))
+    read = [
+        Limit(row["way"], *(Bounded(*(float(row[f"{of}_{end}"]) for end in ("value", "low", "high"))) for of in OF))
+        for row in rows
+    ]
+    assert tuple(read) == LIMITS
+
+
+OF = ("margin", "conflict")
