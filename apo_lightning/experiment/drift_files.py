@@ -13,7 +13,7 @@ from apo_lightning.drift import pruning
 from apo_lightning.drift import run as drift
 from apo_lightning.drift.pruning import Ranking
 from apo_lightning.errors import ArtifactError, ConfigError, did_you_mean, first_line
-from apo_lightning.experiment import drift_sources, pruned
+from apo_lightning.experiment import drift_sources, pool, pruned
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.drift_sources import Source
 from apo_lightning.files.formats import write_json
@@ -36,7 +36,8 @@ def write_quick(arms: Mapping[str, Context], folder: Path) -> Path | None:
         arms: of the run; the texts are those of the first.
     """
     own = next(iter(arms.values()))
-    said = own.thinking.apply_policy(own.trajectories, "read")
+    heard = pool.heard({name: each.cfg for name, each in arms.items()})
+    said = [one for one in own.thinking.apply_policy(own.trajectories, "read") if one.teacher in heard]
     studies = {study.id: study for split in SPLITS for study in own.data.studies(split)}
     spoken = list(dict.fromkeys(one.study for one in said if one.study in studies))
     every = -(-len(said) // QUICK) or 1
@@ -48,7 +49,7 @@ def write_quick(arms: Mapping[str, Context], folder: Path) -> Path | None:
     if before and before["texts"] == texts and before["whole"]:
         return folder / NAME
     chosen = [one for one in said if one.study in kept]
-    corpus = drift_sources.ordered(chosen, studies.values(), list(own.scored), list(own.cfg.teachers), str(folder))
+    corpus = drift_sources.ordered(chosen, studies.values(), list(own.scored), heard, str(folder))
     record = drift.measure(
         corpus,
         beyond=thresholds(own.cfg),

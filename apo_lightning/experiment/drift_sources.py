@@ -14,7 +14,7 @@ from apo_lightning import config
 from apo_lightning.collecting import journal
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.errors import ApoError, ArtifactError, DataError
-from apo_lightning.experiment import checks
+from apo_lightning.experiment import checks, pool
 from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.findings import canonical
@@ -76,8 +76,10 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
     stage = next(iter(stage_folders(folder, "collect")), None)
     if stage is None or not (folder / "config.yaml").is_file():
         raise ArtifactError(f"{folder} is no run folder with collected texts. Give one under runs/, or a JSONL file.")
-    cfg = next(iter(config.load(folder / "config.yaml").resolved.values()))
+    arms = config.load(folder / "config.yaml").resolved
+    cfg, heard = next(iter(arms.values())), pool.heard(arms)
     spoken = recorded.read_jsonl(require_stage(stage, folder).path / "trajectories.jsonl")
+    spoken = [one for one in spoken if one.teacher in heard]
     said = ThinkingPolicy(**asdict(cfg.thinking)).apply_policy(spoken, "read")
     try:
         data = checks.build_data(cfg)
@@ -85,7 +87,7 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
         wanted, notes = findings or scored_findings(cfg.evaluate, data), []
     except (ApoError, OSError) as error:
         data, studies, wanted, notes = None, *_stored(folder, spoken, findings), [_gone(error)]
-    corpus = ordered(said, studies, wanted, list(cfg.teachers), str(folder))
+    corpus = ordered(said, studies, wanted, heard, str(folder))
     return Source(
         folder.name,
         corpus,

@@ -12,7 +12,7 @@ from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.errors import ArtifactError
-from apo_lightning.experiment import faults, told_labels
+from apo_lightning.experiment import faults, pool, told_labels
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_preferred, read_rows, read_scores
 from apo_lightning.experiment.steps.evaluate import OWN
@@ -255,6 +255,7 @@ def _untrained(cfg: ExperimentSettings, arms: Mapping[str, Context]) -> Iterator
     """Teachers, votes and constant answers on each arm's own data; arms with one answer share the row. Where another
     arm's data give another one, that row is named for the arm too."""
     seen: dict[tuple[str, str], set[str]] = {}
+    heard = pool.heard({name: own.cfg for name, own in arms.items()})
     looked_at: set[tuple[Any, ...]] = set()
     for arm, own in arms.items():
         collected = own.done.get("collect")
@@ -262,7 +263,7 @@ def _untrained(cfg: ExperimentSettings, arms: Mapping[str, Context]) -> Iterator
         if alike in looked_at:
             continue
         looked_at.add(alike)
-        for row in (*_teachers(cfg, own), *_baselines(own)):
+        for row in (*_teachers(cfg, own, heard), *_baselines(own, heard)):
             values, before = repr(list(row.rows())), seen.setdefault((row.kind, row.arm), set())
             if values not in before:
                 yield replace(row, arm=f"{row.arm}@{arm}", label=f"{row.label} ({arm})") if before else row
@@ -274,21 +275,21 @@ def _spoken(studies: Sequence[Study], texts: Container[str]) -> bool:
     return any(study.id in texts for study in studies)
 
 
-def _teachers(cfg: ExperimentSettings, own: Context) -> Iterator[Measured]:
+def _teachers(cfg: ExperimentSettings, own: Context, heard: Sequence[str]) -> Iterator[Measured]:
     """Those that have spoken of the evaluation split."""
     studies = own.data.studies(own.cfg.evaluate.split)
-    for name in own.cfg.teachers:
+    for name in heard:
         if _spoken(studies, {t.study for t in own.trajectories if t.teacher == name}):
             texts = {t.study: t.text for t in own.thinking.apply_policy(own.trajectories, "read") if t.teacher == name}
             outcomes = _of_texts(cfg, texts, studies, own.scored, own)
             yield Measured("teacher", name, name, 0, outcomes)
 
 
-def _baselines(own: Context) -> Iterator[Measured]:
+def _baselines(own: Context, heard: Sequence[str]) -> Iterator[Measured]:
     studies = own.data.studies(own.cfg.evaluate.split)
     spoken = _spoken(studies, {t.study for t in own.trajectories})
     said = own.thinking.apply_policy(own.trajectories, "read")
-    made = baseline_outcomes(said, studies, list(own.cfg.teachers), own.scored)
+    made = baseline_outcomes(said, studies, list(heard), own.scored)
     for name, outcomes in made.items():
         if spoken or name != "majority_vote":
             yield Measured("baseline", name, LABELS[name], 0, [outcomes])

@@ -36,7 +36,7 @@ SILENT = (
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_models", "drift_sources",
         "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger",
-        "machine", "objective", "observing", "once", "pipeline", "processes", "pruned", "rehearsal", "rejecting",
+        "machine", "objective", "observing", "once", "pipeline", "pool", "processes", "pruned", "rehearsal", "rejecting",
         "results", "rounds", "run", "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps",
         "store", "sweep", "teacher_tokens", "told_labels", "tracking", "upkeep", "weighing", "writing",
     )),
