@@ -23,7 +23,7 @@ OWN = "arms.sft.set={pool.select: [sided]}"
         ([], ALL),
         ([ONE, "pool.select=[terse, verbose]"], ["verbose", "terse"]),
         ([ONE, "pool.select=best_on_val"], ALL),  # which one it is, is found from all
-        ([ONE, OWN, "pool.select=[eager]"], ["eager", "sided"]),
+        ([ONE, OWN, "pool.select=[eager]"], ["eager"]),  # the command line wins
         (["only=[base, sft]", OWN], ["sided"]),  # the base student hears nobody
         ([ONE, OWN], ALL),
         (["only=[base]"], ALL),
