@@ -3,7 +3,7 @@
     python benchmarks/critique_page.py runs/study/critique_* --out docs/results/critique
 
 Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
-two arms in all worlds and sets with their intervals; conflict.csv, what each arm gains over the base student beside
+two arms in all worlds and sets with their intervals; costs.csv, what each stage took; conflict.csv, what each arm gains over the base student beside
 what its teachers' texts and vote measure. Of critique_axes: limits.csv, from when on each way loses
 (`apo_lightning/drift/limits.py`), from the worlds of all studies. Beside them one figure for each answer whose studies
 are there.
@@ -128,6 +128,19 @@ def _of_worlds(study: Path, table: pd.DataFrame) -> Iterator[dict[str, object]]:
                 yield {"world": world, "arm": arm, **told, "gain": gain, "low": low, "high": high}
 
 
+def costs(study: Path) -> pd.DataFrame:
+    """Of each world and arm what its stages took in each seed, the mean: seconds, and tokens that were scored. What
+    arms share, as t+, counts for each."""
+    found = []
+    for final in finals(study):
+        table = pd.read_csv(final / "costs.csv")
+        table = table[~table.stage.str.startswith(("collect", "evaluate"))]
+        table = table.groupby(["arm", "stage"], sort=False)[["seconds", "scored_tokens"]].mean().reset_index()
+        table.insert(0, "world", final.parent.name)
+        found.append(table)
+    return pd.concat(found, ignore_index=True).round(1)
+
+
 def limits(table: pd.DataFrame) -> pd.DataFrame:
     """Of each way the lead of the vote over the base student below which it loses, and the conflict above which it does
     where teachers err independently."""
@@ -181,7 +194,10 @@ def draw_limits(table: pd.DataFrame, found: pd.DataFrame, target: Path) -> None:
                 (right, apart, apart.conflict_mean, "conflict"),
             ):
                 ends = np.array([rows.gain - rows.low, rows.high - rows.gain])
-                axes.errorbar(x, rows.gain, yerr=ends, fmt="o", capsize=2, color=colour, label=way, markersize=4)
+                shift = 0.002 * (list(WAYS).index(arm) - 2) * (1 if name == "margin" else 0.5)  # side by side
+                axes.errorbar(
+                    x + shift, rows.gain, yerr=ends, fmt="o", capsize=2, color=colour, label=way, markersize=4
+                )
                 axes.plot([limit[f"{name}_low"], limit[f"{name}_high"]], [0, 0], color=colour, linewidth=5, alpha=0.5)
         for axes, words in ((left, "vote minus base student, accuracy"), (right, "mean conflict, errors independent")):
             axes.axhline(0, color="black", linewidth=0.8)
@@ -243,6 +259,7 @@ def main() -> None:
                 shutil.copyfile(study / name, out / name)
         tables[study.name] = pairs(study)
         tables[study.name].to_csv(out / "pairs.csv", index=False)
+        costs(study).to_csv(out / "costs.csv", index=False)
         measured.append(conflicts(study, tables[study.name]))
         measured[-1].round(4).to_csv(out / "conflict.csv", index=False)
         print(f"{out}: {len(tables[study.name])} differences, {measured[-1].world.nunique()} worlds")
