@@ -3,10 +3,10 @@
     python benchmarks/critique_page.py runs/study/critique_* --out docs/results/critique
 
 Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
-two arms in all worlds and sets with their intervals; costs.csv, what each stage took; conflict.csv, what each arm gains over the base student beside
-what its teachers' texts and vote measure. Of critique_axes: limits.csv, from when on each way loses
-(`apo_lightning/drift/limits.py`), from the worlds of all studies. Beside them one figure for each answer whose studies
-are there.
+two arms in all worlds and sets with their intervals; costs.csv, what each stage took; conflict.csv, what each arm gains
+over the base student beside what its teachers' texts and vote measure. Of critique_axes: limits.csv, from when on each
+way loses (`apo_lightning/drift/limits.py`), from the worlds of all studies. Beside them one figure for each answer
+whose studies are there.
 """
 
 from __future__ import annotations
@@ -129,13 +129,12 @@ def _of_worlds(study: Path, table: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 
 def costs(study: Path) -> pd.DataFrame:
-    """Of each world and arm what its stages took in each seed, the mean: seconds, and tokens that were scored. What
-    arms share, as t+, counts for each."""
+    """Of each world and arm the seconds of its stages, mean over seeds. What arms share, as t+, counts for each."""
     found = []
     for final in finals(study):
         table = pd.read_csv(final / "costs.csv")
         table = table[~table.stage.str.startswith(("collect", "evaluate"))]
-        table = table.groupby(["arm", "stage"], sort=False)[["seconds", "scored_tokens"]].mean().reset_index()
+        table = table.groupby(["arm", "stage"], sort=False)["seconds"].mean().reset_index()
         table.insert(0, "world", final.parent.name)
         found.append(table)
     return pd.concat(found, ignore_index=True).round(1)
