@@ -58,8 +58,8 @@ browser: $(STAMP) ## see that a Chromium is there for the tests of reports, and 
 experiment: $(STAMP) ## run one: EXP=name [SET="a.b=c d.e=f"]; without EXP, print their names
 ifeq ($(EXP),)
 	@echo 'usage: make experiment EXP=name [SET="key=value ..."]'
-	@for file in experiments/*.yaml; do \
-		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
+	@for file in experiments/*.yaml experiments/worlds/*.yaml; do name=$${file#experiments/}; \
+		printf '  %-26s %s\n' "$${name%.yaml}" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
 	@$(PY) -m apo_lightning run '$(EXP)' --set "$$SET"
 endif
@@ -98,7 +98,8 @@ bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'
 	@$(PY) -m pip install -qq --no-deps torchxrayvision==1.5.7  # it asks for torchvision, which the benchmark does without
 	@set -e; for file in benchmarks/*.py; do \
-		grep -q __main__ "$$file" && [ "$$file" != benchmarks/gpu_proof.py ] || continue; \
+		grep -q __main__ "$$file" || continue; \
+		case "$$file" in *gpu_proof.py|*critique_page.py|*open_teachers.py) continue;; esac; \
 		echo "== $$file"; $(PY) "$$file"; done
 
 gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes: [SET="--minutes 5 --out FILE"]
