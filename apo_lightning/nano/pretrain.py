@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,33 +192,56 @@ def teach(network: Any, phase: Phase, lessons: Lessons) -> None:
     trainer.fit(Pretraining(network.train(), phase.steps, phase.lr), DataLoader(lessons, batch_size=None))
 
 
+def recipe(
+    out: Path,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    phases: Sequence[Phase] = PHASES,
+    patients: int = 4000,
+    asked: int = 200,
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Build, teach phase after phase, and write after each. One call and several that go on from what the last one
+    wrote give the same bytes on one machine.
+
+    Args:
+        out: folder to write, and to go on from.
+        seed: of the random weights; each phase draws from this plus its number.
+        first: phase to begin with; 0: from random weights.
+        phases: all of them.
+        patients: that lessons are drawn from.
+        asked: new patients of each skill's measure.
+
+    Yields:
+        number and skills (`examine`) of each phase once it is written.
+    """
+    torch.set_num_threads(THREADS)
+    pool = [(case, draw(case, parts.SIDE)) for case in cases(WORLD_SEED, patients, FIRST_PATIENT)]
+    for number, phase in list(enumerate(phases))[first:]:
+        if number == 0:
+            tokenizer = parts.build_tokenizer(_corpus())
+            network = parts.build_network(tokenizer, seed)
+        else:  # also in one call: a network that was read says more of itself when it is written again
+            tokenizer = AutoTokenizer.from_pretrained(out, trust_remote_code=False)
+            network = AutoModelForImageTextToText.from_pretrained(out, trust_remote_code=False)
+        processor = JoinedProcessor(parts.build_image_processor(), tokenizer)
+        see = Collator(processor, prompt="describe", findings=FINDINGS, **LIMITS)
+        weigh = Collator(processor, prompt="reconcile", findings=FINDINGS, **LIMITS)
+        seed_everything(seed + number)
+        teach(network, phase, Lessons(pool, see, weigh, phase, seed + number))
+        parts.save(out, network.float(), tokenizer)
+        yield number, examine(network, see, weigh, asked)
+
+
 def main() -> None:
-    """Build, teach phase after phase, write after each, and say what the student can do."""
+    """Walk the recipe, and say what the student can do after each phase."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=NANO, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="continue from --out with this phase")
     args = parser.parse_args()
-    torch.set_num_threads(THREADS)
-    if args.first == 0:
-        tokenizer = parts.build_tokenizer(_corpus())
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(args.out, trust_remote_code=False)
-    processor = JoinedProcessor(parts.build_image_processor(), tokenizer)
-    network = (
-        parts.build_network(tokenizer, args.seed)
-        if args.first == 0
-        else AutoModelForImageTextToText.from_pretrained(args.out, trust_remote_code=False)
-    )
-    print(len(tokenizer), "tokens,", sum(p.numel() for p in network.parameters()), "parameters")
-    see = Collator(processor, prompt="describe", findings=FINDINGS, **LIMITS)
-    weigh = Collator(processor, prompt="reconcile", findings=FINDINGS, **LIMITS)
-    pool = [(case, draw(case, parts.SIDE)) for case in cases(WORLD_SEED, 4000, FIRST_PATIENT)]
-    for number, phase in list(enumerate(PHASES))[args.first :]:
-        seed_everything(args.seed + number)
-        teach(network, phase, Lessons(pool, see, weigh, phase, args.seed + number))
-        parts.save(args.out, network.float(), tokenizer)
-        print(f"phase {number}", examine(network, see, weigh), flush=True)
+    for number, skills in recipe(args.out, seed=args.seed, first=args.first):
+        print(f"phase {number}", skills, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from transformers import AutoModelForImageTextToText
 
 from apo_lightning.models.processor import NANO
-from apo_lightning.nano import parts
+from apo_lightning.nano import parts, pretrain
 from apo_lightning.nano.pretrain import examine
 from apo_lightning.nano.skills import biased_view, consensus, reconcile
 from apo_lightning.phantom.wording import EXTRAS, REFUSALS
@@ -110,3 +112,24 @@ def test_the_committed_student_is_what_the_parts_build() -> None:
         for k, v in AutoModelForImageTextToText.from_pretrained(NANO).state_dict().items()
         if k != "lm_head.weight"
     }
+
+
+def test_one_call_and_two_that_go_on_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = list(pretrain._corpus(60))
+    monkeypatch.setattr(pretrain, "_corpus", lambda: corpus)
+    phases = [pretrain.Phase(2, sights=2, reports=3, readers={1: 1.0}, forms=forms) for forms in (False, True)]
+    how = {"phases": phases, "patients": 6, "asked": 2}
+    threads = torch.get_num_threads()
+    try:
+        whole = list(pretrain.recipe(tmp_path / "whole", **how))
+        list(pretrain.recipe(tmp_path / "parts", **{**how, "phases": phases[:1]}))
+        before = _bytes(tmp_path / "parts")
+        rest = list(pretrain.recipe(tmp_path / "parts", first=1, **how))
+    finally:
+        torch.set_num_threads(threads)
+    assert [number for number, _ in whole] == [0, 1] and rest == whole[1:]
+    assert _bytes(tmp_path / "whole") == _bytes(tmp_path / "parts") != before
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
