@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from apo_lightning import config
 from apo_lightning.drift import limits
 from apo_lightning.drift.limits import LIMITS, Limit, crossing, verdicts
+from apo_lightning.experiment import drift_sources
 from apo_lightning.metrics.subsets import Bounded
 from apo_lightning.reports.drift_words import _limits
+from tests.helpers import fake_run
 
 MEASURED = Path(__file__).resolve().parents[2] / "docs" / "results" / "critique" / "critique_axes" / "limits.csv"
 WAY = Limit("way", Bounded(0.10, 0.08, 0.13), Bounded(0.45, 0.43, 0.48))
@@ -79,6 +82,21 @@ def test_what_is_said(monkeypatch) -> None:
     assert "At a mean conflict score of 0.49, way (limit 0.45 [0.43, 0.48]) made the student worse" in alone
     assert "another (limit 0.50 [0.48, 0.53]) was not settled" in alone and "err together" in alone
     assert list(_limits({"summary": summary})) == []  # a record of an earlier version
+
+
+def test_the_student_of_a_run_is_its_arm_that_trains_nothing(tmp_path: Path) -> None:
+    folder = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0, 1))
+    rows = list(csv.DictReader((folder / "results.csv").open()))
+    own = [
+        float(row["value"])
+        for row in rows
+        if (row["arm"], row["metric"], row["finding"]) == ("base", "accuracy", "mean")
+    ]
+    cfg = config.load(MEASURED.parents[4] / "experiments" / "ablation_apo.yaml", ["only=[base,sft]"])
+    assert len(own) == 2 and drift_sources.untrained(folder, cfg) == pytest.approx(sum(own) / 2)
+    assert drift_sources.untrained(tmp_path, cfg) is None  # nothing is answered yet
+    (folder / "results.csv").write_text("".join((folder / "results.csv").open().readlines()[:1]))
+    assert drift_sources.untrained(folder, cfg) is None
 
 
 def test_the_limits_are_those_that_were_measured() -> None:

@@ -155,6 +155,7 @@ def test_two_files_with_one_text_are_refused(tmp_path: Path, capsys) -> None:
         (["--student"], "--student needs a model"),
         (["--encoder", "nowhere"], "--encoder must be a folder"),
         (["--loss", "2"], "--loss must be in"),
+        (["--student-accuracy", "70"], "--student-accuracy must be a share in [0, 1], got 70"),
         (["--findings", "edemaa"], "Did you mean"),
     ],
 )
