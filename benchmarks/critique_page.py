@@ -57,6 +57,7 @@ TOGETHER = ("shared_errors", "shared_errors_60", "two_camps", "published", "thre
 """Worlds whose teachers err together, or are not seven: no part of a limit of conflict."""
 
 
+PLAIN = ("gain_accuracy", "low_accuracy", "high_accuracy")
 COMPARED = (
     ("listwise", "sft"),
     ("listwise", "pairwise"),
@@ -125,7 +126,8 @@ def _of_worlds(study: Path, table: pd.DataFrame) -> Iterator[dict[str, object]]:
         for arm in dict.fromkeys([*own.arm, *own.against]):
             if arm != BASE and arm in set(results[results.kind == "arm"].arm):
                 gain, low, high = difference(table, arm, BASE, world=world)
-                yield {"world": world, "arm": arm, **told, "gain": gain, "low": low, "high": high}
+                plain = dict(zip(PLAIN, difference(table, arm, BASE, "accuracy", world=world), strict=True))
+                yield {"world": world, "arm": arm, **told, "gain": gain, "low": low, "high": high, **plain}
 
 
 def costs(study: Path) -> pd.DataFrame:
@@ -142,14 +144,20 @@ def costs(study: Path) -> pd.DataFrame:
 
 def limits(table: pd.DataFrame) -> pd.DataFrame:
     """Of each way the lead of the vote over the base student below which it loses, and the conflict above which it does
-    where teachers err independently."""
+    where seven teachers err independently, in balanced accuracy; and that lead in plain accuracy."""
     rows = []
     for arm, way in WAYS.items():
         row: dict[str, object] = {"way": way}
         own = table[(table.arm == arm) & ~table.world.isin(SIZES)]
         apart = own[~own.world.isin(TOGETHER)]
-        for name, worlds, x in (("margin", own, own.vote - own.base), ("conflict", apart, apart.conflict_mean)):
-            found = crossing(x, worlds.gain, (worlds.high - worlds.low) / (2 * 1.96))
+        lead = own.vote - own.base
+        for name, worlds, x, of in (
+            ("margin", own, lead, ("gain", "low", "high")),
+            ("conflict", apart, apart.conflict_mean, ("gain", "low", "high")),
+            ("margin_of_accuracy", own, lead, PLAIN),
+        ):
+            gain, low, high = (worlds[column] for column in of)
+            found = crossing(x, gain, (high - low) / (2 * 1.96))
             row |= {f"{name}_{end}": round(getattr(found, end), 4) for end in ("value", "low", "high")}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -39,12 +39,19 @@ def test_three_worlds_by_hand() -> None:
 
 
 def test_the_interval_is_that_of_the_gains() -> None:
-    """Two worlds symmetric about the crossing: its standard error is that of a mean of two over the slope."""
-    found = crossing([0.0, 0.2], [-0.5, 0.5], [0.01, 0.01])
-    half = 1.96 * 0.01 / math.sqrt(2) / 5
+    """Two places with 50 worlds each, all on one line: the error of the crossing is that of the mean gain of 100 worlds
+    over the slope, which is 5."""
+    found = crossing([0.0] * 50 + [0.2] * 50, [-0.5] * 50 + [0.5] * 50, [0.01] * 100)
+    half = 1.96 * 0.01 / math.sqrt(100) / 5
     assert found.low == pytest.approx(0.1 - half, abs=half / 8) and found.high == pytest.approx(
         0.1 + half, abs=half / 8
     )
+
+
+def test_worlds_that_disagree_widen_it() -> None:
+    """Gains are known exactly here, and half of the worlds say that there is nothing to lose."""
+    apart = crossing([0.0, 0.1, 0.2, 0.3] * 2, [-0.2, -0.1, 0.0, 0.1, 0.0, 0.1, 0.2, 0.3], [1e-4] * 8)
+    assert apart.value == pytest.approx(0.1, abs=1e-3) and apart.high - apart.low > 0.05
 
 
 def test_where_no_slope_is_settled_there_is_no_limit() -> None:
