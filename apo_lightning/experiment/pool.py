@@ -15,7 +15,8 @@ def heard(arms: Mapping[str, ExperimentSettings]) -> list[str]:
     Args:
         arms: name to resolved settings of those that are run.
     """
-    trained = [cfg for name, cfg in arms.items() if cfg.arms[name].stages] or list(arms.values())
+    idle = {name for name, cfg in arms.items() if name in cfg.arms and not cfg.arms[name].stages}
+    trained = [cfg for name, cfg in arms.items() if name not in idle] or list(arms.values())
     chosen = {name for cfg in trained for name in (_listed(cfg) or cfg.teachers)}
     return list(dict.fromkeys(name for cfg in trained for name in cfg.teachers if name in chosen))
 

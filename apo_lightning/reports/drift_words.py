@@ -53,9 +53,9 @@ def _voted(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _limits(record: Mapping[str, Any]) -> Iterator[str]:
     """Whether learning from these texts is likely to pay, of a record that says so."""
-    found = record.get("limits") or {}
+    found = record["limits"] if record.get("limits") and record.get("summary") else {}
     sides: dict[str, list[Mapping[str, Any]]] = {}
-    for way in found.get("ways", ()):
+    for way in (way for way in found.get("ways", ()) if way["verdict"]):
         sides.setdefault(way["verdict"], []).append(way)
     by_vote = found.get("by") == "vote"
     for verdict, said in (("lost", "made the student worse"), ("open", "was not settled"), ("gained", "paid")):

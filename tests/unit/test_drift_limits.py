@@ -88,6 +88,8 @@ def test_what_is_said(monkeypatch) -> None:
     alone = " ".join(_limits({"summary": summary, "limits": verdicts(summary)}))
     assert "At a mean conflict score of 0.49, way (limit 0.45 [0.43, 0.48]) made the student worse" in alone
     assert "another (limit 0.50 [0.48, 0.53]) was not settled" in alone and "err together" in alone
+    nothing = {"vote_accuracy": None, "conflict_mean": None}  # of one teacher
+    assert list(_limits({"summary": nothing, "limits": verdicts(nothing)})) == []
     assert list(_limits({"summary": summary})) == []  # a record of an earlier version
 
 

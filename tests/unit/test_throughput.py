@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,11 +19,22 @@ from callbacks.throughput import Throughput
 class Batch:
     """Two studies: 5 and 3 tokens of answers, 4 and 2 of prompts."""
 
+    damaged = None
     branch_mask = torch.tensor([[[1, 1, 1], [1, 1, 0]], [[1, 1, 0], [1, 0, 0]]])
     prefix_mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
 
     def __len__(self) -> int:
         return 2
+
+
+def test_prompts_with_damaged_images_are_counted_too(tmp_path: Path) -> None:
+    batch = Batch()
+    batch.damaged = Batch()
+    watch, trainer, stage = Throughput(str(tmp_path)), SimpleNamespace(), None
+    watch.sums, watch.total, watch.step = Counter(), Counter(), 0
+    trainer.global_step = 0  # another micro-batch of the step follows
+    watch.on_train_batch_end(trainer, stage, None, batch, 0)
+    assert (watch.sums["prompt_tokens"], watch.sums["tokens"], watch.sums["studies"]) == (12, 8, 2)
 
 
 def fit(watch: Throughput, begin: int, end: int, micro: int = 1) -> dict[str, float]:
