@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from apo_lightning.drift.limits import TEACHERS
 from apo_lightning.reports.drift_tables import cell_text, mean_of
 
 LEVEL = 0.05
@@ -54,38 +55,44 @@ def _voted(record: Mapping[str, Any]) -> Iterator[str]:
 def _limits(record: Mapping[str, Any]) -> Iterator[str]:
     """Whether learning from these texts is likely to pay, of a record that says so."""
     found = record["limits"] if record.get("limits") and record.get("summary") else {}
-    sides: dict[str, list[Mapping[str, Any]]] = {}
-    for way in (way for way in found.get("ways", ()) if way["verdict"]):
-        sides.setdefault(way["verdict"], []).append(way)
+    sides: dict[str, list[str]] = {}
     by_vote = found.get("by") == "vote"
-    for verdict, said in (("lost", "made the student worse"), ("open", "was not settled"), ("gained", "paid")):
-        if ways := sides.get(verdict):
-            of = _and(_limit(way, by_vote) for way in ways)
-            yield f"{_here(record, by_vote)}, {of} {said} in the study of the critique."
-    if sides and not by_vote:
-        yield (
-            "That is for teachers who err independently. Teachers who err together agree and are wrong: with labels "
-            "and --student-accuracy the vote itself is compared."
-        )
+    for way in (way for way in found.get("ways", ()) if way["verdict"]):
+        sides.setdefault(way["verdict"], []).append(_limit(way, by_vote))
+    if not sides:
+        return
+    below = "these paid" if by_vote else "these are not ruled out, which promises nothing"
+    said = {"lost": "these made the student worse", "open": "these were not settled", "gained": below}
+    told = "; ".join(f"{words}: {', '.join(sides[verdict])}" for verdict, words in said.items() if verdict in sides)
+    yield f"{_here(record, by_vote)}, in the study of the critique (docs/results/critique, balanced accuracy) {told}."
+    if (count := len(record["teachers"])) != TEACHERS:
+        yield f"Those limits are of {TEACHERS} simulated teachers; here are {count}."
+    if not by_vote:
+        yield _unknown(record["summary"].get("vote_accuracy"), found["student_accuracy"])
 
 
 def _here(record: Mapping[str, Any], by_vote: bool) -> str:
     summary = record["summary"]
     if not by_vote:
         return f"At a mean conflict score of {summary['conflict_mean']:.2f}"
-    lead = summary["vote_accuracy"] - record["limits"]["student_accuracy"]
-    return f"With a vote that is right {100 * lead:+.0f} points more often than the student before training"
+    lead = 100 * (summary["vote_accuracy"] - record["limits"]["student_accuracy"])
+    often = f"{abs(lead):.0f} points {'less' if lead < 0 else 'more'} often right than the student before training"
+    return f"With a vote that is {often} (on {_count(record['labelled'], 'labelled study', 'labelled studies')})"
 
 
 def _limit(way: Mapping[str, Any], by_vote: bool) -> str:
     own, scale = (way["margin"], 100) if by_vote else (way["conflict"], 1)
     value, low, high = (f"{scale * own[name]:.{0 if by_vote else 2}f}" for name in ("value", "low", "high"))
-    return f"{way['way']} (limit {value} [{low}, {high}])"
+    return f"{way['way']} ({'from' if by_vote else 'up to'} {value} [{low}, {high}])"
 
 
-def _and(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
+def _unknown(vote: float | None, student: float | None) -> str:
+    """What conflict cannot tell, and what is missing to tell it."""
+    blind = "Teachers who err together agree and are wrong, and no conflict shows it"
+    if vote is None:
+        unused = "" if student is None else " --student-accuracy was not used, since there are none."
+        return f"{blind}: labels would.{unused}"
+    return f"{blind}: the vote is right in {vote:.0%} here; --student-accuracy compares that with the student."
 
 
 def _all_of(number: int, what: str) -> str:

@@ -75,22 +75,42 @@ def test_conflict_where_the_student_or_the_vote_is_not_known(score: float | None
         assert found["by"] == "conflict" and [way["verdict"] for way in found["ways"]] == [verdict]
 
 
+def said(summary: dict, student: float | None = None, teachers: int = 7) -> str:
+    record = {
+        "summary": summary,
+        "limits": verdicts(summary, student),
+        "teachers": "abcdefgh"[:teachers],
+        "labelled": 15,
+    }
+    return " ".join(_limits(record))
+
+
 def test_what_is_said(monkeypatch) -> None:
     other = Limit("another", Bounded(-0.02, -0.03, -0.01), Bounded(0.5, 0.48, 0.53))
     monkeypatch.setattr(limits, "LIMITS", (WAY, other))
     summary = {"vote_accuracy": 0.75, "conflict_mean": 0.49}
-    by_vote = " ".join(_limits({"summary": summary, "limits": verdicts(summary, 0.70)}))
-    assert by_vote == (
-        "With a vote that is right +5 points more often than the student before training, way (limit 10 [8, 13]) made "
-        "the student worse in the study of the critique. With a vote that is right +5 points more often than the "
-        "student before training, another (limit -2 [-3, -1]) paid in the study of the critique."
+    assert said(summary, 0.70) == (
+        "With a vote that is 5 points more often right than the student before training (on 15 labelled studies), in "
+        "the study of the critique (docs/results/critique, balanced accuracy) these made the student worse: way (from "
+        "10 [8, 13]); these paid: another (from -2 [-3, -1])."
     )
-    alone = " ".join(_limits({"summary": summary, "limits": verdicts(summary)}))
-    assert "At a mean conflict score of 0.49, way (limit 0.45 [0.43, 0.48]) made the student worse" in alone
-    assert "another (limit 0.50 [0.48, 0.53]) was not settled" in alone and "err together" in alone
-    nothing = {"vote_accuracy": None, "conflict_mean": None}  # of one teacher
-    assert list(_limits({"summary": nothing, "limits": verdicts(nothing)})) == []
-    assert list(_limits({"summary": summary})) == []  # a record of an earlier version
+    assert "12 points less often right" in said(summary, 0.87)
+    assert "these were not settled: another (up to 0.50 [0.48, 0.53])" in said(summary)
+    assert "made the student worse: way (up to 0.45 [0.43, 0.48])" in said(summary)
+
+
+def test_a_low_conflict_promises_nothing_and_it_says_what_is_missing(monkeypatch) -> None:
+    monkeypatch.setattr(limits, "LIMITS", (WAY,))
+    low = {"vote_accuracy": None, "conflict_mean": 0.12}
+    assert "paid" not in said(low) and "promises nothing: way" in said(low) and "labels would." in said(low)
+    assert "--student-accuracy was not used" in said(low, 0.7) and "not used" not in said(low)
+    assert "the vote is right in 57% here; --student-accuracy compares" in said(low | {"vote_accuracy": 0.57})
+    assert "7 simulated teachers; here are 4" in said(low, teachers=4) and "simulated" not in said(low)
+
+
+def test_nothing_is_said_where_nothing_is_known() -> None:
+    assert said({"vote_accuracy": None, "conflict_mean": None}) == ""  # of one teacher
+    assert list(_limits({"summary": {"conflict_mean": 0.4}})) == []  # a record of an earlier version
 
 
 def test_the_student_of_a_run_is_its_arm_that_trains_nothing(tmp_path: Path) -> None:
