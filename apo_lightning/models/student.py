@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +113,11 @@ class Student(nn.Module):
             for prompts in (batch, batch.damaged):
                 if prompts is not None:
                     self.encode_images(prompts)
-            way = partial(scoring.score, self.model, **self._way)
-            return score_apart(lambda part, known: way(part, grad_wrt_logps=known), batch, grad_wrt_logps)
+            return score_apart(
+                lambda part, known: scoring.score(self.model, part, grad_wrt_logps=known, **self._way),
+                batch,
+                grad_wrt_logps,
+            )
 
     def compare(
         self,
