@@ -36,6 +36,7 @@ from apo_lightning.scoring import score
 BETA = 0.1
 MODES: dict[str, tuple[str, int | None]] = {
     "joint": ("joint", None),
+    "packed": ("packed", None),
     "branchwise_1": ("branchwise", 1),
     "branchwise_4": ("branchwise", 4),
 }

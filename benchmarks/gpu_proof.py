@@ -191,6 +191,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tiny", action="store_true", help="a small network, on whatever device there is")
     parser.add_argument("--sections", nargs="+", help="these alone")
+    parser.add_argument("--contenders", nargs="+", default=(), help="of the tables, these alone")
     parser.add_argument("--prompts", type=int, nargs="+", help="prompt lengths (1400 450)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
@@ -224,7 +225,9 @@ def main() -> None:
     from gpu_parts import Bench
 
     end = BEGAN + 60 * args.minutes
-    bench = Bench(device, args.tiny, args.seed, args.repeats, prompts, left=lambda: end - time.monotonic())
+    bench = Bench(
+        device, args.tiny, args.seed, args.repeats, prompts, lambda: end - time.monotonic(), tuple(args.contenders)
+    )
     print(f"making the network: {bench.meter.seconds(lambda: bench.base):.1f} s, {shown(bench.meter.held())} GB")
     prove(bench, asked, record)
     text = summary(record)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import importlib.util
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from common import Setup
 from contenders import MODES
-from gpu_parts import DTYPE, Bench, NotHere, OnDevice, checkpointing, config, network, repeated
+from gpu_parts import DTYPE, Bench, NotHere, OnDevice, as_the_libraries, checkpointing, config, network, repeated
 from gpu_table import Add, planned_gb
 from torch import Tensor, nn
 
@@ -84,11 +85,11 @@ def rate(bench: Bench, add: Add) -> None:
     for prompt in bench.prompts:
         setup = bench.setup(prompt)
         ours = bench.contender(setup, model)
-        found = bench.meter.measure(lambda ours=ours: ours.step("joint"), bench.repeats)
+        found = bench.meter.measure(lambda ours=ours: ours.step("packed"), bench.repeats)
         tokens = prompt + (1 + setup.negatives) * setup.answer
         flops, seconds = model_flops(ours.model, ours.batch), found["median_s"]
         add(
-            what="joint",
+            what="packed",
             prompt=prompt,
             tokens_a_s=tokens / seconds,
             sequence_tokens_a_s=(1 + setup.negatives) * (prompt + setup.answer) / seconds,
@@ -97,9 +98,21 @@ def rate(bench: Bench, add: Add) -> None:
             use=_use(bench, flops / seconds),
             **found,
         )
+        tower = bench.meter.measure(lambda ours=ours: _looked(ours), bench.repeats)
+        add(what="tower", prompt=prompt, **tower)
     for prompt in bench.prompts if bench.meter.on_gpu else ():
-        for row in _busy(bench, bench.contender(bench.setup(prompt), model)):
+        ours = bench.contender(bench.setup(prompt), model)
+        with as_the_libraries(model):
+            add(prompt=prompt, **{**_busy(bench, ours, "joint")[0], "what": "busy, joint, libraries' layers"})
+        add(prompt=prompt, **{**_busy(bench, ours, "joint")[0], "what": "busy, joint"})
+        for row in _busy(bench, ours, "packed"):
             add(prompt=prompt, **row)
+
+
+@torch.no_grad()
+def _looked(ours: OnDevice) -> None:
+    with precision.compute(ours.model, ours.dtype):
+        encode_images(Parts.of(ours.model), replace(ours.batch, features=None))
 
 
 def _use(bench: Bench, flops: float) -> float | None:
@@ -130,15 +143,16 @@ def _weights(module: nn.Module) -> int:
     return sum(linear.weight.numel() for linear in linears.values())
 
 
-def _busy(bench: Bench, ours: OnDevice) -> list[dict[str, Any]]:
-    """Milliseconds in which kernels ran, and the dozen kernels that took most of them."""
+def _busy(bench: Bench, ours: OnDevice, way: str) -> list[dict[str, Any]]:
+    """Milliseconds in which kernels of a step ran, and the dozen kernels that took most of them."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        bench.meter.seconds(lambda: ours.step("joint"))
+        bench.meter.seconds(lambda: ours.step(way))
     kernels = sorted(seen.key_averages(), key=lambda event: -event.self_device_time_total)
     busy = sum(event.self_device_time_total for event in kernels) / 1e3
-    rows = [dict(what="busy", ms=busy, launches=sum(event.count for event in kernels))]
+    ran = [event for event in kernels if event.self_device_time_total]
+    rows = [dict(what="busy", ms=busy, launches=sum(event.count for event in ran))]
     return rows + [
         dict(what=event.key[:90], ms=event.self_device_time_total / 1e3, launches=event.count) for event in kernels[:12]
     ]
@@ -155,13 +169,19 @@ def generating(bench: Bench, add: Add) -> None:
     """Our way to write beside plain ``generate`` with a growing and with a static cache, on the same prompts."""
     rows, new = (4, 8) if bench.tiny else (16, 64)
     prompts = repeated(bench.batch(bench.setup(bench.prompts[-1])), rows)
-    own = student(bench)
+    own, taught = student(bench), student(bench, bench.adapted().eval())
     how = DecodingSettings(max_new_tokens=new)
     written = own.write(prompts, how)
     cut = sum(answer.cut for row in written for answer in row)
+
+    def libraries() -> None:
+        with as_the_libraries(taught.model):
+            taught.write(prompts, how)
+
     ways = {
+        "student.write, with an adapter": lambda: taught.write(prompts, how),
+        "student.write, with an adapter, libraries' layers": libraries,
         "student.write": lambda: own.write(prompts, how),
-        "generate": lambda: _plain(own, prompts, new),
         "generate, static cache": lambda: _plain(own, prompts, new, "static"),
     }
     for name, way in ways.items():
@@ -178,11 +198,11 @@ def generating(bench: Bench, add: Add) -> None:
 
 
 @torch.no_grad()
-def _plain(own: Student, prompts: Any, new: int, cache: str | None = None, *, compiled: bool = False) -> Tensor:
-    """The library's ``generate``, eager unless ``compiled``; no token ends an answer."""
+def _plain(own: Student, prompts: Any, new: int, cache: str | None = None) -> Tensor:
+    """The library's ``generate``, eager; no token ends an answer."""
     whole = Parts.of(own.model).whole
     how = generation.decoding(DecodingSettings(max_new_tokens=new), stop=[], pad=0)
-    how.eos_token_id, how.cache_implementation, how.disable_compile = None, cache, not compiled
+    how.eos_token_id, how.cache_implementation, how.disable_compile = None, cache, True
     encode_images(Parts.of(own.model), prompts)
     with generation.only(whole, how):
         return whole.generate(
@@ -229,13 +249,13 @@ def qlora(bench: Bench, add: Add) -> None:
         ours = bench.contender(bench.setup(prompt), model)
         for again in (True, False):
             checkpointing(model, again)
-            found = bench.meter.measure(lambda ours=ours: ours.step("joint"), bench.repeats)
+            found = bench.meter.measure(lambda ours=ours: ours.step("packed"), bench.repeats)
             add(
-                way="joint_checkpointed" if again else "joint",
+                way="packed_checkpointed" if again else "packed",
                 prompt=prompt,
                 model_gb=size,
                 quantising_s=took,
-                estimate_gb=planned_gb(ours, "joint"),
+                estimate_gb=planned_gb(ours, "packed"),
                 **found,
             )
             ours.forget()
@@ -256,13 +276,15 @@ def compiled(bench: Bench, add: Add) -> None:
 
 
 def compiled_generation(bench: Bench, add: Add) -> None:
-    """The library's ``generate`` as fast as it gets: a static cache and a compiled step."""
+    """The student's way to write with `student.compiled_writing`, an adapter on it."""
     _on_gpu(bench)
-    own, prompts = student(bench), repeated(bench.batch(bench.setup(bench.prompts[-1])), 16)
+    own = student(bench, bench.adapted().eval(), compiled_writing=True)
+    prompts = repeated(bench.batch(bench.setup(bench.prompts[-1])), 16)
     new, began = 64, time.perf_counter()
-    found = bench.meter.measure(lambda: _plain(own, prompts, new, "static", compiled=True), bench.repeats)
+    how = DecodingSettings(max_new_tokens=new)
+    found = bench.meter.measure(lambda: own.write(prompts, how), bench.repeats)
     add(
-        way="generate, static cache, compiled",
+        way="student.write, with an adapter, compiled",
         rows=16,
         new_tokens=new,
         tokens_a_s=16 * new / found["median_s"],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from common import Setup
 from contenders import MODES, BesideTRL
-from gpu_parts import DTYPE, GB, Bench, OnDevice, OutOfTime, at_most, checkpointing
+from gpu_parts import DTYPE, GB, Bench, OnDevice, OutOfTime, as_the_libraries, at_most, checkpointing
 
 from apo_lightning.models.network import share
 from apo_lightning.scoring import Parts, precision
@@ -18,10 +19,15 @@ from apo_lightning.scoring.memory import estimate
 
 Add = Callable[..., None]
 ORDER = (
+    "packed",
+    "joint_libraries",
     "joint",
-    "separate",
+    "packed_known",
     "floor",
+    "floor_libraries",
+    "separate",
     "branchwise_4",
+    "packed_checkpointed",
     "joint_checkpointed",
     "trl",
     "branchwise_1",
@@ -32,13 +38,14 @@ ORDER = (
 LIMIT = 60.0
 """Seconds that one contender may take, TRL's constructor included."""
 CHECKPOINTED = "_checkpointed"
+LIBRARIES = "_libraries"
 
 
 def table(bench: Bench, add: Add, prompt: int) -> None:
     """A row a contender. One that fails, or for which memory or time is not enough, has the reason in its row."""
     setup = bench.setup(prompt)
     ours = bench.contender(setup)
-    for name in ORDER:
+    for name in bench.contenders or ORDER:
         row = {"contender": name, "prompt": prompt}
         try:
             with at_most(min(LIMIT, bench.left())):
@@ -64,8 +71,9 @@ def one(bench: Bench, ours: OnDevice, setup: Setup, name: str) -> dict[str, Any]
     if name == "trl":
         return beside_trl(bench, setup)
     checkpointing(ours.model, name.endswith(CHECKPOINTED))
-    plain = name.removesuffix(CHECKPOINTED)
-    row = bench.meter.measure(partial(ours.step, plain), bench.repeats)
+    plain = name.removesuffix(CHECKPOINTED).removesuffix(LIBRARIES)
+    with as_the_libraries(ours.model) if name.endswith(LIBRARIES) else nullcontext():
+        row = bench.meter.measure(partial(ours.step, plain), bench.repeats)
     if plain == "floor":
         scale = ours.tokens_over_plain()
         return {**row, **{key: row[key] * scale for key in ("median_s", "min_s", "max_s")}, "peak_gb": None}
@@ -77,8 +85,8 @@ def planned_gb(ours: OnDevice, name: str) -> float:
     """What `scoring.memory`, which ``mode: auto`` decides by, expects of a mode."""
     mode, rows = MODES[name]
     with precision.compute(ours.model, DTYPE):
-        need = estimate(Parts.of(ours.model), ours.batch)
-    answers = need.branches if mode == "joint" else min((rows or 1) * need.branch, need.branches)
+        need = estimate(Parts.of(ours.model), ours.batch, packed=mode == "packed")
+    answers = need.branches if mode != "branchwise" else min((rows or 1) * need.branch, need.branches)
     return (need.prompt + answers) / GB
 
 
@@ -95,22 +103,18 @@ def beside_trl(bench: Bench, setup: Setup) -> dict[str, Any]:
     rival.model.train()
 
     def step() -> None:
-        with precision.compute(rival.model, DTYPE):
+        with precision.compute(rival.model, DTYPE), as_the_libraries(rival.model):
             rival.step()
 
     return bench.meter.measure(step, bench.repeats)
 
 
 def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """How many times the joint step's time the others take, and measured memory over what was planned."""
+    """How many times the packed step's time the others take, and measured memory over what was planned."""
     times = {row["contender"]: row["median_s"] for row in rows if row.get("median_s")}
-    found = {
-        f"{name} / joint": times[name] / times["joint"]
-        for name in ("separate", "trl", "branchwise_4")
-        if name in times and "joint" in times
-    }
-    if "joint" in times and "floor" in times:
-        found["joint / floor"] = times["joint"] / times["floor"]
+    pairs = [(name, "packed") for name in ("separate", "trl", "joint", "joint_libraries", "branchwise_4")]
+    pairs += [("packed", "floor"), ("packed_known", "floor"), ("joint_libraries", "floor_libraries")]
+    found = {f"{one} / {other}": times[one] / times[other] for one, other in pairs if {one, other} <= times.keys()}
     for row in rows:
         if row.get("estimate_gb") and row.get("peak_gb"):
             found[f"memory of {row['contender']} / estimate"] = row["peak_gb"] / row["estimate_gb"]

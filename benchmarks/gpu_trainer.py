@@ -36,9 +36,9 @@ from apo_lightning.settings import OptimSettings, ScorerSettings
 
 STEPS = 4
 FITS: tuple[tuple[str, dict[str, Any], bool], ...] = (
-    ("apo", dict(mode="joint"), False),
-    ("spd", dict(mode="joint"), False),
-    ("apo", dict(mode="joint"), True),
+    ("apo", dict(mode="packed"), False),
+    ("spd", dict(mode="packed"), False),
+    ("apo", dict(mode="packed"), True),
     ("spd", dict(mode="branchwise", rows=4), False),
     ("apo", dict(mode="auto"), False),
 )

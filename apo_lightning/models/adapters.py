@@ -19,6 +19,7 @@ from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dic
 from torch import Tensor, nn
 
 from apo_lightning.errors import ArtifactError, first_line
+from apo_lightning.layers import use_lora_linear
 
 LEARNED, NEWEST = "learned", "newest"
 """Names of what earlier stages have learned, joined, and of what is trained now."""
@@ -134,6 +135,7 @@ def put_on(
         model = get_peft_model(model, config, adapter_name=name)
     for parameter in _parameters(model, name).values():
         parameter.data = parameter.data.float()  # masters, whatever precision the layers beside them have
+    use_lora_linear(model)
     if state is not None:
         _fill(model, name, state, source)
     model.base_model.set_adapter(list(model.peft_config))

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from apo_lightning.errors import ArtifactError, ConfigError, first_line
+from apo_lightning.layers import use_fused_norms
 from apo_lightning.models.families import WHOLE
 from apo_lightning.models.processor import locate
 from apo_lightning.settings import StudentSettings
@@ -65,6 +66,7 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
             "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
         ) from error
     require_whole(found, settings, saved)
+    use_fused_norms(model)
     return model.requires_grad_(False).eval()
 
 

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from apo_lightning import scoring
 from apo_lightning.caches.features import FeatureCache
 from apo_lightning.files.atomic import write_text
+from apo_lightning.layers import rounded_once
 from apo_lightning.models import generation
 from apo_lightning.models.adapters import LEARNED, NEWEST, language_linears, learned, put_on
 from apo_lightning.models.network import Networks, load_network
@@ -31,6 +32,7 @@ from apo_lightning.models.processor import end_of_turn, load_processor
 from apo_lightning.models.saved import RECORD, adapters, read_record
 from apo_lightning.scoring import precision
 from apo_lightning.scoring.apart import score_apart
+from apo_lightning.scoring.sharding import is_sharded
 from apo_lightning.settings import DecodingSettings, StudentSettings
 from apo_lightning.types import Answer, BranchBatch, PromptBatch, Scores
 
@@ -205,8 +207,11 @@ class Student(nn.Module):
         """Token ids ``[B * samples, T]`` of the answers of `write`, a study's in a row; padding behind an end."""
         pad = self.processor.tokenizer.pad_token_id
         config = generation.decoding(how, stop=self.stop_tokens, pad=pad, samples=samples)
+        if self.settings.compiled_writing:
+            config.cache_implementation = "static"
         whole = scoring.Parts.of(self.model).whole
-        with precision.compute(self.model, self.settings.dtype), generation.only(whole, config):
+        once = nullcontext() if is_sharded(whole.get_decoder()) else rounded_once(self.model)
+        with precision.compute(self.model, self.settings.dtype), generation.only(whole, config), once:
             self.encode_images(batch)
             ids = whole.generate(
                 **scoring.model_inputs(self.model, batch, scoring.as_encoder_outputs(batch.features or [])),

@@ -17,6 +17,7 @@ from apo_lightning.scoring import modes
 from apo_lightning.scoring.branches import Chunk, places, plan
 from apo_lightning.scoring.divergences import Recorded, RowsOf, divergences
 from apo_lightning.scoring.memory import choose, free_bytes
+from apo_lightning.scoring.packed import packed
 from apo_lightning.scoring.parts import Parts, allow_cache_under_checkpointing, model_inputs, prompt_positions
 from apo_lightning.scoring.precision import compute_dtype
 from apo_lightning.scoring.prefix import Prefix, read_prompts
@@ -39,6 +40,8 @@ __all__ = [
     "top_k",
 ]
 
+MODES = ("auto", "joint", "packed", "branchwise", "separate")
+
 
 def score(
     model: nn.Module,
@@ -54,8 +57,10 @@ def score(
     Args:
         model: image-text-to-text model (or its PEFT wrapper).
         batch: prompts with their branches; absent branches are not computed and score 0.
-        mode: ``joint``, ``branchwise``, ``separate``, or ``auto``: joint where it fits the memory, else branchwise.
-        rows: answers that run at a time, at most; None: all that fit (joint, separate), one (branchwise).
+        mode: ``joint``, ``packed``, ``branchwise``, ``separate``, or ``auto``: what fits the memory, packed on a GPU
+            and joint elsewhere, else branchwise.
+        rows: answers that run at a time, at most; None: all that fit (joint, separate), one (branchwise). Of no effect
+            where they are packed.
         grad_wrt_logps: ``[B, U]`` derivative of the loss by each branch's log-prob, where it is known beforehand:
             branchwise then runs each chunk once instead of twice. Ignored by the other modes, and in float16, where
             gradients need the loss scaler's factor before they are formed.
@@ -66,7 +71,7 @@ def score(
         values and gradients up to rounding (and up to the draws of dropout, which ``separate`` makes more often).
 
     Raises:
-        ValueError: unknown mode, or a prompt that ends in an image.
+        ValueError: unknown mode, a mode that the model does not allow, or a prompt that ends in an image.
     """
     parts = Parts.of(model)
     mode, rows = _way(parts, batch, mode, rows, budget)
@@ -155,8 +160,8 @@ def states(
 
 def _way(parts: Parts, batch: BranchBatch, mode: str, rows: int | None, budget: int | None) -> tuple[str, int | None]:
     """Mode and rows that are meant."""
-    if mode not in ("auto", "joint", "branchwise", "separate"):
-        raise ValueError(f"mode must be one of auto, joint, branchwise, separate, got '{mode}'")
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, got '{mode}'")
     if mode == "auto":
         mode, rows = choose(parts, batch, rows, budget or free_bytes(parts.whole))
     return mode, rows or (1 if mode == "branchwise" else None)
@@ -167,6 +172,9 @@ def _hidden(parts: Parts, batch: BranchBatch, chunks: Sequence[Chunk], mode: str
     if mode == "separate":
         encode_images(parts, batch)
         return modes.separate(parts, batch.features or [], prompt_positions(parts, batch), batch, chunks)
+    if mode == "packed":
+        encode_images(parts, batch)
+        return packed(parts, batch.features or [], batch, chunks)
     prefix = _prefix(parts, batch)
     run = modes.branchwise if mode == "branchwise" else modes.joint
     if not is_sharded(parts.decoder):

@@ -1,6 +1,7 @@
 """Ways to the same log-probabilities and gradients. They differ in what is held in memory until the backward.
 
 - joint: every chunk's activations, one backward through all of them.
+- packed: the same without copies of the prompts' keys and values, in one pass over one line; see `packed`.
 - branchwise: the prompt's activations and one chunk's; a chunk is run again in the backward.
 - branchwise with a known grad_wrt_logps: the same memory; each chunk is backed up at once and run a single time.
 - separate: every answer with its own copy of the prompt, as one would do without this package.

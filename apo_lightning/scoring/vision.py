@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from apo_lightning.caches.features import FeatureCache
 from apo_lightning.scoring.image_records import join_images, split_images
 from apo_lightning.scoring.parts import Parts
+from apo_lightning.scoring.windows import windows_at_once
 from apo_lightning.types import PromptBatch
 
 Features = dict[str, Tensor]
@@ -30,7 +31,8 @@ def encode(parts: Parts, vision: dict[str, Tensor]) -> list[Features]:
     """
     if "tiles" in vision:
         return _encode_tiles(parts, vision)
-    output = parts.trunk.get_image_features(**vision, return_dict=True)
+    with windows_at_once(parts):
+        output = parts.trunk.get_image_features(**vision, return_dict=True)
     deep = getattr(output, "deepstack_features", None) or []
     return [
         {"pooler_output": image, **{f"deepstack_{k}": layer[i] for k, layer in enumerate(deep)}}
@@ -82,7 +84,8 @@ def encode_images(parts: Parts, batch: PromptBatch, cache: FeatureCache | None =
     images = split_images(batch.vision)
     records = cache.read(batch.image_keys) if cache is not None else [None] * len(images)
     missing = [i for i, record in enumerate(records) if record is None]
-    made = encode(parts, join_images([images[i] for i in missing])) if missing else []
+    with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(parts)):
+        made = encode(parts, join_images([images[i] for i in missing])) if missing else []
     if cache is not None and missing:
         cache.write([batch.image_keys[i] for i in missing], made)
     for i, record in zip(missing, made, strict=True):
@@ -90,6 +93,12 @@ def encode_images(parts: Parts, batch: PromptBatch, cache: FeatureCache | None =
     device = batch.prefix_ids.device
     batch.features = [{name: value.to(device) for name, value in record.items()} for record in records]
     return len(missing)
+
+
+def _is_trained(parts: Parts) -> bool:
+    """Whether anything beside the decoder is. Checkpointing makes the inputs of a frozen tower ask for gradients."""
+    beside = (part for part in parts.trunk.children() if part is not parts.decoder)
+    return any(parameter.requires_grad for part in beside for parameter in part.parameters())
 
 
 def of_rows(features: Sequence[Features], counts: Sequence[int], rows: Sequence[int]) -> list[Features]:

@@ -27,10 +27,11 @@ class AdapterSettings:
 
 @dataclass
 class ScorerSettings:
-    """How answers are scored: ``joint``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto`` takes joint
-    where it fits the memory and branchwise elsewhere. All give the same numbers up to rounding."""
+    """How answers are scored: ``joint``, ``packed``, ``branchwise`` or ``separate`` (see `scoring.modes`); ``auto``
+    takes packed on a GPU and joint on a CPU where they fit the memory, and branchwise elsewhere. All give the same
+    numbers up to rounding."""
 
-    mode: Literal["auto", "joint", "branchwise", "separate"] = "auto"
+    mode: Literal["auto", "joint", "packed", "branchwise", "separate"] = "auto"
     rows: int | None = None
     """Answers that run at a time, at most."""
     memory_gb: float | None = None
@@ -51,6 +52,9 @@ class StudentSettings:
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     gradient_checkpointing: bool = False
     scorer: ScorerSettings = field(default_factory=ScorerSettings)
+    compiled_writing: bool = False
+    """Write answers by compiled steps over a cache of fixed size, on a GPU: twice as fast behind half a minute of
+    compiling. The same answers up to rounding."""
     min_pixels: int | None = None
     max_pixels: int | None = None
     max_prompt_tokens: int = REQUIRED

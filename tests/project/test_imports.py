@@ -29,6 +29,7 @@ ORDER = (
     "settings",
     "identifiers",
     "functional",
+    "layers",
     "prompts",
     "phantom",
     "caches",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -41,6 +42,18 @@ def test_greedy_is_greedy_whatever_came_with_the_model(own: dict) -> None:
 
 
 @torch.no_grad()
+def test_a_cache_of_fixed_size_writes_the_same() -> None:
+    """`student.compiled_writing` without a GPU: the library compiles nothing there, and the cache is another."""
+    student, how = tiny.student(), dict(max_new_tokens=12)
+    want, made = student.generate(prompts(), **how), []
+    student.settings = replace(student.settings, compiled_writing=True)
+    student.model.register_forward_pre_hook(
+        lambda _, __, inputs: made.append(type(inputs["past_key_values"]).__name__), with_kwargs=True
+    )
+    assert student.generate(prompts(), **how) == want
+    assert set(made) == {"StaticCache"}
+
+
 def test_greedy_takes_the_likeliest_token_at_every_step() -> None:
     student = tiny.student()
     batch = prompts(1)

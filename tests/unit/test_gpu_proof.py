@@ -142,26 +142,28 @@ def test_the_table_of_a_tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
     table = load("gpu_table", monkeypatch)
     rows = [
-        dict(contender="joint", median_s=0.5, peak_gb=30.0, estimate_gb=40.0),
+        dict(contender="packed", median_s=0.5, peak_gb=30.0, estimate_gb=40.0),
+        dict(contender="joint", median_s=1.5),
         dict(contender="separate", median_s=2.0, peak_gb=16.0),
         dict(contender="floor", median_s=0.4, peak_gb=None),
         dict(contender="trl", why="not installed"),
     ]
     assert table.ratios(rows) == {
-        "separate / joint": 4.0,
-        "joint / floor": 1.25,
-        "memory of joint / estimate": 0.75,
+        "separate / packed": 4.0,
+        "joint / packed": 3.0,
+        "packed / floor": 1.25,
+        "memory of packed / estimate": 0.75,
     }
 
 
 def test_modes_agree_in_both_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     own, sections = bench(monkeypatch), load("gpu_sections", monkeypatch)
     rows = rows_of(sections.equality, own)
-    ways = ["whole sequences", "joint", "branchwise_1", "branchwise_4", "separate"]
+    ways = ["whole sequences", "joint", "packed", "branchwise_1", "branchwise_4", "separate"]
     assert [(row["dtype"], row["way"]) for row in rows] == [(d, w) for d in ("float32", "bfloat16") for w in ways]
-    assert max(row["gradient_relative"] for row in rows[:5]) < 1e-5
-    assert max(row["logp_nats_a_token"] for row in rows[:5]) < 1e-5
-    assert 1e-4 < max(row["gradient_relative"] for row in rows[5:]) < 3e-2
+    assert max(row["gradient_relative"] for row in rows[:6]) < 1e-5
+    assert max(row["logp_nats_a_token"] for row in rows[:6]) < 1e-5
+    assert 1e-4 < max(row["gradient_relative"] for row in rows[6:]) < 3e-2
 
 
 def test_differences(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from tests.helpers import families
 
 MANY = dict(images=(1, 2, 1), words=(9, 5, 12), lengths=((5, 3, 7, 2, 9, 1, 4, 6), (8, 2, 5), (3,)))
 """Three studies: 1+7, 1+2 and 1 branches of unequal lengths; one shows two images; prompts of unequal lengths."""
-MODES = [("joint", None), ("joint", 3), ("branchwise", None), ("branchwise", 4), ("separate", None)]
+MODES = [("joint", None), ("joint", 3), ("packed", None), ("branchwise", None), ("branchwise", 4), ("separate", None)]
 each_family = pytest.mark.parametrize("family", families.FAMILIES)
 each_mode = pytest.mark.parametrize(("mode", "rows"), MODES)
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -92,7 +92,7 @@ def test_adapters(family: str, mode: str, rows: int | None) -> None:
     assert all("lora_" in name for name, p in model.named_parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("mode", ["joint", "branchwise"])
+@pytest.mark.parametrize("mode", ["joint", "packed", "branchwise"])
 @each_family
 def test_checkpointed_layers_keep_the_cache(family: str, mode: str) -> None:
     """Training mode, so that the library's checkpointing is on; the expected values come from a model without."""
@@ -105,7 +105,7 @@ def test_checkpointed_layers_keep_the_cache(family: str, mode: str) -> None:
     assert_same(gradients(model, coupled(have, batch.present)), expected)
 
 
-@pytest.mark.parametrize("mode", ["joint", "branchwise", "separate"])
+@pytest.mark.parametrize("mode", ["joint", "packed", "branchwise", "separate"])
 @each_family
 def test_the_tower_sees_every_image_once(family: str, mode: str) -> None:
     model, batch, seen = families.network(family), families.batch(family, **MANY), []
@@ -155,7 +155,7 @@ def test_position_decides(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (score(model, batch).token_logps - one_by_one(model, batch)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("mode", ["joint", "branchwise"])
+@pytest.mark.parametrize("mode", ["joint", "packed", "branchwise"])
 def test_bfloat16_stays_close(mode: str) -> None:
     model, batch = families.network("qwen2_5_vl"), families.batch("qwen2_5_vl", **MANY)
     want = one_by_one(model, batch)
@@ -201,5 +201,28 @@ def test_a_prompt_that_ends_in_an_image_is_refused() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="auto, joint, branchwise, separate, got 'fast'"):
+    with pytest.raises(ValueError, match="auto, joint, packed, branchwise, separate, got 'fast'"):
         score(families.network("llava"), families.batch("llava"), mode="fast")
+
+
+@pytest.mark.parametrize(("name", "value"), [("attention_dropout", 0.1), ("layer_types", ["sliding_attention"] * 3)])
+def test_a_model_that_cannot_be_packed_is_told_why(name: str, value: Any) -> None:
+    model = families.network("llava")
+    setattr(model.config.get_text_config(), name, value)
+    with pytest.raises(ValueError, match=r"mode 'packed' cannot be used with this model: .*; use joint or branchwise"):
+        score(model, families.batch("llava"), mode="packed")
+
+
+def test_attention_of_another_kind_cannot_be_packed() -> None:
+    with pytest.raises(ValueError, match=r"student\.attention is not sdpa"):
+        score(families.network("llava", attention="eager"), families.batch("llava"), mode="packed")
+
+
+@each_family
+def test_a_model_that_was_packed_computes_as_before(family: str) -> None:
+    """Joint scores, and the model's own forward with a padded batch, bit for bit."""
+    model, batch = families.network(family), families.batch(family, **MANY)
+    before, whole = score(model, batch).token_logps, one_by_one(model, batch)
+    score(model, batch, mode="packed")
+    assert torch.equal(score(model, batch).token_logps, before)
+    assert torch.equal(one_by_one(model, batch), whole)

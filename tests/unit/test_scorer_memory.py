@@ -36,8 +36,18 @@ def test_the_estimate_by_hand(parts: Parts, batch: BranchBatch) -> None:
 
 
 def test_checkpointed_layers_keep_their_input_and_one_layer_is_whole(parts: Parts, batch: BranchBatch) -> None:
+    """And so are the gradients of the whole one: of its input, and of the gate and what it scales."""
     parts.whole.train().activation_checkpointing_enable({"use_reentrant": False})
-    assert estimate(parts, batch).branch == 4 * (3 * LONGEST * 32 + LONGEST * 768 + (P + LONGEST) * 96)
+    whole = 768 + 32 + 2 * 48
+    assert estimate(parts, batch).branch == 4 * (3 * LONGEST * 32 + LONGEST * whole + (P + LONGEST) * 96)
+
+
+def test_packed_in_16_bits_by_hand(batch: BranchBatch) -> None:
+    """A token of a layer holds 4 x 32 + 2 x 32 + 2 x 16 + 4 x 48 = 416 numbers of 2 bytes, and no answer a copy of its
+    prompt's keys and values."""
+    need = estimate(Parts.of(families.network("llava").bfloat16()), batch, packed=True)
+    assert need.prompt == 2 * 3 * P * 416
+    assert need.branches == 2 * 3 * TOKENS * 416
 
 
 def test_joint_to_the_last_byte_that_fits_then_branchwise(parts: Parts, batch: BranchBatch) -> None:
