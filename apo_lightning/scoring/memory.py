@@ -62,6 +62,8 @@ def estimate(parts: Parts, batch: BranchBatch, *, packed: bool = False) -> Estim
     whole = 16 * hidden + 4 * config.intermediate_size + 4 * kv  # a token of a layer
     if _is_fused(parts):
         whole = 4 * hidden + 2 * queries + 2 * kv + 4 * config.intermediate_size
+        if _drops(parts):  # what each of seven adapters reads: a copy, and a mask of a byte
+            whole += (5 * hidden + queries + config.intermediate_size) * 3 // 2
     seen = 0 if packed else 2 * (kv + queries)  # a prompt token that an answer reads, a layer
     lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
     prompts, tokens = batch.prefix_ids.numel(), int(lengths.sum())
@@ -85,6 +87,11 @@ def _is_fused(parts: Parts) -> bool:
     """Whether adapters and norms take what they read as it is."""
     half = (torch.bfloat16, torch.float16)
     return compute_dtype(parts.whole) in half and parts.embed.weight.dtype in half
+
+
+def _drops(parts: Parts) -> bool:
+    layer = parts.decoder.layers[0]
+    return layer.training and any(isinstance(part, nn.Dropout) and part.p for part in layer.modules())
 
 
 def _kept(parts: Parts, hidden: int) -> int | None:
