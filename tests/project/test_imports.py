@@ -60,6 +60,7 @@ ORDER = (
     "config",
     "reports",
     "experiment",
+    "planning",
     "nano",
     "cli",
     "__main__",
