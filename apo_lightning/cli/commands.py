@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, collect, data, drift, store, study
+from apo_lightning.cli import audit, collect, compare, data, drift, store, study
 from apo_lightning.cli.check import check
 from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
     )
     collect.add(commands, _command)
+    compare.add(commands, _command)
     data.add(commands, _command)
     audit.add(commands, _command)
     drift.add(commands, _command)
