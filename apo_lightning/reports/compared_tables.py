@@ -10,7 +10,7 @@ import pandas as pd
 
 from apo_lightning.files.formats import write_csv
 from apo_lightning.reports.changed_answers import Changed, by_finding
-from apo_lightning.reports.columns import Column, columns, each, measure
+from apo_lightning.reports.columns import Column, each, kinds, measure
 from apo_lightning.reports.drift_tables import DriftTable
 from apo_lightning.reports.paired_differences import Difference
 from apo_lightning.reports.paired_runs import Pair
@@ -49,20 +49,20 @@ def write_settings(path: Path, found: Sequence[Change]) -> Path:
 
 
 def paired(found: Sequence[Difference], frame: pd.DataFrame) -> list[DriftTable]:
-    """One table of means, and one of the measure on each finding; a row a pair of arms.
+    """A table of means for each way of measuring, and one of the measure on each finding; a row a pair of arms.
 
     Args:
         found: differences of all pairs.
         frame: results of the runs, which say what columns there are.
     """
     known = {(one.metric, one.finding) for one in found}
-    means = [column for column in columns(frame) if column.finding == "mean" and (column.metric, "mean") in known]
-    findings = [column for column in each(frame, measure(frame)) if (column.metric, column.finding) in known]
-    made = [
-        _paired("paired-means", "Means over the findings", means, found),
-        _paired("paired-findings", "Each finding", findings, found),
-    ]
-    return [table for table in made if table.heads]
+    of_findings = ("findings", "Each finding", each(frame, measure(frame)))
+    first, *others = [(kind.name, kind.title, kind.columns) for kind in kinds(frame)]
+    made = []
+    for name, title, shown in (first, of_findings, *others):
+        own = [column for column in shown if (column.metric, column.finding) in known]
+        made += [_paired(f"paired-{name}", title, own, found)] if own else []
+    return made
 
 
 def _paired(name: str, title: str, shown: Sequence[Column], found: Sequence[Difference]) -> DriftTable:

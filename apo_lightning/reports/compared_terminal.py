@@ -57,7 +57,9 @@ def _arms(found: Comparison) -> Table:
     for (kind, arm), values in wide(results).iterrows():
         if kind == "arm":
             numbers = ([values.get(f"{column.key}{end}") for end in ("", " low", " high")] for column in shown)
-            table.add_row(escape(arm), *(escape(_number(*own)) for own in numbers))
+            run = results.runs[arm]
+            name = f"{run}: {arm.removeprefix(f'{run}/')}"  # breaks at the blank
+            table.add_row(escape(name), *(escape(_number(*own)) for own in numbers))
     return table
 
 

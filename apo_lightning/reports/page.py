@@ -164,9 +164,9 @@ class Report:
         """Anchor and title of every part of the page."""
         parts = [("run", "What was run")]
         parts += [("failures", "Warnings")] if self.failures else []
+        parts += [("settings", "Settings"), ("paired", "Paired"), ("changed", "Changed answers")] if self.beside else []
         parts += [("results", "Results"), ("reading", "How to read them")]
         parts += [("differences", "Differences")] if self.differences else []
-        parts += [("settings", "Settings"), ("paired", "Paired"), ("changed", "Changed answers")] if self.beside else []
         parts += [("zero-shot", "Other data sets")] if self.zero_shot else []
         parts += [("figures", "Figures")] if self.figures else []
         parts += [("drift", "Drift of the teachers")] if self.drift else []
