@@ -21,6 +21,7 @@ from tests.helpers.doc_blocks import Block, blocks, pages, read
 
 LANGUAGES = {"", "python", "yaml", "json", "csv", "text", "sh", "bash", "shell", "console", "make"}
 PAGES = {page.name: blocks(page) for page in pages()}
+HINT = "Mend the page; what cannot be tried here gets a line <!-- not tried: why --> above its block."
 BASE = "extends: [base/nano.yaml, base/stages_nano.yaml, base/teachers_drifting.yaml]\n"
 ARMS = "arms: {base: {label: Base, stages: []}}\n"
 
@@ -73,7 +74,7 @@ def test_python(name: str) -> None:
     shown = [block for block in PAGES[name] if block.language == "python" and block.title]
     running = [block for block in PAGES[name] if block.language == "python" and not block.title]
     problems = [text for block in shown for text in doc_python.wrong([block])] + doc_python.wrong(running)
-    assert not problems, "\n".join(problems)
+    assert not problems, "\n".join([*problems, HINT])
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -81,7 +82,7 @@ def test_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # experiments are named from there
     tried = [block for block in PAGES[name] if block.is_shell and not block.why]
     problems = [text for block in tried for text in doc_shell.wrong(block, own(PAGES[name]))]
-    assert not problems, "\n".join(problems)
+    assert not problems, "\n".join([*problems, HINT])
 
 
 @pytest.mark.parametrize("block", of("yaml"), ids=ids)
