@@ -110,7 +110,7 @@ nano: $(STAMP) ## train the embedded student again from its recipe
 
 docs: $(STAMP) ## build the docs site in build/site, without a network; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict  # --quiet would drop the warnings uncounted
-	@echo "docs: build/site/index.html (with its search: $(PY) -m http.server -d build/site)"
+	@echo "docs: build/site/index.html (with its search: $(PY) -m http.server -b 127.0.0.1 -d build/site)"
 
 tour: $(STAMP) ## run docs/tour.ipynb and keep what it shows
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[notebook]'

@@ -64,9 +64,12 @@ def _shown(kind: str, outputs: Sequence[Mapping[str, Any]]) -> str:
     parts = ["".join(each["data"][kind]).strip() for each in outputs]
     if kind == "image/png":
         parts = [f'<img alt="what the code above draws" src="data:{kind};base64,{part}">' for part in parts]
-    return "\n\n".join(
-        f'<div class="output">{re.sub(r"<style.*?</style>", "", part, flags=re.S)}</div>' for part in parts
-    )
+    return "\n\n".join(f'<div class="output">{_bare(part)}</div>' for part in parts)
+
+
+def _bare(html: str) -> str:
+    """Without pandas' own looks, so that a table looks as those of the site."""
+    return re.sub(r'<style.*?</style>| border="1" class="dataframe"', "", html, flags=re.S)
 
 
 def _text(text: str) -> str:

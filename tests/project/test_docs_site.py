@@ -88,7 +88,7 @@ def test_examples_of_docstrings_are_code(site: Path) -> None:
 
 def test_the_tour_shows_figures_tables_and_the_answer(site: Path) -> None:
     page = (site / "tour.html").read_text("utf-8")
-    assert page.count('src="data:image/png;base64,') == 2 and "<td>" in page
+    assert page.count('src="data:image/png;base64,') == 2 and "<td>" in page and "dataframe" not in page
     assert "student: " in text_of(site / "tour.html") and "\x1b[" not in page
 
 
