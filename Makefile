@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := .venv.stamp
-EXTRAS ?= dev
+EXTRAS ?= dev,docs
 EXP ?=
 DATA ?=
 SET ?=
@@ -21,6 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check list test test-all browser experiment sweep study collect report compare drift summary bench gpu-proof nano lint clean
+.PHONY: help setup check list test test-all browser experiment sweep study collect report drift summary bench gpu-proof nano docs tour lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +111,14 @@ gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes
 
 nano: $(STAMP) ## train the embedded student again from its recipe
 	@$(PY) -m apo_lightning.nano
+
+docs: $(STAMP) ## build the docs site in build/site, without a network; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict  # --quiet would drop the warnings uncounted
+	@echo "docs: build/site/index.html (with its search: $(PY) -m http.server -b 127.0.0.1 -d build/site)"
+
+tour: $(STAMP) ## run docs/tour.ipynb and keep what it shows
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[notebook]'
+	@$(PY) docs/hooks/notebook.py docs/tour.ipynb
 
 lint: $(STAMP) ## ruff: mistakes and layout
 	@$(PY) -m ruff check --quiet .
