@@ -101,7 +101,7 @@ def layout(columns: Sequence[str], given: Mapping[str, str] | None = None) -> La
     texts = None if "text" in given else usual(left, TEXTS)
     text = given.get("text") or (None if texts else usual(left, TEXT, "text"))
     left = [name for name in left if name not in (text, texts)]
-    only = teacher or texts or (text and (text not in usual_references(columns) or "text" in given))
+    only = teacher or texts or (text and (text not in references(columns) or "text" in given))
     may_be = () if only else tuple(name for name in left if same(name) not in NO_TEXT)
     return Layout(tuple(studies), teacher, text, texts, may_be, tuple(name for name in left if name not in may_be))
 
@@ -113,7 +113,7 @@ def _studies(left: Sequence[str], columns: Sequence[str]) -> list[str]:
     return ([ids, *found] if own_form else [*found, ids]) if ids else found
 
 
-def usual_references(columns: Iterable[str]) -> list[str]:
+def references(columns: Iterable[str]) -> list[str]:
     """Columns whose texts may be the radiologist's."""
     return [name for name in columns if same(name) in map(same, REFERENCE)]
 
