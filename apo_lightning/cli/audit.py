@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,16 @@ def read(path: Path) -> list[dict[str, Any]]:
     if path.suffix != ".jsonl" or not path.is_file():
         return _of_others(path)
     rows: list[dict[str, Any]] = []
-    for _, line in records.lines(path):
+    for number, line in records.lines(path):
         if (own := _of_run(line)) is not None:
             rows.append({"teacher": path.stem, **own})
             continue
         try:
             row = records.parse(line)
-        except ValueError:
-            return _of_others(path)
+        except ValueError as error:
+            with suppress(DataError):
+                return _of_others(path)
+            raise DataError(f"{path}:{number}: {error}") from None
         if records.is_image(row):
             rows += [{"study": row["id"], "teacher": name, "text": text} for name, text in row["trajectories"].items()]
         else:

@@ -16,7 +16,7 @@ IMAGE = (
     "image", "image_path", "img", "img_path", "image_file", "image_name", "image_filename", "image_id", "image_index",
     "images", "path", "file", "file_path", "file_name", "dicom_id", "dicom", "dicom_path",
 )  # fmt: skip
-ID = ("id", "custom_id", "key", "item_id", "sample_id", "record_id")
+ID = ("custom_id", "id", "key", "item_id", "sample_id", "record_id")
 TEACHER = (
     "teacher",
     "teacher_name",
@@ -107,10 +107,13 @@ def layout(columns: Sequence[str], given: Mapping[str, str] | None = None) -> La
 
 
 def _studies(left: Sequence[str], columns: Sequence[str]) -> list[str]:
-    found = [name for key, names in (("study", STUDY), ("image", IMAGE)) if (name := usual(left, names, key))]
-    ids = usual(left, ID)
+    """All that may name the study; `matching.match` finds out which does."""
+    by_key = {same(name): name for name in reversed(list(left))}
     own_form = {"id", "image", "trajectories"} <= set(columns)
-    return ([ids, *found] if own_form else [*found, ids]) if ids else found
+    order = ("id", *STUDY, *IMAGE, *ID) if own_form else (*STUDY, *IMAGE, *ID)
+    found = [by_key[key] for key in map(same, order) if key in by_key]
+    near = [usual(left, (), head) for head in ("study", "image")]
+    return list(dict.fromkeys(found or [name for name in near if name]))
 
 
 def references(columns: Iterable[str]) -> list[str]:
