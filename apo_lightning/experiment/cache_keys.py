@@ -22,7 +22,7 @@ from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 from data_modules.transfer import Transfer
 
-NAMES = ("kind", "name", "teacher", "prompt", "key")
+NAMES = ("kind", "name", "teacher", "prompt", "key", "columns")
 """Settings of a teacher that are names, whatever a file here is called."""
 
 

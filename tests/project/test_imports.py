@@ -47,6 +47,7 @@ ORDER = (
     "scoring",
     "models",
     "collecting",
+    "own_texts",
     "teachers",
     "batching",
     "recording",
