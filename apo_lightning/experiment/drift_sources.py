@@ -20,6 +20,7 @@ from apo_lightning.experiment.stage_files import read_preferred
 from apo_lightning.findings import canonical
 from apo_lightning.hashing.contents import digest
 from apo_lightning.metrics.outcomes import MEAN
+from apo_lightning.own_texts import reading
 from apo_lightning.reports.folder import newest_runs, require_stage, stage_folders
 from apo_lightning.reports.measured import values
 from apo_lightning.reports.teacher_drift import labels as stored_labels
@@ -169,9 +170,12 @@ def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None
     for path in paths:
         if journal.is_journal(path):
             trajectories += _collected(path, notes)
-        else:
+        elif path.suffix == ".jsonl" or not path.is_file():
             trajectories += [Trajectory(**row) for row in records.read(path)]
             rows |= _images(path)
+        else:
+            said_of = reading.read(path).said
+            trajectories += [Trajectory(one.names[0], one.teacher or path.stem, one.text) for one in said_of]
     _refuse_twice(trajectories, paths)
     truth, patients = _truth(rows, findings), {n: row["patient"] for n, row in rows.items() if row.get("patient")}
     if labels is not None:

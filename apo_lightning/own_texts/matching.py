@@ -13,6 +13,7 @@ from apo_lightning.own_texts.reading import Said
 
 ID, PATH, NAME, ZEROS = "study id", "image path", "file name", "study id but for leading zeros"
 SUFFIX = re.compile(r"(?:\.(?:jpe?g|png|dcm|dicom|tiff?|bmp|webp|gif|gz|txt|xml)){1,3}$", re.IGNORECASE)
+ADDRESS = re.compile(r"^[a-z0-9]+://([^?#]*).*$", re.IGNORECASE)
 SHARED = 0.05
 """Share of the images that may have the name of another study's before file names tell nothing."""
 DEEPEST = 8
@@ -116,7 +117,8 @@ def parts(path: str) -> tuple[str, ...]:
     >>> parts("C:\\\\Scans\\\\IM_01.PNG"), parts("./scans/im_01")
     (('c:', 'scans', 'im_01'), ('scans', 'im_01'))
     """
-    plain = SUFFIX.sub("", path.strip().replace("\\", "/")).casefold()
+    plain = ADDRESS.sub(r"\1", path.strip()) if "://" in path else path.strip()
+    plain = SUFFIX.sub("", plain.replace("\\", "/")).casefold()
     return tuple(part for part in plain.split("/") if part not in ("", "."))
 
 

@@ -31,7 +31,8 @@ TEACHER = (
 )
 TEXT = (
     "response", "text", "answer", "content", "output", "completion", "generated_text", "generation", "prediction",
-    "trajectory", "message", "messages", "result", "reasoning", "explanation", "report", "radiology_report",
+    "trajectory", "message", "messages", "result", "reasoning", "explanation", "caption", "description",
+    "reply", "report", "radiology_report",
 )  # fmt: skip
 TEXTS = (
     "trajectories", "responses", "texts", "answers", "outputs", "completions", "predictions", "generations", "results",

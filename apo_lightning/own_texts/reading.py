@@ -160,8 +160,9 @@ class _Reader:
     def _nothing(self) -> str:
         seen = list(dict.fromkeys(name for columns in self.layouts for name in columns))
         return (
-            f"{self.found.path} has no texts of teachers. It has: {', '.join(map(str, seen[:20])) or 'nothing'}. Say "
-            "which is what, as columns={study: dicom_id, teacher: who, text: said}."
+            f"{self.found.path} has no texts of teachers that are found by the usual names of columns. It has: "
+            f"{', '.join(map(str, seen[:20])) or 'nothing'}. Say which is what, as columns={{study: dicom_id, teacher: "
+            "who, text: said}."
         )
 
     def _items(self, path: Path) -> Iterator[Item]:
@@ -173,6 +174,8 @@ class _Reader:
     def _table(self, path: Path) -> Iterator[Item]:
         header, faults = [name for name in column_names(path) if name], Faults()
         own = self._layout(tuple(header), str(path))
+        if not own.studies or not (own.text or own.texts or own.wide):
+            raise DataError(self._nothing())
         wanted = [n for n in (*own.studies, own.teacher, own.text, *own.wide) if n] + rows.extras(header)
         table = read_table(path, {name: name for name in dict.fromkeys(wanted)}, faults)
         self.found.faults += faults

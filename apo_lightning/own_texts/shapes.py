@@ -53,9 +53,10 @@ def items(document: Any, file: str) -> Iterator[Item]:
     Raises:
         ValueError: it is of no shape that is known.
     """
-    document = _unwrapped(document)
+    whole, document = document, _unwrapped(document)
     if isinstance(document, list):
-        yield from (_item(f"{file}, item {number}", row) for number, row in enumerate(document, 1))
+        teacher = _only_teacher(whole)
+        yield from (_item(f"{file}, item {number}", row, teacher=teacher) for number, row in enumerate(document, 1))
     elif isinstance(document, Mapping):
         yield from _of_object(document, file)
     else:
@@ -77,6 +78,12 @@ def _unwrapped(document: Any, depth: int = 0) -> Any:
         return [dict(zip(document["columns"], row, strict=False)) for row in document["data"]]
     inside = [value for key, value in document.items() if same(key) in WRAPPERS and isinstance(value, list | dict)]
     return _unwrapped(inside[0], depth + 1) if len(inside) == 1 else document
+
+
+def _only_teacher(whole: Any) -> str | None:
+    """The one that an object names beside its rows."""
+    name = usual(whole, TEACHER) if isinstance(whole, Mapping) else None
+    return whole[name] if name and isinstance(whole[name], str) else None
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
@@ -117,12 +124,21 @@ def _nested(document: Mapping[str, Any], file: str) -> Iterator[Item]:
         if isinstance(value, list):
             for number, row in enumerate(value, 1):
                 yield _under(f"{where}, item {number}", key, row)
-        elif layout(list(value)).text and not all(isinstance(one, Mapping) for one in value.values()):
+        elif _has_texts(value):
             yield _under(where, key, value)
         else:
             for name, text in value.items():
                 study, teacher = (name, key) if teachers_first else (key, name)
                 yield _item(f"{where}, key '{name}'", text, study=study, teacher=teacher)
+
+
+def _has_texts(row: Mapping[str, Any]) -> bool:
+    own = layout(list(row))
+    return own.texts is not None or (own.text is not None and not _is_only_objects(row))
+
+
+def _is_only_objects(row: Mapping[str, Any]) -> bool:
+    return all(isinstance(value, Mapping) for value in row.values())
 
 
 def _under(where: str, key: str, row: Any) -> Item:

@@ -97,6 +97,7 @@ DOCUMENTS = {
     "texts in a list in a row": [
         {"study": n, "answers": [{"model": t, "answer": SAID[n, t]} for t in ("gpt-4o", "claude")]} for n in IDS
     ],
+    "rows by study": {"studies": {name[:-4]: {"responses": own} for name, own in nested().items()}},
     "messages": [
         {"images": [row["image"]], "model": row["model"], "messages": [
             {"role": "user", "content": "<image>Describe"}, {"role": "assistant", "content": row["response"]}]}
@@ -207,6 +208,7 @@ def study(id_: str, *images: str) -> Study:
         ("p1/s1/view1.jpg", [study("a", "/d/p1/s1/view1.jpg"), study("b", "/d/p2/s1/view1.jpg")], PATH),
         ("IM_1.DCM", [study("a", "/d/im_1.dcm"), study("b", "/d/im_2.dcm")], NAME),
         ("02aa804e-bde0afdd", [study("s50414267", "/m/02aa804e-bde0afdd.jpg")], NAME),
+        ("https://x.org/im_2.png?raw=1", [study("b", "/d/im_2.png"), study("a", "/d/im_1.png")], NAME),
         ("D:\\x\\d\\im.1.png", [study("a", "/home/d/im.1.png"), study("b", "/home/d/im.2.png")], PATH),
         ("p10/p10000032/s50414267/x.jpg", [study("s50414267", "/m/p10/p10000032/s50414267/x.jpg")], PATH),
     ],
@@ -299,6 +301,12 @@ def test_repeated_texts(tmp_path: Path) -> None:
     assert said(many, "gpt", studies, repeated="last")["a2"] == "again"
 
 
+def test_an_object_may_name_the_teacher_of_all_its_rows(tmp_path: Path) -> None:
+    rows = [{"image": "1.png", "response": "No edema."}]
+    (tmp_path / "t.json").write_text(json.dumps({"model": "gpt-4o", "results": rows}))
+    assert offered.teachers(str(tmp_path / "t.json")) == {"gpt-4o": "gpt-4o"}
+
+
 def test_a_name_means_the_one_teacher_that_has_its_words(tmp_path: Path) -> None:
     path = jsonl(
         tmp_path / "t.jsonl", row("1", teacher="gpt-4o"), row("1", teacher="gpt-5"), row("1", teacher="Grok 4")
@@ -328,7 +336,8 @@ def test_rows_of_no_use_are_counted_and_too_many_refused(tmp_path: Path) -> None
         ("t.json", b'{"a": 1, "b": 2}', "an object with the keys a, b, and no rows"),
         ("t.xlsx", b"PK\x03\x04xx", "Excel workbook"),
         ("t.csv", b"image,response\n", "has a header, and no row"),
-        ("t.csv", b"image,model,response\n1,a,\n", "has no texts of teachers. It has: image, model, response"),
+        ("t.csv", b"image,model,spoken\n1,a,b\n", "It has: image, model, spoken. Say which is what, as columns="),
+        ("t.csv", b"image,model,response\n1,a,\n", "has no texts of teachers .*It has: image, model, response"),
     ],
 )
 def test_what_cannot_be_read_says_so(tmp_path: Path, file: str, content: bytes, message: str) -> None:
