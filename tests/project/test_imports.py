@@ -60,6 +60,7 @@ ORDER = (
     "config",
     "reports",
     "experiment",
+    "using",
     "nano",
     "cli",
     "__main__",
