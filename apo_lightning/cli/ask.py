@@ -90,11 +90,13 @@ def _exists(word: str) -> bool:
 
 def compared(chosen: Chosen, paths: Sequence[Path], question: str | None) -> dict[str, Reply]:
     """Answers of the base model, the student before the critique and the arm's last, by what they are called."""
+    from apo_lightning.models.network import Networks
     from apo_lightning.using import TrainedStudent
     from apo_lightning.using.chosen import BASE
 
-    line = chosen.line()
-    return {one.stage or BASE: TrainedStudent(one).ask(paths, question) for one in line}
+    networks = Networks()  # read once for all of them
+    loaded = ((one, one.load(networks)) for one in chosen.line())
+    return {one.stage or BASE: TrainedStudent(one, student).ask(paths, question) for one, student in loaded}
 
 
 def show(replies: Mapping[str, Reply], console: Console) -> None:

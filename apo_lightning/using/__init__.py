@@ -1,8 +1,9 @@
-"""A run's student in use: asked about images (`TrainedStudent`)."""
+"""A run's student in use: asked about images (`TrainedStudent`), and taken to other machines (`export`)."""
 
 from __future__ import annotations
 
 from apo_lightning.using.chosen import Chosen, choose
+from apo_lightning.using.exporting import Exported, export
 from apo_lightning.using.trained import Reply, TrainedStudent
 
-__all__ = ["Chosen", "Reply", "TrainedStudent", "choose"]
+__all__ = ["Chosen", "Exported", "Reply", "TrainedStudent", "choose", "export"]

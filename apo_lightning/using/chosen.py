@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from apo_lightning import config
@@ -12,6 +13,7 @@ from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_m
 from apo_lightning.experiment import checks
 from apo_lightning.experiment.scored import scored_findings
 from apo_lightning.experiment.stage_files import read_rows
+from apo_lightning.models.network import Networks
 from apo_lightning.models.student import Student
 from apo_lightning.reports.folder import FinishedStage, require_stage
 from apo_lightning.settings import ExperimentSettings
@@ -62,12 +64,15 @@ class Chosen:
             )
         return require_stage(FinishedStage(self.arm, self.seed, place), self.run).path / "student"
 
-    def load(self) -> Student:
+    def load(self, networks: Networks | None = None) -> Student:
         """
+        Args:
+            networks: where several students share the pre-trained network.
+
         Raises:
             ConfigError, ArtifactError: see `saved` and `Student.load`.
         """
-        return Student.load(self.cfg.student, self.saved)
+        return Student.load(self.cfg.student, self.saved, networks)
 
     def line(self) -> list[Chosen]:
         """The model before any training, the student before the critique, and this one; each once."""
@@ -75,6 +80,7 @@ class Chosen:
         before = [name for name in _writers(stages) if "preferred" not in STAGES.lookup(name).reads]
         return [replace(self, stage=name) for name in dict.fromkeys([None, *before[-1:], self.stage])]
 
+    @cached_property
     def findings(self) -> tuple[str, ...]:
         """Findings that the run's prompt lists: those of its data set, or where that is not at hand, those that its
         answers were scored on.
@@ -94,12 +100,13 @@ class Chosen:
                 ) from error
             return tuple(rows[0]["truth"])
 
+    @cached_property
     def scored(self) -> tuple[str, ...]:
         """Findings on which the run's answers are scored, as far as its data set is at hand."""
         try:
             return scored_findings(self.cfg.evaluate, checks.build_data(self.cfg))
         except (ApoError, OSError):
-            return self.findings()
+            return self.findings
 
 
 def choose(

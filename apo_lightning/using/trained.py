@@ -79,7 +79,7 @@ class TrainedStudent:
 
     def __init__(self, chosen: Chosen, student: Student | None = None) -> None:
         self.chosen, cfg = chosen, chosen.cfg
-        self.listed, self.scored = chosen.findings(), chosen.scored()
+        self.listed, self.scored = chosen.findings, chosen.scored
         self.device = trainer.device(cfg.trainer)
         self.student = (student or chosen.load()).to(self.device).eval()
         self.limits, self.how = images.limits_of(cfg), DecodingSettings(**cfg.evaluate.decoding())
