@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -17,9 +17,7 @@ from apo_lightning.reports.folder import read_manifest
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.using import card_use
 from apo_lightning.using.chosen import Chosen
-
-if TYPE_CHECKING:
-    from apo_lightning.using.exporting import Exported
+from apo_lightning.using.exported import Exported
 
 FILE, TAG = "README.md", "apo-lightning"
 METRICS = ("accuracy", "balanced_accuracy", "positive_f1", "progression_accuracy", "refusals", "likelihood_auroc")

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from apo_lightning import prompts
 from apo_lightning.using.chosen import Chosen
-
-if TYPE_CHECKING:
-    from apo_lightning.using.exporting import Exported
+from apo_lightning.using.exported import Exported
 
 PLAIN = """\
 from PIL import Image

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from apo_lightning.errors import ConfigError
@@ -12,31 +11,10 @@ from apo_lightning.files.atomic import removal, replacing, write_text
 from apo_lightning.settings import DecodingSettings
 from apo_lightning.using import card, fidelity, networks, processor_files
 from apo_lightning.using.chosen import Chosen
-from apo_lightning.using.fidelity import Fidelity
+from apo_lightning.using.exported import BESIDE, Exported
 
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
-BESIDE = "base"
-"""Folder of the base model in an adapter's, where it has no name that another machine knows."""
 STUDIES = 8
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Attributes:
-        folder: where.
-        form: ``merged`` or ``adapter``.
-        base: what the weights were before any training, as another machine knows it; `BESIDE`: it lies in the folder.
-        rank: of an adapter; 0 of merged weights.
-        fidelity: the exported student beside the run's.
-    """
-
-    folder: Path
-    form: str
-    base: str
-    rank: int
-    fidelity: Fidelity
 
 
 def export(
