@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from apo_lightning.errors import ArtifactError
+from apo_lightning.experiment import signposts
 from apo_lightning.files import locks
 from apo_lightning.files.atomic import TEMPORARY, removal, remove
 from apo_lightning.files.formats import write_json, write_yaml
@@ -133,6 +134,7 @@ class StageFolder:
 
     def finish(self, **facts: Any) -> StageFolder:
         """Mark as complete and drop what only a restart would have needed."""
+        signposts.put(self.path)
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
         keys = {"inputs_sha256": self.key, "settings_sha256": self.settings_key}
         made = {"sources": self.inputs.get("sources", {}), "made_of": self.made_of}

@@ -32,8 +32,9 @@ STORED = re.compile(r".+-([0-9a-f]{12})")
 """Name of a stage's folder, with the beginning of the hash of its inputs."""
 UNIMPORTANT = frozenset({"seeds", "only", "wandb", "runs_dir", "cache", "acknowledge", "acknowledge_sending"})
 """Top-level settings that may differ between runs into one folder: they change what is shown, not its values."""
-ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl")
-"""What callbacks write beside the result of a stage: nothing is trained again where it is gone or was edited."""
+ASIDE = (*LOOSE, "failures.json", "throughput.jsonl", "samples_step.jsonl", "student/README.txt")
+"""What callbacks write beside the result of a stage, and what is for people to read: nothing is trained again where it
+is gone or was edited."""
 OUTPUTS = (
     "student",
     "trajectories.jsonl",

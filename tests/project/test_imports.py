@@ -62,6 +62,7 @@ ORDER = (
     "reports",
     "experiment",
     "planning",
+    "using",
     "nano",
     "cli",
     "__main__",
