@@ -18,7 +18,7 @@ from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, show_error
 from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import noise, processes
 from apo_lightning.files import disk
 from apo_lightning.files.characters import visible
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = expanded(sys.argv[1:])  # what a run records as its command
     options = _parsed(arguments)
     make_safe()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
+    noise.quiet_notes()
     try:
         with processes.member() if processes.is_member() else signals.raised():
             return options.call(options) or 0

@@ -1,0 +1,308 @@
+"""What is seen of a run: step of steps and the time left, the place in the whole, nobody's noise, long names at 80
+columns."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from rich.cells import cell_len
+from torch import nn
+from torch.utils.data import DataLoader
+
+from apo_lightning import leader, progress
+from apo_lightning.console import Console
+from apo_lightning.experiment import noise, overall, watching
+from apo_lightning.experiment.overall import Course, Work
+from apo_lightning.progress import Meter
+
+
+class Clock:
+    """Seconds that pass only when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system=None)
+
+
+# --- one stage -------------------------------------------------------------------------------------------------------
+
+
+def test_the_pace_is_that_of_this_process_without_its_first_step(clock: Clock) -> None:
+    meter = Meter("spd", 350, first=120, clock=clock)
+    assert meter.numbers() == "step 120 of 350"  # right after a resume
+    clock.now += 9
+    meter.at(121, 2.5)
+    assert meter.numbers() == "step 121 of 350, loss 2.5, 9 s/step, 34 min left"  # 229 steps of 9 s are 2061 s
+    clock.now += 4
+    meter.at(129, 1.23456)  # 8 steps in 4 s
+    assert meter.numbers() == "step 129 of 350, loss 1.235, 0.5 s/step, 2 min left"  # 221 steps of .5 s are 110 s
+    clock.now += 110.5
+    meter.at(350)
+    assert meter.numbers() == "step 350 of 350, loss 1.235, 0.5 s/step"
+
+
+def test_a_stage_that_ends_early_has_no_time_left(clock: Clock) -> None:
+    meter = Meter("apo", 100, clock=clock)
+    clock.now += 2
+    meter.at(1)
+    assert meter.numbers() == "step 1 of 100, 2 s/step, 3 min left"
+    assert meter.numbers(ended=True) == "step 1 of 100, 2 s/step"
+
+
+def test_a_line_is_due_every_30_seconds(clock: Clock) -> None:
+    meter, due = Meter("spd", 10, clock=clock), []
+    for _ in range(7):
+        clock.now += 12
+        due.append(meter.due())
+    assert due == [False, False, True, False, False, True, False]  # at 36 s, and 36 s after that
+
+
+def test_a_long_loop_says_in_a_log_where_it_is(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "Meter", lambda *words, **how: Meter(*words, **how, clock=clock))
+
+    def items() -> Any:
+        for i in range(4):
+            yield i
+            clock.now += 20
+
+    assert list(progress.watch(items(), 4, "opening images [a]")) == [0, 1, 2, 3]
+    assert capsys.readouterr().err == "  opening images [a]: item 2 of 4, 20 s/item, 40 s left\n"
+
+
+# --- the bar and the lines of a fit ----------------------------------------------------------------------------------
+
+
+def follow(watch: watching.Watch, clock: Clock, steps: range, total: int, seconds: float) -> None:
+    """A fit as Lightning calls it."""
+    run = SimpleNamespace(max_steps=total, global_step=steps[0])
+    watch.on_train_start(run)
+    for step in steps:
+        run.global_step = step
+        watch.on_train_batch_start(run)
+        clock.now += seconds
+    run.global_step = steps[-1] + 1
+    watch.on_train_end(run)
+
+
+def course(clock: Clock) -> Course:
+    """Two arms that share collect and spd."""
+    chain = {"collect": "c", "spd": "s"}
+    made = Course(
+        [Work("a", 0, chain | {"evaluate": "ea"}), Work("b", 0, chain | {"apo": "p", "evaluate": "eb"})], clock
+    )
+    made.begin("a", 0, "spd")
+    return made
+
+
+def test_a_log_has_a_whole_line_every_30_seconds_and_one_at_the_end(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Console(file=io.StringIO(), width=80, highlight=False)
+    monkeypatch.setattr(leader, "console", log)
+    monkeypatch.setattr(watching, "console", log)
+    losses = iter(range(10, 0, -1))
+    watch = watching.Watch("spd", lambda: next(losses), course=course(clock), clock=clock)
+    follow(watch, clock, range(4, 9), total=9, seconds=16)
+    place = "arm 1 of 2, stage 2 of 3, at least"
+    assert log.file.getvalue().splitlines() == [
+        f"    spd: step 6 of 9, loss 8, 16 s/step, 48 s left; {place} 48 s left",
+        f"    spd: step 8 of 9, loss 6, 16 s/step, 16 s left; {place} 16 s left",
+        "    spd: step 9 of 9, loss 5, 16 s/step; arm 1 of 2, stage 2 of 3, time left not known yet",
+    ]
+
+
+def test_the_first_line_after_a_resume_counts_the_steps_before_it(clock: Clock) -> None:
+    watch = watching.Watch("spd", lambda: 0.5, course=Course(), clock=clock)
+    watch.on_train_start(SimpleNamespace(max_steps=350, global_step=120))
+    watch.on_train_batch_start(SimpleNamespace(global_step=120))
+    assert watch.meter.numbers() == "step 120 of 350, loss 0.5"
+
+
+def test_a_prediction_goes_on_behind_the_batches_that_are_filed(clock: Clock) -> None:
+    watch = watching.Watch("evaluate", first=3, course=Course(), clock=clock)
+    run = SimpleNamespace(num_predict_batches=[5], world_size=1)
+    watch.on_predict_start(run)
+    clock.now += 10
+    watch.on_predict_batch_start(run, None, None, 2)
+    assert watch.meter.numbers() == "batch 5 of 8, 5 s/batch, 15 s left"
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_bar_is_two_lines_at_any_width(width: int, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(width)
+    monkeypatch.setattr(watching, "console", screen)
+    watch = watching.Watch("a_stage_of_a_name_that_is_far_too_long_2", lambda: 1.5, course=course(clock), clock=clock)
+    watch.on_train_start(SimpleNamespace(max_steps=12_000, global_step=11_000))
+    clock.now += 70
+    watch._at(11_010)
+    plain = Console(file=io.StringIO(), width=width, highlight=False)
+    plain.print(watch.picture())
+    watch.on_exception()
+    lines = plain.file.getvalue().splitlines()
+    assert len(lines) == 2 and all(cell_len(line) <= width for line in lines)
+    assert lines[0].startswith("  a_stage") and "…" in lines[0] and "arm 1 of 2, stage 2 of 3" in lines[1]
+    if width >= 80:
+        assert "step 11,010 of 12,000, loss 1.5, 7 s/step" in lines[0] and "left" in lines[1]
+    assert watch.live is None and "\x1b[?25h" in screen.file.getvalue(), "the cursor is back"
+
+
+# --- the whole run ---------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_is_measured_in_this_run_and_what_arms_share_counts_once(clock: Clock) -> None:
+    """By hand: spd 100 s, evaluate 20 s; left are b's apo, which nobody has measured, and its evaluate."""
+    run = course(clock)
+    assert run.place() == "arm 1 of 2, stage 2 of 3, time left not known yet"
+    clock.now += 100
+    run.end(stored=False)
+    run.begin("a", 0, "evaluate")
+    assert run.place(7.0) == "arm 1 of 2, stage 3 of 3, at least 7 s left"
+    clock.now += 20
+    run.end(stored=False)
+    run.begin("b", 0, "spd")
+    run.end(stored=True)
+    run.begin("b", 0, "apo")
+    assert run.place() == "arm 2 of 2, stage 3 of 4, at least 20 s left"
+    assert run.place(60.0) == "arm 2 of 2, stage 3 of 4, at least 80 s left"  # what is seen is a part of the stage
+    assert run.place(60.0, whole=True) == "arm 2 of 2, stage 3 of 4, about 80 s left"
+    run.begin("b", 0, "evaluate")
+    clock.now += 5
+    assert run.place() == "arm 2 of 2, stage 4 of 4, about 15 s left"
+
+
+def test_a_stored_stage_says_nothing_of_what_another_will_take(clock: Clock) -> None:
+    run = Course([Work("a", s, {"spd": f"s{s}"}) for s in (0, 1)], clock)
+    run.begin("a", 0, "spd")
+    run.end(stored=True)
+    run.begin("a", 1, "spd")
+    assert run.place() == "arm 1 of 1, seed 2 of 2, stage 1 of 1, time left not known yet"
+
+
+def test_outside_of_a_plan_there_is_no_place(clock: Clock) -> None:
+    run = Course([], clock)
+    run.begin("a", 0, "spd")
+    assert run.place(3.0) == ""
+
+
+def test_arms_are_known_to_share_what_has_the_same_settings() -> None:
+    from apo_lightning import config
+
+    cfg = config.load(Path(__file__).resolve().parents[2] / "experiments/smoke.yaml", [])
+    names = {"spd_mt": ["collect", "spd", "evaluate"], "apo_listwise": ["collect", "spd", "apo", "evaluate"]}
+    works = {arm: overall.work(cfg.resolved[arm], arm, 0, own).steps for arm, own in names.items()}
+    later = overall.work(cfg.resolved["spd_mt"], "spd_mt", 1, names["spd_mt"]).steps
+    first, second = works.values()
+    assert first["collect"] == second["collect"] == later["collect"]
+    assert first["spd"] == second["spd"] != later["spd"]
+    assert first["evaluate"] != second["evaluate"]
+
+
+# --- nobody's noise --------------------------------------------------------------------------------------------------
+
+TRAINER = "lightning.pytorch.trainer"
+MESSAGES = {
+    f"{TRAINER}.connectors.data_connector": "The 'train_dataloader' does not have many workers which",
+    f"{TRAINER}.configuration_validator": "You passed in a `val_dataloader` but have no `validation_step`",
+    "lightning.pytorch.loops.prediction_loop": "Couldn't infer the batch indices fetched from",
+    "lightning.pytorch.loops.fit_loop": "Found 12 module(s) in eval mode at the start of training.",
+    "lightning.pytorch.utilities._pytree": "`isinstance(treespec, LeafSpec)` is deprecated, use",
+    "lightning.pytorch.core.module": "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In",
+    "torch.distributed.c10d_logger": "barrier(): using the device under current context. You can",
+    "transformers.modeling_utils": "`is_gradient_checkpointing` is deprecated and will be removed in v6.",
+}
+
+
+def heard(module: str, kind: type[Warning], message: str) -> bool:
+    """Whether a warning that arises there is shown."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        noise.quiet()
+        warnings.warn_explicit(message, kind, f"{module}.py", 1, module=module)
+    return bool(found)
+
+
+@pytest.mark.parametrize("known", noise.WARNINGS, ids=lambda known: known.module)
+def test_a_known_warning_is_silent_and_one_of_ours_in_its_words_is_not(known: noise.Known) -> None:
+    message = MESSAGES[known.module]
+    assert not heard(known.module, known.kind, message)
+    assert heard("apo_lightning.stages.base", known.kind, message), "ours"
+    assert heard(known.module, RuntimeWarning, message), "of another kind"
+    assert heard(known.module, known.kind, f"Something new. {message}"), "what is new of theirs"
+
+
+@pytest.mark.parametrize("name", noise.NOTES)
+def test_a_known_note_is_silent_and_others_of_its_library_are_not(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    noise.quiet()
+    noise.quiet()
+    log = logging.getLogger(name)
+    assert len([own for own in log.filters if isinstance(own, noise._Known)]) == 1
+    log.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s. Please", "no module")
+    log.warning("The weights are broken")
+    logging.getLogger("apo_lightning").warning("Failed to load CPU gemm_4bit_forward from kernels-community: x")
+    assert [record.name for record in caplog.records] == [name, "apo_lightning"]
+
+
+@pytest.mark.parametrize("name", ["lightning.pytorch", "lightning.fabric", "transformers", "bitsandbytes", "peft"])
+def test_warnings_of_libraries_that_nobody_has_named_are_heard(name: str) -> None:
+    noise.quiet()
+    assert logging.getLogger(name).isEnabledFor(logging.WARNING)
+
+
+class Loud(LightningModule):
+    """Does what Lightning warns of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.still = nn.Linear(2, 1), nn.Dropout().eval()
+
+    def training_step(self, batch: Any, number: int) -> Any:
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> Any:
+        own = torch.optim.SGD(self.parameters(), 0.1)
+        rate = torch.optim.lr_scheduler.LambdaLR(own, lambda step: 1.0)
+        return {"optimizer": own, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def optimizer_step(self, epoch: Any, number: Any, optimizer: Any, optimizer_closure: Any = None) -> None:
+        optimizer_closure()
+
+
+def test_lightning_itself_is_silenced_where_it_really_speaks() -> None:
+    """The table names the files in which these arise; a release that moves them fails here."""
+    off = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+
+    def said() -> set[str]:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            if quiet:
+                noise.quiet()
+            data = DataLoader(torch.ones(4, 2))
+            Trainer(accelerator="cpu", max_steps=2, **off).fit(Loud(), data, data)
+        return {str(one.message)[:20] for one in found if "site-packages" in one.filename}
+
+    quiet = False
+    before = said()
+    quiet = True
+    begins = ("You passed in a `val", "Found 1 module(s) in", "Detected call of `lr")
+    assert before >= set(begins) and not said() & {own[:20] for own in MESSAGES.values()} and not said() & set(begins)
