@@ -1,11 +1,8 @@
-"""What is seen of a run: step of steps and the time left, the place in the whole, nobody's noise, long names at 80
-columns."""
+"""What is seen of a run: step of steps and the time left, the place in the whole, long names at 80 columns."""
 
 from __future__ import annotations
 
 import io
-import logging
-import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +14,12 @@ from rich.cells import cell_len
 from torch import nn
 from torch.utils.data import DataLoader
 
-from apo_lightning import leader, progress
+from apo_lightning import config, leader, progress, reports
 from apo_lightning.console import Console
-from apo_lightning.experiment import noise, overall, watching
+from apo_lightning.experiment import overall, watching
 from apo_lightning.experiment.overall import Course, Work
 from apo_lightning.progress import Meter
+from tests.helpers import fake_run
 
 
 class Clock:
@@ -167,6 +165,57 @@ def test_a_bar_is_two_lines_at_any_width(width: int, clock: Clock, monkeypatch: 
     assert watch.live is None and "\x1b[?25h" in screen.file.getvalue(), "the cursor is back"
 
 
+class Plain(LightningModule):
+    """The smallest thing that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def training_step(self, batch: Any, number: int) -> Any:
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_lightning_tells_a_resumed_fit_its_step_before_the_first_picture(tmp_path: Path, clock: Clock) -> None:
+    """With a real checkpoint, and two micro-batches a step."""
+    pictures: list[str] = []
+
+    class Seen(watching.Watch):
+        def _begin(self, *words: Any) -> None:
+            super()._begin(*words)
+            pictures.append(self.meter.numbers())
+
+        def _at(self, done: int) -> None:
+            super()._at(done)
+            pictures.append(self.meter.numbers())
+
+    off = dict(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    data = DataLoader(torch.ones(40, 2), batch_size=2)
+
+    def go(steps: int, **how: Any) -> Trainer:
+        watch = Seen("spd", course=Course(), clock=clock)
+        made = Trainer(max_steps=steps, accumulate_grad_batches=2, callbacks=[watch], default_root_dir=tmp_path, **off)
+        made.fit(Plain(), data, **how)
+        return made
+
+    go(3).save_checkpoint(tmp_path / "third.ckpt")
+    pictures.clear()
+    go(5, ckpt_path=tmp_path / "third.ckpt", weights_only=False)
+    assert pictures[0] == "step 3 of 5"
+    assert [text.split(",")[0].split(" of ")[0] for text in pictures[1:]] == [
+        f"step {step}" for step in (3, 3, 4, 4, 5)
+    ]
+
+
 # --- the whole run ---------------------------------------------------------------------------------------------------
 
 
@@ -206,8 +255,6 @@ def test_outside_of_a_plan_there_is_no_place(clock: Clock) -> None:
 
 
 def test_arms_are_known_to_share_what_has_the_same_settings() -> None:
-    from apo_lightning import config
-
     cfg = config.load(Path(__file__).resolve().parents[2] / "experiments/smoke.yaml", [])
     names = {"spd_mt": ["collect", "spd", "evaluate"], "apo_listwise": ["collect", "spd", "apo", "evaluate"]}
     works = {arm: overall.work(cfg.resolved[arm], arm, 0, own).steps for arm, own in names.items()}
@@ -218,91 +265,40 @@ def test_arms_are_known_to_share_what_has_the_same_settings() -> None:
     assert first["evaluate"] != second["evaluate"]
 
 
-# --- nobody's noise --------------------------------------------------------------------------------------------------
+# --- long names at 80 columns ----------------------------------------------------------------------------------------
 
-TRAINER = "lightning.pytorch.trainer"
-MESSAGES = {
-    f"{TRAINER}.connectors.data_connector": "The 'train_dataloader' does not have many workers which",
-    f"{TRAINER}.configuration_validator": "You passed in a `val_dataloader` but have no `validation_step`",
-    "lightning.pytorch.loops.prediction_loop": "Couldn't infer the batch indices fetched from",
-    "lightning.pytorch.loops.fit_loop": "Found 12 module(s) in eval mode at the start of training.",
-    "lightning.pytorch.utilities._pytree": "`isinstance(treespec, LeafSpec)` is deprecated, use",
-    "lightning.pytorch.core.module": "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In",
-    "torch.distributed.c10d_logger": "barrier(): using the device under current context. You can",
-    "transformers.modeling_utils": "`is_gradient_checkpointing` is deprecated and will be removed in v6.",
-}
+LONG = "SPD of all seven teachers, then APO listwise with the negatives restated"
+TEACHER = "chexagent_8b_instruct_of_2025_with_retrieval"
 
 
-def heard(module: str, kind: type[Warning], message: str) -> bool:
-    """Whether a warning that arises there is shown."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        noise.quiet()
-        warnings.warn_explicit(message, kind, f"{module}.py", 1, module=module)
-    return bool(found)
+def printed(folder: Path, width: int, *, terminal: bool) -> list[str]:
+    screen = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, highlight=False)
+    reports.print_table(folder, screen)
+    return screen.file.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("known", noise.WARNINGS, ids=lambda known: known.module)
-def test_a_known_warning_is_silent_and_one_of_ours_in_its_words_is_not(known: noise.Known) -> None:
-    message = MESSAGES[known.module]
-    assert not heard(known.module, known.kind, message)
-    assert heard("apo_lightning.stages.base", known.kind, message), "ours"
-    assert heard(known.module, RuntimeWarning, message), "of another kind"
-    assert heard(known.module, known.kind, f"Something new. {message}"), "what is new of theirs"
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fake_run.make(tmp_path_factory.mktemp("long"), arms=("base", "sft"), seeds=(0,), steps=2)
+    for name in ("results.csv", "intervals.csv", "differences.csv"):
+        text = (folder / name).read_text()
+        text = text.replace('"SPD+MT, SFT on t+"', f'"{LONG}"').replace("gpt5", TEACHER)
+        (folder / name).write_text(text.replace("pleural_effusion", "enlarged_cardiomediastinum"))
+    return folder
 
 
-@pytest.mark.parametrize("name", noise.NOTES)
-def test_a_known_note_is_silent_and_others_of_its_library_are_not(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    noise.quiet()
-    noise.quiet()
-    log = logging.getLogger(name)
-    assert len([own for own in log.filters if isinstance(own, noise._Known)]) == 1
-    log.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s. Please", "no module")
-    log.warning("The weights are broken")
-    logging.getLogger("apo_lightning").warning("Failed to load CPU gemm_4bit_forward from kernels-community: x")
-    assert [record.name for record in caplog.records] == [name, "apo_lightning"]
+def test_long_names_fold_and_no_number_is_cut_at_80_columns(long_names: Path) -> None:
+    lines = printed(long_names, 80, terminal=True)
+    text = "\n".join(lines)
+    assert max(map(cell_len, lines)) <= 80 and "…" not in text
+    assert "summary (1 of 2)" in text and "summary (2 of 2)" in text  # a table in parts says so
+    first = [line[:32].strip() for line in lines]
+    at = first.index("SPD of all seven teachers,")
+    assert " ".join(first[at : at + 3]) == LONG  # at its words
+    at = next(i for i, line in enumerate(first) if line and TEACHER.startswith(line))
+    assert first[at] + first[at + 1] == TEACHER  # a word that is longer than the column goes on below
 
 
-@pytest.mark.parametrize("name", ["lightning.pytorch", "lightning.fabric", "transformers", "bitsandbytes", "peft"])
-def test_warnings_of_libraries_that_nobody_has_named_are_heard(name: str) -> None:
-    noise.quiet()
-    assert logging.getLogger(name).isEnabledFor(logging.WARNING)
-
-
-class Loud(LightningModule):
-    """Does what Lightning warns of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.still = nn.Linear(2, 1), nn.Dropout().eval()
-
-    def training_step(self, batch: Any, number: int) -> Any:
-        return self.layer(batch).sum()
-
-    def configure_optimizers(self) -> Any:
-        own = torch.optim.SGD(self.parameters(), 0.1)
-        rate = torch.optim.lr_scheduler.LambdaLR(own, lambda step: 1.0)
-        return {"optimizer": own, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
-
-    def optimizer_step(self, epoch: Any, number: Any, optimizer: Any, optimizer_closure: Any = None) -> None:
-        optimizer_closure()
-
-
-def test_lightning_itself_is_silenced_where_it_really_speaks() -> None:
-    """The table names the files in which these arise; a release that moves them fails here."""
-    off = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-
-    def said() -> set[str]:
-        with warnings.catch_warnings(record=True) as found:
-            warnings.simplefilter("always")
-            if quiet:
-                noise.quiet()
-            data = DataLoader(torch.ones(4, 2))
-            Trainer(accelerator="cpu", max_steps=2, **off).fit(Loud(), data, data)
-        return {str(one.message)[:20] for one in found if "site-packages" in one.filename}
-
-    quiet = False
-    before = said()
-    quiet = True
-    begins = ("You passed in a `val", "Found 1 module(s) in", "Detected call of `lr")
-    assert before >= set(begins) and not said() & {own[:20] for own in MESSAGES.values()} and not said() & set(begins)
+def test_a_wide_terminal_and_a_log_have_whole_tables(long_names: Path) -> None:
+    for lines in (printed(long_names, 160, terminal=True), printed(long_names, 80, terminal=False)):
+        assert "fake: summary" in [line.strip() for line in lines] and "…" not in "\n".join(lines)
