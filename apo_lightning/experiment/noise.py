@@ -36,6 +36,8 @@ WARNINGS = (
     ),
     # batches carry their own numbers
     Known("lightning.pytorch.loops.prediction_loop", UserWarning, r"Couldn't infer the batch indices"),
+    # a stage that goes on saves beside what it has saved; what is newest and whole is read before
+    Known("lightning.pytorch.callbacks.model_checkpoint", UserWarning, r"Checkpoint directory .* exists and is not em"),
     # a frozen reference and frozen towers are in eval mode on purpose
     Known("lightning.pytorch.loops.fit_loop", UserWarning, r"Found \d+ module\(s\) in eval mode"),
     # Lightning's own use of torch

@@ -81,9 +81,12 @@ class Watch(Callback):
 
     def _begin(self, total: int, first: int, unit: str) -> None:
         self.meter = Meter(self.name, total, first, unit, self.clock)
+        self.meter.at(first, self.loss())
         if console.is_terminal:
             self.live = Live(self.picture(), console=console, auto_refresh=False, transient=True)
             self.live.start(refresh=True)
+        elif first:
+            self._tell()
 
     def _at(self, done: int) -> None:
         self.meter.at(done, self.loss())

@@ -19,6 +19,7 @@ MESSAGES = {
     f"{TRAINER}.connectors.data_connector": "The 'train_dataloader' does not have many workers which",
     f"{TRAINER}.configuration_validator": "You passed in a `val_dataloader` but have no `validation_step`",
     "lightning.pytorch.loops.prediction_loop": "Couldn't infer the batch indices fetched from",
+    "lightning.pytorch.callbacks.model_checkpoint": "Checkpoint directory /r/a b exists and is not empty.",
     "lightning.pytorch.loops.fit_loop": "Found 12 module(s) in eval mode at the start of training.",
     "lightning.pytorch.utilities._pytree": "`isinstance(treespec, LeafSpec)` is deprecated, use",
     "lightning.pytorch.core.module": "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In",

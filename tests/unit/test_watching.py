@@ -119,11 +119,12 @@ def test_a_log_has_a_whole_line_every_30_seconds_and_one_at_the_end(
     log = Console(file=io.StringIO(), width=80, highlight=False)
     monkeypatch.setattr(leader, "console", log)
     monkeypatch.setattr(watching, "console", log)
-    losses = iter(range(10, 0, -1))
+    losses = iter(range(11, 0, -1))
     watch = watching.Watch("spd", lambda: next(losses), course=course(clock), clock=clock)
     follow(watch, clock, range(4, 9), total=9, seconds=16)
     place = "arm 1 of 2, stage 2 of 3, at least"
     assert log.file.getvalue().splitlines() == [
+        "    spd: step 4 of 9, loss 11; arm 1 of 2, stage 2 of 3, time left not known yet",  # it goes on from there
         f"    spd: step 6 of 9, loss 8, 16 s/step, 48 s left; {place} 48 s left",
         f"    spd: step 8 of 9, loss 6, 16 s/step, 16 s left; {place} 16 s left",
         "    spd: step 9 of 9, loss 5, 16 s/step; arm 1 of 2, stage 2 of 3, time left not known yet",
