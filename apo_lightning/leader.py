@@ -64,9 +64,9 @@ def warn(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """One line to the terminal, from the leader only."""
+    """One line to the terminal, from the leader only; in a log it stays one line."""
     if is_leader():
-        console.print(text)
+        console.print(text, soft_wrap=not console.is_terminal)
 
 
 def say_plainly(text: str) -> None:

@@ -17,7 +17,7 @@ from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, print_hanging, show_error
 from apo_lightning.errors import ApoError, ArtifactError
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import noise, processes
 from apo_lightning.files import disk
 from apo_lightning.files.characters import visible
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.argv[1:] = expanded(sys.argv[1:])  # what a run records as its command
     options = _parsed(arguments)
     make_safe()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on import it speaks of an optional kernel on every CPU
+    noise.quiet_notes()
     try:
         with processes.member() if processes.is_member() else signals.raised():
             return options.call(options) or 0

@@ -12,13 +12,13 @@ from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.experiment import (
     further_sets,
     machine,
+    noise,
     preferred,
     pruned,
     rehearsal,
     rejecting,
     rounds,
     teacher_tokens,
-    trainer,
     weighing,
 )
 from apo_lightning.experiment.scored import judging_findings
@@ -61,7 +61,7 @@ def check_arms(arms: Mapping[str, ExperimentSettings], *, here: bool = True) -> 
 
 def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     """Everything of one arm that is built without files; see `check_arms`. Returns its data module, not yet read."""
-    trainer.quiet()
+    noise.quiet()
     machine.check_names(cfg.trainer, cfg.student)
     data = build_data(cfg)
     further_sets.build(cfg)

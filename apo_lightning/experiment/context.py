@@ -199,7 +199,7 @@ class Context:
         done = leader.from_leader(filed.done)
         if len(done) < total:
             self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
-            trainer.predict(writer, self.data, self.cfg.trainer, [filed])
+            trainer.predict(writer, self.data, self.cfg.trainer, [filed], len(done))
         leader.barrier()
         return leader.from_leader(filed.answers)
 

@@ -24,6 +24,9 @@ class JsonlLogger(Logger):
         folder: where the file goes.
         rate: tells the learning rate, which stands in the lines of training as ``train/lr``.
         every: steps between two lines of training (the Trainer's ``log_every_n_steps``).
+
+    Attributes:
+        last: the newest values of training.
     """
 
     keeps_times = False
@@ -32,6 +35,7 @@ class JsonlLogger(Logger):
     def __init__(self, folder: str | Path, rate: Callable[[], float] | None = None, every: int = 1) -> None:
         super().__init__()
         self.path, self.rate, self.every = Path(folder) / "metrics.jsonl", rate, every
+        self.last: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -61,6 +65,7 @@ class JsonlLogger(Logger):
             return
         if self.rate and any(name.startswith("train/") for name in values):
             values["train/lr"] = self.rate()
+        self.last = values if "train/loss" in values else self.last
         jsonlines.append(self.path, {"step": (step or 0) + 1, **values})
 
     @rank_zero_only
@@ -82,3 +87,4 @@ class JsonlLogger(Logger):
                 lost[0],
             )
         jsonlines.write(self.path, rows)
+        self.last = next((row for row in reversed(rows) if "train/loss" in row), {})

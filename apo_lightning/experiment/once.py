@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from apo_lightning import leader
+from apo_lightning.experiment import overall
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.atomic import removal
 
@@ -36,6 +37,8 @@ def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> 
 def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
     began = time.monotonic()
     leader.say(f"  {name} ...")
+    if place := overall.RUN.place():
+        leader.say(f"    [dim]{place}[/dim]")
     if leader.is_leader():
         if why := folder.why_anew():
             leader.say_plainly(f"  {folder.stage}: {'; '.join(why)}")

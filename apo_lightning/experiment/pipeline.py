@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from apo_lightning import leader
-from apo_lightning.experiment import explain, rejecting, rounds
+from apo_lightning.experiment import explain, overall, rejecting, rounds
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.experiment.steps.collect import Collect
@@ -42,9 +42,15 @@ def _kind(name: str) -> Callable[[Context, str], Step]:
     return FitInformed if getattr(stage, "reads_reports", False) else Fit
 
 
+def plan(own: Context) -> overall.Work:
+    """What is to be done for an arm and seed."""
+    return overall.work(own.cfg, own.arm, own.seed, [name for name, _ in steps(own)])
+
+
 def run(own: Context) -> Context:
     """Do all steps of an arm and link their folders; returns the arm with all that is done."""
     for name, step in steps(own):
+        overall.RUN.begin(own.arm, own.seed, name)
         with explain.where(own, name):
             own.done[name] = step().make()
         if leader.is_leader():

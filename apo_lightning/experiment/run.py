@@ -21,7 +21,9 @@ from apo_lightning.experiment import (
     failure_files,
     further_sets,
     gating,
+    noise,
     observing,
+    overall,
     pipeline,
     pruned,
     results,
@@ -68,7 +70,7 @@ def run(cfg: ExperimentSettings, guard: Guard = plainly) -> Path:
         ApoError: no arm came to its end, and ``guard`` let that pass.
     """
     sources.remember()
-    trainer.quiet()
+    noise.quiet()
     _name_trial(cfg)
     folder, settled = RunFolder(Path(cfg.runs_dir), cfg.name), json.loads(json.dumps(config.to_dict(cfg)))
     if missing := checks.check_arms(cfg.resolved):
@@ -104,11 +106,15 @@ def _run_arms(
     networks = Networks(keep=not trainer.takes_apart(cfg.trainer))
     answered = {own.name: own.data for own in further_sets.present(sets)}
     arms: dict[str, Context] = {}
-    for seed in cfg.seeds:
-        for arm, own in cfg.resolved.items():
-            begun = partial(Context, own, arm, seed, data[arm], folder, networks, answered)
-            made = guard(arm, seed, lambda begun=begun: pipeline.run(begun()))
-            arms |= {arm: made} if made is not None else {}
+    works = {
+        (arm, seed): partial(Context, own, arm, seed, data[arm], folder, networks, answered)
+        for seed in cfg.seeds
+        for arm, own in cfg.resolved.items()
+    }
+    overall.RUN.plan([pipeline.plan(begin()) for begin in works.values()])
+    for (arm, seed), begin in works.items():
+        made = guard(arm, seed, lambda begin=begin: pipeline.run(begin()))
+        arms |= {arm: made} if made is not None else {}
     if not arms:
         raise ApoError(f"None of the {len(cfg.resolved)} arms of {cfg.name} came to its end.")
     return arms

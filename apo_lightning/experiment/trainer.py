@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from apo_lightning.errors import ConfigError, StoppedError
+from apo_lightning.experiment import overall
 from apo_lightning.experiment.checkpoints import WholeFiles, WholeFolders, newest, step_of
 from apo_lightning.experiment.jsonl_logger import JsonlLogger
 from apo_lightning.experiment.keeping import Best, Checkpoints, Validated
-from apo_lightning.leader import console, from_leader, is_leader, join_beside, joined, say, warn
+from apo_lightning.experiment.watching import Watch
+from apo_lightning.leader import from_leader, is_leader, join_beside, joined, say, warn
 from apo_lightning.settings import FitSettings, TrainerSettings
 from data_modules.base import CXRDataModule
 
@@ -43,28 +42,6 @@ def connect(settings: TrainerSettings) -> None:
         )
     own.setup_environment()
     join_beside()
-
-
-def quiet() -> None:
-    """Silence what Lightning, W&B and transformers say about every one of our many small fits."""
-    for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for text in (
-        ".*does not have many workers.*",
-        ".*LeafSpec.*",
-        ".*barrier.*",
-        ".*lr_scheduler.step.*",
-        ".*have no `validation_step`.*",  # which is said where validation is asked for
-        ".*infer the batch indices.*",  # a prediction's batches carry their own numbers
-        ".*tensorboard.*",
-        ".*is_gradient_checkpointing.*",
-        ".*in eval mode.*",
-        ".*isinstance.treespec.*",
-    ):
-        warnings.filterwarnings("ignore", text)
-    transformers_logging.disable_progress_bar()
-    os.environ.setdefault("WANDB_SILENT", "true")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
@@ -104,17 +81,14 @@ def trainer(
 ) -> Trainer:
     """A Trainer with this project's habits; the data module owns the order of the data."""
     sharded = fit and settings.strategy == "fsdp2"  # which writes its checkpoints itself
-    wanted = settings.enable_progress_bar
     theirs = any(isinstance(each, ProgressBar) for each in callbacks)
-    shown = console.is_terminal and is_leader() if wanted is None else wanted
-    bar = [RichProgressBar(leave=False)] if shown and not theirs else []
     passed = {name: getattr(settings, name) for name in (*PASSED, *(TO_FIT if fit else ()))}
     made = Trainer(
         **passed,
         strategy=strategy(settings, fit=fit),
         logger=list(loggers) or False,
-        callbacks=[*callbacks, *bar],
-        enable_progress_bar=bool(bar) or theirs,
+        callbacks=list(callbacks),
+        enable_progress_bar=theirs,
         use_distributed_sampler=False,
         plugins=[] if sharded else [WholeFiles()],
         **options,
@@ -178,7 +152,13 @@ def fit(
     run = trainer(
         settings,
         fit=True,
-        callbacks=[*before, *callbacks, *after, Checkpoints(folder, plan.checkpoint_every)],
+        callbacks=[
+            *before,
+            *callbacks,
+            *after,
+            Checkpoints(folder, plan.checkpoint_every),
+            *_watch(settings, callbacks, stage.name, lambda: journal.last.get("train/loss")),
+        ],
         loggers=[journal, *loggers],
         max_steps=plan.steps,
         max_epochs=-1,
@@ -241,16 +221,30 @@ def _profiler(settings: TrainerSettings, folder: Path) -> Any:
     return PROFILERS[settings.profiler](dirpath=folder, filename="profile") if settings.profiler else None
 
 
+def _watch(settings: TrainerSettings, callbacks: Sequence[Callback], name: str, *how: Any) -> list[Callback]:
+    """What is seen of it, in the leader, unless a bar of the experiment's own shows it or none is wanted."""
+    theirs = any(isinstance(each, ProgressBar) for each in callbacks)
+    shown = settings.enable_progress_bar is not False and is_leader() and not theirs
+    return [Watch(overall.RUN.stage or name, *how)] if shown else []
+
+
 def predict(
-    writer: LightningModule, data: CXRDataModule, settings: TrainerSettings, callbacks: Sequence[Callback]
+    writer: LightningModule,
+    data: CXRDataModule,
+    settings: TrainerSettings,
+    callbacks: Sequence[Callback],
+    first: int = 0,
 ) -> None:
-    """Let ``writer`` answer the connected examples; callbacks file the answers."""
-    trainer(settings, fit=False, callbacks=callbacks).predict(writer, data, return_predictions=False)
+    """Let ``writer`` answer the connected examples; callbacks file the answers. ``first``: batches that are filed
+    already, and not asked again."""
+    seen = _watch(settings, callbacks, "answers", lambda: None, first)
+    trainer(settings, fit=False, callbacks=[*callbacks, *seen]).predict(writer, data, return_predictions=False)
 
 
 def validate(module: LightningModule, data: CXRDataModule, settings: TrainerSettings) -> None:
     """Let ``module`` look at the connected validation examples, each once, spread over the processes."""
-    trainer(settings, fit=False, callbacks=[]).validate(module, data, verbose=False)
+    seen = _watch(settings, [], "likelihoods")
+    trainer(settings, fit=False, callbacks=seen).validate(module, data, verbose=False)
 
 
 def device(settings: TrainerSettings) -> torch.device:

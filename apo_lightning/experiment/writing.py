@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apo_lightning import config
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment import asking, trainer
+from apo_lightning.experiment import asking, noise
 from apo_lightning.hashing.contents import digest
 from apo_lightning.recording.texts import Written, before, write_texts
 from apo_lightning.settings import ExperimentSettings
@@ -44,7 +44,7 @@ class Local:
 
     def write(self, told: Callable[[Written], None] = lambda written: None) -> Written:
         """See `recording.texts.write_texts`."""
-        trainer.quiet()
+        noise.quiet()
         how = dict(findings=self.findings, prompt=self.prompt, told=told)
         return write_texts(self.teacher, self.asked, lambda study: self.studies[study.id][1].images(study), **how)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from apo_lightning.console import Console
+from apo_lightning.console import Console, print_whole
 from apo_lightning.reports import (
     checked,
     compare,
@@ -97,8 +97,8 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
     run_folder = Path(run_folder)
     console = console or Console(highlight=False)
     found = load(run_folder)
-    for table in terminal.tables(found, run_folder.name):
-        console.print(table)
+    for table in terminal.tables(found, run_folder.name, console.width if console.is_terminal else terminal.WIDE):
+        print_whole(table, console)
     for sentence in (
         *sentences.left_out(found.values),
         *terminal.reading(found),

@@ -1,4 +1,4 @@
-"""The results in a terminal: tables that fit 80 columns."""
+"""The results in a terminal: tables that fit its width, in as many parts as that takes, with nothing cut off."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rich import box
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from apo_lightning.reports import table as results
 from apo_lightning.reports.columns import MEASURES, Column, short, title
@@ -22,8 +24,18 @@ READING = (
     "other arm whose interval excludes 0."
 )
 STARS = "*, **: apart from the reference arm at p < .05, .01 (paired test, corrected by Holm)."
+WHOLE = ("mean accuracy", "progression", "difference")
+"""Heads that are not folded: their cells have an interval."""
 ABREAST = 7
-"""Columns of one table; more would not fit 80 columns."""
+"""Columns of one table, at most: more are hard to read even where they fit."""
+NARROWEST = 80
+"""Columns of a terminal that tables are made for; on a narrower one they fold within words."""
+WIDE = 160
+"""Columns of a log file."""
+LABEL = 30
+"""Columns of a label, at most; a longer one folds."""
+GAP = 3
+"""Columns between two columns."""
 SHORTER = {
     "balanced accuracy": "balanced",
     "agreement of seeds": "kappa",
@@ -35,11 +47,11 @@ SHORTER = {
 }
 
 
-def tables(found: Results, name: str) -> list[Table]:
-    """The summaries, the measure per finding, and the arms beside their reference."""
+def tables(found: Results, name: str, width: int = NARROWEST) -> list[Table]:
+    """The summaries, the measure per finding, and the arms beside their reference, for a terminal of ``width``."""
     shown = [group for group in groups(found) if not group.folded]
     logp = next((group for group in shown if group.name == "logp"), None)
-    made = [table for group in shown if group is not logp for table in _group(group, found, name)]
+    made = [table for group in shown if group is not logp for table in _group(group, found, name, width)]
     lines = [line for own in differences(found) for line in own.lines]
     return [*made, _arms(found, logp)] if lines or logp else made
 
@@ -50,8 +62,8 @@ def reading(found: Results) -> list[str]:
     return [READING, *([STARS, *small] if len(found.tests) else [])]
 
 
-def _group(group: Group, found: Results, name: str) -> list[Table]:
-    """As many tables as its columns need; the first of a group with a wide first column takes one column fewer."""
+def _group(group: Group, found: Results, name: str, width: int) -> list[Table]:
+    """As many tables as its columns need; each says that it goes on, or which part it is."""
     each = any(column.finding != "mean" for column in group.columns)
     word = title(found.values).removeprefix("mean ")
     said = (
@@ -61,16 +73,42 @@ def _group(group: Group, found: Results, name: str) -> list[Table]:
         if group.name == "text"
         else group.title[:1].lower() + group.title[1:]
     )
-    return [
-        _rows(group, f"{name}: {said}", which, each=each)
-        for start in range(0, len(group.columns), ABREAST)
-        if (which := list(range(start, min(start + ABREAST, len(group.columns)))))
-    ]
+    heads = _heads(group, each=each)
+    parts = _parts(group, heads, max(width, NARROWEST))
+    of = [f" ({number} of {len(parts)})" if len(parts) > 1 else "" for number in range(1, len(parts) + 1)]
+    return [_rows(group, f"{name}: {said}{part}", which, heads) for part, which in zip(of, parts, strict=True)]
 
 
-def _rows(group: Group, said: str, which: Sequence[int], *, each: bool) -> Table:
-    titles = [group.columns[i].title for i in which]
-    table = _bare(said, short(titles) if each else [SHORTER.get(own, own) for own in titles])
+def _heads(group: Group, *, each: bool) -> list[str]:
+    titles = [column.title for column in group.columns]
+    return short(titles) if each else [SHORTER.get(own, own) for own in titles]
+
+
+def _parts(group: Group, heads: Sequence[str], width: int) -> list[list[int]]:
+    """Columns of each table: as many as stand side by side without a word or a number being cut."""
+    labels = [Text.from_markup(escape(row.label)).cell_len for _, rows in group.sections for row in rows]
+    room = width - min(LABEL, max(labels, default=0)) - GAP
+    parts: list[list[int]] = []
+    left = 0
+    for i in range(len(group.columns)):
+        need = _width(group, heads[i], i) + GAP
+        if not parts or need > left or len(parts[-1]) == ABREAST:
+            parts.append([])
+            left = room
+        parts[-1].append(i)
+        left -= need
+    return parts
+
+
+def _width(group: Group, head: str, i: int) -> int:
+    """Of the longest word of a head, of one that is not folded of all of it, and of every cell."""
+    words = [head] if head in WHOLE else head.split()
+    cells = [_cell(row.cells[i], group.columns[i]) for _, rows in group.sections for row in rows]
+    return max(cell_len(own) for own in [*words, "", *(Text.from_markup(cell).plain for cell in cells)])
+
+
+def _rows(group: Group, said: str, which: Sequence[int], heads: Sequence[str]) -> Table:
+    table = _bare(said, [heads[i] for i in which])
     for _, rows in group.sections:
         for row in rows:
             table.add_row(escape(row.label), *(_cell(row.cells[i], group.columns[i]) for i in which))
@@ -99,9 +137,9 @@ def _arms(found: Results, logp: Group | None) -> Table:
 
 def _bare(said: str, heads: Sequence[str]) -> Table:
     table = Table(title=escape(said), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", max_width=30)
+    table.add_column("", max_width=LABEL, overflow="fold")
     for head in heads:
-        table.add_column(escape(head), justify="right", no_wrap=head in ("mean accuracy", "progression", "difference"))
+        table.add_column(escape(head), justify="right", no_wrap=head in WHOLE)
     return table
 
 

@@ -43,7 +43,7 @@ class TrainerSettings:
     """``simple``, ``advanced`` or ``pytorch``: its table lies in the stage's folder."""
     detect_anomaly: bool = False
     enable_progress_bar: bool | None = None
-    """Null: where there is a terminal."""
+    """Null or true: a bar on a terminal, elsewhere a plain line every 30 seconds; false: neither."""
     enable_model_summary: bool = False
     enable_autolog_hparams: bool = True
 

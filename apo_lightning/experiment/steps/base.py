@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from apo_lightning import leader
+from apo_lightning.experiment import overall
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.once import once
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -39,5 +40,6 @@ class Step(ABC):
         folder = self.own.folder.stage(self.name, self.inputs())
         stored = leader.from_leader(lambda: folder.done)
         once(folder, f"{self.own.arm} seed {self.own.seed}: {self.name}", lambda: self.run(folder))
+        overall.RUN.end(stored=stored)
         self.after(folder, stored=stored)
         return folder
