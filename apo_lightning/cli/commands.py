@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, collect, data, drift, store, study
+from apo_lightning.cli import audit, collect, data, drift, init, store, study
 from apo_lightning.cli.check import check
 from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
@@ -119,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     drift.add(commands, _command)
     store.add(commands, _command)
     study.add(commands, _command)
+    init.add(commands, _command)
     return top
 
 

@@ -25,6 +25,7 @@ ORDER = (
     "console",
     "progress",
     "leader",
+    "project",
     "registry",
     "settings",
     "identifiers",
@@ -61,6 +62,7 @@ ORDER = (
     "reports",
     "experiment",
     "nano",
+    "starter",
     "cli",
     "__main__",
 )
