@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := .venv.stamp
-EXTRAS ?= dev
+EXTRAS ?= dev,docs
 EXP ?=
 DATA ?=
 SET ?=
@@ -20,7 +20,8 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all browser experiment sweep study collect report drift summary bench gpu-proof nano wheel lint clean
+.PHONY: help setup check list test test-all browser experiment sweep study collect report compare drift summary bench gpu-proof
+.PHONY: nano docs tour wheel lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +39,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 check: $(STAMP) ## load and build every experiment file, without training
 	@$(PY) -m apo_lightning check
 
-list: $(STAMP) ## print what an experiment can name: data sets, teachers, losses, callbacks
+list: $(STAMP) ## print what an experiment can name: data sets, teachers, losses, callbacks, prompts
 	@$(PY) -m apo_lightning list
 
 test: lint ## lint, then every test that is not slow and needs no GPU and no published weights
@@ -91,8 +92,11 @@ report: $(STAMP) ## write a report again: EXP=name or RUN=folder, of the newest 
 drift: $(STAMP) ## how teachers disagree: EXP=name, RUN=folder or file [SET="--student --encoder FOLDER"]
 	@$(PY) -m apo_lightning drift $(RUN) --set "$$SET"
 
-summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; trains nothing
-	@$(PY) -m apo_lightning data summary '$(DATA)' --set "$$SET"
+summary: $(STAMP) ## look at a data set: DATA=name SET="root=FOLDER ..."; without DATA, print their names
+	@$(PY) -m apo_lightning data summary $(if $(DATA),'$(DATA)') --set "$$SET"
+
+compare: $(STAMP) ## what differs between runs, in settings, measures and answers: RUN="a b" [SET="--arm NAME"]
+	@$(PY) -m apo_lightning compare $(RUN) --set "$$SET"
 
 bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision, but for those that ask for files of yours
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[dev,bench]'
@@ -107,6 +111,14 @@ gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes
 
 nano: $(STAMP) ## train the embedded student again from its recipe
 	@$(PY) -m apo_lightning.nano
+
+docs: $(STAMP) ## build the docs site in build/site, without a network; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict  # --quiet would drop the warnings uncounted
+	@echo "docs: build/site/index.html (with its search: $(PY) -m http.server -b 127.0.0.1 -d build/site)"
+
+tour: $(STAMP) ## run docs/tour.ipynb and keep what it shows
+	@$(PY) -m pip install -qq -c constraints.txt -e '.[notebook]'
+	@$(PY) docs/hooks/notebook.py docs/tour.ipynb
 
 # What an earlier build left in build/ would be taken along. The sdist is built first, and the wheel of it.
 wheel: $(STAMP) ## build the wheel and the sdist into dist/

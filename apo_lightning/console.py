@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Iterable
@@ -37,6 +38,21 @@ def print_whole(table: Table, console: Console) -> None:
         console.width = max(before, Console(width=1_000).measure(table).maximum)
     console.print(table)
     console.width = before
+
+
+def print_hanging(console: Console, lead: str, text: str, style: str | None = None) -> None:
+    """Print a text behind ``lead``, its further lines as far to the right (where that leaves half the width), none
+    longer than the terminal is wide. A word that is longer, such as a path, stays whole."""
+    indent = " " * (len(lead) if len(lead) <= console.width // 2 else 4)
+    lines = textwrap.wrap(
+        text,
+        width=console.width,
+        initial_indent=lead,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print("\n".join(lines or [lead.rstrip()]), style=style, markup=False, soft_wrap=True)
 
 
 def make_safe() -> None:

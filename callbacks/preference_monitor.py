@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from apo_lightning.metrics import rewards
+from apo_lightning.metrics import rewards, trl_names
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch
 from callbacks import CALLBACKS
@@ -16,11 +16,15 @@ from callbacks import CALLBACKS
 
 @CALLBACKS.register("preference_monitor")
 class PreferenceMonitor(Callback):
-    """Logs of every optimiser step, as means over its studies:
+    """Logs what every optimiser step does to t+ and to each teacher's text, and the same under TRL's names.
+
+    Means over the studies of the step:
 
     - ``train/logp_chosen`` and ``train/logp_rejected/<teacher>``: absolute log-probabilities (nats);
     - ``train/reward_chosen``, ``train/reward/<teacher>``, ``train/margin/<teacher>``: as the loss takes them;
-    - ``train/rank1_accuracy`` and beside it ``train/rank1_chance``, see `metrics.rewards.of_batch`.
+    - ``train/rank1_accuracy`` and beside it ``train/rank1_chance``, see `metrics.rewards.of_batch`;
+    - ``train/rewards/chosen``, ``train/logps/rejected`` and the others that TRL's trainers log, over pairs: see
+      `metrics.trl_names.of_pairs`.
 
     A loss without rewards (plain fine-tuning on t+) has log-probabilities alone. What the loss logs under the same name
     stays the loss's. NaN where a teacher that was heard before gave nothing.
@@ -43,6 +47,8 @@ class PreferenceMonitor(Callback):
         if logps is None:
             return
         values, counts = rewards.of_batch(logps, outputs.get("rewards"), batch.sources)
+        pairs = trl_names.of_pairs(logps, outputs.get("rewards"), batch.sources)
+        values, counts = values | pairs[0], counts | pairs[1]
         taken = outputs.get("metrics", {})
         self.means.add(
             {f"train/{k}": v for k, v in values.items() if k not in taken}, {f"train/{k}": n for k, n in counts.items()}

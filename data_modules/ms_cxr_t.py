@@ -52,7 +52,7 @@ PLACES = (
 @DATA.register("ms_cxr_t")
 @dataclass(eq=False, kw_only=True)
 class MSCXRT(FolderDataModule):
-    """MS-CXR-T 1.0.0. Its pairs lie in all three splits of MIMIC-CXR; here all are ``test``.
+    """MS-CXR-T 1.0.0, whose pairs lie in all three splits of MIMIC-CXR; here all are ``test``.
 
     Under ``progression`` a study has the earlier image in ``prior`` and the course of the findings that were judged in
     ``progression``. ``findings`` is our reading of it: what is stable or worsening is present, what is improving may be

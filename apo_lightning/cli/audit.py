@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,14 @@ def named_findings(names: str | None) -> list[str]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Study, teacher and text of every text in a file of trajectories, or one that a run has written.
+    """Study, teacher and text of every text in a file of trajectories, one that a run has written, or any that a
+    recorded teacher takes.
 
     Raises:
         DataError: the file cannot be read, a line is neither, or it has no texts.
     """
+    if path.suffix != ".jsonl" or not path.is_file():
+        return _of_others(path)
     rows: list[dict[str, Any]] = []
     for number, line in records.lines(path):
         if (own := _of_run(line)) is not None:
@@ -88,6 +92,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         try:
             row = records.parse(line)
         except ValueError as error:
+            with suppress(DataError):
+                return _of_others(path)
             raise DataError(f"{path}:{number}: {error}") from None
         if records.is_image(row):
             rows += [{"study": row["id"], "teacher": name, "text": text} for name, text in row["trajectories"].items()]
@@ -96,6 +102,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not rows:
         raise DataError(f"{path} has no texts. Give a file of trajectories, one JSON object per line.")
     return rows
+
+
+def _of_others(path: Path) -> list[dict[str, Any]]:
+    from apo_lightning.own_texts import reading
+
+    said = reading.read(path).said
+    return [{"study": one.names[0], "teacher": one.teacher or path.stem, "text": one.text} for one in said]
 
 
 def _of_run(line: bytes) -> dict[str, str] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -12,18 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import audit, collect, data, drift, init, store, study
+from apo_lightning.cli import audit, collect, compare, data, drift, init, listing, plan, store, study
 from apo_lightning.cli.check import check
 from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
-from apo_lightning.console import Console, make_safe, show_error
-from apo_lightning.errors import ApoError, ArtifactError, ConfigError, did_you_mean
+from apo_lightning.console import Console, make_safe, print_hanging, show_error
+from apo_lightning.errors import ApoError, ArtifactError
 from apo_lightning.experiment import processes
 from apo_lightning.files import disk
 from apo_lightning.files.characters import visible
 
 if TYPE_CHECKING:
     pass
+
+
+WRITTEN = ("report.md", "report.csv", "report.tex", "table.tex")
+"""Files of a report besides its page."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,8 +98,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="EXPERIMENT|PATH|key=value",
         help=("an experiment with its settings: would it run here? Or files and folders (default: experiments)"),
     )
-    names = _command(commands, "list", list_, "what can be named in an experiment, and the experiments")
-    names.add_argument("name", nargs="?", help="a data set, teacher, loss or callback: what it does, and its settings")
+    listing.add(commands, _command)
     grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
     grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
     _add_overrides(grid)
@@ -114,11 +116,13 @@ def parser() -> argparse.ArgumentParser:
         "project", nargs="?", default="apo-lightning", help="as wandb.project says (default: %(default)s)"
     )
     collect.add(commands, _command)
+    compare.add(commands, _command)
     data.add(commands, _command)
     audit.add(commands, _command)
     drift.add(commands, _command)
     store.add(commands, _command)
     study.add(commands, _command)
+    plan.add(commands, _command)
     init.add(commands, _command)
     return top
 
@@ -136,35 +140,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def list_(options: argparse.Namespace) -> None:
-    """``apo list [NAME]``: one line a member, or all that one says of itself."""
-    from apo_lightning import config
-    from apo_lightning.config.registered import ANSWERED, SECTIONS
-    from apo_lightning.metrics.report_text import TEXT_METRICS
-
-    if options.name:
-        registries = [section.registry() for section in SECTIONS if section not in ANSWERED] + [TEXT_METRICS]
-        known = [name for registry in registries for name in registry]
-        if options.name not in known:
-            raise ConfigError(f"Nothing is named '{options.name}'. {did_you_mean(options.name, known)}")
-        for item in (registry[options.name] for registry in registries if options.name in registry):
-            Console().print(_whole(item), markup=False, highlight=False, soft_wrap=True)
-        return
-
-    for section in SECTIONS:
-        if section in ANSWERED:  # the same data sets
-            continue
-        registry = section.registry()
-        title = f"{section.attribute.lower()} ({'.'.join(section.pattern)})"
-        members = {name: item for name, item in registry.items() if not item.__module__.startswith("lightning.")}
-        _print_group(title, {name: _first(item) for name, item in members.items()})
-        if theirs := [name for name in registry if name not in members]:
-            Console().print(f"  of Lightning: {', '.join(theirs)}", markup=False, highlight=False, soft_wrap=True)
-    _print_group("text_metrics (evaluate.report_text)", {name: _first(item) for name, item in TEXT_METRICS.items()})
-    _print_group("experiments", dict(config.list_experiments()))
-    _print_group("presets (preset=NAME)", dict(config.list_experiments(config.EXPERIMENTS / "presets")))
-
-
 def sweep(options: argparse.Namespace) -> None:
     """``apo sweep FILE [key=value ...]``."""
     from apo_lightning import config
@@ -179,7 +154,17 @@ def report(options: argparse.Namespace) -> None:
 
     folders = list({path.resolve(): path for path in options.folders or [newest_run(Path("runs"))]}.values())
     written = reports.write(folders[0]) if len(folders) == 1 else reports.write_several(folders)
-    Console().print(f"report: {visible(str(written))}", markup=False, highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    console.print(f"report: {visible(str(written))}", markup=False, soft_wrap=True)
+    if beside := _beside(written):
+        print_hanging(console, "beside it: ", ", ".join(beside))
+
+
+def _beside(report: Path) -> list[str]:
+    """What else was written, in the folder of the report."""
+    found = [name for name in WRITTEN if (report.parent / name).is_file()]
+    drawn = sum(1 for _ in report.parent.glob("figures/*.png"))
+    return [*found, *([f"figures/ ({drawn})"] if drawn else [])]
 
 
 def dashboard(options: argparse.Namespace) -> None:
@@ -219,22 +204,3 @@ def _command(commands: argparse._SubParsersAction, name: str, call: Callable, te
 
 def _add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("overrides", nargs="*", metavar="key=value", help="settings laid over the experiment")
-
-
-def _first(item: type) -> str:
-    return (inspect.getdoc(item) or "").split("\n")[0]
-
-
-def _whole(item: type) -> str:
-    """What a class and the classes of ours that it extends say of themselves, the nearest first."""
-    packages = ("data_modules", "callbacks", "apo_lightning")
-    ours = [cls.__doc__ for cls in item.__mro__ if cls.__module__.split(".")[0] in packages and cls.__doc__]
-    return "\n\n".join(map(inspect.cleandoc, ours))
-
-
-def _print_group(title: str, members: dict[str, str]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(title, style="bold", markup=False)
-    width = max(map(len, members), default=0)
-    for name, text in sorted(members.items()):
-        console.print(f"  {name:<{width}}  {text}", markup=False)

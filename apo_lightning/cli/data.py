@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from apo_lightning.console import Console
+from apo_lightning.console import Console, print_hanging
 from apo_lightning.errors import ConfigError
 
 
@@ -16,7 +16,8 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
     group = commands.add_parser("data", help="look at a data set, or import trajectories", description=__doc__)
     below = group.add_subparsers(required=True, metavar="COMMAND")
     look = command(below, "summary", summary, "sizes, prevalence, and what is missing, doubled or contradictory")
-    look.add_argument("what", help="a data set (apo list names them) with its settings, or an experiment")
+    what = "a data set with its settings, or an experiment; without it the sets are listed"
+    look.add_argument("what", nargs="?", help=what)
     look.add_argument("overrides", nargs="*", metavar="key=value", help="of the data set, or of the experiment")
     look.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found here too")
     look.add_argument("--quick", action="store_true", help="tables only: open and compare no image")
@@ -28,17 +29,41 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
 
 
 def summary(options: argparse.Namespace) -> None:
-    """``apo data summary WHAT [key=value ...]``."""
+    """``apo data summary [WHAT [key=value ...]]``."""
     from apo_lightning.files.formats import write_json
     from apo_lightning.reports import data_summary
     from data_modules.summary import summarise
 
     console = Console(highlight=False)
+    if not options.what or "=" in options.what:
+        _list_sets(options, console)
+        return
     data, name = build(options.what, options.overrides)
     found = summarise(data, name, quick=options.quick)
     data_summary.show(found, console)
     if options.json:
         console.print(f"all of it: {write_json(options.json, found.to_dict())}", markup=False)
+
+
+def _list_sets(options: argparse.Namespace, console: Console) -> None:
+    """
+    Raises:
+        ConfigError: settings or a file are given, and no set that they belong to.
+    """
+    from apo_lightning.cli.listing import first_sentence, show_group
+    from data_modules import DATA
+
+    given = [
+        *([options.what] if options.what else []),
+        *options.overrides,
+        *(["--json"] if options.json else []),
+        *(["--quick"] if options.quick else []),
+    ]
+    if given:
+        raise ConfigError(f"{' '.join(given)} belongs to a data set. Name it: {', '.join(sorted(DATA))}.")
+    usage = 'make summary DATA=name [SET="root=FOLDER ..."], or apo data summary NAME root=FOLDER'
+    print_hanging(console, "usage: ", usage)
+    show_group("data sets", {name: first_sentence(item) for name, item in DATA.items()}, console)
 
 
 def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:

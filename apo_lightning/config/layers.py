@@ -223,6 +223,8 @@ def _split(key: str) -> Path:
 def _replaces(path: Path, under: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
     if len(path) == 4 and path[0] == "arms" and path[2] == "set":
         return True
+    if path == ("teachers",) and "from" in over:  # all teachers of a file, in the place of others
+        return True
     kind = section_at(path)
     name = kind.discriminator if kind else ""
     return bool(name) and name in over and name in under and over[name] != under[name]

@@ -10,13 +10,14 @@ import copy
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from apo_lightning.config import again, arms, cast, loss_stages, presets, rules
+from apo_lightning.config import again, arms, cast, loss_stages, own_texts, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
 from apo_lightning.config.layers import Layers, read_layers, read_words
 from apo_lightning.config.places import EXPERIMENTS, candidates, places, said
@@ -57,7 +58,8 @@ def load(
     path = find(str(path), path.parent)
     layers = read_layers(path)
     problems = lay(layers) if lay else []
-    words = presets.unfold(read_words(overrides), layers, path)
+    named, words = own_texts.split(presets.unfold(read_words(overrides), layers, path))
+    own_texts.lay(layers, named)
     plain = layers.copy()
     problems += arms.override(layers, words)
     for each in (layers, plain):
@@ -88,6 +90,8 @@ def check_base(path: Path) -> None:
         ConfigError: everything that is wrong with what it does say.
     """
     layers = read_layers(path)
+    with suppress(ConfigError):  # the file may come from whoever extends it
+        own_texts.lay(layers)
     layers.tree = _without_references(layers.tree)
     checker = Checker(layers)
     checker.read(settings_for(layers.tree), layers.tree)

@@ -33,7 +33,10 @@ def write(
         beside: lines by the name of their file.
     """
     texts = {study: written[0].text for study, written in answers.items()}
-    rows = [prediction_row(study, texts.get(study.id, ""), findings, as_read) for study in studies]
+    rows = [
+        prediction_row(study, answers[study.id][0].text, findings, as_read, answers[study.id][0].cut)
+        for study in studies
+    ]
     write_jsonl(folder / "predictions.jsonl", rows)
     cut = sum(answers[study.id][0].cut for study in studies) / len(studies)
     read_as = {study: as_read(text) for study, text in texts.items()}

@@ -22,7 +22,7 @@ from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 from data_modules.transfer import Transfer
 
-NAMES = ("kind", "name", "teacher", "prompt", "key")
+NAMES = ("kind", "name", "teacher", "prompt", "key", "columns")
 """Settings of a teacher that are names, whatever a file here is called."""
 
 
@@ -87,6 +87,13 @@ def of_student(
     return {**basis(own, made_by), **shown, **more, "sources": {**made, **caching.revision(own.cfg.student.model)}}
 
 
+def _student(own: Context) -> dict[str, Any]:
+    """Settings that came later are silent at their default, so that what was stored before is still found."""
+    student = own.cfg.student
+    silent = {key for key in student.later if getattr(student, key) == getattr(type(student), key)}
+    return {key: value for key, value in asdict(student).items() if key not in silent}
+
+
 EVERY = (trainer, context, examples, collate)
 """What takes part wherever a student reads or writes."""
 
@@ -94,7 +101,7 @@ EVERY = (trainer, context, examples, collate)
 def basis(own: Context, made_by: StageFolder | None) -> dict[str, Any]:
     """The student, its seed, and how it computes."""
     return {
-        "student": asdict(own.cfg.student),
+        "student": _student(own),
         "base": caching.base_digest(own.cfg.student.model, own.folder.store),
         "from": made_by,
         "seed": own.seed,

@@ -38,7 +38,7 @@ SILENT = (
         "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine", "objective",
         "observing", "once", "pipeline", "pool", "processes", "pruned", "rehearsal", "rejecting", "results", "rounds",
         "run", "run_folder", "run_names", "sample_files", "stage_folder", "stage_logger", "steps", "store", "sweep",
-        "teacher_tokens", "told_labels", "tracking", "upkeep", "weighing", "writing",
+        "teacher_tokens", "told_labels", "told_texts", "tracking", "upkeep", "weighing", "writing",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by

@@ -3,14 +3,15 @@
 ``y = x W^T + b + sum_k s_k (x A_k^T) B_k^T``, as peft computes it, in two ways less costly. Masters are rounded to the
 layer's precision instead of the activations being copied to float32 and back, which autocast undoes to the same number.
 And the products of a low rank are added by the matrix product itself: peft's four passes over a tensor of the layer's
-width, forward, and as many backward, are none. Float32 layers, 4-bit ones and all that peft does besides (dropout,
-merging, variants) stay peft's.
+width, forward, and as many backward, are none. Float32 layers, 4-bit ones and all that peft does besides (merging,
+variants) stay peft's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -33,9 +34,13 @@ class LoraLinear(Linear):
         if args or kwargs or not self._is_plain(x):
             return super().forward(x, *args, **kwargs)
         active = [name for name in self.active_adapters if name in self.lora_A]
-        factors = [f for name in active for f in (self.lora_A[name].weight, self.lora_B[name].weight)]
         scales = tuple(self.scaling[name] for name in active)
-        return lora_linear(x, self.base_layer.weight, self.base_layer.bias, scales, factors)
+        parts = [
+            (self.lora_A[name].weight, self.lora_B[name].weight, dropped(x) if self._drops(name) else None)
+            for name in active
+            for dropped in (self.lora_dropout[name],)
+        ]
+        return lora_linear(x, self.base_layer.weight, self.base_layer.bias, scales, parts)
 
     def _is_plain(self, x: Tensor) -> bool:
         weight, kind = self.base_layer.weight, x.device.type
@@ -46,14 +51,15 @@ class LoraLinear(Linear):
     def _adds_only(self) -> bool:
         if self.disable_adapters or self.merged or self.lora_variant:
             return False
-        return not any(
-            self.lora_bias.get(name) or not (isinstance(self.lora_dropout[name], nn.Identity) or not self.training)
-            for name in self.active_adapters
-            if name in self.lora_A
-        )
+        return not any(self.lora_bias.get(name) for name in self.active_adapters)
+
+    def _drops(self, name: str) -> bool:
+        return self.training and not isinstance(self.lora_dropout[name], nn.Identity)
 
     def takes_rounded(self) -> bool:
         """Whether its adapters can be rounded beforehand."""
+        if any(self._drops(name) for name in self.active_adapters if name in self.lora_A):
+            return False
         return self._adds_only() and self.base_layer.weight.dtype in (torch.bfloat16, torch.float16)
 
     @torch.no_grad()
@@ -96,51 +102,66 @@ def rounded_once(model: nn.Module) -> Iterator[None]:
 
 
 def lora_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, scales: tuple[float, ...], factors: list[Tensor]
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scales: tuple[float, ...],
+    adapters: Sequence[tuple[Tensor, Tensor, Tensor | None]],
 ) -> Tensor:
-    """``x W^T + b + sum_k s_k (x A_k^T) B_k^T`` in the precision of ``x``.
+    """``x W^T + b + sum_k s_k (x_k A_k^T) B_k^T`` in the precision of ``x``.
 
     Args:
         x: ``[..., in]``.
         weight: ``[out, in]``, frozen, of the dtype of ``x``.
         bias: ``[out]``, frozen.
-        scales: of each adapter.
-        factors: ``A_1 [r, in], B_1 [out, r], A_2, ...`` in any precision; gradients come in theirs.
+        scales: ``s`` of each adapter.
+        adapters: ``A [r, in]`` and ``B [out, r]`` of each, in any precision (gradients come in theirs), and what it
+            reads, ``[..., in]``, where that is not ``x`` (dropout).
 
     Returns:
         ``[..., out]``.
     """
-    return _LoraLinear.apply(x, weight, bias, scales, *factors)
+    return _LoraLinear.apply(x, weight, bias, scales, *chain.from_iterable(adapters))
 
 
 class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scales: tuple[float, ...], *factors: Tensor
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scales: tuple[float, ...], *adapters: Tensor | None
     ) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         out = rows @ weight.T if bias is None else torch.addmm(bias, rows, weight.T)
-        inner = []
-        for scale, down, up in zip(scales, factors[::2], factors[1::2], strict=True):
-            inner.append(rows @ down.to(x.dtype).T)
+        inner, own = [], []
+        for scale, down, up, read in zip(scales, adapters[::3], adapters[1::3], adapters[2::3], strict=True):
+            own.append(None if read is None else read.reshape(-1, read.shape[-1]))
+            inner.append((rows if read is None else own[-1]) @ down.to(x.dtype).T)
             out.addmm_(inner[-1], up.to(x.dtype).T, alpha=scale)
         trained = any(ctx.needs_input_grad[4:])
         ctx.scales = scales
-        ctx.save_for_backward(rows if trained else None, weight, *factors, *(inner if trained else ()))
+        ctx.save_for_backward(
+            rows if trained else None,
+            weight,
+            *(adapters[::3] + adapters[1::3]),
+            *(own + inner if trained else [None] * 2 * len(scales)),
+        )
         return out.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, *rest = ctx.saved_tensors
-        factors, inner = rest[: 2 * len(ctx.scales)], rest[2 * len(ctx.scales) :]
+        count = len(ctx.scales)
+        downs, ups, own, inner = (rest[k * count : (k + 1) * count] for k in range(4))
         slope = grad.reshape(-1, grad.shape[-1])
         to_x = slope @ weight if ctx.needs_input_grad[0] else None
         found: list[Tensor | None] = []
-        for k, (scale, down, up) in enumerate(zip(ctx.scales, factors[::2], factors[1::2], strict=True)):
-            low = slope @ up.to(slope.dtype)
-            if to_x is not None:
+        for k, (scale, down, up) in enumerate(zip(ctx.scales, downs, ups, strict=True)):
+            for_down, for_up, for_read = ctx.needs_input_grad[4 + 3 * k : 7 + 3 * k]
+            low, to_read, read = slope @ up.to(slope.dtype), None, rows if own[k] is None else own[k]
+            if for_read:
+                to_read = (low @ down.to(slope.dtype)).mul_(scale).view(*grad.shape[:-1], -1)
+            elif to_x is not None:
                 to_x.addmm_(low, down.to(slope.dtype), alpha=scale)
-            wanted = ctx.needs_input_grad[4 + 2 * k : 6 + 2 * k]
-            found.append((low.T @ rows).to(down.dtype).mul_(scale) if wanted[0] else None)
-            found.append((slope.T @ inner[k]).to(up.dtype).mul_(scale) if wanted[1] else None)
+            found.append((low.T @ read).to(down.dtype).mul_(scale) if for_down else None)
+            found.append((slope.T @ inner[k]).to(up.dtype).mul_(scale) if for_up else None)
+            found.append(to_read)
         return (None if to_x is None else to_x.view(*grad.shape[:-1], -1)), None, None, None, *found

@@ -62,8 +62,19 @@ def dict_of(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
     return {(metric, finding): value for metric, finding, value in rows}
 
 
-def prediction_row(study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str]) -> dict[str, Any]:
-    """An answer, what was read in it, and what it is compared with: all that a table needs of a study."""
+def prediction_row(
+    study: Study, text: str, findings: Sequence[str], as_read: Callable[[str], str], cut: bool | None = None
+) -> dict[str, Any]:
+    """An answer, what was read in it, and what it is compared with: all that a table needs of a study.
+
+    Args:
+        study: with patient, labels and ``images``, the paths or other references that its data set opens.
+        text: what was answered.
+        findings: those that are read and compared.
+        as_read: makes of a text what is read of it.
+        cut: whether the answer ran into the limit of new tokens: ``finish`` is then ``length``, else ``stop``. None
+            where that is not known, and ``finish`` is left out.
+    """
     truth = {name: study.findings.get(name, np.nan) for name in findings}
     told = {"progression": dict(study.progression)} if study.progression else {}
     said = kind(as_read(text), findings)
@@ -74,8 +85,10 @@ def prediction_row(study: Study, text: str, findings: Sequence[str], as_read: Ca
         "kind": said,
         "refused": said == "refused",
         "patient": study.patient,
+        "images": list(study.images),
         "truth": _plain(truth),
         **told,
+        **({} if cut is None else {"finish": "length" if cut else "stop"}),
     }
 
 

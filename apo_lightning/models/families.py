@@ -66,7 +66,7 @@ FAMILIES = {
     ),
     "gemma3": Family("Gemma 3", "Gemma3ForConditionalGeneration", ("google/gemma-3-4b-it",), "one size"),
 }
-"""In the order of the README's table. All of them score in every mode of `scoring.modes`."""
+"""In the order of the table in docs/students.md. All of them score in every mode of `scoring.modes`."""
 
 _CROSS = "its images enter by cross-attention beside the text, and answers read a prompt's images from its cache"
 _ENCODER = "it is an encoder and a decoder, and the scorer continues a prompt in one decoder"

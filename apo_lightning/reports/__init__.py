@@ -70,22 +70,26 @@ def write_several(run_folders: Sequence[Path]) -> Path:
         ArtifactError: a run has no results, a file is corrupt, or nothing of two runs can stand in one table.
     """
     runs = compare.read([Path(folder) for folder in run_folders])
-    together, drawn = compare.together(runs), []
+    drawn = []
     for number, run in enumerate(runs, 1):
         for figure in drawing.draw(run.folder, run.results, run.settings):
             name = f"run{number}_{figure.name}"
             drawn.append(replace(figure, name=name, title=f"{figure.title}: {run.name}"))
     order = list(drawing.FIGURES)
     drawn.sort(key=lambda figure: [*order, figure.name.split("_", 1)[1]].index(figure.name.split("_", 1)[1]))
-    report = Report(
+    return _write(several(runs, drawn), compare.place(runs))
+
+
+def several(runs: Sequence[compare.Run], figures: Sequence[FigureFile] = ()) -> Report:
+    """What a page over several runs shows."""
+    return Report(
         name=" beside ".join(run.name for run in runs),
         told=[_told(run.folder, run.name, run.manifest, run.settings) for run in runs],
         notes=[*compare.warnings(runs), *_notes_of(runs)],
-        results=together,
-        figures=drawn,
+        results=compare.together(runs),
+        figures=figures,
         failures=[each for run in runs for each in failures.read(run.folder, arm_labels(run.results.values))],
     )
-    return _write(report, compare.place(runs))
 
 
 def print_table(run_folder: Path, console: Console | None = None) -> None:
@@ -216,4 +220,4 @@ def _gone(run_folder: Path) -> list[str]:
     return [f"{len(names)} stages are {where}: {'; '.join(names)}."] if names else []
 
 
-__all__ = ["FigureFile", "Report", "Told", "print_table", "write", "write_several"]
+__all__ = ["FigureFile", "Report", "Told", "print_table", "several", "write", "write_several"]

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from apo_lightning.console import Console
+from apo_lightning.console import Console, print_hanging
 from data_modules.summary import Summary
 
 SHOWN = 5
@@ -20,14 +20,14 @@ def show(summary: Summary, console: Console) -> None:
     guarded = " [yellow](credentialed: nothing of it leaves this machine unless you say so)[/yellow]"
     console.print(f"[bold]{escape(summary.name)}[/bold]{guarded if summary.credentialed else ''}")
     for note in summary.notes:
-        console.print(f"  [dim]{escape(note)}[/dim]", soft_wrap=True)
+        print_hanging(console, "  ", note, "dim")
     console.print(_sizes(summary))
     console.print(_prevalence(summary))
     for title, lines in troubles(summary):
         count = len(lines)
         console.print(f"[{'yellow' if count else 'green'}]{count:,} {escape(title)}[/]")
         for line in lines[:SHOWN]:
-            console.print(f"    {escape(line)}", soft_wrap=True)
+            print_hanging(console, "    ", line)
         if count > SHOWN:
             console.print(f"    ... and {count - SHOWN:,} more")
 

@@ -20,8 +20,7 @@ from rich.progress import track
 from apo_lightning.console import Console
 from apo_lightning.files.characters import visible
 from apo_lightning.reports import samples, thumbnails
-from apo_lightning.reports.folder import read_settings
-from apo_lightning.reports.studies import Author, Tested, gather, mapping
+from apo_lightning.reports.studies import Author, Tested, as_read, gather
 
 if TYPE_CHECKING:
     from apo_lightning.reports.marks import Said, Task
@@ -51,7 +50,7 @@ def section(run_folder: Path, manifest: Mapping[str, Any], labels: Mapping[str, 
     if found is None or not found.truth or note:
         absent = found is not None and not found.truth
         return _template("explorer_empty.html.j2").render(note=samples.ABSENT if absent else note)
-    content = payload(found, _as_read(run_folder))
+    content = payload(found, as_read(run_folder))
     left = max(IMAGE_BYTES, PAGE_BYTES - len(dumped(content)))
     images = _images(run_folder, found, content, left)
     return _template("explorer.html.j2").render(
@@ -218,14 +217,6 @@ def _images(run_folder: Path, found: Tested, content: dict[str, Any], room: int)
             room -= len(image)
     content["images"] = {"kept": len(made), "lacking": lacking, "full": full}
     return made
-
-
-def _as_read(run_folder: Path) -> Callable[[str], str]:
-    """How the run read texts: with what is thought, or without."""
-    from apo_lightning.text.thinking import ThinkingPolicy
-
-    settings = mapping((read_settings(run_folder) or {}).get("thinking"))
-    return ThinkingPolicy(judged=settings.get("judged") is True).as_read
 
 
 def _watched(studies: Sequence[str], authors: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
 from apo_lightning.reports import groups as tables
 from apo_lightning.reports import sentences
+from apo_lightning.reports.changed_answers import Changed
 from apo_lightning.reports.columns import title
 from apo_lightning.reports.drift_tables import DriftTable
 from apo_lightning.reports.failures import Failure, Kind, grouped
@@ -52,6 +53,26 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What runs that are compared have that a run alone has not, see `reports.compared`.
+
+    Attributes:
+        settings: what differs in them, None where nothing does.
+        paired: differences between runs.
+        fixed: how many answers became right and wrong, by finding.
+        changed: the most changed answers, of ``total``.
+        withheld: why no text is shown; empty where they may be.
+    """
+
+    settings: DriftTable | None
+    paired: Sequence[DriftTable]
+    fixed: Sequence[DriftTable]
+    changed: Sequence[Changed]
+    total: int
+    withheld: str = ""
+
+
+@dataclass(frozen=True)
 class Told:
     """What was run, in words: of one run, or of each that is compared."""
 
@@ -82,6 +103,7 @@ class Report:
     drift: Drift | None = None
     explorer: str = ""
     csp: str = CSP
+    beside: Beside | None = None
 
     @cached_property
     def groups(self) -> list[tables.Group]:
@@ -129,14 +151,20 @@ class Report:
         return [
             *([] if self.several else sentences.measured_on(self.results)),
             *sentences.left_out(self.results.values),
-            *sentences.counting(self.results, RESAMPLES, SEED),
+            *(own for own in sentences.counting(self.results, RESAMPLES, SEED) if own not in self._told_below),
         ]
+
+    @property
+    def _told_below(self) -> tuple[str, ...]:
+        """Sentences that do not hold where differences between runs are shown."""
+        return (sentences.ACROSS, sentences.WITHIN) if self.beside else ()
 
     @property
     def contents(self) -> list[tuple[str, str]]:
         """Anchor and title of every part of the page."""
         parts = [("run", "What was run")]
         parts += [("failures", "Warnings")] if self.failures else []
+        parts += [("settings", "Settings"), ("paired", "Paired"), ("changed", "Changed answers")] if self.beside else []
         parts += [("results", "Results"), ("reading", "How to read them")]
         parts += [("differences", "Differences")] if self.differences else []
         parts += [("zero-shot", "Other data sets")] if self.zero_shot else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from apo_lightning.reports.folder import (
     newest_runs,
     read_json_list,
     read_jsonl,
+    read_settings,
     require_stage,
     stage_folders,
     stage_names,
@@ -152,6 +153,14 @@ def _of_stage(
     ordered = {arm: first[arm] for arm in labels if arm in first}
     found = {arm: (folder, (folder.path / name).resolve()) for arm, folder in ordered.items()}
     return {arm: (folder, path, read[path]) for arm, (folder, path) in found.items()}
+
+
+def as_read(run_folder: Path) -> Callable[[str], str]:
+    """How the run read texts: with what is thought, or without."""
+    from apo_lightning.text.thinking import ThinkingPolicy
+
+    settings = mapping((read_settings(run_folder) or {}).get("thinking"))
+    return ThinkingPolicy(judged=settings.get("judged") is True).as_read
 
 
 def by_study(path: Path, run_folder: Path) -> Rows:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
@@ -44,47 +46,111 @@ class Estimate:
     branches: int
 
 
-def estimate(parts: Parts, batch: BranchBatch, *, packed: bool = False) -> Estimate:
-    """Activations that the backward needs, counted from the shapes of a pre-norm decoder with a gated MLP.
+@dataclass(frozen=True)
+class Shape:
+    """Widths of a decoder: of a hidden state, all queries, all keys, the MLP; and its number of layers."""
 
-    Token-wise, in a network of 16 bits, whose adapters and norms are single operations (`layers`): the
-    residual stream before and after attention, both normed, queries and what attention gives, keys and values, and
-    four of the MLP's width. Elsewhere about 16 hidden-size tensors (norms work in float32), 4 of the MLP's width, 4 of
-    the keys' width. Each answer also holds its prompt's keys and values once as stored and once repeated for the query
-    heads, unless they are ``packed``. With checkpointing a layer keeps its input only, and one layer at a time is
-    whole, with the gradients of its input and of two of the MLP's width. Without gradients only the prompt's keys and
-    values last, and one layer at a time is whole. `benchmarks/gpu_proof.py` holds it beside what is measured.
+    hidden: int
+    queries: int
+    kv: int
+    inner: int
+    layers: int
+
+    @classmethod
+    def of(cls, config: Any) -> Shape:
+        """Of a text configuration."""
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        return cls(
+            config.hidden_size,
+            config.num_attention_heads * width,
+            heads * width,
+            config.intermediate_size,
+            config.num_hidden_layers,
+        )
+
+    def token(self, *, fused: bool, drops: bool = False) -> int:
+        """Numbers that the backward of a layer needs of a token, for a pre-norm decoder with a gated MLP.
+
+        Args:
+            fused: adapters and norms are single operations (`layers`): the residual stream before and after
+                attention, both normed, queries and what attention gives, keys and values, four of the MLP's width.
+                Else about 16 hidden-size tensors (norms work in float32), 4 of the MLP's width, 4 of the keys' width.
+            drops: what each of seven adapters reads is a copy, with a mask of a byte.
+        """
+        if not fused:
+            return 16 * self.hidden + 4 * self.inner + 4 * self.kv
+        copies = (5 * self.hidden + self.queries + self.inner) * 3 // 2 if drops else 0
+        return 4 * self.hidden + 2 * self.queries + 2 * self.kv + 4 * self.inner + copies
+
+
+def activations(
+    shape: Shape,
+    prompts: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    *,
+    token: int,
+    unit: int,
+    kept: int | None = None,
+    packed: bool = False,
+) -> Estimate:
+    """Bytes that a pass over prompts and their answers holds until the backward.
+
+    Each answer also holds its prompt's keys and values once as stored and once repeated for the query heads, unless
+    they are ``packed``. `benchmarks/gpu_proof.py` holds this beside what is measured.
+
+    Args:
+        prompts: tokens of each prompt, padding included.
+        answers: tokens of each answer to each prompt.
+        token: see `Shape.token`.
+        unit: bytes of a number.
+        kept: numbers that a layer keeps of a token where it does not keep all: its input (checkpointing) or nothing (no
+            gradients). One layer at a time is then whole, under checkpointing with the gradients of its input and of
+            two of the MLP's width.
     """
-    config = parts.whole.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    kv, queries, hidden = heads * width, config.num_attention_heads * width, config.hidden_size
-    whole = 16 * hidden + 4 * config.intermediate_size + 4 * kv  # a token of a layer
-    if _is_fused(parts):
-        whole = 4 * hidden + 2 * queries + 2 * kv + 4 * config.intermediate_size
-    seen = 0 if packed else 2 * (kv + queries)  # a prompt token that an answer reads, a layer
-    lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
-    prompts, tokens = batch.prefix_ids.numel(), int(lengths.sum())
-    longest, prompt = int(lengths.max()), batch.prefix_ids.shape[1]
-    rows = int((lengths > 0).sum())
-    read, kept = rows * prompt + tokens, _kept(parts, hidden)
-    layers, unit = parts.layers, compute_dtype(parts.whole).itemsize
+    lengths = [length for row in answers for length in row if length]
+    longest, widest = max(lengths, default=0), max(prompts)
+    seen = 0 if packed else 2 * (shape.kv + shape.queries)  # a prompt token that an answer reads, a layer
     if kept:
-        whole += hidden + 2 * config.intermediate_size
+        token += shape.hidden + 2 * shape.inner
 
     def held(count: int, context: int) -> int:
         if kept is None:
-            return unit * layers * (count * whole + context * seen)
-        return unit * (layers * count * kept + count * whole + context * seen)
+            return unit * shape.layers * (count * token + context * seen)
+        return unit * (shape.layers * count * kept + count * token + context * seen)
 
-    keys = 0 if packed else 2 * unit * layers * prompts * kv
-    return Estimate(held(prompts, 0) + keys, held(longest, prompt + longest), held(tokens, read))
+    keys = 0 if packed else 2 * unit * shape.layers * sum(prompts) * shape.kv
+    return Estimate(
+        held(sum(prompts), 0) + keys,
+        held(longest, widest + longest),
+        held(sum(lengths), len(lengths) * widest + sum(lengths)),
+    )
+
+
+def estimate(parts: Parts, batch: BranchBatch, *, packed: bool = False) -> Estimate:
+    """`activations` of a batch under a model as it is now. Without gradients only the prompt's keys and values last."""
+    shape = Shape.of(parts.whole.config.get_text_config())
+    lengths = (batch.branch_mask * batch.present[..., None]).sum(-1)
+    return activations(
+        shape,
+        [batch.prefix_ids.shape[1]] * len(batch.prefix_ids),
+        lengths.tolist(),
+        token=shape.token(fused=_is_fused(parts), drops=_drops(parts)),
+        unit=compute_dtype(parts.whole).itemsize,
+        kept=_kept(parts, shape.hidden),
+        packed=packed,
+    )
 
 
 def _is_fused(parts: Parts) -> bool:
     """Whether adapters and norms take what they read as it is."""
     half = (torch.bfloat16, torch.float16)
     return compute_dtype(parts.whole) in half and parts.embed.weight.dtype in half
+
+
+def _drops(parts: Parts) -> bool:
+    layer = parts.decoder.layers[0]
+    return layer.training and any(isinstance(part, nn.Dropout) and part.p for part in layer.modules())
 
 
 def _kept(parts: Parts, hidden: int) -> int | None:

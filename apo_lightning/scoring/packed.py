@@ -28,6 +28,7 @@ ATTENTION = "shared_prefix"
 """Name under which the library knows the attention below. A model keeps it once it was asked in this way, since a layer
 that is recomputed in the backward must find it; without a layout it is SDPA."""
 LAYOUT = "shared_prefix_layout"
+WIDEST = 256
 
 
 def attend(
@@ -61,6 +62,9 @@ def why_not(parts: Parts) -> str:
         return "some of its layers see a window of the text"
     if any(getattr(config, name, None) for name in ("attention_dropout", "attn_logit_softcapping")):
         return "its attention drops or caps values"
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    if parts.embed.weight.is_cuda and (width % 8 or width > WIDEST):
+        return f"its heads are {width} wide, and FlashAttention takes multiples of 8 up to {WIDEST}"
     if image_kinds(parts, torch.zeros(1, 1, dtype=torch.long)):
         return "its image tokens see each other in both directions"
     return ""

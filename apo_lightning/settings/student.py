@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from apo_lightning.settings.checks import REQUIRED, check_choices
 from apo_lightning.settings.checks import positive as _positive
@@ -61,6 +61,9 @@ class StudentSettings:
     max_branch_tokens: int = REQUIRED
     max_context_tokens: int = REQUIRED
     """Budget of the reconcile prompt, which holds the texts of all teachers."""
+
+    later: ClassVar[tuple[str, ...]] = ("compiled_writing",)
+    """Not part of a stage's key while they are as they come."""
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -56,7 +56,7 @@ def lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def unreadable(path: str | Path, error: OSError) -> DataError:
-    return DataError(f"Cannot read trajectories from {path}: {error.strerror}. Give the path of a JSONL file.")
+    return DataError(f"Cannot read trajectories from {path}: {error.strerror}. Give the path of a file of texts.")
 
 
 def parse(line: bytes) -> dict[str, Any]:

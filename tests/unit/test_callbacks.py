@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 
 from apo_lightning.errors import ApoError
+from apo_lightning.metrics import trl_names
 from callbacks import CALLBACKS, frozen_guard
 from callbacks.frozen_guard import FrozenGuard
 from callbacks.preference_monitor import PreferenceMonitor
@@ -44,7 +45,8 @@ def test_log_probs_are_averaged_a_teacher() -> None:
     outputs = {"policy_logps": torch.tensor([[-1.0, -2.0, -6.0], [-1.0, -4.0, 0.0]])}
     monitor, run = PreferenceMonitor(), SimpleNamespace(global_step=1, world_size=1)
     monitor.on_train_batch_end(run, module, outputs, batch, 0)
-    assert logged == {"train/logp_chosen": -1.0, "train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
+    ours = {"train/logp_chosen": -1.0, "train/logp_rejected/a": -3.0, "train/logp_rejected/b": -6.0}
+    assert logged == ours | {"train/logps/chosen": -1.0, "train/logps/rejected": -4.0}  # of three pairs
     again = PreferenceMonitor()
     again.load_state_dict(monitor.state_dict())
     run.global_step = 2
@@ -76,6 +78,33 @@ def test_a_study_without_a_preferred_answer_has_no_margin() -> None:
     run = SimpleNamespace(global_step=1, world_size=1)
     PreferenceMonitor().on_train_batch_end(run, module, outputs, _Sized([["preferred", "a"]]), 0)
     assert set(logged) == {"train/logp_chosen", "train/logp_rejected/a"}
+
+
+def test_trl_names_are_means_over_pairs() -> None:
+    """Pairs of rewards: (2, 1), (2, -1), (0, 0), (1, 4); the second study has one teacher, the third one that does not
+    count. TRL would have these four as its batch, and takes a tie for a miss."""
+    rewards = torch.tensor([[2.0, 1.0, -1.0], [0.0, 0.0, math.nan], [1.0, 4.0, math.nan]])
+    logps = torch.tensor([[-1.0, -2.0, -3.0], [-4.0, -5.0, -6.0], [-7.0, -8.0, -9.0]])
+    values, counts = trl_names.of_pairs(logps, rewards, [["t", "a", "b"], ["t", "a"], ["t", "a", "b"]])
+    assert values == {
+        "logps/chosen": -13 / 4,
+        "logps/rejected": -18 / 4,
+        "rewards/chosen": 5 / 4,
+        "rewards/rejected": 4 / 4,
+        "rewards/margins": 1 / 4,
+        "rewards/accuracies": 2 / 4,
+    }
+    assert set(counts.values()) == {4}
+    assert trl_names.of_pairs(logps[:, :1], None, [["t", "a"]] * 3) == ({}, {})
+
+
+def test_the_monitor_logs_under_trl_s_names_beside_ours() -> None:
+    logged: dict[str, float] = {}
+    module = SimpleNamespace(log_dict=lambda values, batch_size: logged.update(values))
+    outputs = {"policy_logps": torch.zeros(1, 2), "rewards": torch.tensor([[3.0, 1.0]])}
+    run = SimpleNamespace(global_step=1, world_size=1)
+    PreferenceMonitor().on_train_batch_end(run, module, outputs, _Sized([["preferred", "a"]]), 0)
+    assert (logged["train/rewards/margins"], logged["train/rewards/accuracies"], logged["train/margin/a"]) == (2, 1, 2)
 
 
 class _Sized:

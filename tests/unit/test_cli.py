@@ -189,6 +189,15 @@ def test_list_prints_one_line_a_member(capsys: pytest.CaptureFixture) -> None:
     assert lines[lines.index("experiments") + 1] == "  small  All of it, small."
 
 
+def test_report_says_what_else_was_written(calls: list, capsys: pytest.CaptureFixture) -> None:
+    Path("runs/one/figures").mkdir(parents=True)
+    for name in ("results.csv", "report.md", "table.tex", "figures/a.png", "figures/b.png"):
+        Path("runs/one", name).touch()
+    assert main(["report", "runs/one"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["report: runs/one/report.html", "beside it: report.md, table.tex, figures/ (2)"]
+
+
 def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture) -> None:
     assert main(["report"]) == 2
     assert "No finished run in runs/" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from conftest import ROOT
 from rich.text import Text
 
 from apo_lightning import console, leader, reports
-from apo_lightning.cli import check, commands
+from apo_lightning.cli import check, commands, listing
 from apo_lightning.errors import DataError
 from apo_lightning.experiment import observing, run, sweep
 from apo_lightning.experiment.processes import Outcome
@@ -103,7 +103,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "an error of one of several processes": lambda _: commands.show_outcome(Outcome(2, EVIL)),
     "a traceback of one of several processes": lambda _: commands.show_outcome(Outcome(1, "", EVIL)),
     "what was checked": lambda _: check._print_checked(EVIL, EVIL, [EVIL]),
-    "a list": lambda _: commands._print_group(EVIL, {EVIL: EVIL}),
+    "a list": lambda _: listing.show_group(EVIL, {EVIL: EVIL}, console.Console()),
     "a log": lambda _: logging.lastResort.handle(logging.LogRecord("x", logging.WARNING, "", 0, "%s", (EVIL,), None)),
     "a warning": lambda _: sys.stderr.write(warnings.formatwarning(EVIL, UserWarning, "f.py", 1, EVIL)),
     "a traceback": lambda _: sys.excepthook(DataError, DataError(EVIL), None),

@@ -14,6 +14,7 @@ from rich.console import Console
 from apo_lightning.cli import commands
 from apo_lightning.reports.data_summary import show
 from apo_lightning.types import Study
+from data_modules import DATA
 from data_modules.chestxray14 import ChestXray14
 from data_modules.folder import FolderDataModule
 from data_modules.summary import prevalence, same_content, summarise
@@ -137,6 +138,24 @@ def test_mistakes_of_the_command(words, parts, capsys):
     assert commands.main(["data", "summary", *words]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert all(part in said for part in parts), said
+
+
+def test_without_a_name_the_sets_are_listed(capsys):
+    assert commands.main(["data", "summary"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: make summary DATA=name") and max(map(len, said.splitlines())) <= 80
+    assert all(f"  {name} " in said for name in DATA)
+    for words in (["root=x"], ["--quick"]):
+        assert commands.main(["data", "summary", *words]) == 2
+        assert f"{words[0]} belongs to a data set. Name it: chestxdet10, " in capsys.readouterr().err
+
+
+def test_a_summary_holds_to_the_width_and_leaves_paths_whole(sick, capsys):
+    found = summarise(sick, "sick", quick=True)
+    found = replace(found, notes=["word " * 40], unusable=[("row 1", "reason " * 30), ("/long/" * 20, "gone")])
+    show(found, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80] == ["    " + "/long/" * 20 + ":"]
 
 
 def test_an_experiment_with_another_evaluation_set(tmp_path, capsys):

@@ -1,6 +1,6 @@
-"""Every family of the README's table from a folder as its publisher would save it, with one or two images a study, of
-unequal sizes: prompts, log-probs and gradients in every mode, answers, adapters. Expected values come from the model's
-own public forward, one unpadded sequence at a time."""
+"""Every family of the table in docs/students.md from a folder as its publisher would save it, with one or two images a
+study, of unequal sizes: prompts, log-probs and gradients in every mode, answers, adapters. Expected values come from
+the model's own public forward, one unpadded sequence at a time."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ from apo_lightning.models.sizes import count_on_meta
 from apo_lightning.models.student import Student
 from apo_lightning.scoring import score
 from apo_lightning.scoring.image_records import split_images
+from apo_lightning.scoring.packed import why_not
 from apo_lightning.settings import AdapterSettings, StudentSettings
 from apo_lightning.types import Branch, BranchBatch, Example
 from tests.helpers import students, tiny
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+TABLE = (Path(__file__).resolve().parents[2] / "docs" / "students.md").read_text()
+UNPACKED = "\n".join(line for line in TABLE.splitlines() if "all but `packed`" in line)
 LIMITS = dict(max_prompt_tokens=400, max_branch_tokens=40, max_context_tokens=600)
 SIZES = [[(30, 20)], [(20, 40), (17, 16)], [(24, 24)]]
 """Images of each study, width and height."""
@@ -121,7 +123,8 @@ def test_every_family_of_the_table_is_tried() -> None:
     for family in FAMILIES.values():
         hub = ", ".join(f"`{name}`" for name in family.hub)
         needs = f" (needs `pip install {' '.join(family.packages)}`)" if family.packages else ""
-        assert f"| {family.name} | `{family.cls}` | {hub} | all | {family.images}{needs} |" in README
+        modes = "all but `packed`" if f"| {family.name} |" in UNPACKED else "all"
+        assert f"| {family.name} | `{family.cls}` | {hub} | {modes} | {family.images}{needs} |" in TABLE
     assert {type(students.network(family)).__name__ for family in FAMILIES} == {own.cls for own in FAMILIES.values()}
 
 
@@ -187,7 +190,9 @@ def test_every_mode_scores_as_the_model_itself(family: str, load: Any) -> None:
     expected = gradients(student, want)
     assert want[batch.branch_mask.bool()].std() > 0.1
     floor = 1e-4 * max(float(value.norm()) for value in expected.values())
-    for mode, rows in (("joint", None), ("branchwise", 2), ("separate", None)):
+    packs = not why_not(scoring.Parts.of(student.model))
+    assert packs == (f"| {FAMILIES[family].name} |" not in UNPACKED)
+    for mode, rows in (("joint", None), ("branchwise", 2), ("separate", None), *[("packed", None)] * packs):
         have = score(student.model, collate(student), mode=mode, rows=rows).token_logps
         torch.testing.assert_close(have, want, atol=2e-5, rtol=0, msg=lambda text, mode=mode: f"{mode}: {text}")
         found = gradients(student, have)

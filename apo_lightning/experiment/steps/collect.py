@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apo_lightning import leader
-from apo_lightning.experiment import cache_keys, told_labels
+from apo_lightning.experiment import cache_keys, told_labels, told_texts
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.experiment.steps.base import Step
@@ -30,10 +30,13 @@ class Collect(Step):
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
         teachers = {name: self.own.teacher(name) for name in self.own.cfg.teachers}
-        asked = {}
+        asked, matched = {}, {}
         if leader.is_leader():
             studies = {split: self.own.data.studies(split) for split in SPLITS}
             said = pool.collect(teachers, studies)
             recorded.write_jsonl(folder.path / "trajectories.jsonl", said)
             asked = told_labels.count(said)
-        return {"teachers": list(teachers), "prompts": asked}
+            lines, matched = told_texts.tell(teachers, [s for own in studies.values() for s in own], self.own.scored)
+            for line in lines:
+                leader.say_plainly(line)
+        return {"teachers": list(teachers), "prompts": asked, **({"matched": matched} if matched else {})}

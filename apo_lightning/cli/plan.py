@@ -1,0 +1,120 @@
+"""``apo plan``: memory by part and time by stage, before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from apo_lightning.console import Console
+from apo_lightning.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from apo_lightning.planning import Card, Lengths, Plan
+    from apo_lightning.settings import ExperimentSettings
+
+
+def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add ``plan`` to the command line."""
+    own = command(commands, "plan", plan, "what an experiment would need on a GPU: memory by part, time by stage")
+    own.add_argument("experiment", help="a name under experiments/, or a file")
+    own.add_argument("--card", default="h100", help="h200, h100, a100, a100-40, l40s, a6000, rtx4090, l4, rtx4070")
+    own.add_argument("--prompt", type=int, metavar="TOKENS", help="of a prompt with its image, instead of measuring")
+    own.add_argument("--answer", type=int, metavar="TOKENS", help="of an answer, instead of measuring")
+    own.add_argument("overrides", nargs="*", metavar="key=value")
+
+
+def plan(options: argparse.Namespace) -> int:
+    """``apo plan EXPERIMENT [--card NAME] [--prompt N] [--answer N] [key=value ...]``. Status 2 where it does not fit.
+
+    Raises:
+        ConfigError: the experiment is not valid, or nobody knows the card.
+    """
+    from apo_lightning import config, planning
+
+    if options.card not in planning.CARDS:
+        raise ConfigError(f"--card '{options.card}' is not known. {did_you_mean(options.card, planning.CARDS)}")
+    cfg, card = config.load(config.find(options.experiment), options.overrides), planning.CARDS[options.card]
+    arms = cfg.resolved
+    lengths, reason = _lengths(next(iter(arms.values())), options)
+    said = f"prompt {lengths.prompt} tokens, answers {lengths.answer} (mean {lengths.usual:.0f}): {lengths.source}"
+    Console().print(f"{said}{reason and f' ({reason})'}", markup=False)
+    rows = list(_rows(arms, lengths, card))
+    Console().print(_table(rows, f"{options.experiment} on {options.card}, {card.gb} GB"))
+    return _verdict(arms, rows, lengths, card)
+
+
+def _lengths(cfg: ExperimentSettings, options: argparse.Namespace) -> tuple[Lengths, str]:
+    from apo_lightning import planning
+
+    lengths, reason = planning.known(cfg)
+    given = {"prompt": options.prompt, "answer": options.answer, "usual": options.answer}
+    lengths = replace(lengths, **{key: value for key, value in given.items() if value})
+    if options.prompt and options.answer:
+        return replace(lengths, source="as given"), ""
+    return lengths, reason
+
+
+def _rows(arms: dict[str, ExperimentSettings], lengths: Lengths, card: Card) -> Iterator[tuple[str, Plan]]:
+    """Each stage once, under the first arm that has it behind the same stages; every arm's answers take the same."""
+    from apo_lightning import planning
+
+    seen = set()
+    for arm, cfg in arms.items():
+        for place, stage in enumerate(planning.plan(cfg, arm, lengths, card)):
+            own = getattr(cfg.stages, stage.name, None)
+            before = tuple(cfg.arms[arm].stages[:place]) if own else repr(cfg.evaluate)
+            key = (before, stage.name, repr(own), repr(cfg.student))
+            if key not in seen:
+                seen.add(key)
+                yield arm if own else "each", stage
+
+
+def _table(rows: list[tuple[str, Plan]], title: str) -> object:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("stage (arm)", overflow="fold")
+    table.add_column("scored", overflow="fold")
+    for head in ("GB: weights + trained + a pass", "GB", "steps", "s", "time"):
+        table.add_column(head, justify="right")
+    for arm, stage in rows:
+        need = stage.need
+        own = (need.weights, need.trained, need.activations) if need else ()
+        parts = " + ".join(f"{part / 1e9:.1f}" for part in own)
+        whole, steps = f"{need.total / 1e9:.1f}" if need else "", "?" if stage.steps is None else str(stage.steps)
+        table.add_row(
+            f"{stage.name} ({arm})", stage.mode, parts, whole, steps, f"{stage.step:.2f}", _time(stage.seconds)
+        )
+    return table
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+
+
+def _verdict(arms: dict[str, ExperimentSettings], rows: list[tuple[str, Plan]], lengths: Lengths, card: Card) -> int:
+    from apo_lightning import planning
+
+    console = Console()
+    for arm, stage in rows:
+        if stage.why:
+            console.print(f"{stage.name} ({arm}): {stage.why}", style="dim", markup=False)
+    wrong = [(arm, stage) for arm, stage in rows if not stage.fits(card)]
+    if not wrong:
+        console.print("It fits. Memory was held against an H100 at 7B (docs/results/gpu_proof); times are rough.")
+        return 0
+    for arm, stage in wrong:
+        console.print(
+            f"{arm}, {stage.name} needs {stage.need.total / 1e9:.1f} GB, more than fits.", markup=False, soft_wrap=True
+        )
+    arm = wrong[0][0]
+    found = list(planning.remedies(arms[arm], arm, lengths, card))
+    for words, most in found:
+        console.print(f"  it would fit with {words} ({most / 1e9:.1f} GB)", markup=False, soft_wrap=True)
+    if not found:
+        console.print("  no single setting is enough: take a smaller student, shorter limits, or FSDP2 on more devices")
+    return 2

@@ -1,0 +1,101 @@
+"""Bytes on each device while a stage trains, by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from apo_lightning.models.sizes import architecture, count_on_meta
+from apo_lightning.scoring.memory import Shape, activations
+from apo_lightning.settings import StudentSettings
+
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes of a weight in 4 bits: blocks of 64, their scales in 8 bits, those in blocks of 256 (double quantisation)."""
+CONTEXT = 0.8e9
+"""Of the driver, its libraries and the buffers of the vocabulary projection, about."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes on one device.
+
+    Attributes:
+        weights: of the network, and of the copy that full fine-tuning compares with.
+        trained: float32 masters and gradients of what is trained, AdamW's moments, adapters of earlier stages.
+        activations: of a pass, until its backward is done.
+        context: what is there besides.
+    """
+
+    weights: float
+    trained: float
+    activations: float
+    context: float = CONTEXT
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.trained + self.activations + self.context
+
+
+def linears(config: Any) -> int:
+    """Weights of the decoder's matrices, which 4 bits are for."""
+    shape = Shape.of(config)
+    own = shape.hidden * (2 * shape.queries + 2 * shape.kv + 3 * shape.inner)
+    return shape.layers * own
+
+
+def needs(
+    student: StudentSettings,
+    prompts: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    *,
+    mode: str,
+    rows: int = 1,
+    earlier: bool = False,
+    shards: int = 1,
+) -> Need:
+    """What one device holds.
+
+    Args:
+        student: its settings.
+        prompts: tokens of the prompts of a batch.
+        answers: tokens of each answer to each.
+        mode: ``packed``, ``joint`` or ``branchwise``.
+        rows: answers at a time, branchwise.
+        earlier: an adapter of an earlier stage lies below the one that is trained.
+        shards: devices over which FSDP2 spreads the parameters.
+
+    Raises:
+        ConfigError: the student's architecture is not known.
+    """
+    config, unit = architecture(student.model).get_text_config(), getattr(torch, student.dtype).itemsize
+    total, trained = count_on_meta(student)
+    shape, fused = Shape.of(config), unit == 2 and student.adapter.kind != "full"
+    found = activations(
+        shape,
+        prompts,
+        answers,
+        token=shape.token(fused=fused, drops=student.adapter.dropout > 0),
+        unit=unit,
+        kept=shape.hidden if student.gradient_checkpointing else None,
+        packed=mode == "packed",
+    )
+    beside = min(rows * found.branch, found.branches) if mode == "branchwise" else found.branches
+    weights, own = _weights(student, config, total, trained, unit), 16.0 * trained
+    if student.adapter.kind == "full":
+        own = 12.0 * trained  # the masters are the weights
+    if earlier and student.adapter.kind != "full":
+        own += 4.0 * trained
+    layer = 2 * weights / max(shape.layers, 1) if shards > 1 else 0  # one that computes, one that is fetched
+    return Need(weights / shards + layer, own / shards, found.prompt + beside)
+
+
+def _weights(student: StudentSettings, config: Any, total: int, trained: int, unit: int) -> float:
+    kind = student.adapter.kind
+    if kind == "qlora":
+        return linears(config) * NF4 + (total - linears(config)) * unit
+    if kind == "full":
+        return 2 * (4.0 * trained + unit * (total - trained))
+    return float(unit * total)

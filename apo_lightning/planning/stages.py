@@ -1,0 +1,138 @@
+"""The stages of an arm: what each needs and how long it takes, and what would make it fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from apo_lightning.models.sizes import architecture
+from apo_lightning.planning.cards import EVALUATED_LAYERS, RECOMPUTED, TOKEN_SECONDS, USE, Card
+from apo_lightning.planning.lengths import Lengths
+from apo_lightning.planning.memory import Need, linears, needs
+from apo_lightning.settings import ExperimentSettings, rounds
+
+FILL = 0.94
+"""Part of a card's memory that a plan may fill; the rest goes in pieces between blocks."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One stage.
+
+    Attributes:
+        name: of the stage.
+        need: bytes on each device; None where it does not train.
+        mode: in which answers are scored.
+        steps: of the optimiser, or batches that are written.
+        step: seconds of one.
+        why: where something is not known.
+    """
+
+    name: str
+    need: Need | None
+    mode: str
+    steps: int | None
+    step: float
+    why: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.steps is None else self.steps * self.step
+
+    def fits(self, card: Card) -> bool:
+        return self.need is None or self.need.total <= FILL * card.gb * 1e9
+
+
+def plan(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) -> list[Plan]:
+    """All stages of an arm on devices of one kind; ``cfg``: its resolved settings.
+
+    Raises:
+        ConfigError: the student's architecture is not known.
+    """
+    stages = cfg.arms[arm].stages
+    found = []
+    for place, name in enumerate(stages):
+        if rounds.first(name) != "self_distill":
+            found.append(_fit(cfg, name, lengths, card, earlier=any(s != "self_distill" for s in stages[:place])))
+        else:
+            found.append(_written(cfg, name, lengths))
+    return [*found, _written(cfg, "evaluate", lengths)]
+
+
+def _fit(cfg: ExperimentSettings, name: str, lengths: Lengths, card: Card, *, earlier: bool) -> Plan:
+    own, settings = getattr(cfg.stages, name), cfg.student
+    prompts = [lengths.prompt] * own.batch_studies
+    answers = [[lengths.answer] * _answers(name, lengths)] * own.batch_studies
+    shards = cfg.trainer.devices * cfg.trainer.num_nodes if cfg.trainer.strategy == "fsdp2" else 1
+    mode, rows = _mode(cfg, settings.scorer.mode, shards), settings.scorer.rows or 1
+    need = needs(settings, prompts, answers, mode=mode, rows=rows, earlier=earlier, shards=shards)
+    if settings.scorer.mode == "auto" and need.total > FILL * card.gb * 1e9:
+        mode = "branchwise"
+        need = needs(settings, prompts, answers, mode=mode, rows=rows, earlier=earlier, shards=shards)
+    rate = USE[mode] * (RECOMPUTED if settings.gradient_checkpointing else 1) * card.tflops * 1e12
+    usual = [[lengths.usual] * len(row) for row in answers]
+    return Plan(name, need, mode, own.steps, own.accumulate * flops(settings, prompts, usual) / rate)
+
+
+def _answers(name: str, lengths: Lengths) -> int:
+    """SFT learns t+ alone, SPD the teachers' texts, a preference stage both."""
+    first = rounds.first(name)
+    return {"sft": 1, "context_distill": 1, "spd": max(1, lengths.answers - 1)}.get(first, lengths.answers)
+
+
+def _mode(cfg: ExperimentSettings, asked: str, shards: int) -> str:
+    if asked != "auto":
+        return asked
+    return "packed" if cfg.student.dtype != "float32" and shards == 1 else "joint"
+
+
+def flops(student: Any, prompts: list[int], answers: list[list[float]]) -> float:
+    """Products of one pass and of the gradients of its inputs, over frozen weights: twice 2 x weights x tokens, the
+    head on scored tokens, and attention. Weights that are trained cost half as much again."""
+    config = architecture(student.model).get_text_config()
+    scored = sum(map(sum, answers))
+    tokens, width = sum(prompts) + scored, config.hidden_size
+    pairs = sum(p**2 / 2 + sum(p * a + a**2 / 2 for a in row) for p, row in zip(prompts, answers, strict=True))
+    made = 4 * linears(config) * tokens + 4 * config.vocab_size * width * scored
+    made += 12 * width * pairs * config.num_hidden_layers
+    return made * (1.5 if student.adapter.kind == "full" else 1)
+
+
+def _written(cfg: ExperimentSettings, name: str, lengths: Lengths) -> Plan:
+    """Stages that write: a batch takes as many steps as its longest answer."""
+    own = cfg.evaluate if name == "evaluate" else getattr(cfg.stages, name)
+    splits = [cfg.evaluate.split] if name == "evaluate" else own.splits
+    counts = [lengths.studies.get(split) for split in splits]
+    layers = architecture(cfg.student.model).get_text_config().num_hidden_layers
+    each = TOKEN_SECONDS["compiled" if cfg.student.compiled_writing else "eager"] * layers / EVALUATED_LAYERS
+    step = each * min(own.max_new_tokens, max(lengths.usual, 1))
+    positive = getattr(own, "positive", {"name": "student"})["name"]
+    if name != "evaluate" and not positive.startswith("student"):
+        return Plan(name, None, "", 0, 0.0, "the texts are the teachers'")
+    if None in counts:
+        return Plan(name, None, "", None, step, f"how many studies {' and '.join(splits)} have is not known")
+    share = cfg.trainer.devices * cfg.trainer.num_nodes
+    batches = sum(math.ceil(count / own.batch_studies / share) for count in counts)
+    times = 1 + own.samples if name == "evaluate" else own.samples
+    return Plan(name, None, "", batches * times, step)
+
+
+def remedies(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) -> Iterator[tuple[str, float]]:
+    """Single settings under which every stage would fit, with the most that a device then holds, in bytes."""
+    own = cfg.student
+    changes = {
+        "student.gradient_checkpointing=true": replace(own, gradient_checkpointing=True),
+        "student.scorer.mode=branchwise": replace(own, scorer=replace(own.scorer, mode="branchwise")),
+        "student.adapter.kind=qlora": replace(own, adapter=replace(own.adapter, kind="qlora")),
+        "student.adapter.kind=qlora student.gradient_checkpointing=true": replace(
+            own, adapter=replace(own.adapter, kind="qlora"), gradient_checkpointing=True
+        ),
+    }
+    for words, student in changes.items():
+        if student == own:
+            continue
+        other = plan(replace(cfg, student=student), arm, lengths, card)
+        if all(stage.fits(card) for stage in other):
+            yield words, max(stage.need.total for stage in other if stage.need)

@@ -1,0 +1,123 @@
+"""Plans beside what was measured on a GPU, by hand where nothing was, and what a plan says does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from apo_lightning import config, planning
+from apo_lightning.cli.commands import main
+from apo_lightning.models.sizes import architecture
+from apo_lightning.planning.memory import CONTEXT, linears, needs
+from apo_lightning.planning.stages import flops
+from apo_lightning.settings import AdapterSettings, StudentSettings
+
+MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
+EXPERIMENTS = ROOT / "experiments"
+PROOF = json.loads((ROOT / "docs" / "results" / "gpu_proof" / "gpu_proof.json").read_text())["sections"]
+ROWS = {
+    (row["contender"], row["prompt"]): row for key in PROOF if key.startswith("table_") for row in PROOF[key]["rows"]
+}
+
+
+def student(**own: object) -> StudentSettings:
+    limits = dict(max_prompt_tokens=2048, max_branch_tokens=1024, max_context_tokens=8192)
+    return StudentSettings(model=MODEL, dtype="bfloat16", **{**limits, **own})
+
+
+@pytest.mark.parametrize("prompt", [1400, 450])
+@pytest.mark.parametrize("way", ["packed", "joint", "branchwise_4", "branchwise_1", "packed_checkpointed"])
+def test_a_pass_takes_what_was_measured(way: str, prompt: int) -> None:
+    """Within 15 %; checkpointed joint, whose two passes are never whole at once, is left out."""
+    mode, *rows = way.removesuffix("_checkpointed").split("_")
+    own = student(gradient_checkpointing=way.endswith("checkpointed"))
+    need = needs(own, [prompt], [[300] * 8], mode=mode, rows=int(rows[0]) if rows else 1)
+    assert need.activations / 1e9 == pytest.approx(ROWS[way, prompt]["peak_gb"], rel=0.15)
+
+
+def test_states_of_training_are_what_the_trainer_held() -> None:
+    """A pass with masters, gradients and moments; weights as the network was counted on the card."""
+    need = needs(student(), [1400], [[300] * 8], mode="packed")
+    fit = next(row for row in PROOF["trainer"]["rows"] if row["stage"] == "apo" and not row["checkpointed"])
+    assert (need.trained + need.activations) / 1e9 == pytest.approx(fit["peak_gb"], rel=0.15)
+    assert need.weights / 1e9 == pytest.approx(16.6, rel=0.01)
+    four = needs(student(adapter=AdapterSettings(kind="qlora")), [1400], [[300] * 8], mode="packed")
+    assert four.weights / 1e9 == pytest.approx(PROOF["qlora"]["rows"][0]["model_gb"], rel=0.03)
+
+
+def test_seconds_are_those_of_the_measured_step() -> None:
+    rate = planning.cards.USE["packed"] * 989e12
+    for prompt in (1400, 450):
+        assert flops(student(), [prompt], [[300] * 8]) / rate == pytest.approx(
+            ROWS["packed", prompt]["median_s"], rel=0.15
+        )
+
+
+def test_the_decoders_matrices_by_hand() -> None:
+    """28 layers of 3584 x (2 x 3584 + 2 x 512 + 3 x 18944)."""
+    assert linears(architecture(MODEL).get_text_config()) == 28 * 3584 * 65024
+
+
+def test_full_fine_tuning_and_shards_by_hand() -> None:
+    """Float32 twice (masters, and what is compared with), the frozen rest twice in 16 bits; gradients and moments."""
+    whole = needs(student(adapter=AdapterSettings(kind="full")), [100], [[10]], mode="joint")
+    from apo_lightning.models.sizes import count_on_meta
+
+    total, trained = count_on_meta(student(adapter=AdapterSettings(kind="full")))
+    assert whole.weights == 2 * (4 * trained + 2 * (total - trained))
+    assert whole.trained == 12 * trained
+    eight = needs(student(adapter=AdapterSettings(kind="full")), [100], [[10]], mode="joint", shards=8)
+    assert eight.weights == pytest.approx(whole.weights / 8 + 2 * whole.weights / 28)
+    assert eight.trained == whole.trained / 8
+    assert whole.total == whole.weights + whole.trained + whole.activations + CONTEXT
+
+
+def test_an_earlier_adapter_lies_below() -> None:
+    one, two = (needs(student(), [100], [[10]], mode="joint", earlier=earlier) for earlier in (False, True))
+    assert two.trained - one.trained == pytest.approx(one.trained / 4)
+
+
+def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "plan",
+        str(EXPERIMENTS / "paper_7b.yaml"),
+        "--card",
+        "rtx4070",
+        "--prompt",
+        "1400",
+        "--answer",
+        "300",
+        "only=[apo_listwise]",
+    ]
+    assert main([*words, "student.gradient_checkpointing=false"]) == 2
+    said = capsys.readouterr().out
+    assert "needs" in said and "more than fits" in said
+    assert "it would fit with student.adapter.kind=qlora student.gradient_checkpointing=true" in said
+    assert main([*words, "student.adapter.kind=qlora"]) == 0
+    assert "It fits." in capsys.readouterr().out
+
+
+def test_lengths_are_those_of_the_experiments_own_texts() -> None:
+    """The drawn world: 16 image tokens and a short prompt, seven teachers."""
+    cfg = next(iter(config.load(EXPERIMENTS / "smoke.yaml").resolved.values()))
+    found, reason = planning.known(cfg)
+    assert reason == ""
+    assert found.answers == 8
+    assert 0 < found.usual <= found.answer <= cfg.student.max_branch_tokens
+    assert 16 < found.prompt <= cfg.student.max_prompt_tokens
+    assert found.studies["train"] == cfg.data["train"]
+
+
+def test_without_the_data_the_limits_are_taken_and_the_reason_is_said(tmp_path: Path) -> None:
+    cfg = next(iter(config.load(EXPERIMENTS / "paper_7b.yaml", [f"data.root={tmp_path / 'none'}"]).resolved.values()))
+    found, reason = planning.known(cfg)
+    assert (found.prompt, found.answer) == (cfg.student.max_prompt_tokens, cfg.student.max_branch_tokens)
+    assert "none" in reason
+
+
+def test_an_unknown_card_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(EXPERIMENTS / "smoke.yaml"), "--card", "h10"]) == 2
+    assert "Did you mean" in capsys.readouterr().err
