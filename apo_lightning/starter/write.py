@@ -29,11 +29,17 @@ def write(folder: Path) -> list[Path]:
     words = {"name": folder.resolve().name, "package": package(), "studies": str(sum(images.SIZES.values()))}
     written = []
     for source in sorted(path for path in FILES.rglob(f"*{ENDING}")):
-        target = folder / source.relative_to(FILES).with_name(source.name.removesuffix(ENDING))
+        target = folder / source.relative_to(FILES).with_name(_named(source))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(_filled(source.read_text("utf-8"), words), encoding="utf-8")
         written.append(target)
     return [*written, images.write(folder / "data" / "xrays")]
+
+
+def _named(source: Path) -> str:
+    """``dot_gitignore.in`` is ``.gitignore``: a wheel leaves out hidden files."""
+    name = source.name.removesuffix(ENDING)
+    return f".{name.removeprefix('dot_')}" if name.startswith("dot_") else name
 
 
 def package() -> str:
