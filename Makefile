@@ -20,8 +20,8 @@ PYTEST := $(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check list test test-all browser experiment sweep study collect report compare drift summary bench gpu-proof nano lint clean
-.PHONY: help setup check list test test-all browser experiment sweep study collect report drift summary bench gpu-proof nano docs tour lint clean
+.PHONY: help setup check list test test-all browser experiment sweep study collect report compare drift summary bench gpu-proof
+.PHONY: nano docs tour wheel lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,10 +120,16 @@ tour: $(STAMP) ## run docs/tour.ipynb and keep what it shows
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[notebook]'
 	@$(PY) docs/hooks/notebook.py docs/tour.ipynb
 
+# What an earlier build left in build/ would be taken along. The sdist is built first, and the wheel of it.
+wheel: $(STAMP) ## build the wheel and the sdist into dist/
+	@rm -rf build dist
+	@$(PY) -m build --no-isolation >build.log 2>&1 || { cat build.log >&2; exit 1; }
+	@rm -f build.log; ls dist/*
+
 lint: $(STAMP) ## ruff: mistakes and layout
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
 
 clean: ## remove the environment and caches, never the runs
-	@rm -rf $(VENV) $(STAMP) build dist *.egg-info .ruff_cache .pytest_cache
+	@rm -rf $(VENV) $(STAMP) build build.log dist *.egg-info .ruff_cache .pytest_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ import sys
 from contextlib import nullcontext
 
 from apo_lightning import signals
+from apo_lightning.errors import ApoError
 from apo_lightning.experiment import processes
 
 
@@ -16,6 +17,11 @@ def entry() -> int:
             from apo_lightning.cli.commands import main
 
             return main()
+    except ApoError as error:  # of the working folder's own code, which is found in an import
+        from apo_lightning.console import show_error
+
+        show_error(str(error))
+        return 2
     except signals.Stopped as stop:  # in an import
         print("\nstopped. Nothing had begun.", file=sys.stderr)
         return 128 + stop.signum

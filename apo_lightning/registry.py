@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from apo_lightning.errors import ConfigError, did_you_mean
+from apo_lightning import project
+from apo_lightning.errors import ApoError, ConfigError, did_you_mean
 
 T = TypeVar("T")
 
@@ -80,6 +83,35 @@ class Registry(dict[str, type]):
 
 
 def discover(package: ModuleType) -> None:
-    """Import every module of ``package`` once, so that their ``register`` calls run."""
+    """Import every module of ``package`` once, so that their ``register`` calls run, and behind them those that the
+    working folder has for it (`project`): they become modules of the package.
+
+    Raises:
+        ConfigError: what the working folder has cannot be read or imported.
+    """
+    name = package.__name__
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        importlib.import_module(f"{name}.{module.name}")
+    own = project.folder(kind := name.rpartition(".")[2])
+    if own is not None:
+        package.__path__ = project.extended(package.__path__, kind)
+        for module in sorted(pkgutil.iter_modules([str(own)]), key=lambda m: m.name):
+            _import_own(f"{name}.{module.name}", own / f"{module.name}.py")
+
+
+def _import_own(name: str, file: Path) -> None:
+    try:
+        importlib.import_module(name)
+    except ApoError as error:
+        raise ConfigError(f"{error} ({file})") from error
+    except Exception as error:
+        where, kind = f"{file}{_line(error, file)}", type(error).__name__
+        raise ConfigError(f"{where} cannot be imported: {kind}: {error}") from error
+
+
+def _line(error: Exception, file: Path) -> str:
+    """The line of ``file`` at which its import failed, as a message names it."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}" if lines else ""

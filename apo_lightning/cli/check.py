@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 def check(options: argparse.Namespace) -> int:
-    """``apo check [PATH ...]``: every file is looked at, however many are wrong. ``apo check NAME [key=value ...]``:
-    one experiment with its settings, and whether it would run on this machine."""
+    """``apo check [PATH ...]``: every file is looked at, however many are wrong; by default those of ``experiments``,
+    or of the package where the working folder has none. ``apo check NAME [key=value ...]``: one experiment with its
+    settings, and whether it would run on this machine."""
     overrides = [word for word in options.words if "=" in word]
     names = [word for word in options.words if "=" not in word]
     if len(names) == 1 and (overrides or not Path(names[0]).exists()):
         return check_one(names[0], overrides)
     if overrides:
         raise ConfigError(f"key=value belongs to one experiment, got {', '.join(names) or 'none'}.")
-    files = yaml_files([Path(name) for name in names] or [Path("experiments")])
+    files = yaml_files([Path(name) for name in names] or [_experiments()])
     wrong = 0
     for path in files:
         try:
@@ -36,6 +37,12 @@ def check(options: argparse.Namespace) -> int:
     if wrong:
         show_error(f"{wrong} of {len(files)} files are not valid.")
     return 2 if wrong else 0
+
+
+def _experiments() -> Path:
+    from apo_lightning.config.places import places
+
+    return next((folder for folder in places() if folder.is_dir()), places()[0])
 
 
 def check_one(name: str, overrides: Sequence[str]) -> int:

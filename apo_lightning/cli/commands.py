@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import ask, audit, collect, compare, data, drift, export, listing, plan, store, study
+from apo_lightning.cli import ask, audit, collect, compare, data, drift, export, init, listing, plan, store, study
 from apo_lightning.cli.check import check
 from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
@@ -125,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     plan.add(commands, _command)
     ask.add(commands, _command)
     export.add(commands, _command)
+    init.add(commands, _command)
     return top
 
 

@@ -13,11 +13,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from apo_lightning.collecting.secrets import masked
+from apo_lightning.config.places import EXPERIMENTS, SHIPPED, places
 from apo_lightning.config.registered import Path, get, section_at
 from apo_lightning.errors import ConfigError, did_you_mean
 
-EXPERIMENTS = File("experiments")
-"""Of the working folder: where experiments, and what they extend, are looked for by name."""
 COMMAND_LINE = "command line"
 NAMED = (("teachers",), ("arms",), ("evaluate", "sets"))
 """Mappings whose keys are names that the experiment gives."""
@@ -197,19 +196,20 @@ def _extend(layers: Layers, path: File, above: tuple[File, ...]) -> None:
 
 
 def _find_base(name: str, asker: File) -> File:
-    """``name`` beside the file that extends it, or in a folder above, up to ``experiments``; for a file that lies
-    elsewhere, in the ``experiments`` of the working folder too."""
+    """``name`` beside the file that extends it, or in a folder above, up to ``experiments``; else in the
+    ``experiments`` of the working folder, else among those of the package."""
     name = name if name.endswith((".yaml", ".yml")) else f"{name}.yaml"
     for folder in asker.resolve().parents:
         if (folder / name).is_file():
             return folder / name
-        if folder.name == EXPERIMENTS.name:
+        if folder.name == EXPERIMENTS.name or folder == SHIPPED:
             break
-    if (EXPERIMENTS / name).is_file():
-        return EXPERIMENTS / name
+    for folder in places():
+        if (folder / name).is_file():
+            return folder / name
     raise ConfigError(
         f"extends names '{name}', but there is no such file beside {label(asker)}, in a folder above it, or in "
-        f"{EXPERIMENTS.resolve()}."
+        f"{' or '.join(str(folder.resolve()) for folder in places())}."
     )
 
 

@@ -19,7 +19,8 @@ from omegaconf import OmegaConf
 
 from apo_lightning.config import again, arms, cast, loss_stages, own_texts, presets, rules
 from apo_lightning.config.check import Checker, with_defaults
-from apo_lightning.config.layers import EXPERIMENTS, Layers, read_layers, read_words
+from apo_lightning.config.layers import Layers, read_layers, read_words
+from apo_lightning.config.places import EXPERIMENTS, candidates, places, said
 from apo_lightning.config.registered import TEACHERS, found, get
 from apo_lightning.config.shape import settings_for
 from apo_lightning.errors import ConfigError, did_you_mean
@@ -28,16 +29,16 @@ from apo_lightning.settings import REQUIRED, ExperimentSettings
 
 
 def find(name: str, folder: Path = EXPERIMENTS) -> Path:
-    """The file of an experiment, from its path or its name.
+    """The file of an experiment, from its path or its name: of ``folder``, else of the same folder of the package.
 
     Raises:
-        ConfigError: there is none; the message names the nearest and all known experiments.
+        ConfigError: there is none; the message says where was looked, and names the nearest and all known experiments.
     """
-    for path in (Path(name), folder / f"{name}.yaml"):
+    for path in candidates(name, folder):
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
     known = [name for name, _ in list_experiments(folder)]
-    raise ConfigError(f"There is no experiment '{name}' in {folder}/. {did_you_mean(Path(name).stem, known)}")
+    raise ConfigError(f"There is no experiment '{name}' in {said(folder)}. {did_you_mean(Path(name).stem, known)}")
 
 
 def load(
@@ -152,8 +153,10 @@ def dump(cfg: ExperimentSettings) -> str:
 
 
 def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
-    """Name and first comment line of every experiment file of ``folder``, in order of their names."""
-    return [(path.stem, _comment(path)) for path in sorted(folder.glob("*.yaml"))]
+    """Name and first comment line of every experiment file of ``folder`` and of the same folder of the package, in
+    order of their names; one that both have is that of ``folder``."""
+    files = {path.stem: path for place in reversed(places(folder)) for path in place.glob("*.yaml")}
+    return [(name, _comment(files[name])) for name in sorted(files)]
 
 
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from apo_lightning.config.check import settings_of
 from apo_lightning.config.layers import COMMAND_LINE, Layers, Word, label, read_file
+from apo_lightning.config.places import places
 from apo_lightning.config.registered import Path, enclosing, get
 from apo_lightning.errors import ConfigError, did_you_mean
 
@@ -25,7 +26,8 @@ def unfold(words: Sequence[Word], layers: Layers, asker: File) -> list[Word]:
 
     Args:
         layers: the experiment that they are laid over.
-        asker: its file: presets lie in ``presets`` beside it or above, else in ``experiments``.
+        asker: its file: presets lie in ``presets`` beside it or above, else of the working folder's ``experiments``,
+            else of the package's.
 
     Raises:
         ConfigError: there is no such preset.
@@ -49,7 +51,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _find(name: str, asker: File) -> File:
-    folders = [folder / FOLDER for folder in (*asker.resolve().parents[:3], File("experiments"))]
+    folders = [folder / FOLDER for folder in (*asker.resolve().parents[:3], *places())]
     known = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
     if name not in known:
         raise ConfigError(f"No preset is named '{name}' ({COMMAND_LINE}). {did_you_mean(name, known)}")

@@ -70,7 +70,13 @@ def launch(words: Sequence[str], settings: TrainerSettings) -> Outcome:
     Raises:
         Stopped: SIGINT, SIGTERM or SIGHUP; all processes have ended.
     """
-    return watch([sys.executable, "-m", "apo_lightning", *words], settings.devices, settings.num_nodes)
+    return watch([sys.executable, *_apart(), "-m", "apo_lightning", *words], settings.devices, settings.num_nodes)
+
+
+def _apart() -> list[str]:
+    """``-P``, unless this process itself imports from the working folder: ``-m`` would look there first, and take a
+    folder ``callbacks`` of a user's project for ours."""
+    return [] if {os.getcwd(), ""} & set(sys.path[:1]) else ["-P"]
 
 
 def watch(command: Sequence[str], count: int, nodes: int = 1) -> Outcome:

@@ -31,8 +31,8 @@ INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", 
 PACKAGES = {"site-packages", "dist-packages"}
 """Folders of installed packages, a user's own ones among them."""
 SILENT = (
-    "cli", "config", "console", "errors", "leader", "progress", "registry", "reports", "settings", "signals",
-    "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
+    "cli", "config", "console", "errors", "leader", "progress", "project", "registry", "reports", "settings",
+    "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_models", "drift_sources",
         "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine", "noise",

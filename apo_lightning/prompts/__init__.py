@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
+from apo_lightning import project
 from apo_lightning.errors import ConfigError, did_you_mean
 
 
 def names() -> list[str]:
-    """All templates of this folder."""
+    """All templates of this folder, and of the working folder's own ``prompts`` (`project`)."""
     return sorted(_files())
 
 
 def _files() -> dict[str, Path]:
-    return {path.stem: path for folder in __path__ for path in Path(folder).glob("*.txt")}
+    folders = project.extended(__path__, "prompts", ".txt")
+    return {path.stem: path for folder in folders for path in Path(folder).glob("*.txt")}
 
 
 PLACES = ("findings", "reports", "labels")
@@ -32,7 +34,7 @@ def load(name: str) -> Template:
     """
     if name not in (known := _files()):
         raise ConfigError(f"No prompt is named '{name}'. {did_you_mean(name, known)}")
-    where = f"apo_lightning/prompts/{name}.txt"
+    where = known[name] if known[name].parent != Path(__path__[0]) else f"apo_lightning/prompts/{name}.txt"
     try:
         template = Template(known[name].read_text(encoding="utf-8").strip())
     except UnicodeDecodeError as error:

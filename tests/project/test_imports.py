@@ -25,6 +25,7 @@ ORDER = (
     "console",
     "progress",
     "leader",
+    "project",
     "registry",
     "settings",
     "identifiers",
@@ -64,6 +65,7 @@ ORDER = (
     "planning",
     "using",
     "nano",
+    "starter",
     "cli",
     "__main__",
 )

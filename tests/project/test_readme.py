@@ -58,3 +58,10 @@ def test_the_paper_map_points_at_real_files_and_tests() -> None:
 def test_every_experiment_says_what_it_asks_in_its_first_line() -> None:
     for path in (ROOT / "experiments").rglob("*.yaml"):
         assert path.read_text().startswith("# "), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_those_of_an_active_environment(page: Path) -> None:
+    """README says once that it is to be active; no page spells out where it lies."""
+    assert not re.search(r"\.venv/bin/(?!activate)", page.read_text("utf-8"))
+    assert "source .venv/bin/activate" in (ROOT / "README.md").read_text()

@@ -14,6 +14,7 @@ from fakes import EXPERIMENT, fake_registries, write_experiment
 
 from apo_lightning import signals
 from apo_lightning.cli.commands import main
+from apo_lightning.config.places import SHIPPED
 from apo_lightning.experiment import processes
 
 
@@ -64,7 +65,8 @@ def test_brackets_in_messages_are_not_markup(capsys: pytest.CaptureFixture) -> N
 def test_unknown_experiment(capsys: pytest.CaptureFixture) -> None:
     assert main(["run", "smal"]) == 2
     assert capsys.readouterr().err == (
-        "error: There is no experiment 'smal' in experiments/. Did you mean 'small'? Known: small.\n"
+        f"error: There is no experiment 'smal' in experiments/ or {SHIPPED}/. Did you mean 'small'? Known: "
+        f"{', '.join(sorted(['small', *(path.stem for path in SHIPPED.glob('*.yaml'))]))}.\n"
     )
 
 
@@ -161,7 +163,7 @@ def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.Captu
 
 def test_check_of_nothing(capsys: pytest.CaptureFixture) -> None:
     assert main(["check", "nowhere"]) == 2
-    assert "There is no experiment 'nowhere' in experiments/." in capsys.readouterr().err
+    assert "There is no experiment 'nowhere' in experiments/ or " in capsys.readouterr().err
     assert main(["check", "nowhere", "elsewhere"]) == 2
     assert capsys.readouterr().err == "error: There is no file or folder nowhere.\n"
 
@@ -207,5 +209,8 @@ def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture)
 
 
 def test_sweep_by_name(capsys: pytest.CaptureFixture) -> None:
-    assert main(["sweep", "beta"]) == 2
-    assert "There is no experiment 'beta' in experiments/sweeps/" in capsys.readouterr().err
+    assert main(["sweep", "betta"]) == 2
+    assert (
+        f"There is no experiment 'betta' in experiments/sweeps/ or {SHIPPED}/sweeps/. Did you mean 'beta'?"
+        in capsys.readouterr().err
+    )

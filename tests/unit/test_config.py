@@ -48,7 +48,7 @@ class TestMerging:
         own = elsewhere / "own.yaml"
         own.write_text(EXPERIMENT + "student: {max_prompt_tokens: 99}\n")
         assert config.load(own).evaluate.batch_studies == config.load(path).evaluate.batch_studies
-        with pytest.raises(ConfigError, match=r"in a folder above it, or in .*experiments\.$"):
+        with pytest.raises(ConfigError, match=r"in a folder above it, or in .*/experiments or .*/experiments\.$"):
             own.write_text("extends: [nope]\nname: x\n")
             config.load(own)
 

@@ -125,7 +125,7 @@ class TestRefused:
             ({"worlds": {"a": {"title": "x"}, "b": {"title": "y"}}}, "The worlds a and b are the same under two names"),
             (
                 {"experiment": "smal"},
-                "experiment: There is no experiment 'smal' in experiments/. Did you",
+                "experiment: There is no experiment 'smal' in experiments/ or ",
             ),
             ({"search": {"split": "test"}}, "search.split must be one of val, got 'test'"),
             (

@@ -10,7 +10,8 @@ from typing import Any
 from apo_lightning import config
 from apo_lightning.config.check import Checker
 from apo_lightning.config.layers import Layers, label, read_file, read_layers
-from apo_lightning.config.load import EXPERIMENTS, raise_all
+from apo_lightning.config.load import raise_all
+from apo_lightning.config.places import EXPERIMENTS
 from apo_lightning.errors import ConfigError
 from apo_lightning.experiment.study import parts, rules
 from apo_lightning.experiment.study.plan import Study
