@@ -163,9 +163,11 @@ def _kept(parts: Parts, hidden: int) -> int | None:
 
 def _packs(parts: Parts, rows: int | None) -> bool:
     """Packed takes all answers at once, and pays where there is a FlashAttention for it."""
-    weight = next(parts.whole.parameters())
-    has_flash = weight.is_cuda and compute_dtype(parts.whole) in (torch.bfloat16, torch.float16)
-    return has_flash and rows is None and not is_sharded(parts.decoder) and not why_not(parts)
+    return rows is None and _has_flash(parts) and not is_sharded(parts.decoder) and not why_not(parts)
+
+
+def _has_flash(parts: Parts) -> bool:
+    return parts.embed.weight.is_cuda and compute_dtype(parts.whole) in (torch.bfloat16, torch.float16)
 
 
 def choose(parts: Parts, batch: BranchBatch, rows: int | None, budget: int) -> tuple[str, int | None]:

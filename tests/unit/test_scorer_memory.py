@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from apo_lightning.scoring import Parts, score
+from apo_lightning.scoring import Parts, memory, score
 from apo_lightning.scoring.memory import choose, estimate
 from apo_lightning.types import BranchBatch
 from tests.helpers import families
@@ -55,6 +55,19 @@ def test_joint_to_the_last_byte_that_fits_then_branchwise(parts: Parts, batch: B
     assert choose(parts, batch, None, need.prompt + need.branches) == ("joint", None)
     assert choose(parts, batch, 3, need.prompt + need.branches) == ("joint", 3)
     assert choose(parts, batch, None, need.prompt + need.branches - 1) == ("branchwise", 1)
+
+
+def test_packed_where_there_is_a_flash_attention(
+    parts: Parts, batch: BranchBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last byte that fits, which is earlier than for joint; not where rows are limited, or the model cannot."""
+    monkeypatch.setattr(memory, "_has_flash", lambda _: True)
+    need = estimate(parts, batch, packed=True)
+    assert choose(parts, batch, None, need.prompt + need.branches) == ("packed", None)
+    assert choose(parts, batch, None, need.prompt + need.branches - 1)[0] == "branchwise"
+    assert choose(parts, batch, 3, 10**9) == ("joint", 3)
+    parts.whole.config.get_text_config().attention_dropout = 0.1
+    assert choose(parts, batch, None, 10**9) == ("joint", None)
 
 
 def test_branchwise_takes_as_many_answers_as_fit_and_never_none(parts: Parts) -> None:
