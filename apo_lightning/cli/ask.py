@@ -48,7 +48,7 @@ def ask(options: argparse.Namespace) -> int:
         raise ConfigError(f"{paths[0]} is a folder: give --out answers.csv, and no --compare.")
     if options.out and not folder:
         raise ConfigError("--out takes the answers of a folder of images. Give one folder, or leave --out out.")
-    from apo_lightning.experiment.trainer import quiet
+    from apo_lightning.experiment.noise import quiet
     from apo_lightning.using import TrainedStudent, choose
 
     quiet()

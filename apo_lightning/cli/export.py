@@ -36,7 +36,7 @@ def export(options: argparse.Namespace) -> None:
     if len(options.words) > 2:
         raise ConfigError(f"export takes RUN ARM FOLDER, got {len(options.words) + 1} words.")
     from apo_lightning import using
-    from apo_lightning.experiment.trainer import quiet
+    from apo_lightning.experiment.noise import quiet
 
     quiet()
     arm = options.words[0] if len(options.words) == 2 else None
