@@ -110,8 +110,8 @@ MISTAKES = {
     "stages.apo.loss.reduction=max": "stages.apo.loss.reduction must be one of sum, mean, got 'max' (command line).",
     "student.adapter.kind=lorra": "student.adapter.kind must be one of lora, qlora, full, got 'lorra' (command line). "
     "Did you mean 'lora'?",
-    "student.scorer.mode=brachwise": "student.scorer.mode must be one of auto, joint, packed, branchwise, separate, got "
-    "'brachwise' (command line). Did you mean 'branchwise'?",
+    "student.scorer.mode=brachwise": "student.scorer.mode must be one of auto, joint, packed, branchwise, separate, "
+    "got 'brachwise' (command line). Did you mean 'branchwise'?",
     "student.dtype=fp8": "student.dtype must be one of float32, bfloat16, float16, got 'fp8' (command line).",
     "evaluate.split=train": "evaluate.split must be one of val, test, got 'train' (command line).",
     "evaluate.likelihood.form=3": "evaluate.likelihood.form must be one of statements, yes_no, off, got 3 "
