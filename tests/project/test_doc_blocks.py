@@ -6,6 +6,7 @@ YAML loads, JSON parses. Pages added later are covered because they are there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -49,7 +50,9 @@ def load_yaml(block: Block, folder: Path) -> None:
     path = folder / "page.yaml"
     given = yaml.safe_load(block.body)
     path.write_text(block.body if "extends" in given else BASE + _whole(given) + block.body)
-    config.load(path)
+    (folder / "texts.csv").write_text("image,model,response\n1.png,gpt,No edema.\n1.png,claude,Mild edema.\n")
+    with contextlib.chdir(folder):  # a page names files of the reader's own folder
+        config.load(path)
 
 
 def _whole(given: dict) -> str:
