@@ -35,6 +35,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -qq -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
+	@echo "ready: make help, or source $(VENV)/bin/activate and apo --help"
 
 check: $(STAMP) ## load and build every experiment file, without training
 	@$(PY) -m apo_lightning check

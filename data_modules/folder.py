@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -152,11 +153,20 @@ class FolderDataModule(CXRDataModule):
 
     def _say_missing(self, studies: list[Study], gone: list[str]) -> None:
         total, split = sum(len(study.images) for study in studies), studies[0].split
-        text = f"{len(gone):,} of {total:,} images of split '{split}' are not there, first {gone[0]}."
+        text = (
+            f"{len(gone):,} of {total:,} images of split '{split}' are not there, first {gone[0]}.{self._seen(gone[0])}"
+        )
         if not self.allow_missing:
             raise DataError(f"{text} Complete the images, or set data.allow_missing=true to do without them.")
         self.missing[split] = len(gone)
         self.say(f"{text} They are left out.")
+
+    def _seen(self, path: str) -> str:
+        """Where a file of that name lies just below the set's folder."""
+        if self.images_dir is not None:
+            return ""
+        found = next(self.folder.glob(f"*/{glob.escape(Path(path).name)}"), None)
+        return f" One of that name lies in {found.parent}: set data.images_dir={found.parent.name}." if found else ""
 
     def open_images(self, study: Study) -> list[Image.Image]:
         paths = [*(study.prior.images if study.prior else ()), *study.images]

@@ -86,7 +86,7 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
         names = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
         return checks.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
     layers = Layers("command line")
-    for word in read_words(overrides):
+    for word in read_words([text.removeprefix("data.") for text in overrides]):  # as an experiment has it, too
         layers.put(word.path, word.value, layers.home)
     return config.build(DATA, {**layers.tree, "name": what}, "data"), what
 

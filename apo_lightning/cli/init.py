@@ -25,4 +25,4 @@ def init(options: argparse.Namespace) -> None:
     for path in written:
         console.print(f"  {visible(str(path))}", markup=False)
     then = "make run" if here else f"cd {visible(str(options.folder))} && make run"
-    console.print(f"next: {then}", markup=False)
+    console.print(f"next, with the environment active (source .venv/bin/activate): {then}", markup=False)

@@ -77,7 +77,7 @@ def _table(rows: list[tuple[str, Plan]], title: str) -> object:
     table = Table(title=title, title_justify="left")
     table.add_column("stage (arm)", overflow="fold")
     table.add_column("scored", overflow="fold")
-    for head in ("GB: weights + trained + a pass", "GB", "steps", "s", "time"):
+    for head in ("GB: weights + trained + a pass", "GB", "steps", "s each", "time"):
         table.add_column(head, justify="right")
     for arm, stage in rows:
         need = stage.need

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from apo_lightning import config
@@ -180,6 +180,8 @@ def of_files(paths: Sequence[Path], findings: Sequence[str], labels: Path | None
     truth, patients = _truth(rows, findings), {n: row["patient"] for n, row in rows.items() if row.get("patient")}
     if labels is not None:
         truth, own = _table(labels, findings)
+        names = _same_names(labels, list(truth), list(dict.fromkeys(one.study for one in trajectories)))
+        truth, own = ({names[name]: value for name, value in of.items() if name in names} for of in (truth, own))
         patients |= own
     elif any(row.get("labels") is not None for row in rows.values()):
         notes.append("Labels are those that the lines list; what a line does not list is taken for absent.")
@@ -245,6 +247,30 @@ def _truth(rows: Mapping[str, Mapping[str, Any]], findings: Sequence[str]) -> di
         return {study: {name: float(name in own) for name in findings} for study, own in named.items()}
     reports = {study: row["report"] for study, row in rows.items() if row.get("report")}
     return {study: parse(text, findings) for study, text in reports.items()}
+
+
+def _same_names(labels: Path, listed: Sequence[str], spoken: Sequence[str]) -> dict[str, str]:
+    """Names of a table of labels to those of the texts: as they are, or by the name of a file without its folder and
+    ending, where that is one study's.
+
+    Raises:
+        DataError: not one fits.
+    """
+    stems = Counter(PurePath(name.replace("\\", "/")).stem for name in spoken)
+    by_stem = {PurePath(name.replace("\\", "/")).stem: name for name in spoken}
+    known, found = set(spoken), {}
+    for name in listed:
+        stem = PurePath(name.replace("\\", "/")).stem
+        if name in known:
+            found[name] = name
+        elif stems[stem] == 1:
+            found[name] = by_stem[stem]
+    if listed and spoken and not found:
+        raise DataError(
+            f"--labels {labels}: none of its {len(listed):,} studies is one of the texts ('{listed[0]}' there, "
+            f"'{spoken[0]}' here). Name them alike."
+        )
+    return found
 
 
 def _table(path: Path, findings: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:

@@ -34,6 +34,10 @@ def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> 
     return folder
 
 
+CUT = {"branches": "cut at student.max_branch_tokens", "reports": "cut for student.max_context_tokens"}
+"""What a line calls texts that lost their ends, by the collator's count."""
+
+
 def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> None:
     began = time.monotonic()
     leader.say(f"  {name} ...")
@@ -47,7 +51,8 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     leader.barrier()  # finishing removes what another process may still read
     if leader.is_leader():
         folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
-    counted = {**facts.get("filtered", {}), **{f"cut {kind}": n for kind, n in facts.get("cut", {}).items()}}
+    cut = {CUT.get(kind, f"cut {kind}"): n for kind, n in facts.get("cut", {}).items()}
+    counted = {**facts.get("filtered", {}), **cut}
     counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}
     texts = f" (texts: {', '.join(f'{n} {kind}' for kind, n in counted.items())})" if counted else ""
     if "filtered" in facts and facts.get("studies") is not None:

@@ -112,7 +112,7 @@ def _written(cfg: ExperimentSettings, name: str, lengths: Lengths) -> Plan:
     if name != "evaluate" and not positive.startswith("student"):
         return Plan(name, None, "", 0, 0.0, "the texts are the teachers'")
     if None in counts:
-        return Plan(name, None, "", None, step, f"how many studies {' and '.join(splits)} have is not known")
+        return Plan(name, None, "", None, step, f"the number of studies in {', '.join(splits)} is not known")
     share = cfg.trainer.devices * cfg.trainer.num_nodes
     batches = sum(math.ceil(count / own.batch_studies / share) for count in counts)
     times = 1 + own.samples if name == "evaluate" else own.samples

@@ -173,6 +173,7 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys, words: list[str], said: 
         ("study,edema\ns0,1\ns0,0\n", "stands there twice"),
         ("name,edema\ns0,1\n", "must have a column 'study'"),
         ("study,other\ns0,1\n", "one for a finding"),
+        ("study,edema\nx1,1\nx2,0\n", "none of its 2 studies is one of the texts ('x1' there, 's0' here)"),
     ],
 )
 def test_tables_of_labels_that_cannot_be_used(tmp_path: Path, capsys, table: str, said: str) -> None:
@@ -181,6 +182,13 @@ def test_tables_of_labels_that_cannot_be_used(tmp_path: Path, capsys, table: str
     labels.write_text(table)
     assert main(["drift", str(file), "--findings", "edema", "--labels", str(labels)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_labels_are_found_by_file_name_where_that_is_one_studys(tmp_path: Path) -> None:
+    """As a run finds texts: without folder and ending; a name that two studies have is nobody's."""
+    spoken = ["img/a.png", "one/b.png", "two/b.png", "c"]
+    found = drift_sources._same_names(tmp_path / "l.csv", ["a", "b", "c", "d"], spoken)
+    assert found == {"a": "img/a.png", "c": "c"}
 
 
 def test_a_report_has_the_section_where_a_run_has_a_record(tmp_path: Path) -> None:
