@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from apo_lightning.teachers.recorded import Recorded, _cached
+from apo_lightning.own_texts.reading import _cached
+from apo_lightning.teachers.recorded import Recorded
 from apo_lightning.trajectories.importers import import_file
+from apo_lightning.types import Study
 from tests.helpers import (
     chestxdet10_folder,
     chestxray14_folder,
@@ -137,8 +138,8 @@ def _images(folder: Path) -> dict[str, Any]:
 def _said(settings: dict[str, Any]) -> Any:
     """What a recorded teacher says; a file that changes within a moment would be known by its stamp."""
     _cached.cache_clear()
-    asked = [SimpleNamespace(id=name) for name in settings["ids"]]
-    return Recorded("gpt5", settings["path"]).signal(asked, [0.0] * len(asked))  # type: ignore[arg-type]
+    asked = [Study(name, name, "train", (), {}) for name in settings["ids"]]
+    return Recorded("gpt5", settings["path"]).signal(asked, [0.0] * len(asked))
 
 
 def _imported(kind: str, items: list[Any], **options: str) -> Callable[[Path], dict[str, Any]]:

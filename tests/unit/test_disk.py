@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from apo_lightning.caches.tensor_store import TensorStore
-from apo_lightning.cli import commands
+from apo_lightning.cli import commands, listing
 from apo_lightning.errors import DataError
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.files import atomic, disk, jsonlines
@@ -148,7 +148,7 @@ def test_the_command_line_ends_with_the_sentence(
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/store")
 
-    monkeypatch.setattr(commands, "list_", full)
+    monkeypatch.setattr(listing, "list_", full)
     assert commands.main(["list"]) == 2
     assert capsys.readouterr().err.startswith("error: runs/store could not be written: No space left on device")
 

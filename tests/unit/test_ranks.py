@@ -61,7 +61,7 @@ def test_answers_are_read_before_the_leader_removes_them(
 ) -> None:
     """Each process writes the answers of its studies, and needs those of all."""
 
-    def predict(writer: Any, data: Any, settings: Any, callbacks: list[PredictionFiles]) -> None:
+    def predict(writer: Any, data: Any, settings: Any, callbacks: list[PredictionFiles], done: int) -> None:
         rank = dist.get_rank()
         callbacks[0].write_on_batch_end(None, None, Written(rank, [f"s{rank}"], [[Answer(f"text {rank}")]]))
 

@@ -134,7 +134,7 @@ def test_what_changes_no_number_is_no_part_of_a_key(given: dict, more: dict) -> 
     assert unused == {**FIVE, **{key: value for key, value in more.items() if key in (*FIVE, "deterministic")}}
 
 
-def test_a_list_names_them_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_names_them_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
     commands.main(["list"])
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "of Lightning:" in line]
-    assert "EarlyStopping" in line and "ThroughputMonitor" in line
+    named = capsys.readouterr().out.split("of Lightning:")[1].split("\n\n")[0]
+    assert "EarlyStopping" in named and "ThroughputMonitor" in named
