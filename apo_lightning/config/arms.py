@@ -6,6 +6,7 @@ command line that makes arms alike which the experiment tells apart is refused.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -85,6 +86,20 @@ def label(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: Seq
         text = text.replace(PAPER, f"(not the paper's: {', '.join(silent)})" if silent else "")
     marks = [_mark(word).removeprefix(f"arms.{name}.").removeprefix("set.").removeprefix("stages.") for word in changed]
     return " ".join(text.split()) + (f" [{', '.join(marks)}]" if marks else "")
+
+
+def as_typed(changes: Mapping[str, Any], words: Iterable[Word]) -> dict[str, Any]:
+    """An arm's ``set`` with the values that the command line gives its keys, or keys within them."""
+    found = copy.deepcopy(dict(changes))
+    for word in words:
+        for key in found:
+            path = tuple(key.split("."))
+            inner = get(found[key], word.path[len(path) : -1]) if word.path[: len(path)] == path else None
+            if word.path == path:
+                found[key] = word.value
+            elif isinstance(inner, dict) and word.path[-1] in inner:
+                inner[word.path[-1]] = word.value
+    return found
 
 
 def misnamed(cfg: ExperimentSettings, words: Sequence[Word]) -> list[str]:

@@ -79,6 +79,8 @@ def load(
     raise_all(problems or arms.idle(layers, cfg, words) or arms.alike(plain, layers, cfg, words), layers.home)
     for name, arm in cfg.arms.items():
         arm.label = arms.label(plain, layers, name, arm, words)
+    for arm in (cfg.arms[name] for name in cfg.only or cfg.arms):
+        arm.set = arms.as_typed(arm.set, words)  # what a run records of an arm is what ran
     cfg.resolved = {name: _complete(replace(resolved[name], arms=cfg.arms)) for name in cfg.only or cfg.arms}
     return cfg
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -43,7 +43,7 @@ def changes(first: Run, run: Run) -> list[Change]:
     both = [arm for arm in _arms(first.settings) if arm in _arms(run.settings)]
     found: dict[tuple[str, str, str], list[str]] = {}
     for arm in both or [""]:
-        for line in _differing(resolved(first.settings, arm, typed(first)), resolved(run.settings, arm, typed(run))):
+        for line in _differing(resolved(first.settings, arm), resolved(run.settings, arm)):
             found.setdefault(line, []).append(arm)
     return [
         Change(run.name, key, () if len(arms) == len(both or [""]) else tuple(arms), before, after)
@@ -68,27 +68,16 @@ def notes(first: Run, run: Run) -> list[str]:
     return [f"Arms of {first.name} and {run.name}: {'; '.join(only)}."] if only else []
 
 
-def typed(run: Run) -> tuple[str, ...]:
-    """Keys that the run's command line sets, for all arms."""
-    words = str(run.manifest.get("command", "")).split()
-    return tuple(word.partition("=")[0].strip("'\"") for word in words if "=" in word)
-
-
-def resolved(settings: Mapping[str, Any], arm: str, typed: Collection[str] = ()) -> dict[str, Any]:
-    """Dotted key to value as an arm runs: its ``set`` over the experiment, but for what the command line sets over
-    both, which is already the experiment's. ``""`` is no arm: the experiment alone.
+def resolved(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """Dotted key to value as an arm runs: its ``set`` over the experiment. ``""`` is no arm: the experiment alone.
 
     >>> arms = {"a": {"stages": ["spd"], "set": {"data.train": 4}}}
     >>> resolved({"seeds": [0], "data": {"train": 8}, "arms": arms}, "a")
     {'seeds': [0], 'data.train': 4, 'stages_of_arm': ['spd']}
-    >>> resolved({"data": {"train": 9}, "arms": arms}, "a", typed=["data.train"])
-    {'data.train': 9, 'stages_of_arm': ['spd']}
     """
     flat = dict(_flat({name: value for name, value in settings.items() if name not in NAMES}))
     section = mapping(mapping(settings.get("arms")).get(arm))
     for key, value in mapping(section.get("set")).items():
-        if key in typed:
-            continue
         flat = {name: own for name, own in flat.items() if name != key and not name.startswith(f"{key}.")}
         flat |= dict(_flat(value, str(key)))
     return {**flat, "stages_of_arm": section.get("stages", [])} if section else flat

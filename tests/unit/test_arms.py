@@ -9,6 +9,8 @@ from conftest import ROOT
 from fakes import EXPERIMENT, fake_registries, write_experiment
 
 from apo_lightning import config
+from apo_lightning.config.arms import as_typed
+from apo_lightning.config.layers import Word
 from apo_lightning.errors import ConfigError
 
 ABLATION = ROOT / "experiments" / "ablation_apo.yaml"
@@ -120,3 +122,22 @@ def test_the_label_goes_with_the_settings_and_stays() -> None:
 def test_whom_teachers_weigh_says_nothing_of_the_base_student() -> None:
     found, plain = labels("pool.weights={name: router}"), labels()
     assert found["base"] == plain["base"] and found["spd_mt"] == f"{plain['spd_mt']} [pool.weights=router]"
+
+
+def test_what_is_recorded_of_an_arm_is_what_ran() -> None:
+    """``config.yaml`` of a run has the arm's ``set``; with the file's own beta there, reports and comparisons would
+    tell of a run that was not made. Arms that do not run keep theirs."""
+    words = ["only=[apo_listwise,sft]", "stages.apo.loss.beta=1.0", "stages.apo.optim.lr=1.0e-3"]
+    cfg = config.load(ROOT / "experiments" / "ablation_apo.yaml", words)
+    assert cfg.arms["apo_listwise"].set["stages.apo.loss.beta"] == 1.0
+    assert cfg.arms["apo_listwise"].set["stages.apo.optim.lr"] == 1e-3
+    assert cfg.arms["sft"].set["stages.apo.loss"] == {"name": "sft", "reduction": "token_mean"}
+    assert cfg.arms["apo_pairwise"].set["stages.apo.loss.beta"] == 0.1
+    assert cfg.resolved["apo_listwise"].stages.apo.loss["beta"] == 1.0
+
+
+def test_a_key_within_what_an_arm_sets_whole() -> None:
+    changes = {"stages.apo.loss": {"name": "dpo", "beta": 0.1}}
+    word = Word(("stages", "apo", "loss", "beta"), 0.5, "command line")
+    assert as_typed(changes, [word]) == {"stages.apo.loss": {"name": "dpo", "beta": 0.5}}
+    assert changes["stages.apo.loss"]["beta"] == 0.1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -313,13 +312,3 @@ def test_courses_are_compared_where_studies_are_labelled_with_them(tmp_path: Pat
     found = compared.read(made)
     assert len(found.pairs) == 1 and found.notes == []
     assert [(one.study, one.fixed, one.broken) for one in found.changed] == [("s2", ("edema",), ())]
-
-
-def test_what_the_command_line_set_is_not_taken_back_by_an_arms_own_set() -> None:
-    """``stages.apo.loss.beta=1.0`` lies over an arm's ``set``, which config.yaml still has as it was written."""
-    arms = {"a": {"stages": ["apo"], "set": {"stages.apo.loss.beta": 0.1}}}
-    settings = {"stages": {"apo": {"loss": {"beta": 1.0}}}, "arms": arms}
-    assert settings_changes.resolved(settings, "a")["stages.apo.loss.beta"] == 0.1
-    typed = settings_changes.typed(SimpleNamespace(manifest={"command": "apo run x stages.apo.loss.beta=1.0 name=y"}))
-    assert typed == ("stages.apo.loss.beta", "name")
-    assert settings_changes.resolved(settings, "a", typed)["stages.apo.loss.beta"] == 1.0
