@@ -34,9 +34,9 @@ SILENT = (
     "cli", "config", "console", "errors", "leader", "progress", "project", "registry", "reports", "settings",
     "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
-        "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_models", "drift_sources",
-        "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine", "noise",
-        "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned", "rehearsal",
+        "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_labels", "drift_models",
+        "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine",
+        "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned", "rehearsal",
         "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "stage_folder",
         "stage_logger", "steps", "store", "sweep", "teacher_tokens", "told_labels", "told_texts", "tracking",
         "upkeep", "watching", "weighing", "writing",

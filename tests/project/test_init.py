@@ -75,7 +75,8 @@ def test_it_runs_with_its_own_loss_and_data(made: Path) -> None:
 
 def test_make_takes_the_environment_of_the_project_before_the_active_one(made: Path) -> None:
     def asked() -> str:
-        return subprocess.run(["make", "-n", "run"], cwd=made, capture_output=True, text=True, check=True).stdout
+        words = ["make", "--no-print-directory", "-n", "run"]  # it would name the folder where a make runs the tests
+        return subprocess.run(words, cwd=made, capture_output=True, text=True, check=True).stdout
 
     assert asked().strip() == "apo run 'first' --set \"\""
     (made / ".venv/bin").mkdir(parents=True)

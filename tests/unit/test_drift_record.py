@@ -14,7 +14,7 @@ from apo_lightning.collecting.journal import Answer, Journal
 from apo_lightning.drift import run
 from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.measured import Measured, intervals, shared
-from apo_lightning.experiment import drift_sources
+from apo_lightning.experiment import drift_labels, drift_sources
 from apo_lightning.reports import drift, drift_tables, drift_words, figures_drift
 from tests.helpers import fake_run
 
@@ -187,7 +187,7 @@ def test_tables_of_labels_that_cannot_be_used(tmp_path: Path, capsys, table: str
 def test_labels_are_found_by_file_name_where_that_is_one_studys(tmp_path: Path) -> None:
     """As a run finds texts: without folder and ending; a name that two studies have is nobody's."""
     spoken = ["img/a.png", "one/b.png", "two/b.png", "c"]
-    found = drift_sources._same_names(tmp_path / "l.csv", ["a", "b", "c", "d"], spoken)
+    found = drift_labels.same_names(tmp_path / "l.csv", ["a", "b", "c", "d"], spoken)
     assert found == {"a": "img/a.png", "c": "c"}
 
 
