@@ -1,8 +1,7 @@
 """What an experiment would need, memory by part and time by stage, before anything is loaded."""
 
 from apo_lightning.planning.cards import CARDS, Card
-from apo_lightning.planning.lengths import Lengths, known, measured, of_limits
-from apo_lightning.planning.memory import Need, needs
+from apo_lightning.planning.lengths import Lengths, known
 from apo_lightning.planning.stages import Plan, plan, remedies
 
-__all__ = ["CARDS", "Card", "Lengths", "Need", "Plan", "known", "measured", "needs", "of_limits", "plan", "remedies"]
+__all__ = ["CARDS", "Card", "Lengths", "Plan", "known", "plan", "remedies"]

@@ -29,9 +29,9 @@ CARDS = {
     "l4": Card(24, 121),
     "rtx4070": Card(12, 117),
 }
-USE = {"packed": 0.34, "joint": 0.29, "branchwise": 0.16, "separate": 0.11}
+USE = {"packed": 0.34, "joint": 0.29, "branchwise": 0.16, "separate": 0.047}
 """Of the dense rate that products forward and for gradients of inputs reach: Qwen2.5-VL 7B on an H100, 1,400 prompt
-tokens, 1 + 7 answers of 300 (LOG.md, the GPU proof)."""
+tokens, 1 + 7 answers of 300, branchwise four at a time (docs/results/gpu_proof). Shorter prompts fill the card less."""
 RECOMPUTED = 0.75
 """What is left of it where layers run twice forward."""
 TOKEN_SECONDS = {"eager": 0.046, "compiled": 0.021}

@@ -11,6 +11,7 @@ from conftest import ROOT
 from apo_lightning import config, planning
 from apo_lightning.cli.commands import main
 from apo_lightning.models.sizes import architecture
+from apo_lightning.planning.cards import USE
 from apo_lightning.planning.memory import CONTEXT, linears, needs
 from apo_lightning.planning.stages import flops
 from apo_lightning.settings import AdapterSettings, StudentSettings
@@ -48,12 +49,13 @@ def test_states_of_training_are_what_the_trainer_held() -> None:
     assert four.weights / 1e9 == pytest.approx(PROOF["qlora"]["rows"][0]["model_gb"], rel=0.03)
 
 
-def test_seconds_are_those_of_the_measured_step() -> None:
-    rate = planning.cards.USE["packed"] * 989e12
-    for prompt in (1400, 450):
-        assert flops(student(), [prompt], [[300] * 8]) / rate == pytest.approx(
-            ROWS["packed", prompt]["median_s"], rel=0.15
-        )
+@pytest.mark.parametrize(
+    ("way", "mode"),
+    [("packed", "packed"), ("joint", "joint"), ("branchwise_4", "branchwise"), ("separate", "separate")],
+)
+def test_seconds_are_those_of_the_measured_step(way: str, mode: str) -> None:
+    found = flops(student(), [1400], [[300] * 8]) / (USE[mode] * 989e12)
+    assert found == pytest.approx(ROWS[way, 1400]["median_s"], rel=0.15)
 
 
 def test_the_decoders_matrices_by_hand() -> None:
