@@ -36,6 +36,10 @@ class DivergedError(ApoError):
     """Training came to values that are no finite numbers."""
 
 
+class ServerError(ApoError):
+    """A server that writes for the student cannot, or answers otherwise than the student would."""
+
+
 class StoppedError(ApoError):
     """A callback that was asked to end a stage which fails has done so."""
 

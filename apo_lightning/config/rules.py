@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from apo_lightning.collecting import secrets
-from apo_lightning.config import shape, training_rules
+from apo_lightning.config import serving_rules, shape, training_rules
 from apo_lightning.config.registered import Path
 from apo_lightning.config.shape import PAPER
 from apo_lightning.config.training_rules import Problem
@@ -59,6 +59,7 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
     yield from _keys(cfg)
     yield from _text_metrics(cfg)
     yield from training_rules.broken(cfg)
+    yield from serving_rules.broken(cfg)
 
 
 def _acknowledged(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -88,10 +88,11 @@ def of_student(
 
 
 def _student(own: Context) -> dict[str, Any]:
-    """Settings that came later are silent at their default, so that what was stored before is still found."""
+    """Settings that came later are silent at their default, so that what was stored before is still found; where it is
+    written is no part of it."""
     student = own.cfg.student
     silent = {key for key in student.later if getattr(student, key) == getattr(type(student), key)}
-    return {key: value for key, value in asdict(student).items() if key not in silent}
+    return {key: value for key, value in asdict(student).items() if key not in (*silent, *student.never)}
 
 
 EVERY = (trainer, context, examples, collate)

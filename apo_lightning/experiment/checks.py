@@ -18,6 +18,7 @@ from apo_lightning.experiment import (
     rehearsal,
     rejecting,
     rounds,
+    served,
     teacher_tokens,
     weighing,
 )
@@ -64,7 +65,9 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     noise.quiet()
     machine.check_names(cfg.trainer, cfg.student)
     data = build_data(cfg)
-    further_sets.build(cfg)
+    served.guard(cfg, data)
+    for each in further_sets.build(cfg):
+        served.guard(cfg.of_set(each.name), each.data)
     teachers = {
         name: config.build(TEACHERS, section, f"teachers.{name}", "kind", name=name)
         for name, section in cfg.teachers.items()
@@ -80,6 +83,7 @@ def check(cfg: ExperimentSettings, *, here: bool = True) -> CXRDataModule:
     count_on_meta(cfg.student)
     if here:
         machine.check_here(cfg)
+        served.check(cfg)
     return data
 
 

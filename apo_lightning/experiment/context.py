@@ -12,7 +12,7 @@ from apo_lightning import config, leader
 from apo_lightning.batching import examples
 from apo_lightning.batching.collate import Collator
 from apo_lightning.config.rules import CHEAPEST
-from apo_lightning.experiment import caching, pruned, trainer, weighing
+from apo_lightning.experiment import caching, pruned, served, trainer, weighing
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.run_names import Who
@@ -49,6 +49,7 @@ class Context:
     Attributes:
         done: finished steps by name, in order.
         trained: the set that is trained on, also where another one is answered.
+        server: who has written the answers of the step under way; empty where this process did.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Context:
         self.sets, self.trained = dict(sets or {}), data
         self.networks, self.thinking = networks, ThinkingPolicy(**asdict(cfg.thinking))
         self.done: dict[str, StageFolder] = {}
+        self.server: dict[str, Any] = {}
 
     @property
     def stages(self) -> list[str]:
@@ -183,6 +185,12 @@ class Context:
         student.feature_cache = caching.feature_cache(self.cfg, student, self.folder.store)
         return student
 
+    def writing(self, made_by: StageFolder | None) -> Any:
+        """The same where it only writes: without its network, if a server does that."""
+        if served.writes(self.cfg.student):
+            return served.absent(self.cfg.student, made_by.path / "student" if made_by else None)
+        return self.load(made_by)
+
     def collator(self, student: Student, prompt: str, findings: Sequence[str] = ()) -> Collator:
         limits = {
             key: getattr(self.cfg.student, key)
@@ -198,9 +206,11 @@ class Context:
         total = filed.expect([example.study.id for example in asked], size)
         done = leader.from_leader(filed.done)
         if len(done) < total:
-            self.data.connect(collate=collate, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
-            trainer.predict(writer, self.data, self.cfg.trainer, [filed], len(done))
+            with served.taking_over(self.cfg, self.data, writer, collate, filed) as (who, how, files):
+                self.data.connect(collate=how, batch_studies=size, seed=self.seed, predict=asked, skip_batches=done)
+                trainer.predict(who, self.data, self.cfg.trainer, [files], len(done))
         leader.barrier()
+        self.server = leader.from_leader(lambda: served.record(filed)) or self.server
         return leader.from_leader(filed.answers)
 
     def for_set(self, name: str) -> Context:

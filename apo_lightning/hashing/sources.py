@@ -31,13 +31,13 @@ INSTALLED = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", 
 PACKAGES = {"site-packages", "dist-packages"}
 """Folders of installed packages, a user's own ones among them."""
 SILENT = (
-    "cli", "config", "console", "errors", "leader", "progress", "project", "registry", "reports", "settings",
-    "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
+    "cli", "config", "console", "errors", "leader", "progress", "project", "registry", "reports", "serving",
+    "settings", "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_labels", "drift_models",
         "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine",
         "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned", "rehearsal",
-        "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "stage_folder",
+        "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "served", "stage_folder",
         "stage_logger", "steps", "store", "sweep", "teacher_tokens", "told_labels", "told_texts", "tracking",
         "upkeep", "watching", "weighing", "writing",
     )),

@@ -21,7 +21,7 @@ from apo_lightning.settings.stages import (
     SelfDistillSettings,
     StagesSettings,
 )
-from apo_lightning.settings.student import AdapterSettings, ScorerSettings, StudentSettings
+from apo_lightning.settings.student import AdapterSettings, ScorerSettings, ServerSettings, StudentSettings
 from apo_lightning.settings.trainer import TrainerSettings
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "SamplingSettings",
     "ScorerSettings",
     "SelfDistillSettings",
+    "ServerSettings",
     "StagesSettings",
     "StudentSettings",
     "ThinkingSettings",

@@ -43,6 +43,23 @@ class ScorerSettings:
 
 
 @dataclass
+class ServerSettings:
+    """A server of vLLM or SGLang that holds the base model and writes for the student."""
+
+    url: str | None = None
+    """Its address, as ``http://127.0.0.1:8000/v1``; null: the student writes in this process."""
+    key: str | None = None
+    """NAME of the environment variable that holds its key; null: it wants none."""
+    concurrency: int = 64
+    """Questions that are under way at a time, of each process."""
+    timeout: float = 600.0
+    """Seconds that an answer may take."""
+
+    def __post_init__(self) -> None:
+        _positive(concurrency=self.concurrency, timeout=self.timeout)
+
+
+@dataclass
 class StudentSettings:
     """The vision-language model: ``nano`` (embedded), a folder, or a name on the Hugging Face hub."""
 
@@ -55,6 +72,8 @@ class StudentSettings:
     compiled_writing: bool = False
     """Write answers by compiled steps over a cache of fixed size, on a GPU: twice as fast behind half a minute of
     compiling. The same answers up to rounding."""
+    server: ServerSettings = field(default_factory=ServerSettings)
+    """Who writes in the student's place, with its adapter: the same answers up to rounding."""
     min_pixels: int | None = None
     max_pixels: int | None = None
     max_prompt_tokens: int = REQUIRED
@@ -64,6 +83,8 @@ class StudentSettings:
 
     later: ClassVar[tuple[str, ...]] = ("compiled_writing",)
     """Not part of a stage's key while they are as they come."""
+    never: ClassVar[tuple[str, ...]] = ("server",)
+    """Not part of a stage's key, so that a run goes on with a server or without."""
 
     def __post_init__(self) -> None:
         check_choices(self)

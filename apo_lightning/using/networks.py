@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file
 
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.files.formats import write_json
-from apo_lightning.models.adapters import join, learned
+from apo_lightning.models import whole_adapter
 from apo_lightning.models.network import load_network
 from apo_lightning.models.processor import locate
-from apo_lightning.models.saved import adapters, read_record
+from apo_lightning.models.saved import read_record
+from apo_lightning.models.whole_adapter import chain
 from apo_lightning.settings import StudentSettings
 
 PREFIX, A, B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 """How peft names a layer's matrices in a file."""
-ADAPTER = "adapter_model.safetensors"
-
-
-def chain(saved: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
-    """All adapters of a saved student as one of scale 1, float32.
-
-    Raises:
-        ConfigError: it was trained as a whole and has none.
-        ArtifactError: they cannot be read.
-    """
-    if read_record(saved).get("kind") == "full":
-        raise ConfigError(
-            f"{saved} was fully fine-tuned (student.adapter.kind full) and has no adapter. Export it without --adapter."
-        )
-    return join([learned(adapters(saved))])
 
 
 def write_merged(settings: StudentSettings, saved: Path | None, folder: Path) -> None:
@@ -64,7 +47,7 @@ def write_merged(settings: StudentSettings, saved: Path | None, folder: Path) ->
             add(model, chain(saved)[1])
     model.save_pretrained(folder)
     write_json(folder / "config.json", _config(settings))
-    _share(folder)
+    whole_adapter.share(folder)
 
 
 def write_base(settings: StudentSettings, folder: Path) -> None:
@@ -104,12 +87,7 @@ def write_adapter(saved: Path, folder: Path, base: str) -> int:
     Raises:
         ConfigError, ArtifactError: see `chain`.
     """
-    config, state = chain(saved)
-    config.base_model_name_or_path, config.inference_mode = base, True
-    config.save_pretrained(str(folder))
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / ADAPTER, metadata={"format": "pt"})
-    _share(folder)
-    return config.r
+    return whole_adapter.write(*chain(saved), folder, base)
 
 
 def _config(settings: StudentSettings) -> dict[str, Any]:
@@ -122,9 +100,3 @@ def _config(settings: StudentSettings) -> dict[str, Any]:
     if not {"dtype", "torch_dtype"} & config.keys():
         config["dtype"] = settings.dtype
     return {key: value for key, value in config.items() if key != "_name_or_path"}
-
-
-def _share(folder: Path) -> None:
-    """Whoever may read the configuration may read the tensors, which safetensors gives to their owner alone."""
-    for path in folder.glob("*.safetensors"):
-        shutil.copymode(next(folder.glob("*config.json")), path)

@@ -21,6 +21,7 @@ from apo_lightning.cli import main
 from apo_lightning.errors import ArtifactError, ConfigError
 from apo_lightning.experiment.run import run
 from apo_lightning.hashing import inventory
+from apo_lightning.models import whole_adapter
 from apo_lightning.models.processor import NANO
 from apo_lightning.models.student import Student
 from apo_lightning.settings import AdapterSettings, DecodingSettings, StudentSettings
@@ -231,7 +232,7 @@ def test_the_difference_is_that_of_the_weights_that_were_written(
 ) -> None:
     """Without what the last stage learned, the comparison says so."""
     monkeypatch.setattr(
-        networks, "chain", lambda saved: networks.join([networks.learned(networks.adapters(saved)[:1])])
+        networks, "chain", lambda saved: whole_adapter.join([whole_adapter.learned(whole_adapter.adapters(saved)[:1])])
     )
     found = export(chosen, tmp_path / "out", studies=2).fidelity
     assert found.largest > 0.1 and found.tokens > 10

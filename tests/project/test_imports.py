@@ -53,6 +53,7 @@ ORDER = (
     "batching",
     "recording",
     "stages",
+    "serving",
     "positives",
     "negatives",
     "probes",

@@ -39,7 +39,13 @@ class Step(ABC):
         """The folder with the result, made now unless it is in the store."""
         folder = self.own.folder.stage(self.name, self.inputs())
         stored = leader.from_leader(lambda: folder.done)
-        once(folder, f"{self.own.arm} seed {self.own.seed}: {self.name}", lambda: self.run(folder))
+        once(folder, f"{self.own.arm} seed {self.own.seed}: {self.name}", lambda: self._work(folder))
         overall.RUN.end(stored=stored)
         self.after(folder, stored=stored)
         return folder
+
+    def _work(self, folder: StageFolder) -> dict[str, Any]:
+        """`run`, and who wrote where that was a server."""
+        self.own.server = {}
+        facts = self.run(folder)
+        return {**facts, "server": self.own.server} if self.own.server else facts

@@ -90,7 +90,7 @@ class Generate(Step):
     def _by_student(self, folder: StageFolder, shown: Texts | None) -> tuple[dict[str, list[Answer]], dict[str, Any]]:
         """What the student writes of each study, and facts on how it was asked. It reads the teachers' texts, or those
         that it is ``shown`` of a study."""
-        own, plan, student = self.own, self.plan, self.own.load(self.made_by)
+        own, plan, student = self.own, self.plan, self.own.writing(self.made_by)
         read = own.heard if shown is None else _trajectories(shown)
         asked = examples.informed([s for name in plan.splits for s in own.data.studies(name)], read)
         writer = SelfDistill(student, plan, seed=own.seed, samples=plan.samples)

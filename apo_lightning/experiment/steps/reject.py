@@ -52,7 +52,7 @@ class Reject(Step):
         return cache_keys.of_student(own, self.made_by, self.splits, (type(self), kind, Writer), **more)
 
     def run(self, folder: StageFolder) -> dict[str, Any]:
-        own, student, counts = self.own, self.own.load(self.made_by), Counter[str]()
+        own, student, counts = self.own, self.own.writing(self.made_by), Counter[str]()
         rounds = self.made.rounds(self._texts(counts))
         writer = [Writer(student, self.decoding, seed=own.seed, samples=len(each.names)) for each in rounds]
         collate, found = own.collator(student, self.prompt), dict[str, dict[str, Answer]]()

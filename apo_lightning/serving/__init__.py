@@ -1,0 +1,1 @@
+"""The student writes through a server of vLLM or SGLang: its adapter, its questions, and the client."""
