@@ -23,6 +23,8 @@ from apo_lightning.hashing.inventory import UNIMPORTANT
 
 MEASURED_ANEW = "evaluate.report_text"
 """Settings under which stored answers are only measured in another way: the table is written anew."""
+WRITES = "student.server"
+"""Who writes for the student, which is no part of what is written."""
 RUNNING = ".run-*.lock"
 """In a run folder, one file a process that works in it."""
 
@@ -43,10 +45,11 @@ class RunFolder:
         """
         held = self.path / "config.yaml"
         before = _held(held) if os.path.lexists(held) else config
-        changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in differences(before, config)]
+        found = [row for row in differences(before, config) if not row[0].startswith(WRITES)]
+        changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in found]
         if not changed:
             return
-        anew = all(key.startswith(MEASURED_ANEW) for key, *_ in differences(before, config))
+        anew = all(key.startswith(MEASURED_ANEW) for key, *_ in found)
         running = next((locks.owner(path) for path in sorted(self.path.glob(RUNNING)) if locks.alive(path)), None)
         if running or (self._has_results() and not anew):
             raise ArtifactError(
