@@ -164,12 +164,10 @@ class Server:
         status, said = self._post(base, LOAD, {"lora_name": name, "lora_path": str(folder.resolve())})
         if status == 200:
             return
-        where = f"{WHERE}.url {masked(self.url)} does not take the student's adapter ({said})."
-        if status in (404, 405):
-            raise ServerError(f"{where} {START}")
         raise ServerError(
-            f"{where} It has rank {rank}: the server needs --max-lora-rank of at least that (vLLM's default is 16). It "
-            f"must be able to read {folder}, the same path on its machine, and --enable-lora must be on."
+            f"{WHERE}.url {masked(self.url)} does not take the student's adapter ({said}). It has rank {rank}: the "
+            f"server needs --max-lora-rank of at least that (vLLM's default is 16), and must be able to read {folder}, "
+            f"the same path on its machine. {START}"
         )
 
     def unload(self, base: Base, name: str) -> bool:

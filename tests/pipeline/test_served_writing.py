@@ -77,16 +77,18 @@ def test_every_setting_of_decoding_is_sent(server: VLLMServer, tmp_path: Path) -
     """Drawn texts have a seed each, by study and sample, whoever is asked beside them."""
     more = ["sample=true", "temperature=0.7", "top_p=0.9", "top_k=20", "repetition_penalty=1.1", "samples=2"]
     words = [f"stages.self_distill.{each}" for each in more]
-    made(tmp_path, f"student.server.url={server.url}", *words, "student.max_pixels=12544", "student.min_pixels=12544")
-    drawn = server.bodies[:36]
+    words += ["student.max_pixels=12544", "student.min_pixels=12544", "data.train=4", "data.val=2", "data.test=2"]
+    made(tmp_path, f"student.server.url={server.url}", *words, "stages.spd.steps=1", "stages.apo.steps=1")
+    drawn = server.bodies[:16]
     own = {key: drawn[0][key] for key in ("temperature", "top_p", "top_k", "repetition_penalty", "max_tokens")}
     assert own == {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.1, "max_tokens": 40}
-    assert len({body["seed"] for body in drawn}) == 36
+    assert len({body["seed"] for body in drawn}) == 16
     assert all(body["stop_token_ids"] == [2] and body["skip_special_tokens"] for body in server.bodies)
     assert server.bodies[-1]["temperature"] == 0 and server.bodies[-1]["top_k"] == -1
     assert all(body["mm_processor_kwargs"] == {"min_pixels": 12544, "max_pixels": 12544} for body in server.bodies)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(plain: Path, server: VLLMServer, tmp_path: Path) -> None:
     """What was filed is not asked again, and the adapter that the dead run left is taken back first."""
     words = ["run", str(SMOKE), *WORDS, "only=[apo_listwise]", f"runs_dir={tmp_path}"]
