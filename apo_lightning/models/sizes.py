@@ -13,6 +13,7 @@ from transformers.integrations.bitsandbytes import replace_with_bnb_linear
 
 from apo_lightning.errors import ConfigError
 from apo_lightning.models.adapters import language_linears
+from apo_lightning.models.blocks import blocks
 from apo_lightning.models.families import WHOLE, family_of
 from apo_lightning.models.network import quantization_config
 from apo_lightning.models.processor import load_config
@@ -54,8 +55,25 @@ def _count(name: str, kind: str, r: int, dtype: str) -> tuple[int, int]:
     return total, sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
 
 
+@cache
+def count_parts(name: str) -> tuple[int, int]:
+    """What FSDP2 gathers on a device (`models.blocks`), counted without any memory.
+
+    Returns:
+        parameters of the largest block, and of all that is in no block: embedding, head, ends of the tower.
+
+    Raises:
+        ConfigError: the architecture is not known here.
+    """
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(architecture(name), trust_remote_code=False)
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks(model).values()]
+    return max(sizes), sum(p.numel() for p in model.parameters()) - sum(sizes)
+
+
 def architecture(model: str) -> Any:
-    """Configuration of a model: from its folder or cache; for the paper's student from the copy beside this file.
+    """Configuration of a model: from its folder or cache; of the students that ready experiments name from the copies
+    beside this file.
 
     Raises:
         ConfigError: there is none, or its family cannot be a student.

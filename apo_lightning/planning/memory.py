@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from apo_lightning.models.sizes import architecture, count_on_meta
+from apo_lightning.models.sizes import architecture, count_on_meta, count_parts
 from apo_lightning.scoring.memory import Shape, activations
 from apo_lightning.settings import StudentSettings
 
@@ -88,8 +88,16 @@ def needs(
         own = 12.0 * trained  # the masters are the weights
     if earlier and student.adapter.kind != "full":
         own += 4.0 * trained
-    layer = 2 * weights / max(shape.layers, 1) if shards > 1 else 0  # one that computes, one that is fetched
-    return Need(weights / shards + layer, own / shards, found.prompt + beside)
+    whole = _gathered(student, unit) if shards > 1 else 0.0
+    return Need(weights / shards + whole, own / shards, found.prompt + beside)
+
+
+def _gathered(student: StudentSettings, unit: int) -> float:
+    """What FSDP2 holds whole on every device beside its shard: a block that computes and the one that is fetched, and
+    for the length of a step what lies in no block; of full fine-tuning also that of the copy."""
+    block, root = count_parts(student.model)
+    full = student.adapter.kind == "full"
+    return (4 if full else unit) * (2.0 * block + (2 if full else 1) * root)
 
 
 def _weights(student: StudentSettings, config: Any, total: int, trained: int, unit: int) -> float:

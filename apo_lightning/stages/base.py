@@ -16,6 +16,7 @@ from apo_lightning.errors import ArtifactError, ConfigError, DivergedError
 from apo_lightning.losses.base import bind
 from apo_lightning.metrics.means import NamedMeans
 from apo_lightning.metrics.rewards import Means
+from apo_lightning.models.blocks import blocks
 from apo_lightning.models.student import Student
 from apo_lightning.settings import OptimSettings
 from apo_lightning.stages.staying import Staying
@@ -261,15 +262,15 @@ def _finite(weights: Tensor) -> bool:
 
 
 def _shard(student: Student, mesh: Any) -> None:
-    """Spread decoder layers one by one and the rest as the root, whose forward is `Student.score` or `compare`."""
+    """Spread decoder layers and blocks of the vision tower one by one (`models.blocks`) and the rest as the root, whose
+    forward is `Student.score` or `compare`."""
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     if isinstance(student, FSDPModule):
         return  # Lightning calls configure_model once a trainer function
-    for name, module in student.named_modules():
-        if name.endswith("language_model"):
-            for layer in module.layers:
-                fully_shard(layer, mesh=mesh)
+    for model in filter(None, (student.model, student.frozen)):
+        for block in blocks(model, tower=student.feature_cache is None).values():
+            fully_shard(block, mesh=mesh)
     fully_shard(student, mesh=mesh)
     for method in ("score", "compare"):
         register_fsdp_forward_method(student, method)

@@ -64,7 +64,8 @@ def test_the_decoders_matrices_by_hand() -> None:
 
 
 def test_full_fine_tuning_and_shards_by_hand() -> None:
-    """Float32 twice (masters, and what is compared with), the frozen rest twice in 16 bits; gradients and moments."""
+    """Float32 twice (masters, and what is compared with), the frozen rest twice in 16 bits; gradients and moments. Of
+    eight devices each holds two decoder layers whole, and what lies in no layer and no block of the tower."""
     whole = needs(student(adapter=AdapterSettings(kind="full")), [100], [[10]], mode="joint")
     from apo_lightning.models.sizes import count_on_meta
 
@@ -72,9 +73,18 @@ def test_full_fine_tuning_and_shards_by_hand() -> None:
     assert whole.weights == 2 * (4 * trained + 2 * (total - trained))
     assert whole.trained == 12 * trained
     eight = needs(student(adapter=AdapterSettings(kind="full")), [100], [[10]], mode="joint", shards=8)
-    assert eight.weights == pytest.approx(whole.weights / 8 + 2 * whole.weights / 28)
+    block, root = 233057792, 8292166656 - 28 * 233057792 - 32 * 19702200
+    assert eight.weights == pytest.approx(whole.weights / 8 + 4 * (2 * block + 2 * root))
     assert eight.trained == whole.trained / 8
     assert whole.total == whole.weights + whole.trained + whole.activations + CONTEXT
+
+
+def test_shards_of_adapters_by_hand() -> None:
+    """Two bytes a weight; per device a quarter, two whole layers and what lies in no block."""
+    four = needs(student(), [100], [[10]], mode="joint", shards=4)
+    block, root = 233057792, 8292166656 - 28 * 233057792 - 32 * 19702200
+    assert four.weights == pytest.approx(2 * (8292166656 / 4 + 2 * block + root))
+    assert four.trained == 16 * 20185088 / 4
 
 
 def test_an_earlier_adapter_lies_below() -> None:
