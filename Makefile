@@ -60,7 +60,7 @@ browser: $(STAMP) ## see that a Chromium is there for the tests of reports, and 
 experiment: $(STAMP) ## run one: EXP=name [SET="a.b=c d.e=f"]; without EXP, print their names
 ifeq ($(EXP),)
 	@echo 'usage: make experiment EXP=name [SET="key=value ..."]'
-	@for file in experiments/*.yaml experiments/worlds/*.yaml; do name=$${file#experiments/}; \
+	@for file in experiments/*.yaml experiments/*_vl_*/*.yaml experiments/worlds/*.yaml; do name=$${file#experiments/}; \
 		printf '  %-26s %s\n' "$${name%.yaml}" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
 	@$(PY) -m apo_lightning run '$(EXP)' --set "$$SET"

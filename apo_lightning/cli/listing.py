@@ -49,6 +49,7 @@ def list_(options: argparse.Namespace) -> None:
     )
     show_group("prompts (prompt, evaluate.prompt, stages.self_distill.prompt)", texts, console)
     show_group("experiments", dict(config.list_experiments()), console)
+    show_group("ready experiments (student/cards)", dict(config.list_ready()), console)
     show_group("presets (preset=NAME)", dict(config.list_experiments(config.EXPERIMENTS / "presets")), console)
 
 

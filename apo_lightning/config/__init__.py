@@ -9,9 +9,21 @@ from apo_lightning.config.load import (
     dump,
     find,
     list_experiments,
+    list_ready,
     load,
     resolve_arm,
     to_dict,
 )
 
-__all__ = ["EXPERIMENTS", "build", "check_base", "dump", "find", "list_experiments", "load", "resolve_arm", "to_dict"]
+__all__ = [
+    "EXPERIMENTS",
+    "build",
+    "check_base",
+    "dump",
+    "find",
+    "list_experiments",
+    "list_ready",
+    "load",
+    "resolve_arm",
+    "to_dict",
+]

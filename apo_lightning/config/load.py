@@ -28,6 +28,10 @@ from apo_lightning.registry import Registry
 from apo_lightning.settings import REQUIRED, ExperimentSettings
 
 
+PARTS = ("base", "presets", "study", "sweeps", "worlds")
+"""Folders below ``experiments`` that hold something else than ready experiments."""
+
+
 def find(name: str, folder: Path = EXPERIMENTS) -> Path:
     """The file of an experiment, from its path or its name: of ``folder``, else of the same folder of the package.
 
@@ -37,7 +41,7 @@ def find(name: str, folder: Path = EXPERIMENTS) -> Path:
     for path in candidates(name, folder):
         if path.suffix in (".yaml", ".yml") and path.is_file():
             return path
-    known = [name for name, _ in list_experiments(folder)]
+    known = [name for name, _ in (*list_experiments(folder), *list_ready(folder))]
     raise ConfigError(f"There is no experiment '{name}' in {said(folder)}. {did_you_mean(Path(name).stem, known)}")
 
 
@@ -159,6 +163,13 @@ def list_experiments(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
     order of their names; one that both have is that of ``folder``."""
     files = {path.stem: path for place in reversed(places(folder)) for path in place.glob("*.yaml")}
     return [(name, _comment(files[name])) for name in sorted(files)]
+
+
+def list_ready(folder: Path = EXPERIMENTS) -> list[tuple[str, str]]:
+    """As `list_experiments`, of the folders below that are neither parts of experiments nor something else: ready
+    experiments for one student, a file for each kind of machine, named ``<folder>/<name>``."""
+    below = {inner.name for place in places(folder) for inner in place.glob("*/")} - set(PARTS)
+    return [(f"{name}/{own}", said) for name in sorted(below) for own, said in list_experiments(folder / name)]
 
 
 def _check(layers: Layers) -> tuple[ExperimentSettings, list[str]]:
