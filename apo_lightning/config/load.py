@@ -27,8 +27,7 @@ from apo_lightning.errors import ConfigError, did_you_mean
 from apo_lightning.registry import Registry
 from apo_lightning.settings import REQUIRED, ExperimentSettings
 
-
-PARTS = ("base", "presets", "study", "sweeps", "worlds")
+PARTS = ("base", "presets", "slurm", "study", "sweeps", "worlds")
 """Folders below ``experiments`` that hold something else than ready experiments."""
 
 

@@ -17,6 +17,7 @@ HOW_TO = {
     "use_the_student": "Use the student",
     "compare": "Compare runs",
     "watching": "Watch a run",
+    "clusters": "Run on a cluster",
     "lightning": "With a plain Lightning Trainer",
     "drift": "Measure drift",
 }

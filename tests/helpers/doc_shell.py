@@ -16,7 +16,22 @@ from apo_lightning.cli.words import expanded
 from apo_lightning.errors import ApoError
 from tests.helpers.doc_blocks import ROOT, Block
 
-OTHERS = {"cd", "cp", "curl", "docker", "export", "git", "head", "hf", "ls", "mkdir", "source", "unzip", "vllm"}
+OTHERS = {
+    "cd",
+    "cp",
+    "curl",
+    "docker",
+    "export",
+    "git",
+    "head",
+    "hf",
+    "ls",
+    "mkdir",
+    "sbatch",
+    "source",
+    "unzip",
+    "vllm",
+}
 """Programs that are not ours: their arguments are not looked at."""
 RUNS = {"experiment": "run", "collect": "collect", "sweep": "sweep", "study": "study"}
 """Make targets to the command whose settings ``SET`` holds."""
@@ -65,6 +80,8 @@ def _wrong(words: Sequence[str], own: Sequence[str]) -> Iterator[str]:
         yield from _apo(rest, own)
     elif program.startswith("python"):
         yield from _python(rest, own)
+    elif program == "torchrun":
+        yield from _python(rest[rest.index("-m") :], own)
     elif program == "pip":
         named = {extra for word in rest for found in re.findall(r"\[([\w,]+)\]", word) for extra in found.split(",")}
         yield from (f"setup.cfg has no extra '{extra}'" for extra in sorted(named - EXTRAS))
@@ -119,8 +136,11 @@ def _apo(arguments: Sequence[str], own: Sequence[str]) -> Iterator[str]:
 
 
 def _experiment(options, settings: Sequence[str]) -> None:
-    if options.experiment.isupper() or "/" in options.experiment.removeprefix("worlds/"):
+    ready = dict(config.list_ready(ROOT / "experiments"))
+    if options.experiment not in ready and "/" in options.experiment.removeprefix("worlds/"):
         return  # the reader's own
+    if options.experiment.isupper():
+        return
     config.load(config.find(options.experiment), settings)
 
 
