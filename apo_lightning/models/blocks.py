@@ -1,4 +1,4 @@
-"""Which parts of a student FSDP2 spreads over devices one by one, so that a device holds one of them whole at a time."""
+"""Which parts of a student FSDP2 spreads over devices one by one: a device then holds one of them whole at a time."""
 
 from __future__ import annotations
 
