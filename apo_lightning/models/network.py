@@ -67,7 +67,17 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
         ) from error
     require_whole(found, settings, saved)
     use_fused_norms(model)
+    _keep_unpacked(model)
     return model.requires_grad_(False).eval()
+
+
+def _keep_unpacked(model: nn.Module) -> None:
+    """On processors with AVX512-BF16, bitsandbytes packs a 4-bit layer at its first pass in evaluation, for good, into
+    a form that has no gradient and computes in bfloat16: what trains afterwards, in this student or in another around
+    the same tensors, would leave the layers below without gradients."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def require_whole(found: dict[str, Any], settings: StudentSettings, saved: Path | None = None) -> None:

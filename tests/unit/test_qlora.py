@@ -54,3 +54,27 @@ def test_the_second_stage_lies_over_the_frozen_first(tmp_path: Path) -> None:
     torch.testing.assert_close(
         logps(Student.load(settings, tmp_path / "two").train()), logps(second), atol=5e-3, rtol=0
     )
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_after_an_evaluation_are_those_before_it(tmp_path: Path, checkpointing: bool) -> None:
+    """On processors with AVX512-BF16 the library packs 4-bit layers in evaluation, in a form that has no gradient; a
+    validation, or answers that were written before, would leave the layers below untrained, or end in an error."""
+    settings = StudentSettings(
+        model=str(tiny.folder(tmp_path / "base")),
+        adapter=AdapterSettings(kind="qlora"),
+        gradient_checkpointing=checkpointing,
+        **tiny.LIMITS,
+    )
+    student = Student.load(settings).make_trainable(0).train()
+
+    def gradients() -> dict[str, torch.Tensor]:
+        student.zero_grad()
+        student.score(batch()).logps.mean().backward()
+        return {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None}
+
+    before, seen = gradients(), logps(student)
+    assert max(float(value.abs().max()) for value in before.values()) > 0
+    assert torch.equal(logps(student.eval()), seen)
+    after = gradients() if student.train() else {}
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
