@@ -29,6 +29,9 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
         if cfg.trainer.strategy == "fsdp2":
             text = f"callbacks.{name} averages whole weights, and trainer.strategy fsdp2 takes them apart"
             yield ("callbacks", name), text, "Take ddp or one device."
+    if cfg.trainer.cpu_offload is True and cfg.trainer.strategy != "fsdp2":
+        text = f"trainer.cpu_offload must be false where trainer.strategy is '{cfg.trainer.strategy}'"
+        yield ("trainer", "cpu_offload"), text, "Only fsdp2 keeps weights elsewhere than where they are computed with."
     yield from _whole(cfg)
     if SWA in sections:
         yield from _stochastic(cfg, sections[SWA])

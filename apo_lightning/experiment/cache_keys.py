@@ -113,14 +113,17 @@ def basis(own: Context, made_by: StageFolder | None) -> dict[str, Any]:
 
 def of_trainer(how: TrainerSettings, *leave_out: str) -> dict[str, Any]:
     """Under Lightning's own names, where numbers may depend on it: the machine, and what else is given that is not
-    known to look on alone.
+    known to look on alone. How the work is spread over devices is not among them (`layouts`): every stage is filed as
+    if one device had made it.
 
     Args:
         leave_out: arguments that have no say here.
     """
-    always = ("accelerator", "devices", "num_nodes", "strategy", "precision")
-    given = {key: value for key, value in how.given().items() if key not in (*always, *how.looks, *leave_out)}
-    return {name: getattr(how, name) for name in always} | given
+    always = ("accelerator", "precision")
+    silent = (*always, *how.spreads, *how.looks, *leave_out)
+    given = {key: value for key, value in how.given().items() if key not in silent}
+    alone = {name: getattr(TrainerSettings(), name) for name in TrainerSettings.spreads}
+    return {name: getattr(how, name) for name in always} | given | alone
 
 
 def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Collection[CXRDataModule]]:

@@ -1,6 +1,7 @@
 """Checkpoints of an interrupted fit: written whole, and looked at before a fit goes on from one.
 
-Two forms: one file, or under FSDP2 a folder of shards. Both are read with ``weights_only``: no code comes out of them.
+Two forms: one file, or under FSDP2 a folder of shards; a fit goes on from either, whatever its own strategy writes.
+Both are read with ``weights_only``: no code comes out of them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from apo_lightning.errors import first_line
+from apo_lightning.experiment import layouts
 from apo_lightning.files.atomic import remove, write_bytes
 from apo_lightning.files.characters import visible
 
@@ -40,10 +43,35 @@ class WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, buffer)
         write_bytes(Path(path), buffer.getbuffer())
 
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Of either form: a folder of shards is put together."""
+        path = Path(path)
+        return _load(path / META) | layouts.from_shards(path) if path.is_dir() else _load(path)
+
 
 class WholeFolders(ModelParallelStrategy):
     """FSDP2, whose shards are removed where one of them could not be written, and which reads back what was trained:
-    Lightning's own asks a checkpoint for the frozen parameters too, and ours (`Stage.on_save_checkpoint`) has none."""
+    Lightning's own asks a checkpoint for the frozen parameters too, and ours (`Stage.on_save_checkpoint`) has none.
+
+    Args:
+        processes: that share the parameters.
+        cpu_offload: keep them, their gradients and the optimiser's state in the host's memory, and bring a layer to the
+            device while it computes.
+    """
+
+    def __init__(self, processes: int, *, cpu_offload: bool = False) -> None:
+        # gradients in the host's memory are summed there, which NCCL cannot
+        backend = "cpu:gloo,cuda:nccl" if cpu_offload and torch.cuda.is_available() else None
+        super().__init__(data_parallel_size=processes, tensor_parallel_size=1, process_group_backend=backend)
+        self.cpu_offload = cpu_offload
+
+    def model_to_device(self) -> None:
+        """Parameters that are kept in the host's memory stay there; buffers do not."""
+        if not self.cpu_offload:
+            return super().model_to_device()
+        for module in self.model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                module._buffers[name] = buffer.to(self.root_device)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
         try:
@@ -63,6 +91,10 @@ class WholeFolders(ModelParallelStrategy):
         from apo_lightning.experiment.shard_files import load_safely
 
         path = Path(self.broadcast(checkpoint_path))
+        if not path.is_dir():
+            content = _load(path)
+            layouts.spread(content, self.model, self.optimizers)
+            return {key: value for key, value in content.items() if key not in ("state_dict", "optimizer_states")}
         load_trained(self.model, path)
         for number, optimizer in enumerate(self.optimizers):
             state = {f"optimizer_{number}": get_optimizer_state_dict(self.model, optimizer)}
@@ -94,6 +126,9 @@ def load_trained(stage: nn.Module, path: Path) -> None:
         names = {name for name, parameter in stage.named_parameters() if parameter.requires_grad}
         trained = {name: value for name, value in get_model_state_dict(stage).items() if name in names}
         load_safely({"state_dict": trained}, path)
+    elif any(isinstance(module, FSDPModule) for module in stage.modules()):
+        layouts.spread(_load(path), stage, ())
+        return
     else:
         trained = _load(path)["state_dict"]
     stage.load_state_dict(trained, strict=False)

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from apo_lightning.errors import ArtifactError, ConfigError, did_you_mean
+from apo_lightning.experiment import layouts
 from apo_lightning.experiment.checkpoints import load_trained
 from apo_lightning.files.atomic import removal
 from apo_lightning.settings import FitSettings
@@ -29,6 +30,10 @@ class Checkpoints(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
         self.waiting: tuple[Any, ...] | None = None
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Of a fit that may have been spread over other devices."""
+        layouts.count_anew(checkpoint, trainer.accumulate_grad_batches)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
         loop = trainer.fit_loop

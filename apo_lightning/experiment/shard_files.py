@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,9 @@ from torch.distributed.checkpoint import (
     metadata,
 )
 from torch.distributed.checkpoint._nested_dict import set_element
+from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlanner
 from torch.distributed.checkpoint.planner import ReadItem
+from torch.distributed.checkpoint.state_dict_loader import _load_state_dict
 
 from apo_lightning.errors import ArtifactError, first_line
 from apo_lightning.files.atomic import removal
@@ -63,8 +67,26 @@ def load_safely(state: dict[str, Any], path: Path) -> None:
     Raises:
         ArtifactError: it is damaged, or holds what would run.
     """
-    try:
+    with _said(path):
         load(state, storage_reader=SafeReader(path), planner=SafePlanner())
+
+
+def load_all_safely(path: Path) -> dict[str, Any]:
+    """Everything in a folder of shards, whole, for this process alone.
+
+    Raises:
+        ArtifactError: see `load_safely`.
+    """
+    state: dict[str, Any] = {}
+    with _said(path):
+        _load_state_dict(state, storage_reader=SafeReader(path), planner=SafeEmptyPlanner(), no_dist=True)
+    return state
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    try:
+        yield
     except CheckpointException as error:  # which is no Exception
         cause = next((cause for cause, _ in error.failures.values()), error)
         raise ArtifactError(
@@ -103,3 +125,7 @@ class SafePlanner(DefaultLoadPlanner):
             set_element(self.original_state_dict, self.mappings[name], content)
         else:
             self.state_dict[name] = content
+
+
+class SafeEmptyPlanner(SafePlanner, _EmptyStateDictLoadPlanner):
+    """The same, which begins with nothing and takes all that there is."""

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from apo_lightning.errors import ConfigError, StoppedError
-from apo_lightning.experiment import overall
+from apo_lightning.experiment import layouts, overall
 from apo_lightning.experiment.checkpoints import WholeFiles, WholeFolders, newest, step_of
 from apo_lightning.experiment.jsonl_logger import JsonlLogger
 from apo_lightning.experiment.keeping import Best, Checkpoints, Validated
@@ -32,7 +32,7 @@ def connect(settings: TrainerSettings) -> None:
     Raises:
         ConfigError: several devices are asked for, and this is the only process.
     """
-    if settings.devices * settings.num_nodes == 1 or joined():
+    if layouts.processes(settings) == 1 or joined():
         return
     own = trainer(settings, fit=False, callbacks=[]).strategy
     if not own.cluster_environment.creates_processes_externally:
@@ -49,7 +49,7 @@ def strategy(settings: TrainerSettings, *, fit: bool) -> Any:
     if settings.strategy == "fsdp2":
         if not fit:
             return "ddp"
-        return WholeFolders(data_parallel_size=settings.devices * settings.num_nodes, tensor_parallel_size=1)
+        return WholeFolders(layouts.processes(settings), cpu_offload=settings.cpu_offload)
     return "auto" if settings.strategy == "single" else settings.strategy
 
 

@@ -25,6 +25,9 @@ class TrainerSettings:
     num_nodes: int = 1
     strategy: str = "single"
     precision: str = "32-true"
+    cpu_offload: bool = False
+    """``fsdp2`` only: parameters, gradients and the optimiser's state stay in the host's memory, and a layer comes to
+    the device while it computes. Lightning has it as an argument of its strategies."""
     fast_dev_run: bool | int = False
     """Batches after which the first stage that is not stored ends, with nothing of it stored."""
     limit_train_batches: int | float | None = None
@@ -73,6 +76,7 @@ class TrainerSettings:
     }
     """Names that the Trainer has, or this section had, to where their meaning is said."""
     looks: ClassVar[tuple[str, ...]] = (
+        "cpu_offload",
         "num_sanity_val_steps",
         "log_every_n_steps",
         "inference_mode",
@@ -83,6 +87,8 @@ class TrainerSettings:
         "enable_autolog_hparams",
     )
     """Arguments that change no number."""
+    spreads: ClassVar[tuple[str, ...]] = ("devices", "num_nodes", "strategy")
+    """Those that say how the work is spread over devices, which changes no number but by rounding."""
     validates: ClassVar[tuple[str, ...]] = ("val_check_interval", "limit_val_batches")
     """Those that change one only where something is decided on the validation split."""
     fits: ClassVar[tuple[str, ...]] = (

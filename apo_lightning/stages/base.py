@@ -202,7 +202,8 @@ class Stage(Staying):
     def configure_model(self) -> None:
         """Shard the student over processes where the strategy asks for it (FSDP2)."""
         if self.device_mesh is not None:
-            _shard(self.student, self.device_mesh["data_parallel"])
+            offload = getattr(self.trainer.strategy, "cpu_offload", False)
+            _shard(self.student, self.device_mesh["data_parallel"], offload=offload)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """
@@ -261,16 +262,23 @@ def _finite(weights: Tensor) -> bool:
     return bool(local.isfinite().all())
 
 
-def _shard(student: Student, mesh: Any) -> None:
+def _shard(student: Student, mesh: Any, *, offload: bool = False) -> None:
     """Spread decoder layers and blocks of the vision tower one by one (`models.blocks`) and the rest as the root, whose
-    forward is `Student.score` or `compare`."""
-    from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+    forward is `Student.score` or `compare`.
+
+    Args:
+        offload: keep the pieces in the host's memory.
+    """
+    from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, fully_shard, register_fsdp_forward_method
 
     if isinstance(student, FSDPModule):
         return  # Lightning calls configure_model once a trainer function
+    how: dict[str, Any] = {"mesh": mesh}
+    if offload:
+        how["offload_policy"] = CPUOffloadPolicy(pin_memory=torch.cuda.is_available())
     for model in filter(None, (student.model, student.frozen)):
         for block in blocks(model, tower=student.feature_cache is None).values():
-            fully_shard(block, mesh=mesh)
-    fully_shard(student, mesh=mesh)
+            fully_shard(block, **how)
+    fully_shard(student, **how)
     for method in ("score", "compare"):
         register_fsdp_forward_method(student, method)

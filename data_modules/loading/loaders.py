@@ -98,6 +98,7 @@ class Loaders(LightningDataModule):
             length=plan.length,
             position=self._batches_trained,
             ends=plan.length is None,
+            accumulate=1 if plan.length is None else plan.accumulate,  # Lightning ends a pass with a step
         )
         return ResumableLoader(
             ExampleSet(plan.train, self.images, AUGMENT[self.augment], plan.seed),

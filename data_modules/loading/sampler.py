@@ -33,13 +33,15 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
     """Endless batches of (pass, index into a set of ``size``), the share of one process of ``world``.
 
     A pass is a seeded permutation cut into global batches of ``batch_studies * world``; each process takes its slice,
-    so one process with batches of 2k and two with batches of k see the same studies at every step. The last incomplete
-    global batch of a pass is dropped; a set smaller than one global batch is repeated to fill it.
+    so one process with batches of 2k and two with batches of k see the same studies at every step, and so does one that
+    accumulates two batches of k. The last incomplete step of a pass is dropped; a set smaller than one step is repeated
+    to fill it.
 
     Args:
         length: what ``len`` answers, for the progress bar; the stream itself does not end. None: no ``len``.
         position: number of batches already trained on, asked at the start of every iteration.
         ends: an iteration ends with the pass in which it begins, and ``len`` is that of a pass.
+        accumulate: batches of an optimiser step.
 
     Raises:
         ValueError: a count is not positive, or ``rank`` is not below ``world``.
@@ -56,15 +58,17 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         length: int | None = None,
         position: Callable[[], int] = int,
         ends: bool = False,
+        accumulate: int = 1,
     ) -> None:
-        if size < 1 or batch_studies < 1 or not 0 <= rank < world:
+        if size < 1 or batch_studies < 1 or accumulate < 1 or not 0 <= rank < world:
             raise ValueError(
-                f"need size >= 1, batch_studies >= 1 and 0 <= rank < world, got size={size}, "
-                f"batch_studies={batch_studies}, rank={rank}, world={world}"
+                f"need size, batch_studies and accumulate >= 1 and 0 <= rank < world, got size={size}, "
+                f"batch_studies={batch_studies}, accumulate={accumulate}, rank={rank}, world={world}"
             )
         self.size, self.batch_studies, self.seed = size, batch_studies, seed
         self.rank, self.world = rank, world
-        self.batches_a_pass = max(1, size // (batch_studies * world))
+        self.studies_a_step = batch_studies * world * accumulate
+        self.batches_a_pass = max(1, size // self.studies_a_step) * accumulate
         self.length, self.position, self.ends = self.batches_a_pass if ends else length, position, ends
 
     def __iter__(self) -> Iterator[list[Draw]]:
@@ -84,11 +88,11 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         return self.length
 
     def order(self, epoch: int) -> list[int]:
-        """Indices of one pass, at least one global batch of them."""
+        """Indices of one pass, at least one step of them."""
         mixed = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(mixed) >> 1)
         once = torch.randperm(self.size, generator=generator).tolist()
-        short = self.batch_studies * self.world - self.size
+        short = self.studies_a_step - self.size
         return once if short <= 0 else once * (1 + -(-short // self.size))
 
 

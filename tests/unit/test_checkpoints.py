@@ -214,7 +214,7 @@ def fit(found=None):
     keep = ModelCheckpoint(folder, "{step}", every_n_train_steps=2, monitor="step", mode="max", save_top_k=2,
                            save_on_train_epoch_end=False)
     quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False)
-    strategy = WholeFolders(data_parallel_size=1, tensor_parallel_size=1)
+    strategy = WholeFolders(1)
     Trainer(accelerator="cpu", devices=1, max_steps=4, strategy=strategy, callbacks=[keep], **quiet).fit(
         line, ckpt_path=found, weights_only=True)
     return [parameter.full_tensor().tolist() for parameter in line.parameters()], folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 from apo_lightning import config, leader
@@ -14,6 +13,7 @@ from apo_lightning.experiment import (
     explain,
     gating,
     keeping,
+    layouts,
     observing,
     rejecting,
     teacher_tokens,
@@ -81,7 +81,8 @@ class Fit(Step):
             code += [NEGATIVES.lookup(rejecting.chosen(plan))]
         if (written := rejecting.step_of(self.name)) in own.done:
             more["negatives"] = own.done[written]
-        stage = {key: value for key, value in asdict(plan).items() if key not in left}
+        spread = layouts.of_plan(plan, own.cfg.trainer, decided=decided)
+        stage = {key: value for key, value in spread.items() if key not in left}
         return cache_keys.of_student(
             own,
             self.made_by,
