@@ -29,12 +29,24 @@ def broken(cfg: ExperimentSettings) -> Iterator[Problem]:
         if cfg.trainer.strategy == "fsdp2":
             text = f"callbacks.{name} averages whole weights, and trainer.strategy fsdp2 takes them apart"
             yield ("callbacks", name), text, "Take ddp or one device."
-    if cfg.trainer.cpu_offload is True and cfg.trainer.strategy != "fsdp2":
-        text = f"trainer.cpu_offload must be false where trainer.strategy is '{cfg.trainer.strategy}'"
-        yield ("trainer", "cpu_offload"), text, "Only fsdp2 keeps weights elsewhere than where they are computed with."
+    yield from _sharded(cfg)
     yield from _whole(cfg)
     if SWA in sections:
         yield from _stochastic(cfg, sections[SWA])
+
+
+def _sharded(cfg: ExperimentSettings) -> Iterator[Problem]:
+    """What needs FSDP2, and what it cannot take apart."""
+    strategy = cfg.trainer.strategy
+    if cfg.trainer.cpu_offload is True and strategy != "fsdp2":
+        text = f"trainer.cpu_offload must be false where trainer.strategy is '{strategy}'"
+        yield ("trainer", "cpu_offload"), text, "Only fsdp2 keeps weights elsewhere than where it computes with them."
+    for stage, plan in vars(cfg.stages).items():
+        name = getattr(getattr(plan, "optim", None), "name", "adamw")
+        if strategy == "fsdp2" and name != "adamw":
+            key = ("stages", stage, "optim", "name")
+            text = f"{'.'.join(key)} must be adamw where trainer.strategy is fsdp2, got '{name}'"
+            yield key, text, "bitsandbytes knows no parameters in pieces, and each process has a piece of the moments."
 
 
 def _whole(cfg: ExperimentSettings) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 from torch.optim import Optimizer
 
 from apo_lightning.experiment.shard_files import load_all_safely
-from apo_lightning.settings import FitSettings, TrainerSettings
+from apo_lightning.settings import FitSettings, OptimSettings, TrainerSettings
 
 State = dict[str, Any]
 
@@ -37,6 +37,8 @@ def of_plan(plan: FitSettings, settings: TrainerSettings, *, decided: bool) -> S
         the same as they stand, with the layout, where batches are counted: an epoch, or validations that decide.
     """
     own = asdict(plan)
+    if own["optim"]["name"] == OptimSettings.name:  # came later, and says nothing new
+        del own["optim"]["name"]
     many = processes(settings)
     if settings.limit_train_batches is not None or (decided and settings.val_check_interval is not None):
         return own | ({"processes": many} if many > 1 else {})

@@ -42,7 +42,7 @@ def check_here(cfg: ExperimentSettings) -> None:
         ConfigError: all of them.
     """
     texts = cfg.evaluate.report_text.resolved(cfg.evaluate.prompt or cfg.prompt)
-    found = [*_absent(cfg.trainer, cfg.student), *_workers(cfg), *lacking(texts)]
+    found = [*_absent(cfg.trainer, cfg.student), *_optimizers(cfg), *_workers(cfg), *lacking(texts)]
     if not found:
         try:
             trainer.trainer(cfg.trainer, fit=True, callbacks=[], max_steps=1)
@@ -92,6 +92,18 @@ def _absent(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str]
         yield f"student.attention flash_attention_2 needs {lack}. student.attention=sdpa needs neither."
     if student.adapter.kind == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
         yield "student.adapter.kind qlora needs the package bitsandbytes (pip install bitsandbytes), or take kind lora."
+
+
+def _optimizers(cfg: ExperimentSettings) -> Iterator[str]:
+    """Those of bitsandbytes, and of these the paged ones, which are CUDA's."""
+    run = dict.fromkeys(name for arm in cfg.arms.values() for name in arm.stages)
+    named = {name: own.name for name in run if (own := getattr(getattr(cfg.stages, name), "optim", None))}
+    for stage, name in named.items():
+        key = f"stages.{stage}.optim.name"
+        if name != "adamw" and importlib.util.find_spec("bitsandbytes") is None:
+            yield f"{key} {name} needs the package bitsandbytes (pip install bitsandbytes), or take adamw."
+        elif name.startswith("paged") and (cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available()):
+            yield f"{key} {name} pages between a CUDA GPU and the host, and there is none. Take {name[6:]}."
 
 
 def _devices(trainer: TrainerSettings, on_cpu: bool, count: int) -> Iterator[str]:

@@ -15,8 +15,13 @@ LOW, HIGH = ("loss", "nll", "perplexity", "error"), ("accuracy", "margin", "rewa
 
 @dataclass
 class OptimSettings:
-    """AdamW with warm-up and a schedule."""
+    """AdamW with warm-up and a schedule.
 
+    ``name`` is how its two moments are kept: ``adamw`` in float32, ``adamw_8bit`` in 8 bits; paged ones (on a GPU) go
+    to the host's memory where the device's is full. All but ``adamw`` are bitsandbytes'.
+    """
+
+    name: Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"] = "adamw"
     lr: float = REQUIRED
     weight_decay: float = 0.0
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])

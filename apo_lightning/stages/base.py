@@ -19,6 +19,7 @@ from apo_lightning.metrics.rewards import Means
 from apo_lightning.models.blocks import blocks
 from apo_lightning.models.student import Student
 from apo_lightning.settings import OptimSettings
+from apo_lightning.stages import optimizers
 from apo_lightning.stages.staying import Staying
 from apo_lightning.stages.step_means import StepMeans
 from apo_lightning.types import BranchBatch, LossOutput, Scores
@@ -213,8 +214,7 @@ class Stage(Staying):
         trained = [parameter for parameter in self.student.parameters() if parameter.requires_grad]
         if not trained:
             raise ConfigError("Nothing of the student is trained: call student.make_trainable(seed) before the fit.")
-        how = dict(lr=self.optim.lr, betas=tuple(self.optim.betas), weight_decay=self.optim.weight_decay)
-        optimizer = torch.optim.AdamW(trained, **how)
+        optimizer = optimizers.build(self.optim, trained)
         shape = dict(steps=self.steps, warmup=self.optim.warmup, schedule=self.optim.schedule)
         scheduler = LambdaLR(optimizer, lambda step: lr_factor(step, **shape))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

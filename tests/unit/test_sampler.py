@@ -65,6 +65,17 @@ def test_two_processes_together_see_what_one_sees(size):
     assert one == [left + right for left, right in zip(*ranks, strict=True)]
 
 
+@pytest.mark.parametrize("size", [3, 10, 17, 24])
+def test_accumulated_batches_are_one_large_one(size):
+    """1 x 8, 8 x 1 and two processes of 2 x 2 see the same studies at every step, over the ends of passes too."""
+    one = draw(5, size=size, batch_studies=8)
+    ones = draw(40, size=size, batch_studies=1, accumulate=8)
+    assert one == [[index for batch in ones[i : i + 8] for index in batch] for i in range(0, 40, 8)]
+    left, right = (draw(10, size=size, batch_studies=2, accumulate=2, rank=rank, world=2) for rank in range(2))
+    both = [a + b for a, b in zip(left, right, strict=True)]
+    assert one == [both[i] + both[i + 1] for i in range(0, 10, 2)]
+
+
 def test_small_set_is_repeated_to_fill_a_batch():
     """2 studies, batch of 5: the order of the pass, over and over."""
     (batch,) = draw(1, size=2, batch_studies=5)
