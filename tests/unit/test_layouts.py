@@ -177,7 +177,7 @@ def test_moments_in_8_bits_take_nearly_the_same_steps_and_go_on_from_a_checkpoin
     whole, _ = stepped("adamw")
     small, state = stepped("adamw_8bit")
     assert state["state1"].dtype == state["state2"].dtype == torch.uint8
-    assert 0 < (small - whole).abs().max() < 0.1 * (whole - start).abs().max()
+    assert 0 < (small - whole).abs().mean() < 0.05 * (whole - start).abs().mean()
     assert torch.equal(stepped("adamw_8bit", cut=True)[0], small)
 
 
