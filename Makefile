@@ -9,6 +9,8 @@ EXP ?=
 DATA ?=
 SET ?=
 SWEEP ?=
+WORKERS ?= 2
+TRIALS ?=
 STUDY ?=
 WORLD ?=
 ONLY ?=
@@ -66,13 +68,13 @@ else
 	@$(PY) -m apo_lightning run '$(EXP)' --set "$$SET"
 endif
 
-sweep: $(STAMP) ## walk the grid of a sweep file: SWEEP=name [SET="..."]; without SWEEP, print their names
+sweep: $(STAMP) ## run a sweep file here: SWEEP=name [WORKERS=2 TRIALS=n SET="..."]; without SWEEP, print their names
 ifeq ($(SWEEP),)
-	@echo 'usage: make sweep SWEEP=name [SET="key=value ..."]'
+	@echo 'usage: make sweep SWEEP=name [WORKERS=2 TRIALS=n SET="key=value ..."]'
 	@for file in experiments/sweeps/*.yaml; do \
 		printf '  %-24s %s\n' "$$(basename $$file .yaml)" "$$(sed -n '1s/^# *//p' $$file)"; done
 else
-	@$(PY) -m apo_lightning sweep '$(SWEEP)' --set "$$SET"
+	@$(PY) -m apo_lightning sweep '$(SWEEP)' --workers '$(WORKERS)' $(if $(TRIALS),--trials '$(TRIALS)') --set "$$SET"
 endif
 
 study: $(STAMP) ## an equal budget for every arm: STUDY=name [WORLD="a b" ONLY=search SET="..."]; without STUDY, print their names

@@ -70,9 +70,11 @@ def check_file(path: Path) -> tuple[str, list[str]]:
         config.check_base(path)
         return path.parent.name.removesuffix("s"), []
     if path.parent.name == "sweeps":
-        from apo_lightning.experiment.sweep import points
+        from apo_lightning.experiment import sweeps
 
-        return f"sweep of {len(points(path))} points", []
+        plan = sweeps.read(path)
+        sweeps.check(plan)
+        return f"sweep of {plan.count or 'any number of'} trials", []
     if path.parent.name == "study":
         return _check_study(path)
     cfg = config.load(path)

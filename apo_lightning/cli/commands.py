@@ -11,7 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apo_lightning import __version__, signals
-from apo_lightning.cli import ask, audit, collect, compare, data, drift, export, init, listing, plan, store, study
+from apo_lightning.cli import (
+    ask,
+    audit,
+    collect,
+    compare,
+    data,
+    drift,
+    export,
+    init,
+    listing,
+    plan,
+    store,
+    study,
+    sweep,
+)
 from apo_lightning.cli.check import check
 from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
@@ -99,9 +113,7 @@ def parser() -> argparse.ArgumentParser:
         help=("an experiment with its settings: would it run here? Or files and folders (default: experiments)"),
     )
     listing.add(commands, _command)
-    grid = _command(commands, "sweep", sweep, "walk the grid of a W&B sweep file, without an account")
-    grid.add_argument("file", type=Path, help="a file under experiments/sweeps/, or its name")
-    _add_overrides(grid)
+    sweep.add(commands, _command)
     again = _command(commands, "report", report, "write the report of a run again, or of several side by side")
     again.add_argument(
         "folders",
@@ -140,14 +152,6 @@ def run(options: argparse.Namespace) -> int:
 
     runner.run(cfg)
     return 0
-
-
-def sweep(options: argparse.Namespace) -> None:
-    """``apo sweep FILE [key=value ...]``."""
-    from apo_lightning import config
-    from apo_lightning.experiment import sweep as engine
-
-    engine.sweep(config.find(str(options.file), config.EXPERIMENTS / "sweeps"), options.overrides)
 
 
 def report(options: argparse.Namespace) -> None:

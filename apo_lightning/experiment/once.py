@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from apo_lightning import leader
 from apo_lightning.experiment import overall
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files.atomic import removal
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a stage: made here, with the facts of its manifest, or found in the store, perhaps after
+    ``waited`` seconds for another run that made it."""
+
+    stage: str
+    made: bool
+    waited: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+_hearers: list[Callable[[Told], None]] = []
+
+
+@contextmanager
+def heard(hear: Callable[[Told], None]) -> Iterator[None]:
+    """Inside, ``hear`` is told of every stage that this process makes or finds."""
+    _hearers.append(hear)
+    try:
+        yield
+    finally:
+        _hearers.remove(hear)
+
+
+def _tell(told: Told) -> None:
+    for hear in _hearers:
+        hear(told)
 
 
 def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> StageFolder:
@@ -22,9 +52,11 @@ def once(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) -> 
         work: makes the result and returns facts for its manifest. All processes do it; the leader writes.
     """
     leader.barrier()
+    began = time.monotonic()
     with ExitStack() as turn:
         if leader.from_leader(lambda: turn.enter_context(folder.turn(name, leader.say_plainly))):
             leader.say(f"  {name} [dim]in the store[/dim]")
+            _tell(Told(folder.stage, made=False, waited=time.monotonic() - began))
             if other := leader.from_leader(folder.other_versions):
                 how = removal(folder.path)
                 leader.warn(f"    {folder.stage} was made with {', '.join(other)}; to make it anew: {how}")
@@ -51,6 +83,7 @@ def _make(folder: StageFolder, name: str, work: Callable[[], dict[str, Any]]) ->
     leader.barrier()  # finishing removes what another process may still read
     if leader.is_leader():
         folder.finish(seconds=round(time.monotonic() - began, 1), **facts)
+    _tell(Told(folder.stage, made=True, facts=facts))
     cut = {CUT.get(kind, f"cut {kind}"): n for kind, n in facts.get("cut", {}).items()}
     counted = {**facts.get("filtered", {}), **cut}
     counted |= {f"{kind} with control tokens": n for kind, n in facts.get("control", {}).items()}

@@ -95,6 +95,33 @@ def watch(command: Sequence[str], count: int, nodes: int = 1) -> Outcome:
     return outcome
 
 
+def beside(words: Sequence[str], count: int) -> list[Outcome]:
+    """Run ``python -m apo_lightning`` with ``words`` in ``count`` processes that are no ranks of one run: one that
+    fails or is killed leaves the others at their work.
+
+    Returns:
+        how each of them ended.
+
+    Raises:
+        Stopped: SIGINT, SIGTERM or SIGHUP; all processes have ended.
+    """
+    signals: list[int] = []
+    members: list[Member] = []
+    with _caught(signals):
+        try:
+            for place in range(1, count + 1):
+                command = [sys.executable, *_apart(), "-m", "apo_lightning", *words]
+                members.append(Member(command, f"worker {place} of {count}", {}))
+            while not signals and any([each.alive for each in members if not each.listen()]):
+                time.sleep(PERIOD)
+            outcomes = [_outcome([each]) for each in members]
+        finally:
+            _end(members)
+    if signals:
+        raise Stopped(signals[0])
+    return outcomes
+
+
 @contextmanager
 def member() -> Iterator[None]:
     """Around all that a process does. Where `launch` started it, an error is handed to the launcher, which says the

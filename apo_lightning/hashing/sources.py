@@ -38,7 +38,7 @@ SILENT = (
         "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine",
         "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned", "rehearsal",
         "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "served", "stage_folder",
-        "stage_logger", "steps", "store", "sweep", "teacher_tokens", "told_labels", "told_texts", "tracking",
+        "stage_logger", "steps", "store", "sweeps", "teacher_tokens", "told_labels", "told_texts", "tracking",
         "upkeep", "watching", "weighing", "writing",
     )),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from apo_lightning import reports
 from apo_lightning.cli.commands import main
-from apo_lightning.experiment import sweep
+from apo_lightning.experiment.sweeps import trial
 from apo_lightning.models.student import Student
 from apo_lightning.stages.base import Stage
 from apo_lightning.stages.generate import Writer
@@ -83,8 +83,8 @@ def test_sigterm_in_a_sweep_ends_the_sweep(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     trained = []
-    plain = sweep._train
-    monkeypatch.setattr(sweep, "_train", lambda point: trained.append(point.number) or plain(point))
+    plain = trial._train
+    monkeypatch.setattr(trial, "_train", lambda plan, point: trained.append(point.number) or plain(plan, point))
     stop_in("spd", monkeypatch)
     monkeypatch.chdir(ROOT)
     assert main(["sweep", "beta", *words, f"runs_dir={tmp_path}", "wandb.mode=disabled"]) == 143

@@ -148,7 +148,7 @@ def test_check_looks_at_every_file(calls: list, path: Path, capsys: pytest.Captu
         "ok     experiments/base/common.yaml: base",
         "ok     experiments/small.yaml: experiment with 4 arms",
         "       not tried: x",
-        "ok     experiments/sweeps/beta.yaml: sweep of 2 points",
+        "ok     experiments/sweeps/beta.yaml: sweep of 2 trials",
     ]
     assert [call[2] for call in calls] == [False]  # files are held to what no machine could do
     path.with_name("bad.yaml").write_text(EXPERIMENT.replace("studies: 10", "studies: -1"))

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from optuna.distributions import CategoricalDistribution
 from conftest import ROOT
 from rich.text import Text
 
 from apo_lightning import console, leader, reports
 from apo_lightning.cli import check, commands, listing
 from apo_lightning.errors import DataError
-from apo_lightning.experiment import observing, run, sweep
+from apo_lightning.experiment import observing, run
+from apo_lightning.experiment.sweeps import Plan, scores, tables
+from apo_lightning.experiment.sweeps.parameters import Parameter
 from apo_lightning.experiment.processes import Outcome
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.files import locks
@@ -69,10 +72,13 @@ def results(tmp_path: Path) -> None:
     reports.print_table(folder)
 
 
-def failed_point(tmp_path: Path) -> None:
+def failed_trial(tmp_path: Path) -> None:
     evil = EVIL.replace("\ud83d", "")
-    frame = pd.DataFrame([{"p": evil, "arm": evil, "error": "", **dict.fromkeys(sweep.METRICS, 0.5)}])
-    console.Console().print(sweep.table_of(frame, ["p"], evil))
+    row = {"trial": 1, "p": evil, "arm": evil, "split": evil, "error": "", "best": True, "seconds": 1.0}
+    frame = pd.DataFrame([row | dict.fromkeys(scores.METRICS, 0.5)])
+    varied = {"p": Parameter("p", ("a", "b"), CategoricalDistribution(["a", "b"]))}
+    plan = Plan(tmp_path / f"{evil}.yaml", tmp_path, (), (), "grid", None, varied, 1)
+    console.Console().print(tables.table_of(frame, plan))
 
 
 def unseen(tmp_path: Path) -> None:
@@ -110,7 +116,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "a data summary": lambda _: data_summary.show(summary(), console.Console()),
     "an audit": audit,
     "results": results,
-    "a sweep": failed_point,
+    "a sweep": failed_trial,
     "text with a style": lambda _: console.Console(force_terminal=False).print(Text(EVIL, style="bold")),
     "callbacks that saw nothing": unseen,
     "notes on a data set": introduced,
