@@ -20,6 +20,7 @@ HOW_TO = {
     "clusters": "Run on a cluster",
     "lightning": "With a plain Lightning Trainer",
     "drift": "Measure drift",
+    "sweeps": "Sweep settings",
 }
 CONCEPTS = {"architecture": "Architecture", "security": "Files from elsewhere"}
 """Pages of ``docs/``, without ending, and their names in the navigation; those that are not there are left out."""

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from optuna.distributions import CategoricalDistribution
 from conftest import ROOT
+from optuna.distributions import CategoricalDistribution
 from rich.text import Text
 
 from apo_lightning import console, leader, reports
 from apo_lightning.cli import check, commands, listing
 from apo_lightning.errors import DataError
 from apo_lightning.experiment import observing, run
-from apo_lightning.experiment.sweeps import Plan, scores, tables
-from apo_lightning.experiment.sweeps.parameters import Parameter
 from apo_lightning.experiment.processes import Outcome
 from apo_lightning.experiment.stage_folder import StageFolder
+from apo_lightning.experiment.sweeps import Plan, scores, tables
+from apo_lightning.experiment.sweeps.parameters import Parameter
 from apo_lightning.files import locks
 from apo_lightning.files.characters import COMMANDS, visible
 from apo_lightning.reports import data_summary, latex

@@ -293,7 +293,7 @@ class TestSweep:
             ),
             ({"metric": {"name": "test/accuracy", "goal": "minimize"}}, [], "metric was"),
             ({}, ["evaluate.max_new_tokens=5"], "experiment.evaluate.max_new_tokens was 60, is 5"),
-            ({"command": [*COMMAND[:6], "only=[dpo]", COMMAND[-1]]}, [], "only was"),
+            ({"command": [*COMMAND[:6], "only=[dpo]", COMMAND[-1]]}, [], "runs.arms was"),
         ],
     )
     def test_another_sweep_is_not_mixed_with_what_was_begun(

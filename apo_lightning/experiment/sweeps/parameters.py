@@ -43,14 +43,15 @@ class Parameter:
     distribution: BaseDistribution | None = None
     q: float | None = None
 
-    def drawn(self, value: Any) -> Any:
-        """What Optuna calls a listed value."""
-        return value if self.distribution is None or value in _choices(self.distribution) else _word(value)
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """What Optuna calls the listed values, one each."""
+        return self.distribution.choices if isinstance(self.distribution, CategoricalDistribution) else ()
 
     def value(self, drawn: Any) -> Any:
         """The setting behind what was drawn."""
         if self.values is not None:
-            return next(value for value in self.values if same(self.drawn(value), drawn))
+            return self.values[self.choices.index(drawn)]
         return drawn if self.q is None else _whole(round(drawn / self.q) * self.q, self.q)
 
     def ends(self) -> tuple[Any, ...]:
@@ -162,7 +163,7 @@ def _rounded(key: str, given: Mapping[str, Any], kind: str, where: str, low: flo
         raise ConfigError(f"parameters.{key}: fewer than two multiples of q={q} lie from {low} to {high} {where}")
     if "log" in kind:
         return Parameter(key, None, FloatDistribution(max(first * q, low), last * q, log=True), q)
-    return Parameter(key, None, FloatDistribution(first * q, last * q, step=q), q)
+    return Parameter(key, None, FloatDistribution(float(_whole(first * q, q)), float(_whole(last * q, q)), step=q), q)
 
 
 def _number(key: str, given: Mapping[str, Any], end: str, kind: str, where: str) -> float:
@@ -173,10 +174,6 @@ def _number(key: str, given: Mapping[str, Any], end: str, kind: str, where: str)
 
 
 _MADE = {kind: _range for kind in TAKES} | {"constant": _constant, "categorical": _categorical}
-
-
-def _choices(distribution: BaseDistribution) -> tuple[Any, ...]:
-    return distribution.choices if isinstance(distribution, CategoricalDistribution) else ()
 
 
 def _whole(value: float, q: float) -> float | int:

@@ -112,29 +112,23 @@ def settled(plan: Plan, point: Point) -> dict[str, Any]:
         point: any of its trials.
     """
     cfg = config.to_dict(point.cfg)
-    kept = {key: value for key, value in cfg.items() if key not in (*UNIMPORTANT, "name", *_sections(plan))}
-    of_trial = {".".join(key.split(".")) for key in plan.parameters}
+    kept = {key: value for key, value in cfg.items() if key not in (*UNIMPORTANT, "name")}
     return json.loads(
         json.dumps(
             {
                 "method": plan.method,
                 "metric": dict(plan.metric) if plan.metric else None,
                 "parameters": {key: repr(own) for key, own in plan.parameters.items()},
-                "seeds": cfg["seeds"],
-                "only": cfg["only"],
-                "experiment": without(kept, of_trial),
+                "runs": {"seeds": cfg["seeds"], "arms": list(point.cfg.resolved)},
+                "experiment": without(kept, set(plan.parameters)),
             },
             default=str,
         )
     )
 
 
-def _sections(plan: Plan) -> list[str]:
-    return [key for key in plan.parameters if "." not in key]
-
-
 def without(tree: Mapping[str, Any], keys: set[str], above: str = "") -> dict[str, Any]:
-    """A tree of settings without what trials set, and without labels, which tell of it.
+    """A tree of settings without what trials set, here or in an arm's ``set``, and without labels, which tell of it.
 
     >>> without({"a": {"b": 1, "c": 2}}, {"a.b"})
     {'a': {'c': 2}}
@@ -142,7 +136,7 @@ def without(tree: Mapping[str, Any], keys: set[str], above: str = "") -> dict[st
     found = {}
     for name, value in tree.items():
         key = f"{above}{name}"
-        if key in keys or name == "label":
+        if key in keys or name in keys or name == "label":
             continue
         found[name] = without(value, keys, f"{key}.") if isinstance(value, Mapping) else value
     return found

@@ -7,7 +7,7 @@ workers end changes what is tried.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def _sampler(method: str, number: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-def _grid(plan: Plan):
+def _grid(plan: Plan) -> Iterator[dict[str, Any]]:
     """The last parameter changes fastest."""
-    listed = [[plan.parameters[key].drawn(v) for v in plan.parameters[key].values or ()] for key in plan.varied]
+    listed = [plan.parameters[key].choices for key in plan.varied]
     return (dict(zip(plan.varied, combination, strict=True)) for combination in itertools.product(*listed))
