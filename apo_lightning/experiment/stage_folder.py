@@ -32,6 +32,10 @@ NUMERIC = ("torch", "transformers", "peft", "tokenizers")
 PACKAGES = (*NUMERIC, "lightning", "monai", "torchmetrics", "wandb", "omegaconf", "numpy")
 
 
+CODE = Path(__file__).parents[2]
+"""Where this library lies: a checkout of its own, or where packages are installed."""
+
+
 PRUNABLE = ("checkpoints", "parts")
 """What only an interrupted stage needs."""
 
@@ -39,18 +43,25 @@ PRUNABLE = ("checkpoints", "parts")
 @cache
 def provenance() -> dict[str, Any]:
     """Versions, commit and machine of this process."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit(CODE) or "unknown",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def commit(folder: Path) -> str:
+    """What git calls the state of a checkout; empty where ``folder`` is no root of one: an installed library may lie in
+    a repository of somebody else, which is not asked and of whose commits it knows nothing."""
+    if not (folder / ".git").exists():
+        return ""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    words = ["git", "describe", "--always", "--dirty"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=own, check=False).stdout
+    except OSError:  # no git here
+        return ""
+    return said.strip()
 
 
 log = logging.getLogger(__name__)
