@@ -8,6 +8,7 @@ only there: never above the working folder, and never in a run, a data set, a st
 from __future__ import annotations
 
 import os
+import reprlib
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import yaml
 
 from apo_lightning.errors import ConfigError, did_you_mean
+from apo_lightning.files import yaml_files
 
 FILE = Path("apo.yaml")
 KEY = "code"
@@ -60,19 +62,25 @@ def extended(paths: Iterable[str], kind: str, suffix: str = ".py") -> list[str]:
 def _named() -> list[str]:
     """Folders that ``apo.yaml`` names."""
     try:
-        held: Any = yaml.safe_load(FILE.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        held: Any = yaml_files.load(FILE)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{FILE} is not valid YAML: {str(error).splitlines()[0]}.") from error
     held = {} if held is None else held
     if not isinstance(held, dict) or set(held) - {KEY}:
-        raise ConfigError(f"{FILE} must hold '{KEY}: [losses, ...]' and nothing else, got {held!r}.")
+        raise ConfigError(f"{FILE} must hold '{KEY}: [losses, ...]' and nothing else, got {_short(held)}.")
     named = held.get(KEY) or []
     if not isinstance(named, list):
-        raise ConfigError(f"{FILE}: {KEY} must be a list of folders, got {named!r}.")
+        raise ConfigError(f"{FILE}: {KEY} must be a list of folders, got {_short(named)}.")
     for each in named:
         if each not in FOLDERS:
-            raise ConfigError(f"{FILE}: {KEY} names '{each}'. {did_you_mean(str(each), FOLDERS)}")
+            raise ConfigError(f"{FILE}: {KEY} names {_short(each)}. {did_you_mean(str(each), FOLDERS)}")
     return named
+
+
+def _short(value: object) -> str:
+    """For a message: a file may hold anything."""
+    text = reprlib.repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _refuse_open(paths: Iterable[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
@@ -16,6 +17,8 @@ from apo_lightning.collecting.secrets import masked
 from apo_lightning.config.places import EXPERIMENTS, SHIPPED, places
 from apo_lightning.config.registered import Path, get, section_at
 from apo_lightning.errors import ConfigError, did_you_mean
+from apo_lightning.files import yaml_files
+from apo_lightning.files.limits import MAX_EXTENDED
 
 COMMAND_LINE = "command line"
 NAMED = (("teachers",), ("arms",), ("evaluate", "sets"))
@@ -39,6 +42,8 @@ class Layers:
     """Label of the experiment file: where a value should have stood that nobody gave."""
     tree: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, str] = field(default_factory=dict)
+    files: int = 0
+    """Files that were laid over each other."""
 
     def lay(self, over: Mapping[str, Any], source: str, path: Path = ()) -> None:
         """Merge ``over`` in at ``path``: mappings merge, everything else replaces.
@@ -132,7 +137,10 @@ def read_words(overrides: Sequence[str]) -> list[Word]:
             problems.append(f"'{masked(text)}' is not of the form key=value ({COMMAND_LINE}).")
             continue
         try:
+            yaml_files.measure(value)
             words.append(Word(_split(key), OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))["value"]))
+        except yaml_files.Refused as error:
+            problems.append(f"The value of '{masked(key)}' is refused: {error} ({COMMAND_LINE}).")
         except (yaml.YAMLError, OmegaConfBaseException):
             problems.append(
                 f"The value of '{masked(text)}' is not valid YAML ({COMMAND_LINE}). Quote it: key='\"value\"'."
@@ -150,7 +158,11 @@ def read_file(path: File) -> dict[str, Any]:
     """
     name = label(path)
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path)) if path.read_text("utf-8").strip() else None
+        text = yaml_files.read_text(path)
+        loaded = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if text.strip() else None
+    except OmegaConfBaseException as error:
+        what = str(error).splitlines()[0]
+        raise ConfigError(f"{name}: {getattr(error, 'full_key', None) or 'a value'} is refused: {what}") from error
     except yaml.YAMLError as error:
         mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -185,6 +197,9 @@ def _extend(layers: Layers, path: File, above: tuple[File, ...]) -> None:
     if path.resolve() in above:
         chain = " -> ".join(label(file) for file in (*above, path))
         raise ConfigError(f"Files extend each other in a circle: {chain}. Remove one of the extends.")
+    layers.files += 1
+    if layers.files > MAX_EXTENDED:
+        raise ConfigError(f"{layers.home} extends more than {MAX_EXTENDED} files, the most that are read.")
     own = read_file(path)
     bases = own.pop("extends", None) or []
     bases = [bases] if isinstance(bases, str) else bases

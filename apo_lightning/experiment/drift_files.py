@@ -16,9 +16,11 @@ from apo_lightning.errors import ArtifactError, ConfigError, did_you_mean, first
 from apo_lightning.experiment import drift_sources, pool, pruned
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.drift_sources import Source
+from apo_lightning.files import yaml_files
 from apo_lightning.files.formats import write_json
 from apo_lightning.reports.drift import NAME, load
 from apo_lightning.settings import ExperimentSettings, PriceSettings, PruneSettings
+from apo_lightning.text.mentions import MENTIONS
 from data_modules.loading.splits import SPLITS
 
 QUICK = 1_000
@@ -49,7 +51,8 @@ def write_quick(arms: Mapping[str, Context], folder: Path) -> Path | None:
     if before and before["texts"] == texts and before["whole"]:
         return folder / NAME
     chosen = [one for one in said if one.study in kept]
-    corpus = drift_sources.ordered(chosen, studies.values(), list(own.scored), heard, str(folder))
+    wanted = list(own.scored) or list(MENTIONS)  # a data set without labels
+    corpus = drift_sources.ordered(chosen, studies.values(), wanted, heard, str(folder))
     record = drift.measure(
         corpus,
         beyond=thresholds(own.cfg),
@@ -100,7 +103,7 @@ def ranking(source: Source, costs: Path | None, loss: float, by: pruning.By) -> 
 
 def _prices(path: Path) -> dict[str, PriceSettings]:
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = yaml_files.load(path)
         return {str(name): PriceSettings(**own) for name, own in content.items()}
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise ConfigError(

@@ -16,6 +16,7 @@ import yaml
 
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_files import read_rows
+from apo_lightning.files import yaml_files
 from apo_lightning.files.formats import write_json
 from apo_lightning.metrics.answer_failures import evaluation_failures
 from apo_lightning.metrics.answers import answered
@@ -93,7 +94,7 @@ def _last_trained(place: Path, stages: Sequence[str]) -> Path | None:
 def _from(folder: Path) -> str | None:
     """Key of the stage whose student a stage began with; None for the base model."""
     try:
-        inputs = yaml.safe_load((folder / "config.yaml").read_bytes())
+        inputs = yaml_files.load(folder / "config.yaml")
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return inputs.get("from") if isinstance(inputs, dict) else None

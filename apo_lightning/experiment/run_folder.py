@@ -16,7 +16,7 @@ import yaml
 
 from apo_lightning.errors import ArtifactError
 from apo_lightning.experiment.stage_folder import StageFolder, provenance, write_json
-from apo_lightning.files import locks
+from apo_lightning.files import locks, yaml_files
 from apo_lightning.files.atomic import removal, replacing, write_text
 from apo_lightning.hashing import inventory
 from apo_lightning.hashing.inventory import UNIMPORTANT
@@ -125,7 +125,7 @@ def _held(path: Path) -> dict[str, Any]:
         ArtifactError: it cannot be read.
     """
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = yaml_files.load(path)
     except (OSError, ValueError, yaml.YAMLError) as error:
         content, what = None, str(getattr(error, "strerror", None) or error).split("\n")[0]
     else:

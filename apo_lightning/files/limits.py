@@ -49,6 +49,17 @@ MAX_JSON_VALUES = 5_000_000
 MAX_JSON_LINE = 16_000_000
 """Bytes of a JSON line: a study with seven teachers' texts has some 20 kB."""
 
+MAX_YAML_BYTES = 2_000_000
+"""Of a YAML file; the largest configuration of a run has some 100 kB."""
+MAX_YAML_VALUES = 30_000
+"""Keys and values of a YAML file with all that its aliases stand for; experiments have some hundred."""
+MAX_YAML_DEPTH = 50
+"""Lists and mappings inside each other; experiments have six. Parsers recurse, and one in C ends the process."""
+MAX_YAML_NUMBER = 300
+"""Characters of a number in YAML: the longest floating-point numbers have 25."""
+MAX_EXTENDED = 100
+"""Files that an experiment extends in all, one that several extend counted for each; the largest has some ten."""
+
 MAX_REPORT = 1_000_000
 """Bytes of a report, as text or XML; the largest known has 9 kB."""
 MAX_MEMBERS = 1_000_000

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from apo_lightning.files import yaml_files
 from apo_lightning.files.formats import read_json
 from apo_lightning.hashing import inventory
 from apo_lightning.reports.folder import FinishedStage, is_there, read_jsonl, stage_folders, stage_names
@@ -115,7 +116,7 @@ def _prompts(paths: Iterable[Path]) -> list[tuple[str, str]]:
 def _settings(path: Path) -> Mapping[str, Any]:
     """config.yaml of a stage: shown to people only, so that one which cannot be read is left out."""
     try:
-        content = yaml.safe_load((path / "config.yaml").read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = yaml_files.load(path / "config.yaml")
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}

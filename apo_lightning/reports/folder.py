@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from apo_lightning.errors import ArtifactError
+from apo_lightning.files import yaml_files
 from apo_lightning.files.atomic import removal, write_bytes, write_text
 from apo_lightning.files.jsonlines import loads, read_grown
 from apo_lightning.hashing import inventory
@@ -118,8 +119,8 @@ def read_settings(run_folder: Path) -> dict[str, Any] | None:
     if not os.path.lexists(path):
         return None
     try:
-        content = yaml.safe_load(path.read_bytes())
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = yaml_files.load(path)
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -12,6 +12,7 @@ import yaml
 
 from apo_lightning import __version__, prompts
 from apo_lightning.experiment import pool
+from apo_lightning.files import yaml_files
 from apo_lightning.files.characters import visible
 from apo_lightning.reports.folder import read_manifest
 from apo_lightning.settings import ExperimentSettings
@@ -20,6 +21,8 @@ from apo_lightning.using.chosen import Chosen
 from apo_lightning.using.exported import Exported
 
 FILE, TAG = "README.md", "apo-lightning"
+MAX_HEAD = 10_000
+"""Characters in which a card has its tags."""
 METRICS = ("accuracy", "balanced_accuracy", "positive_f1", "progression_accuracy", "refusals", "likelihood_auroc")
 """Rows of intervals.csv that a card shows, each as its mean; of the first that is there, every finding."""
 
@@ -27,8 +30,9 @@ METRICS = ("accuracy", "balanced_accuracy", "positive_f1", "progression_accuracy
 def is_ours(folder: Path) -> bool:
     """Whether a folder is an export of ours: its card says so."""
     try:
-        head = (folder / FILE).read_text("utf-8").split("---\n")[1]
-        return TAG in yaml.safe_load(head)["tags"]
+        with (folder / FILE).open(encoding="utf-8") as file:
+            head = file.read(MAX_HEAD).split("---\n")[1]
+        return TAG in yaml_files.parse(yaml_files.measure(head))["tags"]
     except (OSError, ValueError, IndexError, KeyError, TypeError, yaml.YAMLError):
         return False
 
