@@ -32,7 +32,7 @@ SHOWN = 30
 WITHHELD = (
     "Studies and texts are not shown, and changed.csv is not written: {names} is of a data set under a data use "
     "agreement (credentialed), or it is not known whether it is. acknowledge=[NAME] in the run shows them to readers "
-    "who have signed the agreement too."
+    "who have signed the agreement too. For images of your own, which no agreement binds, say data.credentialed=false."
 )
 FILES = ("settings.csv", "metrics.csv", "paired.csv", "changed.csv", "compare.html")
 

@@ -39,7 +39,8 @@ def _settings(found: Comparison, console: Console) -> None:
     if not found.settings:
         console.print("Settings: nothing differs.")
         return
-    table = _table("settings that differ", ("key", "arms", found.runs[0].name, "other"))
+    others = found.runs[1].name if len(found.runs) == 2 else "the run named"
+    table = _table("settings that differ", ("key", "arms", found.runs[0].name, others))
     for one in found.settings[:KEYS]:
         arms = ", ".join(one.arms) or "all"
         where = f"{one.run}: {arms}" if len(found.runs) > 2 else arms

@@ -10,6 +10,7 @@ from typing import Any
 
 from apo_lightning.reports.compare import Run
 from apo_lightning.reports.studies import mapping
+from apo_lightning.settings import rounds
 
 NAMES = ("name", "runs_dir", "only", "wandb", "arms")
 """Sections that name a run, say where it is written and followed, or list its arms, which are compared one by one."""
@@ -69,7 +70,8 @@ def notes(first: Run, run: Run) -> list[str]:
 
 
 def resolved(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
-    """Dotted key to value as an arm runs: its ``set`` over the experiment. ``""`` is no arm: the experiment alone.
+    """Dotted key to value as an arm runs: its ``set`` over the experiment, without stages that it does not run. ``""``
+    is no arm: the experiment alone.
 
     >>> arms = {"a": {"stages": ["spd"], "set": {"data.train": 4}}}
     >>> resolved({"seeds": [0], "data": {"train": 8}, "arms": arms}, "a")
@@ -80,7 +82,17 @@ def resolved(settings: Mapping[str, Any], arm: str) -> dict[str, Any]:
     for key, value in mapping(section.get("set")).items():
         flat = {name: own for name, own in flat.items() if name != key and not name.startswith(f"{key}.")}
         flat |= dict(_flat(value, str(key)))
-    return {**flat, "stages_of_arm": section.get("stages", [])} if section else flat
+    if not section:
+        return flat
+    stages = section.get("stages", [])
+    return {**{key: own for key, own in flat.items() if _run_by(stages, key)}, "stages_of_arm": stages}
+
+
+def _run_by(stages: Any, key: str) -> bool:
+    """Whether a setting says something to an arm of these stages, in which ``apo_2`` reads what ``apo`` is not told."""
+    parts = key.split(".")
+    known = stages if isinstance(stages, list) else []
+    return parts[0] != "stages" or any(rounds.first(str(name)) == rounds.first(parts[1]) for name in known)
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,12 +104,17 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _arms(settings: Mapping[str, Any]) -> Sequence[str]:
-    return [str(name) for name in mapping(settings.get("arms"))]
+    """Those that were run: ``only`` leaves others out."""
+    only = settings.get("only")
+    chosen = [str(name) for name in only] if isinstance(only, list) and only else None
+    return [name for name in map(str, mapping(settings.get("arms"))) if chosen is None or name in chosen]
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for key in {**one, **other}:
         known = key in one and key in other
+        if not all(_run_by(own["stages_of_arm"], key) for own in (one, other) if "stages_of_arm" in own):
+            continue  # that one of them does not run the stage is told by its list of stages
         machine = key.rsplit(".", 1)[-1] in MACHINE
         if not machine and not (known and _same(one[key], other[key])):
             yield key, *(json.dumps(own[key], default=str) if key in own else ABSENT for own in (one, other))

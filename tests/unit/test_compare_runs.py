@@ -312,3 +312,27 @@ def test_courses_are_compared_where_studies_are_labelled_with_them(tmp_path: Pat
     found = compared.read(made)
     assert len(found.pairs) == 1 and found.notes == []
     assert [(one.study, one.fixed, one.broken) for one in found.changed] == [("s2", ("edema",), ())]
+
+
+def test_stages_that_an_arm_does_not_run_are_no_difference() -> None:
+    stages = {"apo": {"steps": 8}, "apo_2": {"steps": 9}, "sft": {"steps": 3}}
+    held = {"stages": stages, "arms": {"a": {"stages": ["spd", "apo_2"]}, "b": {"stages": []}}}
+    assert settings_changes.resolved(held, "a") == {
+        "stages.apo.steps": 8,
+        "stages.apo_2.steps": 9,
+        "stages_of_arm": ["spd", "apo_2"],
+    }
+    assert settings_changes.resolved(held, "b") == {"stages_of_arm": []}
+
+
+def test_arms_that_were_left_out_are_in_no_run(tmp_path: Path, capsys) -> None:
+    made = [run(tmp_path, name, BEFORE, ("sft", "dpo")) for name in ("one", "two")]
+    settings(made[1], lambda content: content.update(only=["sft"]))
+    settings(made[1], lambda content: content["data"].update(train=100))
+    settings(made[0], lambda content: content["arms"].update(never={"stages": ["spd"]}, dpo2={"stages": ["spd"]}))
+    settings(made[0], lambda content: content.update(only=["sft", "dpo"]))
+    first, second = compare.read(made)
+    assert settings_changes.notes(first, second) == ["Arms of one and two: only in one: dpo."]
+    assert commands.main(["compare", *map(str, made)]) == 0
+    heads = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["key", "arms"])
+    assert heads.split() == ["key", "arms", "one", "two"]
