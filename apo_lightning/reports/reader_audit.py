@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from apo_lightning.console import Console
+from apo_lightning.console import Console, print_whole
 from apo_lightning.files import formats
 from apo_lightning.text.doubts import Audited
 from apo_lightning.text.labeler import KINDS
@@ -26,8 +26,8 @@ def by_doubt(audited: Sequence[Audited]) -> list[Audited]:
 
 def show(audited: Sequence[Audited], findings: Sequence[str], console: Console, *, texts: int) -> None:
     """Print the shares by teacher, the counts by finding, and the ``texts`` most doubtful texts."""
-    console.print(_teachers(audited))
-    console.print(_findings(audited, findings))
+    print_whole(_teachers(audited), console)
+    print_whole(_findings(audited, findings), console)
     for one in by_doubt(audited)[:texts]:
         _show_text(one, findings, console)
     left = len(audited) - min(texts, len(audited))
@@ -62,6 +62,7 @@ def _teachers(audited: Sequence[Audited]) -> Table:
     table = Table(
         "", "texts", *(f"{kind} %" for kind in KINDS), "doubtful %", title="Kinds of texts", title_justify="left"
     )
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     for teacher in [*dict.fromkeys(one.teacher for one in audited), None]:
@@ -74,6 +75,7 @@ def _teachers(audited: Sequence[Audited]) -> Table:
 
 def _findings(audited: Sequence[Audited], findings: Sequence[str]) -> Table:
     table = Table("", "present", "absent", "not stated", title="Findings", title_justify="left")
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify = "right"
     for name in findings:

@@ -64,6 +64,14 @@ def test_the_doubtful_come_first_with_every_sentence_and_shares_by_teacher(tmp_p
     assert ("s1", "Chest film.", "", "") in table
 
 
+def test_names_are_whole_however_long_they_are(tmp_path: Path, capsys) -> None:
+    teacher, finding = "a_teacher_with_a_name_" * 5, "a_finding_of_our_own_" * 5
+    path = write(tmp_path / "a.jsonl", {"study": "s", "teacher": teacher, "text": "No edema."})
+    assert main(["audit", path, "--texts", "0", "--findings", f"{finding},edema"]) == 0
+    said = capsys.readouterr().out
+    assert teacher in said and finding in said
+
+
 def test_files_of_a_run_and_of_importers_are_read(tmp_path: Path, capsys) -> None:
     preferred = write(tmp_path / "preferred.jsonl", {"study": "s1", "text": "Edema.", "split": "train"})
     images = write(
