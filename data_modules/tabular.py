@@ -18,8 +18,8 @@ from data_modules import DATA
 from data_modules.archives.image_rows import (
     agreeing,
     parted,
-    refuse_other_patients,
     split_names,
+    usual,
     with_ids,
     with_patients,
 )
@@ -32,6 +32,8 @@ from data_modules.tables.label_columns import by_column, by_list, finding_column
 from data_modules.tables.labels import check_policies
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
+IMAGE = "image"
+"""Column of image paths where the settings name none; else one with a usual name."""
 PATIENT = "patient"
 """Column of patient ids where the settings name none: it may be absent."""
 ID = "id"
@@ -54,8 +56,10 @@ class Tabular(FolderDataModule):
     Args:
         index_file: table inside ``root``; None takes ``index.csv`` if it has the column ``image``, else the DICOM
             files below ``root``, told by content, with patients, studies and views from their headers and no labels.
-        image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|".
-        patient: column of patient ids; None, or the absence of a column ``patient``: see above.
+        image: column of image paths below ``images_dir`` or ``root``, several of one study parted by "|"; where it is
+            not named, ``image`` or one with a usual name (``file``, ``path``, ...), which is told.
+        patient: column of patient ids; where it is not named, ``patient`` or one with a usual name (``patient_id``,
+            ``subject``, ...). None, or the absence of such a column: see above.
         study_is_patient: each study counts as a patient of its own, whatever ids are there: for sets in which
             anonymising has left one id for all, and no patient has two studies.
         study: column of study ids; rows with one id are the images of one study. None: a row is a study, its id the
@@ -79,7 +83,7 @@ class Tabular(FolderDataModule):
     """
 
     index_file: str | None = None
-    image: str = "image"
+    image: str = IMAGE
     patient: str | None = PATIENT
     study_is_patient: bool = False
     study: str | None = None
@@ -180,10 +184,10 @@ class Tabular(FolderDataModule):
         """
         held = column_names(path)
         roles = self._roles(path, held)
-        columns = self._finding_columns(path, held)
+        columns = self._finding_columns(path, [name for name in held if name not in roles.values()])
         ids = [name for role, name in roles.items() if role in ("image", "patient", "study")]
         table = read_table(
-            path, {name: name for name in (*roles.values(), *columns)}, self.faults, ids=ids, unique=(self.image,)
+            path, {name: name for name in (*roles.values(), *columns)}, self.faults, ids=ids, unique=(roles["image"],)
         )
         self.faults.headers[path.name] |= roles
         rows, labels = self._labels(table, columns)
@@ -196,14 +200,24 @@ class Tabular(FolderDataModule):
     def _roles(self, path: Path, held: list[str]) -> dict[str, str]:
         """Role to column; ``patient`` may be absent where it is the default, ``study`` falls back on ``ID``."""
         named = {role: name for role in ROLES if (name := getattr(self, role)) is not None}
+        self._take_usual(path, named, held)
         if named.get("patient") == PATIENT and PATIENT not in held:
-            if not self.study_is_patient:
-                refuse_other_patients(path, [name for name in held if name not in named.values()])
             del named["patient"]
         for role, name in named.items():
             if name not in held:
                 raise DataError(f"data.{role}: {path} has no column '{name}'. {did_you_mean(name, held)}")
         return named if "study" in named or ID not in held else {**named, "study": ID}
+
+    def _take_usual(self, path: Path, named: dict[str, str], held: list[str]) -> None:
+        """Where the settings name none and the expected one is absent, the column with a usual name; it is told."""
+        for role, expected in (("image", IMAGE), ("patient", PATIENT)):
+            idle = role == "patient" and self.study_is_patient
+            if named.get(role) != expected or expected in held or idle:
+                continue
+            own = usual(path, role, [name for name in held if name not in named.values()])
+            if own is not None:
+                named[role] = own
+                self.say(f"{role}: the column '{own}' (data.{role} names another)")
 
     def _finding_columns(self, path: Path, held: list[str]) -> dict[str, str]:
         """Column to finding."""
@@ -215,7 +229,7 @@ class Tabular(FolderDataModule):
                     f"data.findings_columns: {path} has no column '{lacking}'. {did_you_mean(lacking, held)}"
                 )
             return chosen
-        found = finding_columns((name for name in held if name not in {getattr(self, role) for role in ROLES}), path)
+        found = finding_columns(held, path)
         none = "no labels: no column is named like a finding (data.labels and data.findings_columns name others)"
         self.say(f"labels from the columns {', '.join(found)}" if found else none)
         return found

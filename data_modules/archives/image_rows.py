@@ -22,19 +22,26 @@ WHO = frozenset(
     ("patient", "patients", "patientid", "patientids", "patientno", "patientnumber", "subject", "subjects", "subjectid")
 )
 """Names of a column that says which patient a row is of, as `same` spells them."""
+IMAGES = frozenset(
+    ("image", "images", "imagepath", "imagefile", "imagefilename", "file", "filename", "filepath", "path", "dicom")
+)
+"""The same of image files."""
+USUAL = {"image": IMAGES, "patient": WHO}
 
 
-def refuse_other_patients(path: Path, others: Iterable[str]) -> None:
-    """
+def usual(path: Path, role: str, others: Iterable[str]) -> str | None:
+    """The column that usually bears what a role of ``USUAL`` stands for; None where there is none.
+
     Raises:
-        DataError: a column that is not read seems to say who is who, so that a split would part patients.
+        DataError: there are several, and which is meant decides what is read, or which patients a split parts.
     """
-    told = next((name for name in others if same(name) in WHO), None)
-    if told is not None:
+    found = [name for name in others if same(name) in USUAL[role]]
+    if len(found) > 1:
         raise DataError(
-            f"{path} has no column 'patient', but one '{told}'. If it says which patient a row is of, name it in "
-            "data.patient; if not, say data.patient=null, and the splits may part a patient."
+            f"{path} has no column '{role}', but {len(found)} that could be it: {', '.join(map(repr, found))}. Name "
+            f"the right one in data.{role}."
         )
+    return found[0] if found else None
 
 
 def split_names(rows: pd.DataFrame, own: Mapping[str, str], path: Path) -> pd.Series:

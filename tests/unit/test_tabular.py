@@ -83,10 +83,40 @@ def test_two_columns_of_one_finding_are_refused_unless_one_is_chosen(table):
 def test_a_column_of_patients_under_another_name_is_not_passed_over(table, name):
     """Each study would count as a patient, and a split would part them."""
     lines = f"image,{name}", "a.png,1", "b.png,1"
-    with pytest.raises(DataError, match=f"no column 'patient', but one '{name}'.*data.patient=null"):
-        table(*lines).check()
+    data = table(*lines)
+    assert {study.patient for study in every(data).values()} == {"1"}
+    assert f"patient: the column '{name}' (data.patient names another)" in told(data)
     assert {study.patient for study in every(table(*lines, patient=name)).values()} == {"1"}
     assert len({study.patient for study in every(table(*lines, patient=None)).values()}) == 2
+
+
+@pytest.mark.parametrize("name", ["file", "file_name", "Filename", "image_path", "path", "Image"])
+def test_a_column_of_images_under_a_usual_name_is_taken_and_told(table, name):
+    table("image,patient", "a.png,1", "b.png,2", name="drawn.csv")
+    data = table(f"{name},patient,Edema", "a.png,1,1", "b.png,2,0")
+    assert {Path(study.images[0]).name: study.findings["edema"] for study in every(data).values()} == {
+        "a.png": 1,
+        "b.png": 0,
+    }
+    assert f"image: the column '{name}' (data.image names another)" in told(data)
+
+
+def test_an_expected_column_goes_before_a_usual_one(table):
+    data = table("path,image,patient,subject", "none.png,a.png,1,2", "none.png,b.png,2,2")
+    assert {(Path(study.images[0]).name, study.patient) for study in every(data).values()} == {
+        ("a.png", "1"),
+        ("b.png", "2"),
+    }
+    assert "names another" not in told(data)
+
+
+@pytest.mark.parametrize(("header", "role"), [("file,path,patient", "image"), ("image,patient_id,subject", "patient")])
+def test_two_columns_that_could_be_meant_are_refused(table, header, role):
+    data = table(header, "a.png,b.png,c" if role == "image" else "a.png,1,2")
+    with pytest.raises(
+        DataError, match=f"no column '{role}', but 2 that could be it: .* Name the right .* data.{role}"
+    ):
+        data.check()
 
 
 @pytest.mark.parametrize(
