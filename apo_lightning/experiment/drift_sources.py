@@ -34,6 +34,11 @@ from apo_lightning.types import Study, Trajectory
 from data_modules.base import CXRDataModule
 from data_modules.loading.splits import SPLITS
 
+NO_LABELS = (
+    "The data set '{name}' has no labels, so teachers are held against each other and not against the truth: who is "
+    "right, the vote and the gate need labelled studies (of tabular: data.labels or data.findings_columns)."
+)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -84,7 +89,7 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
     try:
         data = checks.build_data(cfg)
         studies = [study for split in SPLITS for study in data.studies(split)]
-        wanted, notes = findings or scored_findings(cfg.evaluate, data), []
+        wanted, notes = _wanted(findings or scored_findings(cfg.evaluate, data), cfg)
     except (ApoError, OSError) as error:
         data, studies, wanted, notes = None, *_stored(folder, spoken, findings), [_gone(error)]
     corpus = ordered(said, studies, wanted, heard, str(folder))
@@ -99,6 +104,14 @@ def of_run(folder: Path, findings: Sequence[str] = ()) -> Source:
         cfg,
         data,
     )
+
+
+def _wanted(findings: Sequence[str], cfg: ExperimentSettings) -> tuple[Sequence[str], list[str]]:
+    """The findings, or where the data set has no labels, those that the reader knows; and what is said of that."""
+    if findings:
+        return findings, []
+    note = f"{NO_LABELS.format(name=cfg.data['name'])} Looked for are the canonical findings; --findings names others."
+    return list(MENTIONS), [note]
 
 
 def untrained(folder: Path, cfg: ExperimentSettings) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from apo_lightning.drift.corpus import Corpus
 from apo_lightning.drift.measured import Measured, intervals, shared
 from apo_lightning.experiment import drift_labels, drift_sources
 from apo_lightning.reports import drift, drift_tables, drift_words, figures_drift
+from apo_lightning.text.mentions import MENTIONS
 from tests.helpers import fake_run
 
 NAMES = ["edema", "pleural_effusion"]
@@ -274,3 +276,10 @@ def test_a_share_has_no_end_below_0() -> None:
 
 def half(sums: np.ndarray) -> np.ndarray:
     return sums[..., 0] / sums[..., 1]
+
+
+def test_a_data_set_without_labels_is_measured_by_what_the_reader_knows_and_it_is_said() -> None:
+    cfg = SimpleNamespace(data={"name": "own"})
+    assert drift_sources._wanted(("edema",), cfg) == (("edema",), [])
+    wanted, (note,) = drift_sources._wanted((), cfg)
+    assert wanted == list(MENTIONS) and "'own' has no labels" in note and "--findings names others" in note
