@@ -121,7 +121,8 @@ class Report:
     def verdict(self) -> str:
         """What a reader wants to know first."""
         size = "" if self.several else " ".join(sentences.measured_on(self.results))
-        return f"{sentences.verdict(self.results)} {size}".strip()
+        told = (sentences.verdict(self.results), sentences.blind(self.results), size)
+        return " ".join(filter(None, told))
 
     @cached_property
     def warnings(self) -> list[Kind]:

@@ -35,6 +35,8 @@ WITHIN = (
     "Tests are corrected in each run by itself: equal arms may bear different marks in runs of different size, and "
     "arms of two runs were not tested against each other."
 )
+BLIND = ("always_", "prevalence")
+"""Beginnings of the names of baselines that look at no image."""
 BEFORE = "a → b: before and after the arm's preference stage; a single number where the arm has none."
 
 
@@ -98,6 +100,25 @@ def verdict(found: Results) -> str:
     if len(near) == len(values) - 1:
         return f"{told}, but not told apart from any other arm."
     return f"{told}; not told apart from {', '.join(near)}."
+
+
+def blind(found: Results) -> str:
+    """Which arms score no higher in the measure than an answer that looks at no image; empty where all do."""
+    table, labels = results.wide(found), results.arm_labels(found.values)
+    column = next(column for column in SUMMARY if column.metric == measure(found.values))
+    if found.runs or column.key not in table or "baseline" not in table.index.get_level_values(0):
+        return ""
+    values = table[column.key].dropna()
+    constant = {name: value for (kind, name), value in values.items() if kind == "baseline" and name.startswith(BLIND)}
+    if not constant:
+        return ""
+    name = max(constant, key=constant.__getitem__)
+    below = [labels[arm] for (kind, arm), value in values.items() if kind == "arm" and value <= constant[name]]
+    if not below:
+        return ""
+    said = found.values.loc[found.values["arm"] == name, "label"].iat[0]
+    who = "every arm" if len(below) == len(labels) and len(below) > 1 else ", ".join(below)
+    return f"{said} scores {constant[name]:.3f} without looking at an image: as high as, or higher than, {who}."
 
 
 def measured_on(found: Results) -> list[str]:

@@ -456,6 +456,26 @@ def test_the_first_sentence_says_who_is_highest_and_whether_that_is_certain(tmp_
     assert sentences.verdict(measured.load(alone)) == ""
 
 
+@pytest.mark.parametrize(
+    ("always", "who"), [(0.4, ""), (0.7, "SPD+MT, SFT on t+"), (0.6, "SPD+MT, SFT on t+"), (0.9, "every arm")]
+)
+def test_the_first_sentences_say_where_an_answer_without_an_image_is_as_good(
+    tmp_path: Path, always: float, who: str
+) -> None:
+    run = fake_run.make(tmp_path, arms=("spd_mt", "sft"))
+    frame = pd.read_csv(run / "results.csv")
+    mean = (frame["metric"] == "accuracy") & (frame["finding"] == "mean")
+    for name, value in {"spd_mt": 0.8, "sft": 0.6, "always_no": always, "always_yes": 0.1}.items():
+        frame.loc[mean & (frame["arm"] == name), "value"] = value
+    frame = frame[~((frame["kind"] == "baseline") & (frame["arm"] == "majority_vote"))]
+    frame.to_csv(run / "results.csv", index=False)
+    said = sentences.blind(measured.load(run))
+    told = f"Always no scores {always:.3f} without looking at an image: as high as, or higher than, {who}."
+    assert said == (told if who else "")
+    reports.write(run)
+    assert ("without looking at an image" in (run / "report.md").read_text("utf-8")) is bool(who)
+
+
 def test_time_counts_the_answers_to_further_sets(tmp_path: Path) -> None:
     run = fake_run.make(tmp_path, arms=("sft",), seeds=(0,))
     (run / "sets" / "scanner").mkdir(parents=True)
