@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apo_lightning import prompts
+from apo_lightning.models.processor import load_config
 from apo_lightning.using.chosen import Chosen
 from apo_lightning.using.exported import Exported
 
@@ -11,7 +12,7 @@ from PIL import Image
 {imports}
 
 {load}
-processor = AutoProcessor.from_pretrained(folder)  # Qwen's asks for torchvision
+processor = AutoProcessor.from_pretrained(folder)
 
 question = {question!r}
 image = Image.open("image.png").convert("L").convert("RGB")
@@ -22,6 +23,26 @@ inputs = processor.apply_chat_template(
 written = model.generate(**inputs)  # as generation_config.json says
 print(processor.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
 """
+BY_HAND = """\
+from PIL import Image
+{imports}
+
+{load}
+words, pixels = AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
+
+question = {question!r}
+image = Image.open("image.png").convert("L").convert("RGB")
+seen = pixels(images=[image], return_tensors="pt")
+turn = {{"role": "user", "content": [{{"type": "image"}}, {{"type": "text", "text": question}}]}}
+prompt = words.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+places = int(seen["image_grid_thw"].prod()) // pixels.merge_size**2  # tokens that the image takes
+inputs = words(prompt.replace("<|image_pad|>", "<|image_pad|>" * places, 1), return_tensors="pt")
+inputs["mm_token_type_ids"] = (inputs["input_ids"] == model.config.image_token_id).long()
+inputs.pop("token_type_ids", None)
+written = model.generate(**inputs, **seen)  # as generation_config.json says
+print(words.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+"""
+"""For models whose processor needs torchvision for its videos, which these students do not see."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's --max-lora-rank may say."""
 
@@ -29,22 +50,31 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 def text(chosen: Chosen, done: Exported, base: str | None) -> str:
     """Section "Use"."""
     question = prompts.render(chosen.cfg.prompt, chosen.findings)
-    code = PLAIN.format(imports=_imports(done), load=_load(done, base, chosen), question=question)
+    qwen = load_config(chosen.cfg.student.model).model_type.startswith("qwen")
+    ways = {"With transformers 5" + (" and peft" if done.form == "adapter" else ""): (PLAIN, "AutoProcessor")}
+    if qwen:
+        ways["Without torchvision, which this model's `AutoProcessor` asks for"] = (
+            BY_HAND,
+            "AutoImageProcessor, AutoTokenizer",
+        )
+    load = _load(done, base, chosen)
+    code = {
+        way: words.format(imports=_imports(done, names), load=load, question=question).rstrip()
+        for way, (words, names) in ways.items()
+    }
     return "\n\n".join(
         [
             "## Use",
-            "With transformers 5" + (" and peft:" if done.form == "adapter" else ":"),
-            fenced(code.rstrip(), "python"),
-            "Images are shown as 8-bit grey, upright; deeper ones stretched to 0..255. Without torchvision, take "
-            "`AutoTokenizer` and `AutoImageProcessor` of this folder by name.",
+            *(f"{way}:\n\n{fenced(words, 'python')}" for way, words in code.items()),
+            "Images are shown as 8-bit grey, upright; deeper ones stretched to 0..255.",
             "With vLLM:",
             fenced(_vllm(done, base) + _greedy(chosen), "bash"),
         ]
     )
 
 
-def _imports(done: Exported) -> str:
-    plain = "from transformers import AutoModelForImageTextToText, AutoProcessor"
+def _imports(done: Exported, names: str) -> str:
+    plain = f"from transformers import {', '.join(sorted(['AutoModelForImageTextToText', *names.split(', ')]))}"
     return f"from peft import PeftModel\n{plain}" if done.form == "adapter" else plain
 
 

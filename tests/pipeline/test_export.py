@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -122,6 +123,24 @@ def test_it_answers_the_same_without_this_project(
     said = elsewhere(place, TrainedStudent(chosen).prompt, paths, tmp_path)
     assert said == predicted(folder, "apo_listwise")
     assert said != predicted(folder, "spd_mt") != predicted(folder, "base")  # both adapters say something
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter"])
+def test_the_lines_of_the_card_answer_as_the_run_does(
+    folder: Path, form: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Those that need torchvision compile alone here; the others are run where the card lies, as they stand."""
+    place = shutil.copytree(request.getfixturevalue(form), tmp_path / "card")
+    processor, by_hand = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text("utf-8"), re.DOTALL)
+    assert "AutoProcessor" in processor and compile(processor, "card", "exec")
+    data = Phantom(train=8, val=4, test=STUDIES)
+    data.images(data.studies("test")[0])[0].save(place / "image.png")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", by_hand], cwd=place, capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == predicted(folder, "apo_listwise")[0]
 
 
 def test_merged_weights_have_the_base_s_form(merged: Path) -> None:
