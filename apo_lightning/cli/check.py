@@ -57,7 +57,7 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
     from apo_lightning.experiment import checks
 
     notes = checks.check_arms(cfg.resolved)
-    _print_checked(name, f"{_arms(cfg)}, would run on this machine", notes)
+    _print_checked(name, f"{_arms(cfg)}, would run on this machine", [*cfg.unheard, *notes])
     return 0
 
 

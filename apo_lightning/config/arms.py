@@ -16,7 +16,7 @@ from apo_lightning.config import loss_stages
 from apo_lightning.config.check import settings_of
 from apo_lightning.config.layers import COMMAND_LINE, Layers, Word
 from apo_lightning.config.registered import TEACHERS, Path, enclosing, get, section_at
-from apo_lightning.settings import ArmSettings, ExperimentSettings
+from apo_lightning.settings import ArmSettings, ExperimentSettings, rounds
 
 PAPER = "(paper)"
 """What a label says of an arm whose preference loss is the paper's equation; other labels promise nothing."""
@@ -141,6 +141,18 @@ def idle(layers: Layers, cfg: ExperimentSettings, words: Sequence[Word]) -> list
         laid[name] = layers.copy()
         lay(laid[name], name, arm.set, [word for word in words if word.path[-1] == "name"])
     return loss_stages.unused(laid, _run(cfg), words)
+
+
+def unheard(cfg: ExperimentSettings, words: Sequence[Word]) -> list[str]:
+    """A sentence about the words of the command line on stages that no arm of this run has; they change nothing."""
+    run = {rounds.first(stage) for arm in _run(cfg).values() for stage in arm.stages}
+    given = [word for word in words if word.source == COMMAND_LINE and len(word.path) > 1 and word.path[0] == "stages"]
+    idle = [word.path for word in given if rounds.first(word.path[1]) not in run]
+    if not idle:
+        return []
+    stages = " or ".join(f"'{stage}'" for stage in dict.fromkeys(path[1] for path in idle))
+    keys, verb = ", ".join(map(".".join, idle)), "changes" if len(idle) == 1 else "change"
+    return [f"No arm that is run has the stage {stages}: {keys} {verb} nothing."]
 
 
 def _run(cfg: ExperimentSettings) -> dict[str, ArmSettings]:

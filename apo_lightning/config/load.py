@@ -84,6 +84,7 @@ def load(
         arm.label = arms.label(plain, layers, name, arm, words)
     for arm in (cfg.arms[name] for name in cfg.only or cfg.arms):
         arm.set = arms.as_typed(arm.set, words)  # what a run records of an arm is what ran
+    cfg.unheard = tuple(arms.unheard(cfg, words))
     cfg.resolved = {name: _complete(replace(resolved[name], arms=cfg.arms)) for name in cfg.only or cfg.arms}
     return cfg
 

@@ -79,6 +79,8 @@ def run(cfg: ExperimentSettings, guard: Guard = plainly) -> Path:
     leader.from_leader(lambda: folder.require(settled))
     head = f"[bold]{cfg.name}[/bold]: {len(cfg.resolved)} arms x {len(cfg.seeds)} seeds"
     leader.say(f"{head} -> {escape(visible(str(folder.path)))}")
+    for note in cfg.unheard:
+        leader.warn(note)
     sets = further_sets.look(cfg, folder.path)
     data = _data(cfg.resolved, folder, sets)
     checks.rehearse_on(cfg.resolved, data)

@@ -128,6 +128,8 @@ class ExperimentSettings:
 
     resolved = MappingProxyType[str, "ExperimentSettings"]({})
     """Arm to the experiment as that arm runs it, given by `config.load`; no field, since it is made of the others."""
+    unheard = tuple[str, ...]()
+    """Sentences about words of the command line that change nothing in this run, given by `config.load` too."""
 
     def of_set(self, name: str) -> ExperimentSettings:
         """The same experiment where a further set is answered: its question, its test split, all of its findings."""

@@ -9,6 +9,7 @@ from conftest import ROOT
 from fakes import EXPERIMENT, fake_registries, write_experiment
 
 from apo_lightning import config
+from apo_lightning.cli import main
 from apo_lightning.config.arms import as_typed
 from apo_lightning.config.layers import Word
 from apo_lightning.errors import ConfigError
@@ -141,3 +142,25 @@ def test_a_key_within_what_an_arm_sets_whole() -> None:
     word = Word(("stages", "apo", "loss", "beta"), 0.5, "command line")
     assert as_typed(changes, [word]) == {"stages.apo.loss": {"name": "dpo", "beta": 0.5}}
     assert changes["stages.apo.loss"]["beta"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stages.spd.steps=3"], ""),
+        (["only=[spd_mt]", "stages.spd.steps=3"], ""),
+        (["only=[spd_mt]", "stages.apo.steps=3"], "the stage 'apo': stages.apo.steps changes nothing."),
+        (
+            ["stages.sft.steps=3", "stages.sft.optim.lr=0.1"],
+            "the stage 'sft': stages.sft.steps, stages.sft.optim.lr change nothing.",
+        ),
+    ],
+)
+def test_a_word_on_a_stage_that_no_arm_runs_is_told(words: list[str], said: str) -> None:
+    path = ROOT / "experiments" / "smoke.yaml"
+    assert config.load(path, words).unheard == ((f"No arm that is run has {said}",) if said else ())
+
+
+def test_the_check_of_an_experiment_tells_it(capsys) -> None:
+    assert main(["check", "smoke", "only=[spd_mt]", "stages.apo.steps=3"]) == 0
+    assert "stages.apo.steps changes nothing" in capsys.readouterr().out
