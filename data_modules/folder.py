@@ -124,7 +124,7 @@ class FolderDataModule(CXRDataModule):
         root = os.path.normpath(base or self.folder)
         path = os.path.normpath(os.path.join(root, reference.replace("\\", "/")))
         inside = os.path.abspath(path).startswith(os.path.join(os.path.abspath(root), ""))
-        return path if inside else None
+        return path if inside and "\0" not in path else None
 
     def read_studies(self, split: str) -> list[Study]:
         return [study for study in self.index if study.split == split]

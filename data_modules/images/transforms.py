@@ -90,6 +90,8 @@ def refuse_unreadable(path: Path) -> bytes:
         raise DataError(f"{path}: no such file. Check the image folder, or take its row out of the table.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
+    except ValueError as error:
+        raise DataError(f"{path}: no name of a file ({error}). Correct it in the table.") from error
     return head
 
 

@@ -73,11 +73,35 @@ def _yaml() -> dict[str, Case]:
     return found
 
 
-CASES: dict[str, Case] = _yaml()
+LINE = b'{"study": "a", "teacher": "b", "text": %s}\n'
+TEXTS: dict[str, tuple[str, bytes, str]] = {
+    "depth": ("t.jsonl", LINE % (b"[" * MB), "too deeply nested"),
+    "an integer": ("t.jsonl", LINE % (b"9" * MB), "t.jsonl:1: Exceeds the limit (4300 digits)"),
+    "keys that stand twice": (
+        "t.jsonl",
+        b"{" + b", ".join(b'"k%d": 1' % n for n in range(100_000)) + b', "k99999": 2}\n',
+        "key 'k99999' stands twice",
+    ),
+    "a long cell": ("t.csv", b'study,teacher,text\na,b,"' + b"a" * 20 * MB + b'"\n', "more than 2,000,000 characters"),
+}
+"""Kind to a file of teachers' texts, what it holds, and what is said of it."""
+
+
+def _texts() -> dict[str, Case]:
+    found = {}
+    for kind, (name, content, says) in TEXTS.items():
+        found[f"audited texts: {kind}"] = Case(["audit", name], says, {name: content})
+        words = ["check", str(SMOKE), f"teachers={{from: {name}}}"]
+        found[f"teachers' texts: {kind}"] = Case(words, says, {name: content})
+    return found
+
+
+CASES: dict[str, Case] = _yaml() | _texts()
 QUICK = (
     "experiment: a function that is called",
     "experiment: a laugh a thousand millions",
     "experiment: depth",
     "apo.yaml: an integer in base 60",
     "command line: depth",
+    "audited texts: keys that stand twice",
 )

@@ -16,7 +16,7 @@ from apo_lightning.errors import DataError
 from apo_lightning.types import Study
 from data_modules.images import dicom_folder
 from data_modules.images.dicom_folder import files_below
-from data_modules.images.transforms import Refused
+from data_modules.images.transforms import Refused, refuse_unreadable
 from data_modules.tabular import Tabular
 from tests.helpers.dicom_files import UID_ROOT, dicom_file
 from tests.helpers.tabular_folder import draw, settings
@@ -811,3 +811,11 @@ def test_a_table_of_another_name_is_pointed_out(table, tmp_path):
     (tmp_path / "index.csv").write_text("file,bytes\na.dcm,9\n")
     data = Tabular(root=str(tmp_path))
     assert len(every(data)) == 1 and "not read: index.csv, mine.csv in" in told(data)
+
+
+def test_a_path_that_no_file_can_have_is_told(tmp_path):
+    """JSON and Parquet can hold a NUL, which no file system takes."""
+    data = Tabular(**settings(tmp_path))
+    assert data.inside("a\0.png") is None and data.inside("a.png") == str(tmp_path / "a.png")
+    with pytest.raises(DataError, match="no name of a file"):
+        refuse_unreadable(tmp_path / "a\0.png")
