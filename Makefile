@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check list test test-all browser experiment sweep study collect report compare drift summary bench gpu-proof
-.PHONY: nano docs tour wheel lint clean
+.PHONY: kill-matrix nano docs tour wheel lint clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,11 +106,14 @@ bench: $(STAMP) ## run the benchmarks beside TRL and torchxrayvision, but for th
 	@$(PY) -m pip install -qq --no-deps torchxrayvision==1.5.7  # it asks for torchvision, which the benchmark does without
 	@set -e; for file in benchmarks/*.py; do \
 		grep -q __main__ "$$file" || continue; \
-		case "$$file" in *gpu_proof.py|*critique_page.py|*drift_example.py|*open_teachers.py|*reader*.py) continue;; esac; \
+		case "$$file" in *gpu_proof.py|*critique_page.py|*drift_example.py|*kill_matrix.py|*open_teachers.py|*reader*.py) continue;; esac; \
 		echo "== $$file"; $(PY) "$$file"; done
 
 gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes: [SET="--minutes 5 --out FILE"]
 	@$(PY) benchmarks/gpu_proof.py $(SET)
+
+kill-matrix: $(STAMP) ## 40 kills at random moments, in one process and in two, and is all as if nobody had? [SET="--kills 4 --only ddp"]
+	@$(PY) benchmarks/kill_matrix.py $(SET)
 
 nano: $(STAMP) ## train the embedded student again from its recipe
 	@$(PY) -m apo_lightning.nano
