@@ -41,7 +41,7 @@ from tests.helpers.faulty_server import Faulty, completion, served
 TURNS = ("single", "ddp", "collect", "sweep", "report", "single", "fsdp2", "ddp")
 """Kinds, one torn life each, again and again."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-TOLD = re.compile(r"continuing from|taken over|going back|goes on with|in the store|asked again|on disk|: waiting")
+TOLD = re.compile(r"continuing from|taken over from|going back|in the store|asked again|on disk|: waiting for")
 COLUMNS = ("kind", "processes", "phase", "fell", "signal", "target", "moment", "status", "next", "verdict")
 
 

@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
 from apo_lightning.errors import ApoError, ConfigError
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.signals import STOPS, Stopped
@@ -31,6 +33,8 @@ STARTED = ("LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK
 GRACE = 5.0
 """Seconds that processes have to end by themselves before they are killed."""
 PERIOD = 0.1
+SUSPENDED = 30.0
+"""Seconds for which one process may be suspended (SIGSTOP, a debugger) while another is not, and waits for it."""
 READY = b"\n"
 """What a process says first."""
 LONGEST = 8_000
@@ -85,8 +89,10 @@ def watch(command: Sequence[str], count: int, nodes: int = 1) -> Outcome:
     with _caught(signals):
         members = _start(command, count, nodes)
         try:
-            while not signals and not any(map(_failed, members)) and any(m.alive for m in members):
-                time.sleep(PERIOD)
+            left = SUSPENDED
+            while not signals and not any(map(_failed, members)) and any(m.alive for m in members) and left > 0:
+                time.sleep(PERIOD)  # counted, not measured: where all are suspended, this one is too
+                left = left - PERIOD if suspended(members) else SUSPENDED
             outcome = _outcome(members)
         finally:
             _end(members)
@@ -235,7 +241,7 @@ def _outcome(members: Sequence[Member]) -> Outcome:
     for want of it."""
     failed = sorted(filter(_failed, members), key=_order)
     if not failed:
-        return Outcome()
+        return _suspension(suspended(members))
     first, report = failed[0], failed[0].report
     if report:
         return Outcome(report["status"], report["message"], report["trace"])
@@ -246,6 +252,30 @@ def _outcome(members: Sequence[Member]) -> Outcome:
     killed = signal.Signals(-code).name
     hint = " A system that runs out of memory does that; its log says so." if killed == "SIGKILL" else ""
     return Outcome(1, f"{who} was ended by {killed}.{hint} The same command continues where it stopped.")
+
+
+def _suspension(stopped: Sequence[Member]) -> Outcome:
+    if not stopped:
+        return Outcome()
+    who = f"{stopped[0].place} (pid {stopped[0].process.pid})"
+    return Outcome(
+        1,
+        f"{who} was suspended (SIGSTOP) for {SUSPENDED:.0f} s, in which the others could only wait for it. All were "
+        "ended. The same command continues where it stopped.",
+    )
+
+
+def suspended(members: Sequence[Member]) -> list[Member]:
+    """Processes that are suspended while others are not; none where all are, which is a pause that somebody wants."""
+    living = [each for each in members if each.alive]
+    stopped = [each for each in living if _is_stopped(each.process.pid)]
+    return stopped if len(stopped) < len(living) else []
+
+
+def _is_stopped(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False
 
 
 def _order(member_: Member) -> tuple[bool, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -121,6 +122,17 @@ def test_a_damaged_one_is_passed_over_for_the_older_and_then_for_the_start(folde
     DAMAGE[kind](old)
     found, problems = newest(folder, Line())
     assert found is None and [problem.split(" cannot")[0] for problem in problems] == [str(new), str(old)]
+
+
+def test_cut_off_anywhere_it_is_passed_over(written: Path, tmp_path: Path) -> None:
+    """At 60 drawn bytes, and at the last ones."""
+    whole = (written / "step=4.ckpt").read_bytes()
+    lot = random.Random(0)
+    folder = Path(shutil.copytree(written, tmp_path / "spd-abc" / "checkpoints"))
+    for length in (*(lot.randrange(len(whole)) for _ in range(60)), len(whole) - 1, len(whole) - 22):
+        (folder / "step=4.ckpt").write_bytes(whole[:length])
+        found, problems = newest(folder, Line())
+        assert found == folder / "step=2.ckpt" and "step=4.ckpt cannot be continued from (" in problems[0], length
 
 
 def test_whole_ones_are_taken_newest_first_and_strays_are_left_alone(folder: Path) -> None:

@@ -25,6 +25,7 @@ import sys
 from apo_lightning.cli import commands
 from apo_lightning.experiment import processes
 processes.GRACE = 1.0
+processes.SUSPENDED = 2.0
 commands.run = lambda options: commands.show_outcome(processes.watch([sys.executable, *sys.argv[1:]], 2))
 sys.exit(commands.main(["run", "smoke"]))
 """
@@ -122,6 +123,31 @@ def test_a_killed_process_ends_the_others_and_is_named(tmp_path: Path) -> None:
     assert f"process 2 of 2 (pid {pids[1]}) was ended by SIGKILL" in said
     assert "The same command continues where it stopped." in said
     assert gone(*pids)
+
+
+def test_a_suspended_process_ends_the_others_and_is_named(tmp_path: Path) -> None:
+    """The others wait for it in a collective, for half an hour or for ever."""
+    run = Run(tmp_path, SLEEP)
+    pids = run.pids("0", "1")
+    os.kill(pids[1], signal.SIGSTOP)
+    status, said = run.end()
+    assert status == 1
+    assert f"process 2 of 2 (pid {pids[1]}) was suspended (SIGSTOP) for 2 s" in " ".join(said.split())
+    assert "The same command continues where it stopped." in " ".join(said.split())
+    assert gone(*pids)
+
+
+def test_a_suspension_that_is_over_in_time_or_that_all_share_is_none(tmp_path: Path) -> None:
+    run = Run(tmp_path, "ready(); wait_for('end')")
+    pids = run.pids("0", "1")
+    os.kill(pids[1], signal.SIGSTOP)
+    time.sleep(0.5)
+    os.kill(pids[0], signal.SIGSTOP)  # now both: somebody pauses them
+    time.sleep(3)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    (tmp_path / "end.pid").write_text("")
+    assert run.end() == (0, "")
 
 
 @pytest.mark.parametrize("first", [0, 1])
