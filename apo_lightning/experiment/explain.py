@@ -15,6 +15,7 @@ from apo_lightning.files.atomic import removal
 from apo_lightning.settings import ExperimentSettings
 from apo_lightning.stages import STAGES
 from apo_lightning.types import Example, Study
+from data_modules.loading import workers
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def where(own: Context, stage: str) -> Iterator[None]:
             f"Lower that stage's learning rate, or remove it to train it anew: {removal(made_by.path)}"
         ) from error
     except Exception as error:
+        if sentence := workers.lost(error, own.data.num_workers):
+            raise DataError(f"Stage {stage} of arm '{own.arm}', seed {own.seed}: {sentence}") from error
         kept = ", ".join(own.done) or "nothing yet"
         error.add_note(
             f"This happened in stage {stage} of arm '{own.arm}', seed {own.seed} ({own.folder.path}). Kept of it: "

@@ -13,6 +13,7 @@ are pickled for every worker, which studies by the hundred thousand make felt (s
 from __future__ import annotations
 
 import multiprocessing
+import re
 from multiprocessing import forkserver
 from typing import Any
 
@@ -33,6 +34,30 @@ PRELOADED = (
     "defusedxml.ElementTree",
 )
 """Imported once by the server. None of this project: the server does not know where this process found it."""
+
+LOST = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
+)
+"""How torch says that a worker is gone."""
+
+
+def lost(error: BaseException, count: int) -> str | None:
+    """A sentence on a process that loads images and is gone, killed or ended by what it read; None for other errors.
+
+    Args:
+        error: what the loader raised.
+        count: as many processes load.
+    """
+    found = LOST.search(str(error)) if isinstance(error, RuntimeError) else None
+    if found is None:
+        return None
+    how = f"was ended by a signal ({found[2].strip()})" if found[2] else "ended without a word"
+    return (
+        f"a process that loads images (pid {found[1]}) {how}. A system short of memory, or of room in /dev/shm, "
+        f"does that; its log says so. Lower data.num_workers ({count}) or give it more memory; where an image ends its "
+        "reader, data.num_workers=0 shows at which. What was finished is kept, and the same command continues where it "
+        "stopped."
+    )
 
 
 def loading(count: int) -> dict[str, Any]:
