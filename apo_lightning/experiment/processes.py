@@ -149,6 +149,8 @@ def member() -> Iterator[None]:
             _report(error)
             raise SystemExit(1) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _write({"time": time.time(), "signal": signal.SIGINT})  # before it ends, which the others fail of
         raise SystemExit(128 + signal.SIGINT) from None
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; an interrupted end prints a traceback
@@ -179,7 +181,7 @@ class Member:
         with suppress(BlockingIOError):
             self.said += os.read(self.pipe, 1 << 16)
         if self.said.endswith(b"}\n"):
-            self.report = json.loads(self.said)
+            self.report = json.loads(self.said.strip().split(b"\n")[0])  # an interrupt may follow an error
         return self.report
 
     def stop(self) -> None:
@@ -237,15 +239,15 @@ def _failed(member_: Member) -> bool:
 
 
 def _outcome(members: Sequence[Member]) -> Outcome:
-    """The first cause: who was killed comes before who told of an error, the earliest first, since the others fail
-    for want of it."""
+    """The first cause: who ended without a word comes before who told of an error or an interrupt, the earliest first,
+    since the others fail for want of it."""
     failed = sorted(filter(_failed, members), key=_order)
     if not failed:
         return _suspension(suspended(members))
     first, report = failed[0], failed[0].report
-    if report:
+    if "message" in report:
         return Outcome(report["status"], report["message"], report["trace"])
-    code = first.process.returncode
+    code = -report["signal"] if report else first.process.returncode
     who = f"{first.place} (pid {first.process.pid})"
     if code >= 0:
         return Outcome(1, f"{who} ended with status {code} and said nothing.")
@@ -279,8 +281,8 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _order(member_: Member) -> tuple[bool, float]:
-    killed = (member_.process.poll() or 0) < 0 and not member_.report
-    return not killed, member_.report.get("time", float("inf"))
+    silent = bool(member_.process.poll()) and not member_.listen()  # in this order: it tells before it ends
+    return not silent, member_.report.get("time", float("inf"))
 
 
 def _end(members: Sequence[Member]) -> None:
@@ -309,6 +311,10 @@ def _report(error: Exception) -> None:
         "message": (str(error) if foreseen else f"{type(error).__name__}: {error}")[:LONGEST],
         "trace": "" if foreseen else "".join(traceback.format_exception(error))[-LONGEST:],
     }
+    _write(row)
+
+
+def _write(row: dict[str, Any]) -> None:
     os.write(int(os.environ[REPORT]), (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 

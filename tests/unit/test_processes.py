@@ -125,6 +125,35 @@ def test_a_killed_process_ends_the_others_and_is_named(tmp_path: Path) -> None:
     assert gone(*pids)
 
 
+FOLLOWS = "    time.sleep(1); raise RuntimeError('connection closed by peer')\n"
+INTERRUPTED = f"""
+if rank == 0:
+    wait_for('interrupted')
+{FOLLOWS}
+import atexit; atexit.register(time.sleep, 4)  # what a run tears down
+try:
+    {SLEEP}
+finally:
+    note('interrupted', 0)
+"""
+
+
+def test_an_interrupted_process_is_named_and_not_what_follows_from_it(tmp_path: Path) -> None:
+    """It takes a while to end, and the others have told of their broken connection by then."""
+    run = Run(tmp_path, INTERRUPTED)
+    [pid] = run.pids("1")
+    os.kill(pid, signal.SIGINT)
+    status, said = run.end()
+    assert status == 1 and "Traceback" not in said
+    assert f"process 2 of 2 (pid {pid}) was ended by SIGINT. The same command continues" in " ".join(said.split())
+
+
+def test_one_that_ends_without_a_word_is_named_and_not_what_follows_from_it(tmp_path: Path) -> None:
+    status, said = Run(tmp_path, f"if rank == 0:\n    wait_for(1)\n{FOLLOWS}ready(); os._exit(7)").end()
+    assert status == 1 and "Traceback" not in said
+    assert "ended with status 7 and said nothing" in " ".join(said.split())
+
+
 def test_a_suspended_process_ends_the_others_and_is_named(tmp_path: Path) -> None:
     """The others wait for it in a collective, for half an hour or for ever."""
     run = Run(tmp_path, SLEEP)
