@@ -70,6 +70,8 @@ class RunFolder:
         with ExitStack() as running:
             with self.alone(say):
                 self.require(config)
+                for left in sorted(self.path.glob(RUNNING)):  # of runs that were killed
+                    locks.tidy(left)
                 write_text(self.path / "config.yaml", dumped)
                 running.enter_context(locks.held(own, str(self.path), say))
             yield

@@ -68,6 +68,12 @@ def alive(path: Path) -> bool:
     return False
 
 
+def tidy(path: Path) -> None:
+    """Take away what a dead process of this machine left; that of another machine is not waited for."""
+    if _is_here(_lease(path, None)):
+        alive(path)
+
+
 def owner(path: Path) -> str:
     """Who holds ``path``: process, machine, and since when."""
     found = _lease(path, None).owner
