@@ -1,11 +1,11 @@
-"""One QLoRA step of the critique at the full size of Qwen2.5-VL 7B on a CPU: 1 + 7 answers, random weights, 24 GB.
+"""One QLoRA step of the critique at the full size of Qwen2.5-VL 7B on a CPU: 1 + 7 answers, random weights, 9 GB.
 
 The network is built without memory and filled layer by layer: each matrix of the decoder is drawn in bfloat16, put into
 4 bits (NF4, double quantisation) and its 16-bit copy dropped before the next one is drawn. Tower, embedding and head
 stay in bfloat16. All else is the product's own path: `Student.load`, `make_trainable`, the stage `apo` under a
 ``lightning.Trainer``, so that student, reference, loss and optimiser are those of a run.
 
-    python benchmarks/qlora_step_cpu.py [--out build/qlora_step_cpu.json] [--seed 0]   # 20 minutes, 14 GB
+    python benchmarks/qlora_step_cpu.py [--out build/qlora_step_cpu.json] [--seed 0]   # 9 GB
     python benchmarks/qlora_step_cpu.py --tiny                                         # the same code, in seconds
 """
 
