@@ -38,6 +38,8 @@ def write(config: LoraConfig, state: dict[str, Tensor], folder: Path, base: str)
         folder: takes the files.
         base: how the model under it is called where the adapter is read.
     """
+    if isinstance(config.target_modules, set):  # another order in each process would be another file
+        config.target_modules = sorted(config.target_modules)
     config.base_model_name_or_path, config.inference_mode = base, True
     config.save_pretrained(str(folder))
     save_file({name: value.contiguous() for name, value in state.items()}, folder / ADAPTER, metadata={"format": "pt"})
