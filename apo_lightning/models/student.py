@@ -246,7 +246,8 @@ class Student(nn.Module):
         kept = adapters(self.source) if self.source else []
         for adapter in kept:
             shutil.copytree(adapter, folder / adapter.name, dirs_exist_ok=True)
-        scratch = folder / ".new"
+        scratch, config = folder / ".new", self.model.peft_config[NEWEST]
+        config.target_modules = sorted(config.target_modules)  # peft's set has another order in each process
         self.model.save_pretrained(scratch, selected_adapters=[NEWEST], state_dict=state)
         (scratch / NEWEST).rename(folder / f"{len(kept)}")
         shutil.rmtree(scratch)  # the model card that peft writes beside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def test_two_stages_saved_and_loaded_are_the_same_student(kind: str, tmp_path: P
     with torch.no_grad():
         torch.testing.assert_close(third.score(batch()).logps, second.score(batch()).logps, atol=1e-4, rtol=0)
     assert not any(p.requires_grad for p in third.parameters())
+
+
+def test_a_saved_adapter_names_its_layers_in_one_order(tmp_path: Path) -> None:
+    """peft holds them as a set, whose order is another one in each process: equal students would be unequal files."""
+    student = tiny.student().make_trainable(seed=0)
+    student.save(tmp_path)
+    names = json.loads((tmp_path / "adapters/0/adapter_config.json").read_text())["target_modules"]
+    assert names == sorted(names) and len(names) > 7
 
 
 def test_generation_stops_and_is_greedy(tmp_path: Path) -> None:
