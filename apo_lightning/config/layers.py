@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
@@ -23,6 +24,8 @@ from apo_lightning.files.limits import MAX_EXTENDED
 COMMAND_LINE = "command line"
 NAMED = (("teachers",), ("arms",), ("evaluate", "sets"))
 """Mappings whose keys are names that the experiment gives."""
+ENV_SECRET = re.compile(r"(?i)\$\{\s*oc\.env\s*:\s*(\w*(?:key|token|secret|passw|credential)\w*)")
+"""A variable of the environment that a value is filled in from, and whose name says that it is secret."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,17 @@ class Layers:
         return self.home
 
     def resolve(self) -> None:
-        """Replace ``${other.key}`` by the value it points at.
+        """Replace ``${other.key}`` by the value it points at, ``${oc.env:NAME}`` by a variable of the environment.
 
         Raises:
-            ConfigError: it points at nothing.
+            ConfigError: it points at nothing, or at a variable that is called a key.
         """
+        for path, value in _strings(self.tree):
+            if found := ENV_SECRET.search(value):
+                raise ConfigError(
+                    f"{'.'.join(path)} must not hold the variable {found[1]} ({self.origin(path)}): a setting stands "
+                    "in every copy of the run. Where a setting asks for a key, it wants the variable's name."
+                )
         try:
             self.tree = OmegaConf.to_container(OmegaConf.create(self.tree), resolve=True)
         except OmegaConfBaseException as error:
@@ -117,6 +126,15 @@ class Layers:
         apart = {leaf for leaf in self.origins if any(a != b for a, b in zip(leaf, path, strict=False))}
         self.origins = {leaf: self.origins[leaf] for leaf in self.origins if leaf in apart}
         self.origins |= {(*path, *leaf): source for leaf in _leaves(value)}
+
+
+def _strings(node: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Every text below a node, with its place."""
+    if isinstance(node, str):
+        yield path, node
+    below = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in below:
+        yield from _strings(value, (*path, str(key)))
 
 
 def unknown(path: Path, source: str, known: Iterable[str]) -> str:

@@ -168,6 +168,8 @@ MISTAKES = {
     "student.model=???": "student.model must be given (command line).",
     "beta": "'beta' is not of the form key=value (command line).",
     "seeds=[0": "The value of 'seeds=[0' is not valid YAML (command line). Quote it: key='\"value\"'.",
+    "wandb.entity=x${oc.env:HF_TOKEN}": "wandb.entity must not hold the variable HF_TOKEN (command line): "
+    "a setting stands in every copy of the run. Where a setting asks for a key, it wants the variable's name.",
     "data.studies=${no.such}": f"data.studies cannot be resolved: Interpolation key 'no.such' not found ({FILE}).",
 }
 
@@ -193,8 +195,9 @@ class TestMistakes:
             f"  - stages.spd.optim.lr must be > 0, got -3.0 ({COMMON}).",
             f"  - stages.apo.optim.lr must be > 0, got -3.0 ({COMMON}).",
             "  - Unknown key 'trainer.device' (command line). Did you mean 'devices'? "
-            "Known: accelerator, benchmark, detect_anomaly, deterministic, devices, enable_autolog_hparams, "
-            "enable_model_summary, enable_progress_bar, fast_dev_run, gradient_clip_algorithm, inference_mode, "
+            "Known: accelerator, benchmark, cpu_offload, detect_anomaly, deterministic, devices, "
+            "enable_autolog_hparams, enable_model_summary, enable_progress_bar, fast_dev_run, "
+            "gradient_clip_algorithm, inference_mode, "
             "limit_train_batches, limit_val_batches, log_every_n_steps, num_nodes, num_sanity_val_steps, precision, "
             "profiler, strategy, sync_batchnorm, val_check_interval.",
             f"  - data.studies must be an integer, got 'many' ({FILE}).",
