@@ -75,10 +75,11 @@ def test_the_table_has_a_row_for_each_strategy(folder: Path) -> None:
     assert value["preferred_majority"] == value["majority_vote"]
 
 
-def keys(positive: dict, **more: object) -> dict[str, str]:
-    """Hashes of all stages of the smoke experiment, without running any."""
+def keys(positive: dict, without: str = "", **more: object) -> dict[str, str]:
+    """Hashes of all stages of the smoke experiment but for one that is left out, without running any."""
     words = [f"{key.replace('__', '.')}={value}" for key, value in more.items()]
     cfg = config.resolve_arm(config.load(ROOT / "experiments/smoke.yaml", words), "apo_listwise")
+    cfg.arms["apo_listwise"].stages = [name for name in cfg.arms["apo_listwise"].stages if name != without]
     cfg.stages.self_distill.positive = positive
     return keys_of(cfg)
 
@@ -96,6 +97,12 @@ def test_t_plus_depends_on_its_strategy_and_on_nothing_that_it_does_not_use(monk
     assert changed(plain, keys(ROUTER, evaluate__findings="[edema]")) == after
     written = keys({"name": "student"})
     assert changed(written, keys({"name": "student"}, evaluate__findings="[edema]")) == {"evaluate"}
+
+
+def test_weights_of_teachers_change_nothing_of_what_the_student_reads() -> None:
+    """Trials of a sweep over the weights of a critique take one t+ from the store."""
+    plain, weighed = (keys({"name": "student"}, "spd", teachers__eager__weight=w) for w in (1.0, 0.25))
+    assert changed(plain, weighed) == {"apo", "evaluate"}
 
 
 @pytest.mark.parametrize("name", ["router", "student"])

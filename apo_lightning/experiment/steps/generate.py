@@ -40,7 +40,7 @@ class Generate(Step):
         kind = POSITIVES.lookup(name)
         if kind.writes:
             stage = {key: value for key, value in asdict(plan).items() if key != "positive"}
-            more = {"stage": stage, "teachers": own.teachers, "prompt": cache_keys.template(plan.prompt)}
+            more = {"stage": stage, "teachers": list(own.teachers), "prompt": cache_keys.template(plan.prompt)}
             inputs = cache_keys.of_student(own, self.made_by, plan.splits, (type(self), SelfDistill, kind), **more)
         else:
             seen, parts = cache_keys.seen(own, [*plan.splits, "val"])
