@@ -14,7 +14,8 @@ from conftest import ROOT
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from apo_lightning.errors import ConfigError
-from apo_lightning.experiment.sweeps import names
+from apo_lightning.experiment.sweeps import names, proposals
+from apo_lightning.experiment.sweeps.file import Plan
 from apo_lightning.experiment.sweeps.parameters import Parameter, parse
 
 RANGE = {"min": 1, "max": 10}
@@ -45,6 +46,15 @@ def drawn(own: Parameter, count: int = 400) -> list:
 @pytest.mark.parametrize(("given", "distribution"), MAPPED)
 def test_mapped(given: dict, distribution: object) -> None:
     assert parse("a.b", given, "f.yaml").distribution == distribution
+
+
+def test_drawing_says_nothing(capfd: pytest.CaptureFixture) -> None:
+    """Optuna announces every study, those in memory too."""
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    own = parse("a.b", RANGE, "f.yaml")
+    plan = Plan(Path("f.yaml"), Path("e.yaml"), (), (), "random", None, {"a.b": own}, 3)
+    assert len({row["a.b"] for row in proposals.known_before(plan)}) > 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_listed_values_come_back_as_they_were_listed() -> None:

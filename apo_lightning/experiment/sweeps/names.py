@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PLAIN = ("stages", "loss", "optim")
+PLAIN = ("stages", "loss", "optim", "teachers")
 """Parts of a key that need not be read."""
 WEIGHT = re.compile(r"teachers\.(.+)\.weight")
 

@@ -50,9 +50,15 @@ def draw(plan: Plan, number: int, history: Sequence[FrozenTrial]) -> dict[str, A
         number: of the trial, from 0.
         history: finished trials that it may learn from.
     """
+    quiet()
     study = optuna.create_study(sampler=_sampler(plan.method, number), direction=plan.goal)
     study.add_trials(history)
     return study.ask(distributions(plan)).params
+
+
+def quiet() -> None:
+    """Optuna tells of every study, those in memory too, and of every trial (level INFO)."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _sampler(method: str, number: int) -> BaseSampler:

@@ -187,7 +187,7 @@ def _create(path: Path, plan: Plan, settled: Mapping[str, Any], workers: int) ->
 
 
 def _storage(path: Path) -> RDBStorage:
-    quiet()
+    proposals.quiet()
     return RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": PATIENCE}})
 
 
@@ -206,11 +206,6 @@ def _add(study: optuna.Study, plan: Plan, number: int, drawn: Mapping[str, Any])
 
 def _lesson(trial: FrozenTrial) -> FrozenTrial:
     return create_trial(value=trial.value, params=trial.params, distributions=trial.distributions)
-
-
-def quiet() -> None:
-    """Optuna tells of every study and every trial (level INFO)."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _unsaid(line: str) -> None:
