@@ -18,6 +18,7 @@ from apo_lightning.console import Console, print_whole
 from apo_lightning.reports import (
     checked,
     compare,
+    constant,
     cost,
     drawing,
     drift,
@@ -106,7 +107,7 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
     ):
         console.print(sentence, style="dim", markup=False)
     cut = sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut"))
-    for warning in (*told.warnings(found.values), *cut):
+    for warning in (*constant.warnings(found.values), *told.warnings(found.values), *cut):
         console.print(warning, style="yellow", markup=False)
     for kind in failures.grouped(failures.read(run_folder, arm_labels(found.values))):
         console.print(
@@ -171,6 +172,7 @@ def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[s
         log.warning("%s", sentence)
     return [
         *unchecked,
+        *constant.warnings(found.values),
         *told.warnings(found.values),
         *_unfinished(found.values, manifest),
         *sentences.cut_off(found.values, manifest.get("warn_cut")),

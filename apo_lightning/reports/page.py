@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from apo_lightning.metrics.bootstrap import RESAMPLES, SEED
+from apo_lightning.reports import constant, sentences
 from apo_lightning.reports import groups as tables
-from apo_lightning.reports import sentences
 from apo_lightning.reports.changed_answers import Changed
 from apo_lightning.reports.columns import title
 from apo_lightning.reports.drift_tables import DriftTable
@@ -121,7 +121,8 @@ class Report:
     def verdict(self) -> str:
         """What a reader wants to know first."""
         size = "" if self.several else " ".join(sentences.measured_on(self.results))
-        told = (sentences.verdict(self.results), sentences.blind(self.results), size)
+        same = " ".join(constant.sentences(self.results.values))
+        told = (sentences.verdict(self.results), same, sentences.blind(self.results), size)
         return " ".join(filter(None, told))
 
     @cached_property

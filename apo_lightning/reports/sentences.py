@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from apo_lightning.reports import significance
+from apo_lightning.reports import constant, headline, significance
 from apo_lightning.reports import table as results
-from apo_lightning.reports.columns import BOTH_CLASSES, SUMMARY, measure
+from apo_lightning.reports.columns import BOTH_CLASSES, SUMMARY, measure, title
 from apo_lightning.reports.measured import Results
 
 FOOT = "Not for clinical use."
@@ -35,8 +35,6 @@ WITHIN = (
     "Tests are corrected in each run by itself: equal arms may bear different marks in runs of different size, and "
     "arms of two runs were not tested against each other."
 )
-BLIND = ("always_", "prevalence")
-"""Beginnings of the names of baselines that look at no image."""
 BEFORE = "a → b: before and after the arm's preference stage; a single number where the arm has none."
 
 
@@ -79,16 +77,18 @@ def counting(found: Results, resamples: int, seed: int) -> list[str]:
 
 
 def verdict(found: Results) -> str:
-    """Which arm is best in the measure, and whether that is certain; empty where there is nothing to compare."""
+    """Which arm is best in the headline's column, and whether that is certain; empty where there is nothing to compare,
+    or where every arm answers like a constant."""
     table, labels = results.wide(found), results.arm_labels(found.values)
-    column = next(column for column in SUMMARY if column.metric == measure(found.values))
-    if found.runs or len(labels) < 2 or column.key not in table:
+    column, same = headline.column(found.values), constant.rows(found.values)
+    if found.runs or len(labels) < 2 or column.key not in table or all(("arm", arm) in same for arm in labels):
         return ""
     values = table.loc["arm", column.key].dropna()
     if len(values) < 2:
         return ""
     best = str(values.idxmax())
-    told = f"{column.title.capitalize()}: {labels[best]} is highest ({values[best]:.3f})"
+    name = headline.title(found.values)
+    told = f"{name[:1].upper()}{name[1:]}: {labels[best]} is highest ({values[best]:.3f})"
     if results.separated(found, column) == best:
         return f"{told}, and apart from every other arm."
     tests = significance.comparisons(found)
@@ -109,16 +109,21 @@ def blind(found: Results) -> str:
     if found.runs or column.key not in table or "baseline" not in table.index.get_level_values(0):
         return ""
     values = table[column.key].dropna()
-    constant = {name: value for (kind, name), value in values.items() if kind == "baseline" and name.startswith(BLIND)}
-    if not constant:
+    untaught = {
+        name: value for (kind, name), value in values.items() if kind == "baseline" and name.startswith(constant.BLIND)
+    }
+    if not untaught:
         return ""
-    name = max(constant, key=constant.__getitem__)
-    below = [labels[arm] for (kind, arm), value in values.items() if kind == "arm" and value <= constant[name]]
+    name = max(untaught, key=untaught.__getitem__)
+    below = [labels[arm] for (kind, arm), value in values.items() if kind == "arm" and value <= untaught[name]]
     if not below:
         return ""
     said = found.values.loc[found.values["arm"] == name, "label"].iat[0]
     who = "every arm" if len(below) == len(labels) and len(below) > 1 else ", ".join(below)
-    return f"{said} scores {constant[name]:.3f} without looking at an image: as high as, or higher than, {who}."
+    return (
+        f"In {title(found.values)} {said} scores {untaught[name]:.3f} without looking at an image: as high as, or "
+        f"higher than, {who}."
+    )
 
 
 def measured_on(found: Results) -> list[str]:

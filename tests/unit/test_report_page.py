@@ -445,7 +445,7 @@ def test_what_to_change_is_said_once_for_all_that_are_warned_alike() -> None:
 def test_the_first_sentence_says_who_is_highest_and_whether_that_is_certain(tmp_path: Path) -> None:
     run = fake_run.make(tmp_path, arms=("spd_mt", "sft", "apo_listwise"))
     sure = sentences.verdict(measured.load(run))
-    assert sure.startswith("Mean accuracy: SPD+MT, SFT on t+ is highest (0.9")
+    assert sure.startswith("Balanced accuracy: SPD+MT, SFT on t+ is highest (0.8")
     for name in ("intervals.csv", "differences.csv"):
         (run / name).unlink(missing_ok=True)
     unsure = sentences.verdict(measured.load(run))
@@ -470,7 +470,8 @@ def test_the_first_sentences_say_where_an_answer_without_an_image_is_as_good(
     frame = frame[~((frame["kind"] == "baseline") & (frame["arm"] == "majority_vote"))]
     frame.to_csv(run / "results.csv", index=False)
     said = sentences.blind(measured.load(run))
-    told = f"Always no scores {always:.3f} without looking at an image: as high as, or higher than, {who}."
+    scores = f"In mean accuracy Always no scores {always:.3f} without looking at an image"
+    told = f"{scores}: as high as, or higher than, {who}."
     assert said == (told if who else "")
     reports.write(run)
     assert ("without looking at an image" in (run / "report.md").read_text("utf-8")) is bool(who)
