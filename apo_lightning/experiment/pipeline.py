@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from apo_lightning import leader
-from apo_lightning.experiment import explain, overall, rejecting, rounds
+from apo_lightning.experiment import explain, long_texts, overall, rejecting, rounds
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.steps.base import Step
 from apo_lightning.experiment.steps.collect import Collect
@@ -53,6 +53,8 @@ def run(own: Context) -> Context:
         overall.RUN.begin(own.arm, own.seed, name)
         with explain.where(own, name):
             own.done[name] = step().make()
+            if name == "collect":
+                long_texts.tell(own)
         if leader.is_leader():
             own.folder.link(own.arm, own.seed, own.done[name])
     return own

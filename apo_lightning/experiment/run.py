@@ -21,6 +21,7 @@ from apo_lightning.experiment import (
     failure_files,
     further_sets,
     gating,
+    long_texts,
     noise,
     observing,
     overall,
@@ -71,6 +72,7 @@ def run(cfg: ExperimentSettings, guard: Guard = plainly) -> Path:
     """
     sources.remember()
     noise.quiet()
+    long_texts.begin()
     _name_trial(cfg)
     folder, settled = RunFolder(Path(cfg.runs_dir), cfg.name), json.loads(json.dumps(config.to_dict(cfg)))
     if missing := checks.check_arms(cfg.resolved):
@@ -214,6 +216,7 @@ def _conclude(
         report_text=measured,
         sets=answered,
         **told_labels.facts(arms.values()),
+        **long_texts.facts(),
         **gating.facts(arms.values()),
         data={**own.facts(), "splits_sha256": file_digest(folder.path / "splits.csv")},
     )

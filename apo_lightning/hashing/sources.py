@@ -35,11 +35,11 @@ SILENT = (
     "settings", "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_labels", "drift_models",
-        "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "machine",
-        "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned", "rehearsal",
-        "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "served", "stage_folder",
-        "stage_logger", "steps", "store", "sweeps", "teacher_tokens", "told_labels", "told_texts", "tracking",
-        "upkeep", "watching", "weighing", "writing",
+        "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "long_texts",
+        "machine", "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned",
+        "rehearsal", "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "served",
+        "stage_folder", "stage_logger", "steps", "store", "sweeps", "teacher_tokens", "told_labels", "told_texts",
+        "tracking", "upkeep", "watching", "weighing", "writing",
     )),
 )  # fmt: skip
 """Rooms and files that speak, keep folders and processes, or put together what computes; settings stand in a key by

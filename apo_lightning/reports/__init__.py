@@ -26,6 +26,7 @@ from apo_lightning.reports import (
     facts,
     failures,
     latex,
+    long_texts,
     markdown,
     published,
     render,
@@ -106,7 +107,8 @@ def print_table(run_folder: Path, console: Console | None = None) -> None:
         *_without_intervals(found, run_folder),
     ):
         console.print(sentence, style="dim", markup=False)
-    cut = sentences.cut_off(found.values, read_manifest(run_folder).get("warn_cut"))
+    manifest = read_manifest(run_folder)
+    cut = [*long_texts.warnings(manifest), *sentences.cut_off(found.values, manifest.get("warn_cut"))]
     for warning in (*constant.warnings(found.values), *told.warnings(found.values), *cut):
         console.print(warning, style="yellow", markup=False)
     for kind in failures.grouped(failures.read(run_folder, arm_labels(found.values))):
@@ -175,6 +177,7 @@ def _notes(run_folder: Path, found: Results, manifest: dict[str, Any]) -> list[s
         *constant.warnings(found.values),
         *told.warnings(found.values),
         *_unfinished(found.values, manifest),
+        *long_texts.warnings(manifest),
         *sentences.cut_off(found.values, manifest.get("warn_cut")),
         *_without_intervals(found, run_folder),
         *_gone(run_folder),
