@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import pandas as pd
 
@@ -41,11 +41,13 @@ def rows(frame: pd.DataFrame) -> dict[tuple[str, str], tuple[str, str]]:
     return {row: (labels[row], alike[0]) for row, alike in found.items() if all(alike)}
 
 
-def sentences(frame: pd.DataFrame) -> list[str]:
-    """One for each constant, that names the arms and the t+ that answer like it; none where none does."""
+def sentences(frame: pd.DataFrame, only: Container[str] | None = None) -> list[str]:
+    """One for each constant, that names the arms and the t+ (``only`` those arms) that answer like it; none where none
+    does."""
     said: dict[str, list[str]] = {}
-    for label, constant in rows(frame).values():
-        said.setdefault(constant, []).append(label)
+    for (_, name), (label, constant) in rows(frame).items():
+        if only is None or name in only:
+            said.setdefault(constant, []).append(label)
     return [
         f"{'; '.join(labels)} answer{'s' * (len(labels) == 1)} exactly like '{constant}', whatever the image shows: "
         "nothing was learned from the images."

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from apo_lightning import __version__, prompts
-from apo_lightning.experiment import pool
+from apo_lightning.experiment import pool, preferred
 from apo_lightning.files import yaml_files
 from apo_lightning.files.characters import visible
 from apo_lightning.reports.folder import read_manifest
 from apo_lightning.settings import ExperimentSettings
-from apo_lightning.using import card_use
+from apo_lightning.using import card_results, card_use
 from apo_lightning.using.chosen import Chosen
 from apo_lightning.using.exported import Exported
+from data_modules import DATA
 
 FILE, TAG = "README.md", "apo-lightning"
 MAX_HEAD = 10_000
 """Characters in which a card has its tags."""
-METRICS = ("accuracy", "balanced_accuracy", "positive_f1", "progression_accuracy", "refusals", "likelihood_auroc")
-"""Rows of intervals.csv that a card shows, each as its mean; of the first that is there, every finding."""
 
 
 def is_ours(folder: Path) -> bool:
@@ -53,7 +52,7 @@ def text(chosen: Chosen, done: Exported, base: str | None) -> str:
         "## Teachers\n\n" + _teachers(chosen.cfg, chosen.arm),
         "## Prompts, word for word\n\n" + _prompts(chosen),
         "## Training\n\n" + _training(chosen),
-        "## Results\n\n" + _results(chosen, facts),
+        "## Results\n\n" + card_results.text(chosen, facts),
         "## Limits\n\n" + _limits(chosen, facts),
     ]
     return "\n\n".join(parts) + "\n"
@@ -101,16 +100,34 @@ def _data(cfg: ExperimentSettings, facts: Mapping[str, Any]) -> str:
         sets.append(f"- evaluated on `{cfg.evaluate.data['name']}`")
     if facts.get("citation"):
         sets.append(f"- sources to cite: {visible(str(facts['citation']))}")
-    guarded = facts.get("guarded") or []
-    if guarded:
-        sets.append(
-            f"- licence: {', '.join(guarded)} under a data use agreement. Whoever gets these weights may have to be "
-            "under it too: read it before you share them."
-        )
-    else:
-        sets.append("- licence: none of the sets is marked as under a data use agreement; see their sources for terms")
+    sets += _licence([str(name) for name in facts.get("guarded") or []])
     sets.append("- the base model has a licence of its own, which holds for these weights too")
     return "\n".join(sets)
+
+
+def _licence(guarded: Sequence[str]) -> list[str]:
+    """What is known of the terms of the sets that are shown to nobody: a set of ours declares it, and one of the
+    user's own counts as such until it is told otherwise."""
+    own = [name for name in guarded if name in DATA and _may_be_set(DATA[name])]
+    bound, said = [name for name in guarded if name not in own], []
+    if bound:
+        said.append(
+            f"- licence: {', '.join(bound)} under a data use agreement. Whoever gets these weights may have to be "
+            "under it too: read it before you share them."
+        )
+    if own:
+        count = f"count{'s' * (len(own) == 1)}"
+        said.append(
+            f"- licence: not stated. `{'`, `'.join(own)}` {count} as credentialed, as own images do until "
+            "`data.credentialed: false` is said. If they are under a data use agreement, whoever gets these weights "
+            "may have to be under it too."
+        )
+    return said or ["- licence: none of the sets is marked as under a data use agreement; see their sources for terms"]
+
+
+def _may_be_set(data: type) -> bool:
+    """Whether a user says of a set that it is credentialed; else its class does, whose terms are known."""
+    return any(one.name == "credentialed" for one in dataclasses.fields(data))
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -121,14 +138,16 @@ def _teachers(cfg: ExperimentSettings, arm: str) -> str:
     if not cfg.arms[arm].stages:
         return "None: nothing was trained."
     names, strategy = pool.heard({arm: cfg}), cfg.pool.weights.get("name", "user")
-    rows = [
-        f"| {visible(name)} | {cfg.teachers[name].get('kind')} | {_model(cfg.teachers[name])} | "
-        f"{cfg.teachers[name].get('weight', 1.0):g} |"
-        for name in names
+    cells = [
+        [visible(name), str(own.get("kind")), _model(own), f"{own.get('weight', 1.0):g}"]
+        for name, own in ((name, cfg.teachers[name]) for name in names)
     ]
+    head = ["teacher", "kind", "model", "weight"]
+    shown = [i for i in range(len(head)) if head[i] != "model" or any(row[i] for row in cells)]
+    rows = [f"| {' | '.join(row[i] for i in shown)} |" for row in [head, ["---"] * len(head), *cells]]
     said = "" if strategy == "user" else f"\n\nWeights of single studies were set by the strategy `{strategy}`."
     said += "" if isinstance(cfg.pool.select, list) or cfg.pool.select == "all" else f"\n\nHeard: `{cfg.pool.select}`."
-    return "\n".join(["| teacher | kind | model | weight |", "|---|---|---|---|", *rows]) + said
+    return "\n".join(rows) + said
 
 
 def _model(teacher: Mapping[str, Any]) -> str:
@@ -142,7 +161,7 @@ def _prompts(chosen: Chosen) -> str:
     asked = {f"the question (`{cfg.prompt}`)": prompts.render(cfg.prompt, chosen.findings)}
     if cfg.evaluate.prompt and cfg.evaluate.prompt != cfg.prompt:
         asked[f"in the evaluation (`{cfg.evaluate.prompt}`)"] = prompts.load(cfg.evaluate.prompt).template
-    if "self_distill" in cfg.arms[chosen.arm].stages:
+    if "self_distill" in cfg.arms[chosen.arm].stages and preferred.writes(cfg):
         name = cfg.stages.self_distill.prompt
         asked[f"to write the preferred text (`{name}`; `$reports` are the teachers' texts)"] = prompts.load(
             name
@@ -166,32 +185,6 @@ def _training(chosen: Chosen) -> str:
 
 def _plain(value: Any) -> Any:
     return vars(value) if hasattr(value, "__dataclass_fields__") else value
-
-
-def _results(chosen: Chosen, facts: Mapping[str, Any]) -> str:
-    path = chosen.run / "intervals.csv"
-    if not path.is_file():
-        return "The run has no table yet (intervals.csv)."
-    table = pd.read_csv(path)
-    own = table[(table.kind == "arm") & (table.arm == chosen.arm)]
-    means = own[(own.finding == "mean") & own.metric.isin(METRICS)]
-    first = next((name for name in METRICS if name in set(own.metric)), "")
-    each = own[(own.metric == first) & (own.finding != "mean")]
-    rows = [_row(row.metric, row) for row in means.itertuples()]
-    rows += [_row(f"{first}: {row.finding}", row) for row in each.itertuples()]
-    if not rows:
-        return "The run's table has no row of this arm."
-    seeds, studies, patients = (int(means[key].max()) for key in ("seeds", "studies", "patients"))
-    about = (
-        f"{facts.get('split', chosen.cfg.evaluate.split)} split: {studies:,} studies of {patients:,} patients, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}; 95 % intervals of a bootstrap over patients and seeds."
-    )
-    return "\n".join([about, "", "| metric | value | 95 % interval |", "|---|---|---|", *rows])
-
-
-def _row(title: str, row: Any) -> str:
-    interval = "–" if pd.isna(row.low) else f"[{row.low:.3f}, {row.high:.3f}]"
-    return f"| {title.replace('_', ' ')} | {row.value:.3f} | {interval} |"
 
 
 def _limits(chosen: Chosen, facts: Mapping[str, Any]) -> str:

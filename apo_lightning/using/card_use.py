@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
+from PIL import Image
+from torch import nn
+from transformers import GenerationConfig
+
 from apo_lightning import prompts
+from apo_lightning.errors import ArtifactError, first_line
 from apo_lightning.models.processor import load_config
 from apo_lightning.using.chosen import Chosen
 from apo_lightning.using.exported import Exported
 
 PLAIN = """\
-from PIL import Image
-{imports}
-
-{load}
 processor = AutoProcessor.from_pretrained(folder)
 
-question = {question!r}
-image = Image.open("image.png").convert("L").convert("RGB")
 turn = {{"role": "user", "content": [{{"type": "image", "image": image}}, {{"type": "text", "text": question}}]}}
 inputs = processor.apply_chat_template(
     [turn], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-)
+).to(model.device)
+{check}
 written = model.generate(**inputs)  # as generation_config.json says
-print(processor.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
+print(processor.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
 BY_HAND = """\
-from PIL import Image
-{imports}
-
-{load}
 words, pixels = AutoTokenizer.from_pretrained(folder), AutoImageProcessor.from_pretrained(folder)
 
-question = {question!r}
-image = Image.open("image.png").convert("L").convert("RGB")
 seen = pixels(images=[image], return_tensors="pt")
 turn = {{"role": "user", "content": [{{"type": "image"}}, {{"type": "text", "text": question}}]}}
 prompt = words.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
@@ -39,38 +37,90 @@ places = int(seen["image_grid_thw"].prod()) // pixels.merge_size**2  # tokens th
 inputs = words(prompt.replace("<|image_pad|>", "<|image_pad|>" * places, 1), return_tensors="pt")
 inputs["mm_token_type_ids"] = (inputs["input_ids"] == model.config.image_token_id).long()
 inputs.pop("token_type_ids", None)
-written = model.generate(**inputs, **seen)  # as generation_config.json says
+inputs = {{name: value.to(model.device) for name, value in {{**inputs, **seen}}.items()}}
+{check}
+assert inputs["mm_token_type_ids"].sum() == places, "the image has no place in the prompt"
+written = model.generate(**inputs)  # as generation_config.json says
 print(words.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 """
-"""For models whose processor needs torchvision for its videos, which these students do not see."""
+"""With and without torchvision, which the processor of these models needs for videos, and they see none."""
+CHECK = 'assert "pixel_values" in inputs, "the model would answer without having seen the image"'
+SHORTER = (
+    "Shorter, where torchvision is installed (without it `AutoProcessor` of this model cannot be built, or gives a "
+    "tokenizer that leaves the image out). The last lines are then:"
+)
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's --max-lora-rank may say."""
 
 
 def text(chosen: Chosen, done: Exported, base: str | None) -> str:
     """Section "Use"."""
-    question = prompts.render(chosen.cfg.prompt, chosen.findings)
-    qwen = load_config(chosen.cfg.student.model).model_type.startswith("qwen")
-    ways = {"With transformers 5" + (" and peft" if done.form == "adapter" else ""): (PLAIN, "AutoProcessor")}
-    if qwen:
-        ways["Without torchvision, which this model's `AutoProcessor` asks for"] = (
-            BY_HAND,
-            "AutoImageProcessor, AutoTokenizer",
-        )
-    load = _load(done, base, chosen)
-    code = {
-        way: words.format(imports=_imports(done, names), load=load, question=question).rstrip()
-        for way, (words, names) in ways.items()
-    }
+    plain = PLAIN.format(check=CHECK).rstrip()
+    second = ""
+    if _by_hand(chosen):
+        short = f"from transformers import AutoProcessor\n\n{plain}"
+        second = f"\n\n{SHORTER}\n\n{fenced(short, 'python')}"
+    way = "With transformers 5" + (" and peft" if done.form == "adapter" else "")
     return "\n\n".join(
         [
             "## Use",
-            *(f"{way}:\n\n{fenced(words, 'python')}" for way, words in code.items()),
+            f"{way}:\n\n{fenced(lines(chosen, done, base), 'python')}{second}",
             "Images are shown as 8-bit grey, upright; deeper ones stretched to 0..255.",
             "With vLLM:",
             fenced(_vllm(done, base) + _greedy(chosen), "bash"),
         ]
     )
+
+
+def lines(chosen: Chosen, done: Exported, base: str | None) -> str:
+    """The program that a reader copies: it loads the student, and asks it of ``image.png``."""
+    question = prompts.render(chosen.cfg.prompt, chosen.findings)
+    return "\n".join(
+        [
+            "from PIL import Image",
+            _imports(done, _names(chosen)),
+            "",
+            _load(done, base, chosen),
+            f"question = {question!r}",
+            'image = Image.open("image.png").convert("L").convert("RGB")',
+            asking(chosen),
+        ]
+    )
+
+
+def asking(chosen: Chosen) -> str:
+    """Its second part, which asks ``model`` the ``question`` of ``image`` with what lies in ``folder``."""
+    return (BY_HAND if _by_hand(chosen) else PLAIN).format(check=CHECK).rstrip()
+
+
+def answered(chosen: Chosen, model: nn.Module, folder: Path, image: Image.Image) -> str:
+    """What that part prints, run as it stands with what lies in the folder.
+
+    Args:
+        model: the exported network, which the first part would read from the folder.
+        image: PIL mode ``L``.
+
+    Raises:
+        ArtifactError: it does not run, or the model would not see the image.
+    """
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    known = {"model": model, "folder": str(folder), "image": image.convert("RGB")}
+    known["question"] = prompts.render(chosen.cfg.prompt, chosen.findings)
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            exec(f"from transformers import {_names(chosen)}\n{asking(chosen)}", known)  # our own words, no one else's
+    except Exception as error:
+        raise ArtifactError(f"The lines of the card do not run on {folder}: {first_line(error)}") from error
+    return said.getvalue().strip()
+
+
+def _names(chosen: Chosen) -> str:
+    return "AutoImageProcessor, AutoTokenizer" if _by_hand(chosen) else "AutoProcessor"
+
+
+def _by_hand(chosen: Chosen) -> bool:
+    return load_config(chosen.cfg.student.model).model_type.startswith("qwen")
 
 
 def _imports(done: Exported, names: str) -> str:

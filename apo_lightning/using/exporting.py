@@ -9,7 +9,7 @@ from pathlib import Path
 from apo_lightning.errors import ConfigError
 from apo_lightning.files.atomic import removal, replacing, write_text
 from apo_lightning.settings import DecodingSettings
-from apo_lightning.using import card, fidelity, networks, processor_files
+from apo_lightning.using import card, card_use, fidelity, networks, processor_files
 from apo_lightning.using.chosen import Chosen
 from apo_lightning.using.exported import BESIDE, Exported
 
@@ -53,6 +53,7 @@ def export(
         rank = 0
         if adapter:
             rank = networks.write_adapter(saved, scratch, known or BESIDE)
+            networks.write_config(settings, scratch)
             if not known:
                 networks.write_base(settings, scratch / BESIDE)
                 processor_files.copy(settings, scratch / BESIDE)
@@ -68,7 +69,10 @@ def export(
                     processor_files.write_generation(student, how, place)
             return student
 
-        measured = fidelity.measure(chosen, load, studies)
+        def answered(student, image):
+            return card_use.answered(chosen, student.model, scratch, image)
+
+        measured = fidelity.measure(chosen, load, studies, answered)
         done = Exported(folder, "adapter" if adapter else "merged", known or BESIDE, rank, measured)
         write_text(scratch / card.FILE, card.text(chosen, done, known))
     return done

@@ -39,6 +39,7 @@ class Fidelity:
         largest: greatest difference of an answer's log-probability, in nats, >= 0.
         per_token: mean over answers of that difference divided by the answer's tokens.
         same: answers that the exported student writes word for word.
+        printed: the lines of the card write the first of them word for word.
     """
 
     studies: int
@@ -47,32 +48,39 @@ class Fidelity:
     largest: float
     per_token: float
     same: int
+    printed: bool
 
     def sentence(self) -> str:
         return (
             f"log-probabilities of {self.studies} answers ({self.tokens} tokens; {self.of}) differ from those under "
             f"the run's student by at most {self.largest:.2g} nats an answer, {self.per_token:.2g} a token on average; "
-            f"{self.same} of {self.studies} answers are the same word for word"
+            f"{self.same} of {self.studies} answers are the same word for word; the lines of this card were run on the "
+            f"first and wrote {'the same' if self.printed else 'other words'}"
         )
 
 
-def measure(chosen: Chosen, load: Callable[[], Student], studies: int) -> Fidelity:
+def measure(
+    chosen: Chosen, load: Callable[[], Student], studies: int, answered: Callable[[Student, Image.Image], str]
+) -> Fidelity:
     """
     Args:
         chosen: the run's student.
         load: reads the exported one, once the other has left the memory.
         studies: at most so many, the first of the run's evaluation split.
+        answered: what the lines of the card print, with the exported student and an image.
     """
     shown, of = _shown(chosen.cfg, studies)
     texts, before, tokens = _asked(TrainedStudent(chosen), shown)
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    again, after, _ = _asked(TrainedStudent(chosen, load()), shown, texts)
+    exported = load()
+    again, after, _ = _asked(TrainedStudent(chosen, exported), shown, texts)
+    printed = answered(exported, shown[0][1][-1]) == again[0].strip()
     apart = (after - before).abs()
     same = sum(one == other for one, other in zip(texts, again, strict=True))
     largest, per_token = apart.max().item(), (apart / tokens).mean().item()
-    return Fidelity(len(shown), of, int(tokens.sum()), largest, per_token, same)
+    return Fidelity(len(shown), of, int(tokens.sum()), largest, per_token, same, printed)
 
 
 def merged(settings: StudentSettings, folder: Path) -> Student:

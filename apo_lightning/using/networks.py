@@ -46,7 +46,7 @@ def write_merged(settings: StudentSettings, saved: Path | None, folder: Path) ->
         if saved:
             add(model, chain(saved)[1])
     model.save_pretrained(folder)
-    write_json(folder / "config.json", _config(settings))
+    write_config(settings, folder)
     whole_adapter.share(folder)
 
 
@@ -88,6 +88,12 @@ def write_adapter(saved: Path, folder: Path, base: str) -> int:
         ConfigError, ArtifactError: see `chain`.
     """
     return whole_adapter.write(*chain(saved), folder, base)
+
+
+def write_config(settings: StudentSettings, folder: Path) -> None:
+    """``config.json``, by which libraries know the model: without it `AutoProcessor` of a folder that has no weights,
+    as that of an adapter, is a bare tokenizer, which leaves images out in silence."""
+    write_json(folder / "config.json", _config(settings))
 
 
 def _config(settings: StudentSettings) -> dict[str, Any]:

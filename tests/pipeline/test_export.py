@@ -16,6 +16,7 @@ import torch
 import yaml
 from peft import LoraConfig
 from safetensors.torch import load_file
+from transformers import AutoProcessor
 
 from apo_lightning import config
 from apo_lightning.cli import main
@@ -26,7 +27,7 @@ from apo_lightning.models import whole_adapter
 from apo_lightning.models.processor import NANO
 from apo_lightning.models.student import Student
 from apo_lightning.settings import AdapterSettings, DecodingSettings, StudentSettings
-from apo_lightning.using import Chosen, TrainedStudent, choose, export, exporting, networks, processor_files
+from apo_lightning.using import Chosen, TrainedStudent, card_use, choose, export, exporting, networks, processor_files
 from data_modules.phantom import Phantom
 from tests.helpers import tiny
 from tests.pipeline.conftest import ROOT
@@ -129,10 +130,11 @@ def test_it_answers_the_same_without_this_project(
 def test_the_lines_of_the_card_answer_as_the_run_does(
     folder: Path, form: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Those that need torchvision compile alone here; the others are run where the card lies, as they stand."""
+    """The first are run where the card lies, as they stand; those that need torchvision compile alone here."""
     place = shutil.copytree(request.getfixturevalue(form), tmp_path / "card")
-    processor, by_hand = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text("utf-8"), re.DOTALL)
-    assert "AutoProcessor" in processor and compile(processor, "card", "exec")
+    by_hand, processor = re.findall(r"```python\n(.*?)```", (place / "README.md").read_text("utf-8"), re.DOTALL)
+    assert "AutoProcessor" in processor and compile(processor, "card", "exec") and "AutoProcessor" not in by_hand
+    assert all('assert "pixel_values" in inputs, "the model would answer' in each for each in (by_hand, processor))
     data = Phantom(train=8, val=4, test=STUDIES)
     data.images(data.studies("test")[0])[0].save(place / "image.png")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -141,6 +143,37 @@ def test_the_lines_of_the_card_answer_as_the_run_does(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == predicted(folder, "apo_listwise")[0]
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter"])
+def test_no_processor_of_the_folder_leaves_the_image_out(form: str, request: pytest.FixtureRequest) -> None:
+    """`AutoProcessor` reads images, or says what it lacks; a bare tokenizer takes a prompt without them in silence."""
+    try:
+        made = AutoProcessor.from_pretrained(request.getfixturevalue(form))
+    except ImportError as error:
+        assert "orchvision" in str(error)
+    else:
+        assert made.image_processor is not None
+
+
+def test_lines_that_do_not_see_the_image_stop_the_export(
+    chosen: Chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = card_use.BY_HAND.replace("{{**inputs, **seen}}", "inputs")
+    assert blind != card_use.BY_HAND
+    monkeypatch.setattr(card_use, "BY_HAND", blind)
+    with pytest.raises(ArtifactError, match=r"do not run .* would answer without having seen the image"):
+        export(chosen, tmp_path / "out", studies=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_export_runs_what_its_card_prints(
+    chosen: Chosen, merged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "lines of this card were run on the first and wrote the same." in (merged / "README.md").read_text()
+    monkeypatch.setattr(card_use, "BY_HAND", card_use.BY_HAND.replace("question}}]", 'question + " Edema?"}}]'))
+    done = export(chosen, tmp_path / "out", studies=1)
+    assert not done.fidelity.printed and done.fidelity.sentence().endswith("wrote other words")
 
 
 def test_merged_weights_have_the_base_s_form(merged: Path) -> None:
@@ -180,11 +213,13 @@ def test_nothing_names_this_machine(merged: Path, adapter: Path, folder: Path) -
                 assert str(folder.parent) not in text and str(ROOT) not in text, path
 
 
-def test_the_card_says_what_it_is_and_what_it_is_not_for(merged: Path, folder: Path, adapter: Path) -> None:
+def test_the_card_says_what_it_is_and_what_it_is_not_for(
+    chosen: Chosen, merged: Path, folder: Path, adapter: Path
+) -> None:
     card = (merged / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["library_name"] == "transformers" and "base_model" not in head
-    assert "Not for clinical use" in card and "| eager | simulated |  | 1 |" in card
+    assert "Not for clinical use" in card and "| eager | simulated | 1 |" in card
     assert (ROOT / "apo_lightning/prompts/reconcile.txt").read_text().strip() in card
     assert '"name": "apo_listwise", "beta": 0.1' in card and "drawn by apo-lightning" in card
     rows = (folder / "intervals.csv").read_text().splitlines()
@@ -192,7 +227,14 @@ def test_the_card_says_what_it_is_and_what_it_is_not_for(merged: Path, folder: P
         ","
     )
     interval = f"[{float(low):.3f}, {float(high):.3f}]" if low else "–"
-    assert f"| accuracy | {float(value):.3f} | {interval} |" in card
+    labels = [chosen.cfg.arms[name].label for name in ("base", "spd_mt") if name in chosen.cfg.arms]
+    beside = ["Majority vote of the teachers", "Always no"]
+    assert f"| metric | value | 95 % interval | {' | '.join([*labels, *beside])} |" in card
+    always = next(row for row in rows if row.startswith("baseline,always_no,accuracy,mean")).split(",")[4]
+    line = next(row for row in card.splitlines() if row.startswith("| accuracy |"))
+    assert line.startswith(f"| accuracy | {float(value):.3f} | {interval} |")
+    assert line.endswith(f"| {float(always):.3f} |")
+    assert "| macro-F1 |" in card and "positive f1" not in card
     assert "2 of 2 answers are the same word for word" in card
     assert (
         "rank 16" in (adapter / "README.md").read_text() and "--max-lora-rank 16" in (adapter / "README.md").read_text()
