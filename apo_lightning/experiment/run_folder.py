@@ -25,6 +25,8 @@ MEASURED_ANEW = "evaluate.report_text"
 """Settings under which stored answers are only measured in another way: the table is written anew."""
 WRITES = "student.server"
 """Who writes for the student, which is no part of what is written."""
+SHOWN = ".credentialed"
+"""End of the keys that say of a data set whether it may be shown: the report and ``samples/`` obey the last run."""
 RUNNING = ".run-*.lock"
 """In a run folder, one file a process that works in it."""
 
@@ -45,7 +47,7 @@ class RunFolder:
         """
         held = self.path / "config.yaml"
         before = _held(held) if os.path.lexists(held) else config
-        found = [row for row in differences(before, config) if not row[0].startswith(WRITES)]
+        found = [row for row in differences(before, config) if not row[0].startswith(WRITES) and not _shows(row[0])]
         changed = [f"{key} was {a!r}, is {b!r}" for key, a, b in found]
         if not changed:
             return
@@ -118,6 +120,14 @@ class RunFolder:
         ]
         further = [self.path / "sets" / "sets.json", *sorted((self.path / "sets").glob("*/*.csv"))]
         return [*tables, *further, *sorted((self.path / "samples").glob("*"))]
+
+
+def _shows(key: str) -> bool:
+    """
+    >>> _shows("data.credentialed"), _shows("evaluate.sets.ward.data.credentialed"), _shows("data.root")
+    (True, True, False)
+    """
+    return key.startswith(("data.", "evaluate.")) and key.endswith(SHOWN)
 
 
 def _held(path: Path) -> dict[str, Any]:

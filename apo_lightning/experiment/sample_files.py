@@ -13,7 +13,7 @@ from apo_lightning import leader
 from apo_lightning.errors import DataError
 from apo_lightning.files.atomic import TEMPORARY, file_name, remove, write_bytes
 from apo_lightning.files.formats import write_json
-from apo_lightning.reports.samples import WITHHELD
+from apo_lightning.reports.shown import BEGIN
 from apo_lightning.reports.thumbnails import shrunk
 from data_modules.base import CXRDataModule
 
@@ -73,6 +73,6 @@ def withdraw(folder: Path, guarded: set[str]) -> None:
 def _shows(report: Path) -> bool:
     """Whether a report may hold studies: one of a run that was not allowed to says so."""
     try:
-        return WITHHELD not in report.read_text("utf-8")
+        return BEGIN not in report.read_text("utf-8")
     except (OSError, ValueError):
         return os.path.lexists(report)

@@ -15,8 +15,8 @@ from apo_lightning.reports import (
     paired_differences,
     paired_runs,
     render,
-    samples,
     settings_changes,
+    shown,
     spreadsheet,
 )
 from apo_lightning.reports.changed_answers import Changed
@@ -30,9 +30,8 @@ from apo_lightning.reports.table import arm_labels
 SHOWN = 30
 """Changed answers that the page shows; the CSV has all of them."""
 WITHHELD = (
-    "Studies and texts are not shown, and changed.csv is not written: {names} is of a data set under a data use "
-    "agreement (credentialed), or it is not known whether it is. acknowledge=[NAME] in the run shows them to readers "
-    "who have signed the agreement too. For images of your own, which no agreement binds, say data.credentialed=false."
+    "Studies and texts are not shown, and changed.csv is not written: {runs} of a data set that comes under a data use "
+    "agreement (credentialed), or of which it is not known whether it does. {how}"
 )
 FILES = ("settings.csv", "metrics.csv", "paired.csv", "changed.csv", "compare.html")
 
@@ -75,7 +74,7 @@ def read(folders: Sequence[Path], arms: Sequence[str] = ()) -> Comparison:
     runs = [_chosen(run, arms) for run in compare.read(folders)]
     pairs, notes = paired_runs.pairs(runs, arms)
     first, *others = runs
-    guarded = [run.name for run in runs if samples.withheld(run.folder, run.manifest)]
+    guarded = [run for run in runs if shown.withheld(run.folder, run.manifest)]
     return Comparison(
         runs,
         [change for run in others for change in settings_changes.changes(first, run)],
@@ -83,8 +82,17 @@ def read(folders: Sequence[Path], arms: Sequence[str] = ()) -> Comparison:
         paired_differences.differences(pairs),
         changed_answers.changed(pairs),
         [*(note for run in others for note in settings_changes.notes(first, run)), *notes, *_unasked(pairs)],
-        WITHHELD.format(names=", ".join(guarded)) if guarded else "",
+        _withheld(guarded) if guarded else "",
     )
+
+
+def _withheld(guarded: Sequence[compare.Run]) -> str:
+    """Which runs these are, and what shows them."""
+    named = [run.name for run in guarded]
+    who = f"{' and '.join(filter(None, (', '.join(named[:-1]), named[-1])))} {'is' if len(named) == 1 else 'are'}"
+    sets = dict.fromkeys(name for run in guarded for name in shown.names(run.folder, run.manifest))
+    known = [name for name in sets if name != shown.NAME] or list(sets)
+    return WITHHELD.format(runs=who, how=shown.HOW.format(names=", ".join(known)))
 
 
 def _chosen(run: compare.Run, arms: Sequence[str]) -> compare.Run:

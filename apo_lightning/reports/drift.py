@@ -16,7 +16,7 @@ from apo_lightning.console import Console, print_whole
 from apo_lightning.drift.run import VERSION
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files.atomic import removal, write_bytes, write_text
-from apo_lightning.reports import figures, figures_drift
+from apo_lightning.reports import figures, figures_drift, shown
 from apo_lightning.reports.drift_tables import DriftTable, tables
 from apo_lightning.reports.drift_words import sentences
 from apo_lightning.reports.folder import is_there, read_manifest
@@ -64,7 +64,7 @@ def read(run_folder: Path) -> Drift | None:
     if not is_there(path, run_folder):
         return None
     record, manifest = load(path), read_manifest(run_folder)
-    if record is not None and manifest.get("credentialed") and not manifest.get("acknowledged"):
+    if record is not None and shown.withheld(run_folder, manifest).startswith(shown.WITHHELD):
         record["conflict"]["worst"] = []
     return section(record) if record is not None else None
 

@@ -46,7 +46,7 @@ def section(run_folder: Path, manifest: Mapping[str, Any], labels: Mapping[str, 
         ArtifactError: a file is corrupt or leads out of the run folder.
     """
     note = samples.withheld(run_folder, manifest)
-    found = None if note == samples.WITHHELD else gather(run_folder, labels)
+    found = None if note.startswith(samples.WITHHELD) else gather(run_folder, labels)
     if found is None or not found.truth or note:
         absent = found is not None and not found.truth
         return _template("explorer_empty.html.j2").render(note=samples.ABSENT if absent else note)

@@ -15,17 +15,12 @@ from apo_lightning.reports.folder import (
     newest_runs,
     read_json_list,
     read_jsonl,
-    read_settings,
     require_stage,
     stage_folders,
 )
+from apo_lightning.reports.shown import WITHHELD, withheld
 
 ABSENT = "No example studies: the run folder has no samples/samples.json."
-WITHHELD = (
-    "No example studies: the data set comes under a data use agreement (credentialed), so its images and texts stay "
-    "out of the report. acknowledge=[NAME] shows them to readers who have signed the agreement too."
-)
-UNKNOWN = "No example studies: without manifest.json it is unknown whether the images and texts may be shown."
 MIME = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -60,8 +55,7 @@ def collect(
 
     Args:
         run_folder: holds samples/samples.json and the arms' stage folders.
-        manifest: keys ``credentialed`` and ``acknowledged``, and ``acknowledge`` of config.yaml, which a later run
-            may have set otherwise, decide whether anything may be shown.
+        manifest: with config.yaml it decides whether anything may be shown, see `shown.withheld`.
         labels: arm to label, in experiment order.
         count: how many studies.
 
@@ -70,7 +64,7 @@ def collect(
     """
     path = run_folder / "samples" / "samples.json"
     note = withheld(run_folder, manifest)
-    if note == WITHHELD:
+    if note.startswith(WITHHELD):
         return [], note
     if not is_there(path, run_folder):
         return [], ABSENT
@@ -82,23 +76,6 @@ def collect(
     samples = [_sample(run_folder, study, entries[study]) for study in chosen]
     _add_texts(run_folder, samples, labels, answers)
     return samples, "" if samples else ABSENT
-
-
-def withheld(run_folder: Path, manifest: Mapping[str, Any]) -> str:
-    """A sentence that says why no study may be shown; empty where they may."""
-    if manifest.get("credentialed", False) and not _acknowledged(run_folder, manifest):
-        return WITHHELD
-    return "" if manifest else UNKNOWN
-
-
-def _acknowledged(run_folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether the run that made the samples might show them, and the last one that was begun might, too."""
-    settings = read_settings(run_folder)
-    if manifest.get("acknowledged", False) is not True or settings is None:
-        return manifest.get("acknowledged", False) is True
-    given = settings.get("acknowledge")
-    names = manifest.get("guarded", given)  # an earlier version kept no names
-    return bool(given) and all(isinstance(each, list) for each in (given, names)) and all(n in given for n in names)
 
 
 def _get(item: Mapping[str, Any], key: str, path: Path, run_folder: Path) -> Any:

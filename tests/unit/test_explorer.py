@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from apo_lightning import reports
-from apo_lightning.reports import explorer, marks, samples, thumbnails
+from apo_lightning.reports import explorer, marks, thumbnails
+from apo_lightning.reports import shown as rule
 from apo_lightning.reports.marks import AGAINST, AGAINST_MOST, AGAINST_PREFERRED, RIGHT, UNLABELLED, WRONG, Task
 from apo_lightning.reports.studies import gather
 from apo_lightning.text.thinking import ThinkingPolicy
@@ -187,13 +188,13 @@ def test_guarded_studies_are_not_in_the_page(tmp_path: Path, manifest: dict, con
     html = reports.write(folder).read_text("utf-8")
     for word in ("secret1", "Secret report.", "Edema and pneumonia", "data:image/webp", "<script"):
         assert (word in html) is shown, word
-    assert (samples.WITHHELD in html) is not shown
+    assert (rule.WITHHELD in html) is not shown
 
 
 def test_without_a_manifest_nothing_is_known_to_be_showable(tmp_path: Path) -> None:
     folder = make(tmp_path, [study("s1")])
     html = explorer.section(folder, {}, LABELS)
-    assert samples.UNKNOWN in html and "Edema" not in html
+    assert rule.UNKNOWN in html and "Edema" not in html
 
 
 def test_images_that_do_not_fit_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
