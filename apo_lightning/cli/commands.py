@@ -118,9 +118,11 @@ def parser() -> argparse.ArgumentParser:
     again.add_argument(
         "folders",
         nargs="*",
-        type=Path,
         metavar="RUN",
-        help=("run folders (default: the newest under runs/); several make one page, under <runs>/comparisons/"),
+        help=(
+            "run folders, or names under runs/ (default: the newest there); several make one page, under "
+            "<runs>/comparisons/"
+        ),
     )
     view = _command(commands, "dashboard", dashboard, "save a view of a W&B project that explains itself")
     view.add_argument("entity", help="your W&B user or team")
@@ -158,7 +160,8 @@ def report(options: argparse.Namespace) -> None:
     """``apo report [RUN ...]``: the newest run, one, or several side by side."""
     from apo_lightning import reports
 
-    folders = list({path.resolve(): path for path in options.folders or [newest_run(Path("runs"))]}.values())
+    named = [compare.run_folder(word) for word in options.folders] or [newest_run(Path("runs"))]
+    folders = list({path.resolve(): path for path in named}.values())
     written = reports.write(folders[0]) if len(folders) == 1 else reports.write_several(folders)
     console = Console(highlight=False)
     console.print(f"report: {visible(str(written))}", markup=False, soft_wrap=True)

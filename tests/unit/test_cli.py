@@ -204,9 +204,19 @@ def test_report_takes_the_newest_run(calls: list, capsys: pytest.CaptureFixture)
     assert "No finished run in runs/" in capsys.readouterr().err
     Path("runs/one").mkdir(parents=True)
     Path("runs/one/results.csv").touch()
+    Path("runs/two").mkdir()
     assert main(["report"]) == main(["report", "runs/two"]) == 0
     assert calls == [("report", "runs/one"), ("report", "runs/two")]
     assert capsys.readouterr().out == "report: runs/one/report.html\nreport: runs/two/report.html\n"
+
+
+def test_report_takes_a_name_as_ask_export_and_compare_do(calls: list, capsys: pytest.CaptureFixture) -> None:
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/results.csv").touch()
+    assert main(["report", "mine"]) == main(["report", "mine", "runs/mine"]) == 0
+    assert calls == [("report", "runs/mine")] * 2, "a name and its folder are one run"
+    assert main(["report", "mime"]) == 2
+    assert "mime is no folder, and runs/ has no run of that name. Did you mean 'mine'?" in capsys.readouterr().err
 
 
 def test_sweep_by_name(capsys: pytest.CaptureFixture) -> None:
