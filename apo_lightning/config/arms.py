@@ -20,6 +20,8 @@ from apo_lightning.settings import ArmSettings, ExperimentSettings, rounds
 
 PAPER = "(paper)"
 """What a label says of an arm whose preference loss is the paper's equation; other labels promise nothing."""
+OTHER_LOSS = "stages.apo.loss.name"
+"""A word that ends so puts another loss in the place of the one that the arm's label speaks of."""
 PAPER_LOSS = {"name": "apo_listwise", "nll_weight": 0, "label_smoothing": 0, "length_alpha": 1}
 """arXiv 2510.04142; beta and the reduction are not given there."""
 
@@ -85,7 +87,10 @@ def label(plain: Layers, layers: Layers, name: str, arm: ArmSettings, words: Seq
         silent = [f"{key}={_said(value)}" for key, value in other.items() if key not in said and "loss" not in said]
         text = text.replace(PAPER, f"(not the paper's: {', '.join(silent)})" if silent else "")
     marks = [_mark(word).removeprefix(f"arms.{name}.").removeprefix("set.").removeprefix("stages.") for word in changed]
-    return " ".join(text.split()) + (f" [{', '.join(marks)}]" if marks else "")
+    text = " ".join(text.split())
+    if any(".".join(word.path).endswith(OTHER_LOSS) for word in changed) and loss.get("name"):
+        text = f"{loss['name']} in place of {text}"
+    return text + (f" [{', '.join(marks)}]" if marks else "")
 
 
 def as_typed(changes: Mapping[str, Any], words: Iterable[Word]) -> dict[str, Any]:

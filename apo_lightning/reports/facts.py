@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from apo_lightning.reports import told as told_labels
@@ -58,7 +59,7 @@ def told(manifest: Mapping[str, Any], settings: Mapping[str, Any]) -> list[tuple
         ("t+ (compare)", _writing(_get(settings, "stages", "self_distill"))),
         ("Preference (critique)", _fit(settings, "apo")),
         *_further_stages(settings),
-        ("Differs by arm", _differing(settings)),
+        ("Differs by arm", _differing(settings, _ran(settings, manifest))),
         ("Prompts", _prompts(settings)),
         *told_labels.asked(manifest),
         ("Answers", _writing(_get(settings, "evaluate"))),
@@ -116,13 +117,29 @@ def _data_words(settings: Mapping[str, Any]) -> str:
     if not sets:
         return UNKNOWN
     names = [str(own.get("name")) for own in sets]
-    said = f"trained on {names[0]}, tested on {names[1]}" if len(names) > 1 else f"{names[0]}, its own splits"
+    said = f"trained on {names[0]}, tested on {names[1]}" if len(names) > 1 else f"{names[0]}, {_splits(sets[0])}"
     share = sets[0].get("data_fraction", 1)
     less = f"; {float(share):.0%} of the training studies" if isinstance(share, int | float) and share != 1 else ""
     drawn = "; ".join(f"{name}: {DRAWN[name]}" for name in names if name in DRAWN)
     more = _get(settings, "evaluate").get("sets")
     further = f"; further sets: {', '.join(map(str, more))}" if more else ""
     return f"{said}{less}{f' ({drawn})' if drawn else ''}{further}"
+
+
+def _splits(own: Mapping[str, Any]) -> str:
+    """Whence the splits are: of a file, of a column, or drawn here; sets that know of neither have their own.
+
+    >>> _splits({"split": None, "val_fraction": 0.2, "test_fraction": 0.3})
+    'splits drawn by patient (val 20%, test 30%)'
+    """
+    if own.get("split_file"):
+        return f"splits of {PurePath(str(own['split_file'])).name}"
+    if own.get("split"):
+        return f"splits of the column '{own['split']}', drawn by patient where it is empty"
+    shares = {name: own.get(f"{name}_fraction") for name in ("val", "test")}
+    if "split" in own and all(isinstance(share, int | float) for share in shares.values()):
+        return f"splits drawn by patient ({', '.join(f'{name} {share:.0%}' for name, share in shares.items())})"
+    return "its own splits"
 
 
 def _teacher_words(settings: Mapping[str, Any]) -> str:
@@ -200,9 +217,21 @@ def _arms(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {str(name): own for name, own in _get(settings, "arms").items() if isinstance(own, Mapping)}
 
 
-def _differing(settings: Mapping[str, Any]) -> str:
-    """What arms set otherwise than the experiment, beta and weights among it."""
-    said = {name: plain(_flat(own.get("set"))) for name, own in _arms(settings).items() if own.get("set")}
+def _ran(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """Arms whose stages the folder links to; of an earlier version, which listed no links, those of its last run."""
+    links, only = manifest.get("links"), settings.get("only")
+    chosen = [str(place).split("/")[0] for place in links] if isinstance(links, Mapping) and links else only
+    return (
+        [name for name in _arms(settings) if name in chosen]
+        if isinstance(chosen, list) and chosen
+        else list(_arms(settings))
+    )
+
+
+def _differing(settings: Mapping[str, Any], ran: Sequence[str]) -> str:
+    """What arms that ran set otherwise than the experiment, beta and weights among it."""
+    sections = {name: own for name, own in _arms(settings).items() if name in ran}
+    said = {name: plain(_flat(own.get("set"))) for name, own in sections.items() if own.get("set")}
     return "; ".join(f"{name}: {text}" for name, text in said.items())
 
 

@@ -33,7 +33,9 @@ NARROWEST = 80
 WIDE = 160
 """Columns of a log file."""
 LABEL = 30
-"""Columns of a label, at most; a longer one folds."""
+"""Columns of a label, at most; a longer one folds between its words."""
+WORD = 50
+"""Columns of a label's longest word, at most, as of one that names a loss in brackets; a longer one folds within."""
 GAP = 3
 """Columns between two columns."""
 SHORTER = {
@@ -86,8 +88,8 @@ def _heads(group: Group, *, each: bool) -> list[str]:
 
 def _parts(group: Group, heads: Sequence[str], width: int) -> list[list[int]]:
     """Columns of each table: as many as stand side by side without a word or a number being cut."""
-    labels = [Text.from_markup(escape(row.label)).cell_len for _, rows in group.sections for row in rows]
-    room = width - min(LABEL, max(labels, default=0)) - GAP
+    labels = [row.label for _, rows in group.sections for row in rows]
+    room = width - min(_room(labels), max(map(cell_len, labels), default=0)) - GAP
     parts: list[list[int]] = []
     left = 0
     for i in range(len(group.columns)):
@@ -100,6 +102,11 @@ def _parts(group: Group, heads: Sequence[str], width: int) -> list[list[int]]:
     return parts
 
 
+def _room(labels: Sequence[str]) -> int:
+    """Columns in which labels stand without a word of theirs being cut."""
+    return max(LABEL, min(WORD, max((cell_len(word) for label in labels for word in label.split()), default=0)))
+
+
 def _width(group: Group, head: str, i: int) -> int:
     """Of the longest word of a head, of one that is not folded of all of it, and of every cell."""
     words = [head] if head in WHOLE else head.split()
@@ -108,7 +115,8 @@ def _width(group: Group, head: str, i: int) -> int:
 
 
 def _rows(group: Group, said: str, which: Sequence[int], heads: Sequence[str]) -> Table:
-    table = _bare(said, [heads[i] for i in which])
+    labels = [row.label for _, rows in group.sections for row in rows]
+    table = _bare(said, [heads[i] for i in which], labels)
     for _, rows in group.sections:
         for row in rows:
             table.add_row(escape(row.label), *(_cell(row.cells[i], group.columns[i]) for i in which))
@@ -126,6 +134,7 @@ def _arms(found: Results, logp: Group | None) -> Table:
     table = _bare(
         f"{said}{'; log p in nats' if columns else ''}",
         [*(["difference"] if apart else []), *(column.title for column in columns)],
+        list(results.arm_labels(found.values).values()),
     )
     for arm, label in results.arm_labels(found.values).items():
         cell = apart.get(arm, results.Cell("–"))
@@ -135,9 +144,9 @@ def _arms(found: Results, logp: Group | None) -> Table:
     return table
 
 
-def _bare(said: str, heads: Sequence[str]) -> Table:
+def _bare(said: str, heads: Sequence[str], labels: Sequence[str]) -> Table:
     table = Table(title=escape(said), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", max_width=LABEL, overflow="fold")
+    table.add_column("", max_width=_room(labels), overflow="fold")
     for head in heads:
         table.add_column(escape(head), justify="right", no_wrap=head in WHOLE)
     return table

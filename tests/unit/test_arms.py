@@ -41,14 +41,17 @@ def test_without_the_command_line_labels_are_those_of_the_file() -> None:
         ("stages.apo.optim.lr=0.5", f"{LISTWISE} [apo.optim.lr=0.5]"),  # of the arm's own set
         ("stages.apo.loss.reduction=mean", f"{LISTWISE} [apo.loss.reduction=mean]"),
         ("stages.apo.loss.nll_weight=1.0", "SPD+MT, APO listwise [apo.loss.nll_weight=1.0]"),
-        ("stages.apo.loss.name=apo_pairwise", "SPD+MT, APO listwise [apo.loss.name=apo_pairwise]"),
+        (
+            "stages.apo.loss.name=apo_pairwise",
+            "apo_pairwise in place of SPD+MT, APO listwise [apo.loss.name=apo_pairwise]",
+        ),
         ("pool.select=[eager]", f'{LISTWISE} [pool.select=["eager"]]'),
         ("pool.weights={name: router, power: 4}", f"{LISTWISE} [pool.weights=router]"),
         ("pool.gate={studies: 0.3, action: weight}", f"{LISTWISE} [pool.gate]"),
         ("teachers.refuser.weight=0", f"{LISTWISE} [teachers.refuser.weight=0]"),
         ("stages.spd.loss.reduction=sequence_sum", f"{LISTWISE} [spd.loss.reduction=sequence_sum]"),
         ("arms.apo_listwise.set.stages.apo.loss.beta=2", f"{LISTWISE} [apo.loss.beta=2]"),
-        ("arms.apo_listwise.set.stages.apo.loss.name=dpo", "SPD+MT, APO listwise [apo.loss.name=dpo]"),
+        ("arms.apo_listwise.set.stages.apo.loss.name=dpo", "dpo in place of SPD+MT, APO listwise [apo.loss.name=dpo]"),
         ("arms.apo_listwise.label=mine", "mine"),
     ],
 )

@@ -95,6 +95,36 @@ def test_who_weighs_by_what_and_what_the_gate_did_is_said_in_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        ({"name": "open_i"}, "open_i, its own splits"),
+        (
+            {"name": "tabular", "split": None, "val_fraction": 0.2, "test_fraction": 0.3},
+            "drawn by patient (val 20%, tes",
+        ),
+        ({"name": "tabular", "split": "fold", "val_fraction": 0.2}, "tabular, splits of the column 'fold', drawn by"),
+        ({"name": "tabular", "split": None, "split_file": "/a/b/mine.csv"}, "tabular, splits of mine.csv"),
+    ],
+)
+def test_whence_the_splits_are(own: dict, says: str) -> None:
+    assert says in dict(facts.told({}, {"data": own}))["Data"]
+
+
+def test_only_arms_that_ran_are_said_to_differ() -> None:
+    """Those that the folder links to, of several runs too; of an earlier version, those of the last run."""
+    settings = rich_run.settings(("base", "sft", "dpo"))
+    settings["arms"]["sft"]["set"] = {"stages.apo.steps": 7}
+    both = "sft: apo.steps 7; dpo: apo.loss.beta 0.5"
+    assert dict(facts.told({}, settings))["Differs by arm"] == both
+    assert dict(facts.told({}, settings | {"only": ["sft"]}))["Differs by arm"] == "sft: apo.steps 7"
+    links = {f"{arm}/seed0/apo": "apo-1" for arm in ("base", "dpo")}
+    assert (
+        dict(facts.told({"links": links}, settings | {"only": ["sft"]}))["Differs by arm"] == "dpo: apo.loss.beta 0.5"
+    )
+    assert "Differs by arm" not in dict(facts.told({"links": {"base/seed0/evaluate": "e"}}, settings))
+
+
 def test_odd_settings_are_no_traceback() -> None:
     for odd in ({"data": 3}, {"arms": {"a": None}}, {"student": [], "stages": {"spd": 2}}, {"evaluate": "x"}):
         assert facts.told({"data": 3}, odd) and facts.banner(odd)
