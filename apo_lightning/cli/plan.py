@@ -15,11 +15,24 @@ if TYPE_CHECKING:
     from apo_lightning.settings import ExperimentSettings
 
 
+CARD = "h100"
+"""What is planned for where no card is named."""
+SMALL = "nano"
+"""A student that no card is needed for."""
+
+
+ELSEWHERE = (
+    f"The student of this experiment is the embedded {SMALL}, which trains on a CPU. Memory and times below are those "
+    f"of one {CARD} (no --card was given), not of this machine: here the run itself says the time left, from its first "
+    "steps on."
+)
+
+
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add ``plan`` to the command line."""
     own = command(commands, "plan", plan, "what an experiment would need on a GPU: memory by part, time by stage")
     own.add_argument("experiment", help="a name under experiments/, or a file")
-    own.add_argument("--card", default="h100", help="h200, h100, a100, a100-40, l40s, a6000, rtx4090, l4, rtx4070")
+    own.add_argument("--card", help=f"h200, h100, a100, a100-40, l40s, a6000, rtx4090, l4, rtx4070 (default: {CARD})")
     own.add_argument("--prompt", type=int, metavar="TOKENS", help="of a prompt with its image, instead of measuring")
     own.add_argument("--answer", type=int, metavar="TOKENS", help="of an answer, instead of measuring")
     own.add_argument("overrides", nargs="*", metavar="key=value")
@@ -33,15 +46,18 @@ def plan(options: argparse.Namespace) -> int:
     """
     from apo_lightning import config, planning
 
-    if options.card not in planning.CARDS:
-        raise ConfigError(f"--card '{options.card}' is not known. {did_you_mean(options.card, planning.CARDS)}")
-    cfg, card = config.load(config.find(options.experiment), options.overrides), planning.CARDS[options.card]
+    name = options.card or CARD
+    if name not in planning.CARDS:
+        raise ConfigError(f"--card '{name}' is not known. {did_you_mean(name, planning.CARDS)}")
+    cfg, card = config.load(config.find(options.experiment), options.overrides), planning.CARDS[name]
     arms = cfg.resolved
     lengths, reason = _lengths(next(iter(arms.values())), options)
     said = f"prompt {lengths.prompt} tokens, answers {lengths.answer} (mean {lengths.usual:.0f}): {lengths.source}"
     Console().print(f"{said}{reason and f' ({reason})'}", markup=False)
     rows = list(_rows(arms, lengths, card))
-    Console().print(_table(rows, f"{options.experiment} on {options.card}, {card.gb} GB"))
+    if options.card is None and cfg.student.model == SMALL:
+        Console().print(ELSEWHERE, markup=False, style="yellow")
+    Console().print(_table(rows, f"{options.experiment} on {name}, {card.gb} GB"))
     return _verdict(arms, rows, lengths, card)
 
 
@@ -82,10 +98,10 @@ def _table(rows: list[tuple[str, Plan]], title: str) -> object:
     for arm, stage in rows:
         need = stage.need
         own = (need.weights, need.trained, need.activations) if need else ()
-        parts = " + ".join(f"{part / 1e9:.1f}" for part in own)
+        parts = " + ".join(_least(part / 1e9, 1) for part in own)
         whole, steps = f"{need.total / 1e9:.1f}" if need else "", "?" if stage.steps is None else str(stage.steps)
         table.add_row(
-            f"{stage.name} ({arm})", stage.mode, parts, whole, steps, f"{stage.step:.2f}", _time(stage.seconds)
+            f"{stage.name} ({arm})", stage.mode, parts, whole, steps, _least(stage.step, 2), _time(stage.seconds)
         )
     return table
 
@@ -93,7 +109,17 @@ def _table(rows: list[tuple[str, Plan]], title: str) -> object:
 def _time(seconds: float | None) -> str:
     if seconds is None:
         return "?"
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{_least(seconds / 60, 0)} min"
+
+
+def _least(value: float, digits: int) -> str:
+    """A number, which is not 0 where it is only small.
+
+    >>> _least(0.004, 2), _least(0.5, 2), _least(0.0, 1), _least(0.4, 0)
+    ('< 0.01', '0.50', '0.0', '< 1')
+    """
+    small = 0 < value < 10**-digits / 2 or (digits == 0 and 0 < value < 1)
+    return f"< {10**-digits:.{digits}f}" if small else f"{value:.{digits}f}"
 
 
 def _verdict(arms: dict[str, ExperimentSettings], rows: list[tuple[str, Plan]], lengths: Lengths, card: Card) -> int:

@@ -133,3 +133,13 @@ def test_without_the_data_the_limits_are_taken_and_the_reason_is_said(tmp_path: 
 def test_an_unknown_card_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(EXPERIMENTS / "smoke.yaml"), "--card", "h10"]) == 2
     assert "Did you mean" in capsys.readouterr().err
+
+
+def test_an_experiment_of_the_small_student_says_whose_times_these_are(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["plan", str(EXPERIMENTS / "smoke.yaml"), "--prompt", "40", "--answer", "60"]
+    assert main(given) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "those of one h100 (no --card was given), not of this machine" in said
+    assert "0.00" not in said and "< 0.01" in said and "< 1 min" in said
+    assert main([*given, "--card", "l4"]) == 0
+    assert "not of this machine" not in " ".join(capsys.readouterr().out.split())
