@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MARKS = {1.0: ("present", "red"), 0.0: ("absent", "green")}
 NOT_STATED = ("–", "dim")
+MARKS_OF_SPEECH = "?!.,;:'\"()"
 
 
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -74,11 +75,26 @@ def split(words: Sequence[str]) -> tuple[list[Path], str | None]:
     """
     asked = [word for word in words if not _exists(word) and (" " in word.strip() or word.endswith("?"))]
     paths = [Path(word) for word in words if word not in asked]
+    if unquoted := _unquoted(words):
+        raise ConfigError(
+            f"A question is one word of the command line, and these are {len(unquoted.split())}, which are no files: "
+            f'put quotes around it, "{unquoted}".'
+        )
     if len(asked) > 1:
         raise ConfigError(f"There are several questions, and no files of these names: {'; '.join(asked)}. Ask one.")
     if not paths:
         raise ConfigError(f"There is no image to ask about, and no file '{asked[0]}'. Give one or more files.")
     return paths, asked[0] if asked else None
+
+
+def _unquoted(words: Sequence[str]) -> str:
+    """The question of which a shell has made several words; empty where there is none. Behind the last file stand two
+    or more words that are none, and letters alone, as a missing file's name seldom is.
+    """
+    count = next((i for i, word in enumerate(reversed(words)) if _exists(word)), len(words))
+    behind = words[len(words) - count :]
+    spoken = all(word.strip(MARKS_OF_SPEECH).replace("-", "").isalpha() for word in behind)
+    return " ".join(behind) if len(behind) > 1 and spoken else ""
 
 
 def _exists(word: str) -> bool:

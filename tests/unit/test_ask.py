@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,18 @@ def test_words_are_images_and_one_question(tmp_path: Path) -> None:
         split(["b.png", "Edema?", "Is it large?"])
     with pytest.raises(ConfigError, match="no image"):
         split(["Is it large?"])
+
+
+def test_a_question_without_quotes_is_told_from_missing_files(tmp_path: Path) -> None:
+    there = tmp_path / "image.png"
+    there.touch()
+    for words in ("Is there an effusion?", "describe this film", "Right-sided effusion, is there any?"):
+        with pytest.raises(ConfigError, match=f'put quotes around it, "{re.escape(words)}"'):
+            split([str(there), *words.split()])
+        with pytest.raises(ConfigError, match="no image"):
+            split([words]) if words.endswith("?") else split(["a?"])
+    for missing in (["a.png", "b.png"], ["IM0001", "IM0002"], ["IMAGE"]):
+        assert split([str(there), *missing]) == ([there, *map(Path, missing)], None)
 
 
 def test_one_answer_and_a_comparison_are_printed(
