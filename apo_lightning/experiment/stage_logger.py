@@ -20,6 +20,10 @@ class StageLogger(WandbLogger):
 
     LOGGER_JOIN_CHAR = "/"
 
+    def __init__(self, *given: Any, **how: Any) -> None:
+        super().__init__(*given, **how)
+        self._wandb_init.pop("anonymous")  # Lightning hands on a None, of which W&B warns that it has no effect
+
     def log_hyperparams(self, params: Any) -> None:
         """Takes nothing."""
 

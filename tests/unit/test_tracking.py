@@ -45,6 +45,15 @@ def in_trial(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class TestRuns:
+    def test_nothing_is_handed_on_that_wandb_warns_of(self, tmp_path: Path, resolved: dict, monkeypatch) -> None:
+        """Lightning gives it a setting that it has no more, in every stage."""
+        said: list[str] = []
+        monkeypatch.setattr("wandb.termwarn", lambda text, **_: said.append(text))
+        (logger,) = tracking.stage_logger(OFFLINE, tmp_path, WHO, "apo", resolved)
+        logger.log_metrics({"train/loss": 1.5}, step=1)
+        logger.finalize("success")
+        assert not [text for text in said if "anonymous" in text]
+
     def test_a_stage_holds_the_settings_of_its_arm(self, tmp_path: Path, resolved: dict) -> None:
         (logger,) = tracking.stage_logger(OFFLINE, tmp_path, WHO, "apo", resolved)
         logger.log_hyperparams({"optim": {"lr": 13}, "steps": 13})  # as Lightning does for a module that saves them
