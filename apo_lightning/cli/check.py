@@ -50,20 +50,22 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
 
     Raises:
         ConfigError: it is not valid, or this machine cannot run it.
+        DataError: its recorded texts are there, and they or its data cannot be read, or none of them names a study.
     """
     from apo_lightning import config
 
     cfg = config.load(config.find(name), overrides)
-    from apo_lightning.experiment import checks
+    from apo_lightning.experiment import checks, matched_texts
 
     notes = checks.check_arms(cfg.resolved)
+    notes += matched_texts.look(cfg.resolved)
     _print_checked(name, f"{_arms(cfg)}, would run on this machine", [*cfg.unheard, *notes])
     return 0
 
 
 def check_file(path: Path) -> tuple[str, list[str]]:
     """Check one file of ``experiments/``: an experiment, a base that others extend, a preset, a sweep, or a study.
-    Returns what it was and what could not be looked at."""
+    Returns what it was, what could not be looked at, and how recorded texts match the studies."""
     from apo_lightning import config
 
     if path.parent.name in ("base", "presets"):
@@ -78,9 +80,10 @@ def check_file(path: Path) -> tuple[str, list[str]]:
     if path.parent.name == "study":
         return _check_study(path)
     cfg = config.load(path)
-    from apo_lightning.experiment import checks
+    from apo_lightning.experiment import checks, matched_texts
 
-    return f"experiment with {_arms(cfg)}", checks.check_arms(cfg.resolved, here=False)
+    notes = checks.check_arms(cfg.resolved, here=False)
+    return f"experiment with {_arms(cfg)}", notes + matched_texts.look(cfg.resolved)
 
 
 def _check_study(path: Path) -> tuple[str, list[str]]:

@@ -51,8 +51,10 @@ def collect(options: argparse.Namespace) -> int:
     if options.no_wait and not options.batch:
         raise ConfigError("--no-wait goes with --batch: only batches go on without us.")
     cfg = config.load(config.find(options.experiment), options.overrides)
-    from apo_lightning.experiment import asking, writing
+    from apo_lightning.experiment import asking, matched_texts, writing
 
+    if not asking.named(cfg) and not writing.names(cfg) and any(map(matched_texts.named, cfg.resolved.values())):
+        return _tell_recorded(cfg)
     only, here = _words(options.teacher), writing.names(cfg)
     asked = [name for name in only if name not in here]
     if (only and not asked) or (here and not asking.named(cfg)):
@@ -66,6 +68,24 @@ def collect(options: argparse.Namespace) -> int:
     if options.export:
         _say(f"{asking.export(asked, options.export):,} texts: {options.export}")
     return status
+
+
+def _tell_recorded(cfg: ExperimentSettings) -> int:
+    """Of an experiment that asks nobody, since texts are there; returns the exit status.
+
+    Raises:
+        DataError: none of a teacher's texts names a study, or they cannot be read.
+    """
+    from apo_lightning.experiment import matched_texts
+
+    paths = {name: path for own in cfg.resolved.values() for name, path in matched_texts.named(own).items()}
+    _say(f"Nobody is asked: the texts of {', '.join(paths)} are recorded (kind: recorded).")
+    for line in matched_texts.look(cfg.resolved):
+        _say(f"  {line}")
+    gone = {path: name for name, path in paths.items() if not Path(path).expanduser().exists()}
+    for path, name in gone.items():
+        show_error(f"teachers.{name}: there is no file {path}. Correct the path, or write the texts there.")
+    return 2 if gone else 0
 
 
 def _write(cfg: ExperimentSettings, only: Sequence[str], *, dry: bool = False) -> int:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from apo_lightning.console import Console, print_hanging
 from apo_lightning.errors import ConfigError
+
+if TYPE_CHECKING:
+    from apo_lightning.settings import ExperimentSettings
 
 
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -38,11 +42,29 @@ def summary(options: argparse.Namespace) -> None:
     if not options.what or "=" in options.what:
         _list_sets(options, console)
         return
-    data, name = build(options.what, options.overrides)
+    data, name, cfg = build(options.what, options.overrides)
     found = summarise(data, name, quick=options.quick)
     data_summary.show(found, console)
     if options.json:
         console.print(f"all of it: {write_json(options.json, found.to_dict())}", markup=False)
+    if cfg is not None:
+        _show_teachers(cfg, data, console)
+
+
+def _show_teachers(cfg: ExperimentSettings, data: Any, console: Console) -> None:
+    """Where an experiment's texts come from, and how recorded ones match the studies.
+
+    Raises:
+        DataError: a file of texts cannot be read, or none of its texts names a study.
+    """
+    from apo_lightning.experiment import matched_texts
+
+    kinds = Counter(str(section.get("kind")) for section in cfg.teachers.values())
+    if kinds:
+        said = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        console.print(f"teachers: {said}", markup=False, soft_wrap=True)
+    for line in matched_texts.on(data, cfg, matched_texts.recorded(cfg)):
+        print_hanging(console, "  ", line)
 
 
 def _list_sets(options: argparse.Namespace, console: Console) -> None:
@@ -66,8 +88,9 @@ def _list_sets(options: argparse.Namespace, console: Console) -> None:
     show_group("data sets", {name: first_sentence(item) for name, item in DATA.items()}, console)
 
 
-def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
-    """The data module that ``what`` names, and a title: a registered set with its own settings, or an experiment's.
+def build(what: str, overrides: Sequence[str]) -> tuple[Any, str, ExperimentSettings | None]:
+    """The data module that ``what`` names, and a title: a registered set with its own settings, or an experiment's,
+    which comes with it.
 
     Raises:
         ConfigError: neither, or a setting is wrong.
@@ -84,11 +107,11 @@ def build(what: str, overrides: Sequence[str]) -> tuple[Any, str]:
             known = f"Data sets: {', '.join(sorted(DATA))}."
             raise ConfigError(f"{error}\n{known}" if "There is no experiment" in str(error) else str(error)) from error
         names = [section["name"] for section in (cfg.data, cfg.evaluate.data) if section]
-        return checks.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}"
+        return checks.build_data(cfg), f"{cfg.name}: {' -> '.join(names)}", cfg
     layers = Layers("command line")
     for word in read_words([text.removeprefix("data.") for text in overrides]):  # as an experiment has it, too
         layers.put(word.path, word.value, layers.home)
-    return config.build(DATA, {**layers.tree, "name": what}, "data"), what
+    return config.build(DATA, {**layers.tree, "name": what}, "data"), what, None
 
 
 def import_(options: argparse.Namespace) -> None:
