@@ -19,25 +19,19 @@ from data_modules.archives.image_rows import (
     agreeing,
     parted,
     split_names,
-    usual,
     with_ids,
     with_patients,
 )
+from data_modules.archives.table_roles import EXPECTED, read_header, require_images
 from data_modules.folder import FolderDataModule
 from data_modules.images.dicom_folder import read_folder
 from data_modules.loading.splits import SPLITS
 from data_modules.tables import column_names, read_table, require_index
 from data_modules.tables.identifiers import own
-from data_modules.tables.label_columns import by_column, by_list, finding_columns, merge, shared
+from data_modules.tables.label_columns import by_column, by_list, merge, shared
 from data_modules.tables.labels import check_policies
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".parquet")
-IMAGE = "image"
-"""Column of image paths where the settings name none; else one with a usual name."""
-PATIENT = "patient"
-"""Column of patient ids where the settings name none: it may be absent."""
-ID = "id"
-"""Column of study ids, used where there is one and ``study`` names no other."""
 ROLES = ("image", "patient", "study", "split", "labels", "report", "view")
 """Settings that name a column."""
 UNLABELLED = "not labelled"
@@ -83,8 +77,8 @@ class Tabular(FolderDataModule):
     """
 
     index_file: str | None = None
-    image: str = IMAGE
-    patient: str | None = PATIENT
+    image: str = EXPECTED["image"]
+    patient: str | None = EXPECTED["patient"]
     study_is_patient: bool = False
     study: str | None = None
     split: str | None = None
@@ -182,9 +176,14 @@ class Tabular(FolderDataModule):
         Raises:
             DataError: the table cannot be read, lacks a column that a setting names, or has an unknown split.
         """
-        held = column_names(path)
-        roles = self._roles(path, held)
-        columns = self._finding_columns(path, [name for name in held if name not in roles.values()])
+        roles, columns = read_header(
+            path,
+            {role: getattr(self, role) for role in ROLES},
+            self.findings_columns,
+            lambda: require_images(self._image_folder, self.images_dir),
+            self.say,
+            alone=self.study_is_patient,
+        )
         ids = [name for role, name in roles.items() if role in ("image", "patient", "study")]
         table = read_table(
             path, {name: name for name in (*roles.values(), *columns)}, self.faults, ids=ids, unique=(roles["image"],)
@@ -196,43 +195,6 @@ class Tabular(FolderDataModule):
         rows = own(rows, {"study": "s", "patient": "p"}, self.faults, self.say)
         rows = parted(rows if self.study is not None else with_ids(rows, self.faults), self.faults)
         return rows.assign(split=split_names(rows, self.split_map, path)), labels.loc[rows.index.unique()]
-
-    def _roles(self, path: Path, held: list[str]) -> dict[str, str]:
-        """Role to column; ``patient`` may be absent where it is the default, ``study`` falls back on ``ID``."""
-        named = {role: name for role in ROLES if (name := getattr(self, role)) is not None}
-        self._take_usual(path, named, held)
-        if named.get("patient") == PATIENT and PATIENT not in held:
-            del named["patient"]
-        for role, name in named.items():
-            if name not in held:
-                raise DataError(f"data.{role}: {path} has no column '{name}'. {did_you_mean(name, held)}")
-        return named if "study" in named or ID not in held else {**named, "study": ID}
-
-    def _take_usual(self, path: Path, named: dict[str, str], held: list[str]) -> None:
-        """Where the settings name none and the expected one is absent, the column with a usual name; it is told."""
-        for role, expected in (("image", IMAGE), ("patient", PATIENT)):
-            idle = role == "patient" and self.study_is_patient
-            if named.get(role) != expected or expected in held or idle:
-                continue
-            own = usual(path, role, [name for name in held if name not in named.values()])
-            if own is not None:
-                named[role] = own
-                self.say(f"{role}: the column '{own}' (data.{role} names another)")
-
-    def _finding_columns(self, path: Path, held: list[str]) -> dict[str, str]:
-        """Column to finding."""
-        if self.findings_columns or self.labels is not None:
-            chosen = {name: canonical(finding) for name, finding in self.findings_columns.items()}
-            lacking = next((name for name in chosen if name not in held), None)
-            if lacking is not None:
-                raise DataError(
-                    f"data.findings_columns: {path} has no column '{lacking}'. {did_you_mean(lacking, held)}"
-                )
-            return chosen
-        found = finding_columns(held, path)
-        none = "no labels: no column is named like a finding (data.labels and data.findings_columns name others)"
-        self.say(f"labels from the columns {', '.join(found)}" if found else none)
-        return found
 
     def _labels(self, rows: pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows, labels = by_column(rows, columns, self.faults, uncertain=self.uncertain, unmentioned=self.unmentioned)

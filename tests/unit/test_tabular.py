@@ -819,3 +819,40 @@ def test_a_path_that_no_file_can_have_is_told(tmp_path):
     assert data.inside("a\0.png") is None and data.inside("a.png") == str(tmp_path / "a.png")
     with pytest.raises(DataError, match="no name of a file"):
         refuse_unreadable(tmp_path / "a\0.png")
+
+
+def test_all_that_is_wrong_with_a_table_is_told_at_once(table):
+    """Not one fault a try: columns of image and patient, the folder, a column of labels, cells of labels."""
+    data = table(
+        "picture,who,Edema,Effusion",
+        "a.png,1,severe,1",
+        "b.png,2,0,2",
+        images_dir="films",
+        patient="mrn",
+        findings_columns={"Edema": "edema", "Effusion": "effusion", "Mass": "mass"},
+    )
+    with pytest.raises(DataError) as caught:
+        data.check()
+    said = str(caught.value)
+    assert said.startswith("6 things are wrong:\n- ") and said.count("\n") == 6
+    assert "data.image: " in said and "has no column 'image'" in said
+    assert "data.patient: " in said and "has no column 'mrn'" in said
+    assert "data.images_dir: there is no folder " in said and "/films." in said
+    assert "data.findings_columns: " in said and "has no column 'Mass'" in said
+    assert "table.csv:2: 'Edema' is none of" in said and "table.csv:3: 'Effusion' is none of" in said
+
+
+def test_cells_of_labels_are_told_beside_other_faults(table):
+    data = table("picture,patient,Edema,Effusion", "a.png,1,severe,1", "b.png,2,0,2", "c.png,2,mild,0")
+    with pytest.raises(DataError) as caught:
+        data.check()
+    said = str(caught.value)
+    assert "has no column 'image'" in said
+    assert "table.csv:2: 'Edema' is none of -1, 0, 1, nor empty ('severe'), as 2 of 3 cells of the column." in said
+    assert "table.csv:3: 'Effusion' is none of -1, 0, 1, nor empty ('2'), as 1 of 3 cells of the column." in said
+
+
+def test_a_folder_of_images_that_is_not_there_is_named_as_such(table, tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match=r"data.images_dir: there is no folder .*/image\. Did you mean 'images'"):
+        table("image,patient", "a.png,1", images_dir="image").check()
