@@ -9,7 +9,7 @@ setup(
     packages=[*CODE, SHIPPED],
     package_dir={SHIPPED: "experiments"},
     package_data={
-        "apo_lightning": ["assets/**/*", "reports/templates/*", "starter/files/**/*", "**/*.yaml", "**/*.txt"],
+        "apo_lightning": ["assets/**/*", "reports/templates/*", "starter/**/*.in", "**/*.yaml", "**/*.txt"],
         SHIPPED: ["**/*.yaml"],
     },
 )

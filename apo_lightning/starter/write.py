@@ -31,7 +31,7 @@ def write(folder: Path) -> list[Path]:
     for source in sorted(path for path in FILES.rglob(f"*{ENDING}")):
         target = folder / source.relative_to(FILES).with_name(_named(source))
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_filled(source.read_text("utf-8"), words), encoding="utf-8")
+        target.write_text(filled(source.read_text("utf-8"), words), encoding="utf-8")
         written.append(target)
     return [*written, images.write(folder / "data" / "xrays")]
 
@@ -51,7 +51,8 @@ def package() -> str:
     return f"{NAME} @ {json.loads(told)['url']}" if told else f"{NAME}=={__version__}"
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def filled(text: str, words: dict[str, str]) -> str:
+    """A template with its ``{{word}}`` replaced."""
     for name, word in words.items():
         text = text.replace("{{" + name + "}}", word)
     return text
