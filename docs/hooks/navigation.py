@@ -9,6 +9,7 @@ from typing import Any
 import reference
 
 HOW_TO = {
+    "your_own": "Your own images, labels and texts",
     "data": "Bring your data",
     "own_texts": "Bring your teachers' texts",
     "collecting": "Ask teachers over a network",
@@ -22,7 +23,7 @@ HOW_TO = {
     "drift": "Measure drift",
     "sweeps": "Sweep settings",
 }
-CONCEPTS = {"architecture": "Architecture", "security": "Files from elsewhere"}
+CONCEPTS = {"glossary": "Glossary", "architecture": "Architecture", "security": "Files from elsewhere"}
 """Pages of ``docs/``, without ending, and their names in the navigation; those that are not there are left out."""
 OWN_PLACE = ("paper_map", "tour", "index")
 RESULTS = "results"

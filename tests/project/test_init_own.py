@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 from PIL import Image
 
+from apo_lightning import config
 from apo_lightning.cli.commands import main
+from tests.helpers.doc_blocks import blocks
 
 FILES = [f"film{n:02d}.png" for n in range(20)]
 GIVEN = ("--images", "scans", "--labels", "labels.csv", "--texts", "texts.csv")
@@ -98,3 +101,16 @@ def test_an_experiment_that_is_there_is_left_alone(films: Path, capsys: pytest.C
     assert main(["init", ".", *GIVEN]) == 2
     assert "is there already" in capsys.readouterr().err
     assert Path("experiments/mine.yaml").read_text() == "# thesis\n"
+
+
+def test_the_page_shows_the_experiment_that_is_written(films: Path) -> None:
+    """Its table has the columns of the page."""
+    (shown,) = (block for block in blocks(ROOT / "docs/your_own.md") if block.title == "experiments/mine.yaml")
+    write("labels.csv", ("filename", "patient_id", "Atelectasis", "Cardiomegaly"), *((n, n, 1, 0) for n in FILES))
+    Path("scans").rename("images")
+    assert main(["init", ".", "--images", "images", *GIVEN[2:]]) == 0
+    written = config.load(Path("experiments/mine.yaml"))
+    Path("page.yaml").write_text(shown.body)
+    page = config.load(Path("page.yaml"))
+    assert {**page.data, "credentialed": True} == written.data
+    assert (page.teachers, page.arms) == (written.teachers, written.arms)
