@@ -23,7 +23,7 @@ def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.Ar
     what = "a run folder, files of trajectories, or what collect has written: a teacher's file each, or their folder"
     look.add_argument("source", type=Path, nargs="+", metavar="RUN|FILE", help=what)
     look.add_argument("--findings", metavar="A,B", help="what is looked for (default: those of the run, or canonical)")
-    look.add_argument("--labels", type=Path, metavar="FILE", help="of a FILE: CSV with study, patient, findings (1, 0)")
+    look.add_argument("--labels", type=Path, metavar="FILE", help="of a FILE: the table of a data set")
     look.add_argument(
         "--student",
         nargs="?",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-from apo_lightning.errors import DataError
+from apo_lightning.errors import DataError, did_you_mean
 from apo_lightning.findings import canonical
+from data_modules.archives.image_rows import usual
+from data_modules.tables import Faults, column_names, read_table
+from data_modules.tables.label_columns import by_column
 
 
 def same_names(labels: Path, listed: Sequence[str], spoken: Sequence[str]) -> dict[str, str]:
@@ -37,33 +38,50 @@ def same_names(labels: Path, listed: Sequence[str], spoken: Sequence[str]) -> di
 
 
 def table(path: Path, findings: Sequence[str]) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Study to its labels, and to its patient."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"--labels {path} cannot be read ({error}). Give a CSV table with a column 'study'.") from error
-    columns = {canonical(name): name for name in (rows[0] if rows else {}) if name}
-    known = [name for name in findings if name in columns]
-    if "study" not in columns or not known:
-        raise DataError(f"--labels {path} must have a column 'study' and one for a finding ({', '.join(findings)}).")
-    found: dict[str, dict[str, float]] = {}
-    for number, row in enumerate(rows, 2):
-        study = row[columns["study"]]
-        if study in found:
-            raise DataError(f"--labels {path}:{number}: study '{study}' stands there twice. Remove one of the lines.")
-        found[study] = {name: _label(row[columns[name]], path, number, name) for name in known}
-    patients = {row[columns["study"]]: row[columns["patient"]] for row in rows} if "patient" in columns else {}
-    return found, {study: patient for study, patient in patients.items() if patient}
+    """Study to its labels, and to its patient, out of the table that the data set `tabular` reads too: findings and
+    patients by their usual names, studies by ``study``, ``id`` or the images' file names.
+
+    Raises:
+        DataError: it cannot be read, or lacks studies or findings, or a cell of it is no label.
+    """
+    held = [name for name in column_names(path) if name]
+    study = _study(path, held)
+    known = {name: canonical(name) for name in held if name != study and canonical(name) in findings}
+    if len(set(known.values())) < len(known):
+        raise DataError(f"--labels {path}: two of the columns {', '.join(known)} name one finding. Leave one out.")
+    if not known:
+        raise DataError(
+            f"--labels {path} has no column for a finding ({', '.join(findings)}). {did_you_mean('', held)}"
+        )
+    patient = next((name for name in held if canonical(name) == "patient"), None) or usual(path, "patient", held)
+    faults = Faults()
+    rows = read_table(
+        path, {name: name for name in dict.fromkeys([study, *known, *([patient] if patient else [])])}, faults
+    )
+    if rows.duplicated(study).any():
+        row = rows[rows.duplicated(study)].iloc[0]
+        raise DataError(f"--labels {row['where']}: study '{row[study]}' stands there twice. Remove one of the lines.")
+    kept, labels = by_column(rows, known, faults, uncertain="ignore", unmentioned="unknown")
+    if faults:
+        where, why = faults[0]
+        raise DataError(
+            f"--labels {where}: {why} ({len(faults):,} such rows). Labels are 1, 0, -1 (uncertain) or empty."
+        )
+    found = dict(zip(kept[study], labels.to_dict("records"), strict=True))
+    patients = dict(zip(kept[study], kept[patient], strict=True)) if patient else {}
+    return found, {name: who for name, who in patients.items() if who}
 
 
-def _label(cell: str | None, path: Path, number: int, name: str) -> float:
-    if not (cell or "").strip():
-        return math.nan
-    try:
-        value = float(cell)  # type: ignore[arg-type]
-    except ValueError:
-        value = -1.0
-    if value not in (0, 1):
-        raise DataError(f"--labels {path}:{number}: '{name}' must be 1, 0 or empty, got '{cell}'.")
-    return value
+def _study(path: Path, held: Sequence[str]) -> str:
+    """
+    Raises:
+        DataError: no column says which study a row is of.
+    """
+    named = next((name for word in ("study", "id") for name in held if canonical(name) == word), None)
+    found = named or usual(path, "image", held)
+    if found is None:
+        raise DataError(
+            f"--labels {path} has no column 'study', nor one of image files (image, file, filename, path, ...). "
+            f"{did_you_mean('study', held)}"
+        )
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -171,10 +172,10 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys, words: list[str], said: 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("study,edema\ns0,2\n", "must be 1, 0 or empty, got '2'"),
+        ("study,edema\ns0,2\n", "'edema' is none of -1, 0, 1, nor empty ('2')"),
         ("study,edema\ns0,1\ns0,0\n", "stands there twice"),
-        ("name,edema\ns0,1\n", "must have a column 'study'"),
-        ("study,other\ns0,1\n", "one for a finding"),
+        ("name,edema\ns0,1\n", "has no column 'study', nor one of image files"),
+        ("study,age\ns0,1\n", "has no column for a finding (edema)"),
         ("study,edema\nx1,1\nx2,0\n", "none of its 2 studies is one of the texts ('x1' there, 's0' here)"),
     ],
 )
@@ -283,3 +284,13 @@ def test_a_data_set_without_labels_is_measured_by_what_the_reader_knows_and_it_i
     assert drift_sources._wanted(("edema",), cfg) == (("edema",), [])
     wanted, (note,) = drift_sources._wanted((), cfg)
     assert wanted == list(MENTIONS) and "'own' has no labels" in note and "--findings names others" in note
+
+
+def test_the_table_of_the_data_set_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Columns and cells as `tabular` has them: file names, patient_id, Effusion, yes and no."""
+    path = tmp_path / "labels.csv"
+    path.write_text("filename;patient_id;age;Edema;Effusion\na.png;7;50;yes;0\nb.png;7;51;-1;\n")
+    truth, patients = drift_labels.table(path, ["edema", "pleural_effusion"])
+    assert truth["a.png"] == {"edema": 1.0, "pleural_effusion": 0.0}
+    assert all(math.isnan(value) for value in truth["b.png"].values())
+    assert patients == {"a.png": "7", "b.png": "7"}
