@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apo_lightning.console import Console, print_hanging
-from apo_lightning.errors import ConfigError
+from apo_lightning.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from apo_lightning.settings import ExperimentSettings
+    from data_modules.summary import Summary
 
 
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -44,11 +45,27 @@ def summary(options: argparse.Namespace) -> None:
         return
     data, name, cfg = build(options.what, options.overrides)
     found = summarise(data, name, quick=options.quick)
+    _refuse_empty(found, data)
     data_summary.show(found, console)
     if options.json:
         console.print(f"all of it: {write_json(options.json, found.to_dict())}", markup=False)
     if cfg is not None:
         _show_teachers(cfg, data, console)
+
+
+def _refuse_empty(found: Summary, data: Any) -> None:
+    """
+    Raises:
+        DataError: not one image of the set is there, so that nothing of it could be shown.
+    """
+    gone = sum(found.missing.values())
+    if not gone or any(count["studies"] for count in found.counts.values()):
+        return
+    first = next((study.images[0] for one in data.sets for study in getattr(one, "index", ()) if study.images), "")
+    raise DataError(
+        f"{found.name}: none of its {gone:,} images is there, first {first}. Correct data.root, data.images_dir or the "
+        "names in the table."
+    )
 
 
 def _show_teachers(cfg: ExperimentSettings, data: Any, console: Console) -> None:

@@ -198,3 +198,11 @@ def test_a_mapping_may_be_given_key_by_key(tmp_path, capsys):
     words = [f"root={tmp_path}", "index_file=index.csv", "labels=labels", "label_map.Foo=mass", "patient=image"]
     assert commands.main(["data", "summary", "tabular", *words]) == 0
     assert "mass" in capsys.readouterr().out
+
+
+def test_a_set_without_any_of_its_images_is_one_line_and_an_error(tmp_path, capsys) -> None:
+    (tmp_path / "labels.csv").write_text("image,patient,Edema\n" + "".join(f"{n}.png,{n},1\n" for n in range(12)))
+    assert commands.main(["data", "summary", "tabular", f"root={tmp_path}", "index_file=labels.csv"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.splitlines()) == 1
+    assert f"tabular: none of its 12 images is there, first {tmp_path}/0.png. Correct data.root" in said.err
