@@ -8,26 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from apo_lightning.console import Console, print_whole
+from apo_lightning.console import Console
 from apo_lightning.drift.run import VERSION
 from apo_lightning.errors import ArtifactError
 from apo_lightning.files.atomic import removal, write_bytes, write_text
-from apo_lightning.reports import figures, figures_drift, shown
-from apo_lightning.reports.drift_tables import DriftTable, tables
+from apo_lightning.reports import drift_terminal, figures, figures_drift, shown
+from apo_lightning.reports.drift_tables import tables
 from apo_lightning.reports.drift_words import sentences
 from apo_lightning.reports.folder import is_there, read_manifest
 from apo_lightning.reports.markdown import drift_parts, md
 from apo_lightning.reports.page import Drift, FigureFile
 
 NAME = "drift.json"
-WIDE = 200
-"""Columns of a file or a pipe."""
-WORDS = 12
-"""Characters from which on a cell is no number."""
 FIGURES = {
     "drift_agreement.png": (
         "Who agrees with whom",
@@ -119,12 +111,7 @@ MAKERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 def show(record: Mapping[str, Any], console: Console) -> None:
     """Print sentences and tables."""
     found = section(record, figures_too=False)
-    for sentence in found.sentences:
-        console.print(sentence, markup=False)
-    for table in found.tables:
-        print_whole(rich_table(table, console.width if console.is_terminal else WIDE), console)
-        if table.note:
-            console.print(table.note, style="dim", markup=False)
+    drift_terminal.show(found.sentences, found.tables, console)
 
 
 def write_page(record: Mapping[str, Any], folder: Path) -> Path:
@@ -138,19 +125,3 @@ def write_page(record: Mapping[str, Any], folder: Path) -> Path:
             (folder / "figures" / name).unlink(missing_ok=True)
     title = f"# Drift of the teachers: {md(str(record.get('source', '')))}"
     return write_text(folder / "drift.md", "\n\n".join([title, *drift_parts(found, level=2)]) + "\n")
-
-
-def rich_table(table: DriftTable, width: int) -> Table:
-    """For a terminal of so many columns: intervals stand below the values where there is room for them."""
-    spread = width >= 24 + sum(max(len(cell.spread) for _, cells in table.rows for cell in cells[i : i + 1]) + 2
-                               for i in range(len(table.heads)))  # fmt: skip
-    made = Table("", *table.heads, title=table.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    made.padding = (0, 1) if spread else (0, 1, 0, 0)
-    made.columns[0].no_wrap = True
-    numbers = {i for i in range(len(table.heads)) if all(len(cells[i].text) < WORDS for _, cells in table.rows)}
-    for i, column in enumerate(made.columns[1:]):
-        column.justify, column.overflow = "right" if i in numbers else "left", "fold"
-    for label, cells in table.rows:
-        texts = (f"{cell.value}\n{cell.spread}".strip() if spread else cell.value for cell in cells)
-        made.add_row(Text(label), *map(Text, texts))
-    return made

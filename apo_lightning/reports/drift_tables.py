@@ -56,6 +56,17 @@ PROFILE = (
     ("wrong_side", "wrong side", 2),
 )
 
+STYLE, LATER = "told from t+ by style", "more errors at the end"
+EXPLAINED = {
+    "precision": "Precision and recall: of findings said to be present.",
+    "similarity": "Similarity: share of what it and another teacher both state without a contradiction.",
+    LATER: "More errors at the end: share of right statements that it loses from its first sentence to its last, "
+    "beside what is hard for all.",
+    STYLE: "Told from t+ by style: area under the ROC curve of a bag of words without findings (t+: the text that the "
+    "student writes after it has read all teachers).",
+}
+"""What heads of the teachers' table mean."""
+
 
 def teachers_table(record: Mapping[str, Any]) -> DriftTable:
     """A row a teacher: the paper's Figure 1a, with rates of refusal and doubt, and how errors move along its texts."""
@@ -71,14 +82,9 @@ def teachers_table(record: Mapping[str, Any]) -> DriftTable:
         cells += [cell_of(slopes[name], 2)] if slopes else []
         cells += [Cell("–" if areas[name] is None else f"{areas[name]:.2f}")] if areas else []
         rows.append((name, cells))
-    heads = [title for _, title, _ in shown] + (["more errors at the end"] if slopes else [])
-    heads += ["told from t+ by style"] if areas else []
-    note = (
-        "Precision and recall of findings said to be present; similarity: share of what it and another teacher both "
-        "state without a contradiction; more errors at the end: share of right statements that it loses from its "
-        "first sentence to its last, beside what is hard for all. Style: area under the ROC curve of a bag of words "
-        "without findings."
-    )
+    heads = [title for _, title, _ in shown] + ([LATER] if slopes else [])
+    heads += [STYLE] if areas else []
+    note = " ".join(said for head, said in EXPLAINED.items() if head in heads)
     return DriftTable("drift-teachers", "Teachers", note, heads, rows)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from apo_lightning.drift.limits import TEACHERS
 from apo_lightning.reports.drift_tables import cell_text, mean_of
+from apo_lightning.reports.drift_verdict import verdict
 
 LEVEL = 0.05
 NEAR = 0.9
@@ -14,7 +15,8 @@ NEAR = 0.9
 
 
 def sentences(record: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader wants to know first; how much it rests on comes before it."""
+    """What a reader wants to know first: whether it is worth training on, how much that rests on, and the figures."""
+    yield from verdict(record)
     yield _size(record)
     kappa, apart = mean_of(record["agreement"], "fleiss"), mean_of(record["agreement"], "agreement")
     if apart["value"] is not None:

@@ -70,7 +70,8 @@ def test_the_record_is_plain_json_without_nan() -> None:
 def test_what_is_shown_of_few_studies_too(studies: int) -> None:
     found = record(studies)
     said = list(drift_words.sentences(found))
-    assert said[0].startswith(f"3 teachers, {3 * studies} texts on {studies} stud")
+    assert said[0].startswith("Is it worth training on t+ (the text that the student writes after it has read all")
+    assert said[1].startswith(f"3 teachers, {3 * studies} texts on {studies} stud")
     tables = {table.name: table for table in drift_tables.tables(found)}
     rows = dict(tables["drift-teachers"].rows)
     assert all(len(cells) == len(tables["drift-teachers"].heads) for cells in rows.values())
