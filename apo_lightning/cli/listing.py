@@ -20,19 +20,21 @@ SHORT = 300
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add ``list`` to the command line."""
     names = command(commands, "list", list_, "what can be named in an experiment, and the experiments")
-    what = "a data set, teacher, loss, callback or prompt: what it does, and its settings"
+    what = "a kind (losses, data, ...), or a data set, teacher, loss, callback or prompt: what it does, its settings"
     names.add_argument("name", nargs="?", help=what)
 
 
 def list_(options: argparse.Namespace) -> None:
-    """``apo list [NAME]``: a sentence for every member, or all that one says of itself."""
+    """``apo list [NAME]``: a sentence for every member, of all kinds or of one, or all that one says of itself."""
     from apo_lightning import config
     from apo_lightning.config.registered import ANSWERED, SECTIONS
     from apo_lightning.metrics.report_text import TEXT_METRICS
 
     console, texts = Console(highlight=False), prompts()
     sections = [section for section in SECTIONS if section not in ANSWERED]  # those name the same data sets
-    if options.name:
+    if any(options.name == section.attribute.lower() for section in sections):
+        sections = [section for section in sections if section.attribute.lower() == options.name]
+    elif options.name:
         _one(options.name, [*(section.registry() for section in sections), TEXT_METRICS], texts, console)
         return
     for section in sections:
@@ -42,6 +44,8 @@ def list_(options: argparse.Namespace) -> None:
         show_group(title, {name: first_sentence(item) for name, item in members.items()}, console)
         if theirs := [name for name in registry if name not in members]:
             print_hanging(console, "  of Lightning: ", ", ".join(theirs))
+    if options.name:
+        return
     show_group(
         "text_metrics (evaluate.report_text)",
         {name: first_sentence(own) for name, own in TEXT_METRICS.items()},
@@ -103,11 +107,28 @@ def _one(name: str, registries: list[Mapping[str, Any]], texts: Mapping[str, str
 
 def first_sentence(item: type) -> str:
     """The first sentence that a class says of itself."""
-    return sentences((inspect.getdoc(item) or "").split("\n\n")[0])
+    return plain(sentences((inspect.getdoc(item) or "").split("\n\n")[0]))
+
+
+def plain(text: str) -> str:
+    """Without the marks of reStructuredText and numbers of papers, which a terminal does not need.
+
+    >>> plain("Self-consistency (arXiv 2203.11171) of ``n`` samples.")
+    'Self-consistency of n samples.'
+    """
+    return re.sub(r" \(arXiv [\d.]+\)", "", text).replace("`", "")
 
 
 def _whole(item: type) -> str:
-    """What a class and the classes of ours that it extends say of themselves, the nearest first."""
+    """What a class says of itself, and of the classes of ours that it extends the settings that it has from them."""
     packages = ("data_modules", "callbacks", "apo_lightning")
-    ours = [cls.__doc__ for cls in item.__mro__ if cls.__module__.split(".")[0] in packages and cls.__doc__]
-    return "\n\n".join(map(inspect.cleandoc, ours))
+    extended = [cls for cls in item.__mro__[1:] if cls.__module__.split(".")[0] in packages and cls.__doc__]
+    parts = [_settings(inspect.cleandoc(cls.__doc__ or "")) for cls in extended]
+    own = inspect.cleandoc(item.__doc__ or "")
+    return "\n\n".join([own, *(f"As all of its kind:\n{part}" for part in parts if part)])
+
+
+def _settings(text: str) -> str:
+    """The section on arguments of a docstring, without its head; "" where it has none."""
+    found = re.search(r"^(?:Args|Attributes):\n((?:[ ]+.*\n?|\n)+)", text, re.M)
+    return found[1].rstrip() if found else ""

@@ -19,7 +19,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("apo_balanced")
 @dataclass(frozen=True, kw_only=True)
 class ApoBalanced(PreferenceLoss):
-    """``apo_listwise`` or ``apo_pairwise``, whose gradient reaches t+ times ``a`` and the teachers times ``1/a``:
+    """Makes t+ more likely than the teachers' texts, with the pull up and the push down balanced against each other.
+
+    ``apo_listwise`` or ``apo_pairwise``, whose gradient reaches t+ times ``a`` and the teachers times ``1/a``:
     reward calibration (arXiv 2604.18239).
 
     ``a = exp(log_norm_ratio / 2)``, where the ratio is that of the norms of the gradients of the teachers' and of t+'s

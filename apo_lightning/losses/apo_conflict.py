@@ -17,7 +17,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("apo_conflict")
 @dataclass(frozen=True, kw_only=True)
 class ApoConflict(PreferenceLoss):
-    """``apo_listwise`` with ``r_u = beta sum_{i in C_u} (log pi(tau_u,i) - log ref(tau_u,i))``; ours, not the paper's.
+    """Makes t+ more likely than the teachers' texts, counting of these only the sentences that contradict t+.
+
+    ``apo_listwise`` with ``r_u = beta sum_{i in C_u} (log pi(tau_u,i) - log ref(tau_u,i))``; ours, not the paper's.
 
     C_u are the tokens of the sentences of tau_u that conflict with t+ in a finding or its side
     (`text.conflict.conflicting_spans`), each given all tokens before it; r_+ is made of the whole of t+. What a

@@ -15,7 +15,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("apo_listwise")
 @dataclass(frozen=True, kw_only=True)
 class ApoListwise(PreferenceLoss):
-    """``-log( exp r_+ / (exp r_+ + sum_u w_u exp r_u) )`` with ``sum_u w_u = N`` (arXiv 2510.04142).
+    """Makes t+ more likely than all teachers' texts at once; the paper's loss.
+
+    ``-log( exp r_+ / (exp r_+ + sum_u w_u exp r_u) )`` with ``sum_u w_u = N`` (arXiv 2510.04142).
 
     Where policy and reference are one model it is log(1+N). Label smoothing is a cross-entropy whose target gives that
     share to the teachers, by weight. TRL's ``apo_zero`` and ``apo_down`` are another method.

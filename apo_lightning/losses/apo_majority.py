@@ -16,7 +16,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("apo_majority")
 @dataclass(frozen=True, kw_only=True)
 class ApoMajority(PreferenceLoss):
-    """``apo_conflict`` with the sentences alone that at least ``votes`` other teachers contradict; ours.
+    """Makes t+ more likely than those sentences of a teacher that several other teachers contradict.
+
+    ``apo_conflict`` with the sentences alone that at least ``votes`` other teachers contradict; ours.
 
     C_u are the tokens of the sentences of tau_u that conflict with t+ and that ``votes`` other teachers of the study
     contradict: a teacher is pushed down where most are against it, and is left alone where it is the only one to

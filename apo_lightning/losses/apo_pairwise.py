@@ -15,7 +15,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("apo_pairwise")
 @dataclass(frozen=True, kw_only=True)
 class ApoPairwise(PreferenceLoss):
-    """``1/N sum_u w_u (-log sigmoid(r_+ - r_u))`` with ``sum_u w_u = N``: DPO on every pair of a study.
+    """Makes t+ more likely than each teacher's text, pair by pair.
+
+    ``1/N sum_u w_u (-log sigmoid(r_+ - r_u))`` with ``sum_u w_u = N``: DPO on every pair of a study.
 
     Where policy and reference are one model it is log 2. Label smoothing is that of conservative DPO, in every pair.
     """

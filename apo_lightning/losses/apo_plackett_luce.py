@@ -17,7 +17,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("apo_plackett_luce")
 @dataclass(frozen=True, kw_only=True)
 class ApoPlackettLuce(PreferenceLoss):
-    """``l_+ + sum_u w_u l_u``, ``l_k = -log( exp r_k / (exp r_k + sum_{j ranked below k} w_j exp r_j) )``.
+    """Teaches a whole order: t+ before the teachers' texts, and these by weight or agreement.
+
+    ``l_+ + sum_u w_u l_u``, ``l_k = -log( exp r_k / (exp r_k + sum_{j ranked below k} w_j exp r_j) )``.
 
     The Plackett-Luce likelihood (arXiv 2305.18290, appendix A.3) of the order "t+, then the teachers", of which
     ``apo_listwise`` keeps the first choice only. Equal teachers are tied and not ordered: with all tied it *is*

@@ -15,7 +15,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("cal_dpo")
 @dataclass(frozen=True, kw_only=True)
 class CalDpo(PreferenceLoss):
-    """``1/N sum_u w_u (-log sigmoid(h_+ - h_u) + calibration ((h_+ - 1/2beta)^2 + (h_u + 1/2beta)^2))``.
+    """Makes t+ more likely than each teacher's text, and holds how much more to a fixed scale.
+
+    ``1/N sum_u w_u (-log sigmoid(h_+ - h_u) + calibration ((h_+ - 1/2beta)^2 + (h_u + 1/2beta)^2))``.
 
     With ``h = log pi - log ref`` and ``sum_u w_u = N`` (arXiv 2412.14516). The first term has no beta: it is that of
     DPO with beta 1. The squares draw h_+ to 1/2beta and h_u to -1/2beta, and an h_+ above 1/2beta back down. Label

@@ -14,7 +14,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("context_kl")
 @dataclass(frozen=True, kw_only=True)
 class ContextKl(KlLoss):
-    """``D(q(. | v, l, tau_1 .. tau_N, y_<t), pi(. | v, l, y_<t))`` at each token of y, over the whole vocabulary.
+    """Teaches the student without the teachers' texts what it would say word for word with them.
+
+    ``D(q(. | v, l, tau_1 .. tau_N, y_<t), pi(. | v, l, y_<t))`` at each token of y, over the whole vocabulary.
 
     q is the student before the stage, with all teachers' texts in its prompt (the "teacher" of ``kind``); pi is
     the student that is trained, under the plain prompt. ``forward`` is the loss of Snell et al. (arXiv 2209.15189),

@@ -17,7 +17,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("dpo")
 @dataclass(frozen=True, kw_only=True)
 class Dpo(PreferenceLoss):
-    """``-log sigmoid(r_+ - r_u)`` (arXiv 2305.18290), u drawn uniformly among the study's teachers with weight above 0.
+    """Makes t+ more likely than the text of one teacher drawn at random.
+
+    ``-log sigmoid(r_+ - r_u)`` (arXiv 2305.18290), u drawn uniformly among the study's teachers with weight above 0.
 
     Weights have no other effect. Metrics are taken over all teachers that count, not over the drawn one alone, so that
     they compare with those of the other preference losses; so is the shortest answer that ``length_alpha`` refers to.

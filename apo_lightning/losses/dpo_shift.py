@@ -15,7 +15,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("dpo_shift")
 @dataclass(frozen=True, kw_only=True)
 class DpoShift(PreferenceLoss):
-    """``1/N sum_u w_u (-log sigmoid(r_+ - factor r_u))`` with ``sum_u w_u = N`` (arXiv 2502.07599).
+    """Makes t+ more likely than each teacher's text, with the teachers' part of the loss turned down.
+
+    ``1/N sum_u w_u (-log sigmoid(r_+ - factor r_u))`` with ``sum_u w_u = N`` (arXiv 2502.07599).
 
     Pushing the teachers down earns less than pulling t+ up, at the price of a smaller margin. With 1 it is
     ``apo_pairwise``. Label smoothing is that of conservative DPO, of the whole margin.

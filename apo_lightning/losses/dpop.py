@@ -15,7 +15,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("dpop")
 @dataclass(frozen=True, kw_only=True)
 class Dpop(PreferenceLoss):
-    """``1/N sum_u w_u (-log sigmoid(r_+ - r_u - penalty max(0, -r_+)))`` with ``sum_u w_u = N`` (arXiv 2402.13228).
+    """Makes t+ more likely than each teacher's text, with a penalty where t+ itself becomes less likely.
+
+    ``1/N sum_u w_u (-log sigmoid(r_+ - r_u - penalty max(0, -r_+)))`` with ``sum_u w_u = N`` (arXiv 2402.13228).
 
     DPO is content with an r_+ that falls as long as r_u falls faster; here it is not. Without a penalty, or where no
     r_+ is below 0, it is ``apo_pairwise``. Label smoothing is that of conservative DPO, of the whole margin.

@@ -16,7 +16,9 @@ from apo_lightning.losses.preference import Candidates, PreferenceLoss
 @LOSSES.register("hypo")
 @dataclass(frozen=True, kw_only=True)
 class Hypo(PreferenceLoss):
-    """``apo_pairwise`` or ``apo_listwise`` on ``m_u = beta (D_pi - max(0, D_ref))`` in the place of ``r_+ - r_u``.
+    """Makes t+ more likely than the teachers' texts, where the reference's own leaning the other way is no credit.
+
+    ``apo_pairwise`` or ``apo_listwise`` on ``m_u = beta (D_pi - max(0, D_ref))`` in the place of ``r_+ - r_u``.
 
     D is ``log p(t+) - log p(tau_u)`` under the policy or the reference. DPO is content as soon as the policy's D is
     above that of the reference, be both below 0; here the policy has to prefer t+ itself (arXiv 2602.11902, for one

@@ -18,7 +18,9 @@ from apo_lightning.types import LossOutput, detached
 @LOSSES.register("sft")
 @dataclass(frozen=True, kw_only=True)
 class Sft:
-    """``-log pi(t+ | image, question)``, the mean over studies that have a preferred answer.
+    """Plain fine-tuning on t+: the student learns to write it.
+
+    ``-log pi(t+ | image, question)``, the mean over studies that have a preferred answer.
 
     Attributes:
         reduction: ``token_mean`` divides each answer by its own token count; ``sequence_sum`` does not.

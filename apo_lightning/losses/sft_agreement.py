@@ -17,7 +17,9 @@ from apo_lightning.types import LossOutput, detached
 @LOSSES.register("sft_agreement")
 @dataclass(frozen=True, kw_only=True)
 class SftAgreement:
-    """``-sum_i a_i log pi(t+_i) / sum_i a_i``, the mean over studies that have a preferred answer; ours.
+    """Fine-tuning on t+ in which a sentence counts the more, the more teachers agree with it.
+
+    ``-sum_i a_i log pi(t+_i) / sum_i a_i``, the mean over studies that have a preferred answer; ours.
 
     a_i is the share of the teachers who agree with the sentence of token i, among those who speak of what it states; 1
     where nobody does, and for tokens that state nothing. Where all agree it is ``sft``. A study whose tokens all weigh

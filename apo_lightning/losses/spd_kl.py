@@ -14,7 +14,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("spd_kl")
 @dataclass(frozen=True, kw_only=True)
 class SpdKl(KlLoss):
-    """``sum_u w_u D(pi_u, q)`` with ``sum_u w_u = 1``: the mixture of KLs of arXiv 2510.04142 where D is ``forward``.
+    """Learns from the teachers' probabilities of next words, teacher by teacher.
+
+    ``sum_u w_u D(pi_u, q)`` with ``sum_u w_u = 1``: the mixture of KLs of arXiv 2510.04142 where D is ``forward``.
 
     Teacher u and the student are compared at each token of trajectory u. ``spd_mixture_kl`` has the relation between
     this loss and the KL of the mixture.

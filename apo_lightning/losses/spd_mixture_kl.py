@@ -14,7 +14,9 @@ from apo_lightning.types import LossOutput
 @LOSSES.register("spd_mixture_kl")
 @dataclass(frozen=True, kw_only=True)
 class SpdMixtureKl(KlLoss):
-    """``sum_u w_u D(sum_v w_v pi_v, q)`` over trajectories u, with ``sum_u w_u = 1``: the KL of the mixture.
+    """Learns from the mean of the teachers' probabilities of next words.
+
+    ``sum_u w_u D(sum_v w_v pi_v, q)`` over trajectories u, with ``sum_u w_u = 1``: the KL of the mixture.
 
     At one token state, with m the mixture, ``sum_u w_u KL(pi_u || q) = KL(m || q) + sum_u w_u KL(pi_u || m)``, and the
     last sum does not depend on q: ``forward`` KL of the mixture and the mixture of forward KLs of arXiv 2510.04142

@@ -19,7 +19,9 @@ from apo_lightning.types import LossOutput, detached
 @LOSSES.register("spd_nll")
 @dataclass(frozen=True, kw_only=True)
 class SpdNll:
-    """``-sum_u w_u log q(tau_u | image, question)`` with ``sum_u w_u = 1`` over the study's teachers.
+    """Learns to write all teachers' texts, each by its weight.
+
+    ``-sum_u w_u log q(tau_u | image, question)`` with ``sum_u w_u = 1`` over the study's teachers.
 
     Up to a constant this is ``sum_u w_u KL(pi_u || q)`` of arXiv 2510.04142 with each teacher's one text as its sample.
     The loss is the mean over studies that have at least one teacher of weight above 0.

@@ -14,7 +14,9 @@ from apo_lightning.text.conflict import conflicting_findings
 @NEGATIVES.register("contradicting")
 @dataclass(frozen=True, kw_only=True)
 class Contradicting(Negatives):
-    """`{tau_u : |F(tau_u, t+)| >= findings}`, F being the findings in which a sentence of tau_u contradicts t+
+    """The texts of teachers that contradict t+.
+
+    `{tau_u : |F(tau_u, t+)| >= findings}`, F being the findings in which a sentence of tau_u contradicts t+
     (`text.conflict`), sides included. Whoever agrees with t+ is thus never pushed down, its wording neither.
 
     Attributes:

@@ -15,7 +15,9 @@ from apo_lightning.types import Damage
 @NEGATIVES.register("damaged_image")
 @dataclass(frozen=True, kw_only=True)
 class DamagedImage(Negatives):
-    """``(v', l, t+)`` against ``(v, l, t+)``: the text is the same, so that nothing but the image can tell them apart.
+    """The same text about a damaged image.
+
+    ``(v', l, t+)`` against ``(v, l, t+)``: the text is the same, so that nothing but the image can tell them apart.
     With the loss ``dpo`` this is the conditional term of mDPO (arXiv 2406.11839), without its other two.
 
     v' is every image of the study damaged (`batching.damage`), the same way in every pass. The one negative of a study

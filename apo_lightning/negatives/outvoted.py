@@ -15,7 +15,9 @@ from apo_lightning.text.labeler import sentences
 @NEGATIVES.register("outvoted")
 @dataclass(frozen=True, kw_only=True)
 class Outvoted(Negatives):
-    """`{tau_u : some sentence of tau_u is contradicted by at least `votes` teachers besides u}`, each text whole.
+    """The texts of teachers with a sentence that several others contradict.
+
+    `{tau_u : some sentence of tau_u is contradicted by at least `votes` teachers besides u}`, each text whole.
 
     A teacher contradicts a sentence if its text as a whole says otherwise of a finding, or of its side
     (`text.conflict`). All teachers that spoke of the study have a voice, whatever their weight, also one whose text is

@@ -15,7 +15,9 @@ from apo_lightning.settings import DecodingSettings
 @NEGATIVES.register("own_samples")
 @dataclass(frozen=True, kw_only=True)
 class OwnSamples(Negatives):
-    """`y_1 .. y_count ~ q(. | image, question)` of the student that the stage starts from: on-policy when the stage
+    """Texts that the student itself writes before the stage begins.
+
+    `y_1 .. y_count ~ q(. | image, question)` of the student that the stage starts from: on-policy when the stage
     begins, and no longer once it has learned.
 
     Drawn from the student's whole distribution, cut to ``stages.self_distill.max_new_tokens`` tokens. They are named

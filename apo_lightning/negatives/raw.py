@@ -12,6 +12,9 @@ from apo_lightning.negatives.base import Negatives
 @NEGATIVES.register("raw")
 @dataclass(frozen=True, kw_only=True)
 class Raw(Negatives):
-    """`tau_1 .. tau_N`, the raw trajectories of all teachers (arXiv 2510.04142), whatever they say."""
+    """The texts of all teachers as they are.
+
+    `tau_1 .. tau_N`, the raw trajectories of all teachers (arXiv 2510.04142), whatever they say.
+    """
 
     courses: ClassVar[bool] = True

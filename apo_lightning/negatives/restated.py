@@ -13,7 +13,9 @@ from apo_lightning.negatives.base import Branch, Negatives, Round, Seen, Texts
 @NEGATIVES.register("restated")
 @dataclass(frozen=True, kw_only=True)
 class Restated(Negatives):
-    """`tau'_u ~ q(. | image, question, tau_u)`: the student that the stage starts from reads one teacher and writes, as
+    """What each teacher says, retold by the student in its own words.
+
+    `tau'_u ~ q(. | image, question, tau_u)`: the student that the stage starts from reads one teacher and writes, as
     it writes t+ when it reads all (prompt and decoding of ``stages.self_distill``).
 
     t+ and its negatives then have one voice, and differ in what they say. Texts that the stage would leave out

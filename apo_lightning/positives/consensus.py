@@ -16,7 +16,9 @@ from apo_lightning.types import Answer
 @POSITIVES.register("consensus")
 @dataclass(frozen=True, kw_only=True)
 class Consensus(Strategy):
-    """Self-consistency (arXiv 2203.11171), finding by finding, over n samples of self-distillation. It needs no label.
+    """Lets the student write several times and takes, finding by finding, what it says most often.
+
+    Self-consistency (arXiv 2203.11171), finding by finding, over n samples of self-distillation. It needs no label.
 
     The samples vote as teachers do in ``majority``. t+ is the first sample that states just what the vote says; where
     none does, the vote is told in the samples' own sentences, as ``fusion`` tells that of the teachers. ``student``

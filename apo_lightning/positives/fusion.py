@@ -18,7 +18,9 @@ EDGES = " \t\r\n-*\u2022,;:|"
 @POSITIVES.register("fusion")
 @dataclass(frozen=True, kw_only=True)
 class Fusion(Strategy):
-    """For each finding that the teachers vote on (see ``majority``) a sentence of one that says so.
+    """Says what most teachers say, finding by finding, in sentences of teachers who say so.
+
+    For each finding that the teachers vote on (see ``majority``) a sentence of one that says so.
 
     Of the sentences that say so, contradict no other vote and read alone as they do in their text: that of the teacher
     who is most reliable in saying it (`positives.reliability`; without validation labels all are alike), of equals the

@@ -19,7 +19,9 @@ SPOKEN = {"pleural_other": "pleural thickening"}
 @POSITIVES.register("majority")
 @dataclass(frozen=True, kw_only=True)
 class Majority(Strategy):
-    """Finding by finding what most teachers that state it say, in the set's order: "There is X. There is no Y."
+    """Says what most teachers say, finding by finding, in plain fixed sentences.
+
+    Finding by finding what most teachers that state it say, in the set's order: "There is X. There is no Y."
 
     The vote is that of the table's majority row: a tie counts as absent, who refuses or does not state a finding
     abstains, and a finding that nobody states is left out. ``no_finding`` is not voted on: it is what denying all

@@ -15,7 +15,9 @@ from apo_lightning.types import Answer
 @POSITIVES.register("student")
 @dataclass(frozen=True, kw_only=True)
 class ByStudent(Strategy):
-    """`t+ ~ q(. | image, question, tau_1 .. tau_N)` (arXiv 2510.04142); no label is looked at.
+    """The student reads all teachers' texts and writes its own; the paper's way.
+
+    `t+ ~ q(. | image, question, tau_1 .. tau_N)` (arXiv 2510.04142); no label is looked at.
 
     How it writes is said by the section that this one lies in (``samples``, ``max_new_tokens``, ``prompt``). Of several
     texts t+ is the one that agrees best with the others in what it states, the first of equals.

@@ -16,7 +16,9 @@ from apo_lightning.text.mentions import NO_FINDING
 @POSITIVES.register("student_plain")
 @dataclass(frozen=True, kw_only=True)
 class StudentPlain(ByStudent):
-    """``student`` decides what is said, ``majority`` how: "There is X. There is no Y.", in the set's order, without
+    """The student decides after reading all teachers, and plain fixed sentences say it.
+
+    ``student`` decides what is said, ``majority`` how: "There is X. There is no Y.", in the set's order, without
     side or grade. Beside these two and ``majority_retold`` it parts what t+ states from how it is worded.
 
     A text that states nothing stays as it is. No label is looked at.

@@ -15,7 +15,9 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights, check_power
 @WEIGHTS.register("agreement")
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Weighting):
-    """`w_u = g_u ** power`, with `g_u` the mean over validation studies of the mean over the other teachers v of
+    """A teacher weighs by how far it agrees with the others on validation studies.
+
+    `w_u = g_u ** power`, with `g_u` the mean over validation studies of the mean over the other teachers v of
     `text.conflict.agreement` of u's text with v's: the share of the findings stated by both on which they do not
     conflict, sides included; 0 where they have none in common.
 

@@ -15,7 +15,9 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights, check_power
 @WEIGHTS.register("router")
 @dataclass(frozen=True, kw_only=True)
 class Router(Weighting):
-    """By finding: `w_u(s) = (1 / |F_u(s)| sum_{f in F_u(s)} R_u(f, v_u(s, f))) ** power`.
+    """A teacher weighs, study by study, by how reliable it is on the findings that it states.
+
+    By finding: `w_u(s) = (1 / |F_u(s)| sum_{f in F_u(s)} R_u(f, v_u(s, f))) ** power`.
 
     `F_u(s)` are the findings that teacher u states of study s, among those that teachers are judged by, and `v_u(s, f)`
     is what it says of one. `R_u(f, v) = (c + a) / (n + a K)` is how reliable u is in saying so: of the n validation

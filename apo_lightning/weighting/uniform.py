@@ -12,7 +12,10 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights
 @WEIGHTS.register("uniform")
 @dataclass(frozen=True, kw_only=True)
 class Uniform(Weighting):
-    """`w_u = 1`, whatever weight above 0 the experiment file gives a teacher: arXiv 2510.04142, version 2."""
+    """All teachers weigh the same.
+
+    `w_u = 1`, whatever weight above 0 the experiment file gives a teacher: arXiv 2510.04142, version 2.
+    """
 
     courses: ClassVar[bool] = True
     differs: ClassVar[bool] = False

@@ -12,7 +12,10 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights
 @WEIGHTS.register("user")
 @dataclass(frozen=True, kw_only=True)
 class User(Weighting):
-    """`w_u` is ``teachers.<u>.weight``, 1 where nothing is said. The paper gives no numbers."""
+    """A teacher weighs what the experiment file says.
+
+    `w_u` is ``teachers.<u>.weight``, 1 where nothing is said. The paper gives no numbers.
+    """
 
     courses: ClassVar[bool] = True
 

@@ -13,7 +13,9 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights, check_power
 @WEIGHTS.register("val_accuracy")
 @dataclass(frozen=True, kw_only=True)
 class ValAccuracy(Weighting):
-    """`w_u = a_u ** power`, with `a_u` the mean accuracy on validation labels by which ``pool.select=best_on_val``
+    """A teacher weighs by its accuracy on validation labels.
+
+    `w_u = a_u ** power`, with `a_u` the mean accuracy on validation labels by which ``pool.select=best_on_val``
     chooses: the mean over findings; a refusal or a missing text is wrong.
 
     Attributes:

@@ -15,7 +15,9 @@ from apo_lightning.weighting.base import Seen, Weighting, Weights
 @WEIGHTS.register("val_likelihood")
 @dataclass(frozen=True, kw_only=True)
 class ValLikelihood(Weighting):
-    """`w_u = N exp(l_u / temperature) / sum_v exp(l_v / temperature)` over the N teachers that are heard.
+    """A teacher weighs by how natural its texts are to the student before training.
+
+    `w_u = N exp(l_u / temperature) / sum_v exp(l_v / temperature)` over the N teachers that are heard.
 
     `l_u` is the mean over validation studies of the mean log-probability of a token, in nats, of u's text under the
     student that nobody has taught yet, given image and question: how natural the text is to it. Tokens are averaged, so

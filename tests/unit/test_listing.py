@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 
 import pytest
 
@@ -23,9 +23,10 @@ def test_everything_is_listed_by_a_whole_sentence_within_the_width(monkeypatch, 
     for section in SECTIONS:
         for name, item in section.registry().items():
             if section not in ANSWERED and not item.__module__.startswith("lightning."):
-                first = listing.sentences(inspect.getdoc(item).split("\n\n")[0])
+                first = listing.first_sentence(item)
                 assert first.endswith("."), f"{name}: the first sentence has no end: {first}"
                 assert f" {name} {first} " in whole
+                assert not re.search(r"``|arXiv|sum_|log p|^[\W_]", first), f"{name} begins with a formula: {first}"
 
 
 def test_a_prompt_is_printed_whole(capsys: pytest.CaptureFixture) -> None:
@@ -40,3 +41,17 @@ def test_a_damaged_prompt_is_told_and_the_others_listed(monkeypatch, tmp_path) -
     monkeypatch.setattr(prompts, "__path__", [*prompts.__path__, str(tmp_path)])
     found = listing.prompts()
     assert "'$5.' is no place of a prompt" in found["bad"] and found["describe"].startswith("Describe")
+
+
+def test_one_kind_is_listed_by_its_name(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list", "losses"]) == 0
+    said = capsys.readouterr().out
+    assert "  sft " in said and "tabular" not in said and "experiments" not in said
+
+
+def test_a_data_set_tells_of_its_kind_the_settings_alone(capsys: pytest.CaptureFixture) -> None:
+    """The base classes' own words are for whoever writes a data set."""
+    assert main(["list", "tabular"]) == 0
+    said = capsys.readouterr().out
+    assert "A CSV, TSV or Parquet table" in said and "max_side: images are shrunk" in said
+    assert "A subclass gives" not in said and "seed: of the data fraction" in said
