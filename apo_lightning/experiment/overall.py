@@ -47,6 +47,14 @@ class Course:
         self.work: Work | None = None
         self.stage, self.began = "", self.clock()
 
+    def size(self) -> str:
+        """How many stages there are, those that arms share counted once: ``9 stages, of 14 in all arms``."""
+        every = [(name, known) for own in self.works for name, known in own.steps.items()]
+        once = len(set(every))
+        return f"{once} stages" + (
+            f", of {len(every)} in all arms: what arms share is made once" if once < len(every) else ""
+        )
+
     def begin(self, arm: str, seed: int, stage: str) -> None:
         """A stage begins; one that stands in no plan has no place."""
         found = (own for own in self.works if (own.arm, own.seed) == (arm, seed) and stage in own.steps)

@@ -303,3 +303,9 @@ def test_long_names_fold_and_no_number_is_cut_at_80_columns(long_names: Path) ->
 def test_a_wide_terminal_and_a_log_have_whole_tables(long_names: Path) -> None:
     for lines in (printed(long_names, 160, terminal=True), printed(long_names, 80, terminal=False)):
         assert "fake: summary" in [line.strip() for line in lines] and "…" not in "\n".join(lines)
+
+
+def test_how_many_stages_there_are_is_told_before_the_first() -> None:
+    works = [Work("base", 0, {"collect": "c", "evaluate": "e1"}), Work("sft", 0, {"collect": "c", "apo": "a"})]
+    assert Course(works).size() == "3 stages, of 4 in all arms: what arms share is made once"
+    assert Course(works[:1]).size() == "2 stages"
