@@ -7,13 +7,13 @@ from contextlib import nullcontext
 
 from apo_lightning import signals
 from apo_lightning.errors import ApoError
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import membership
 
 
 def entry() -> int:
     """The command line, with signals heard from before its imports to the end of the process. Returns its status."""
     try:
-        with nullcontext() if processes.is_member() else signals.raised(to_the_end=True):
+        with nullcontext() if membership.is_member() else signals.raised(to_the_end=True):
             from apo_lightning.cli.commands import main
 
             return main()

@@ -31,7 +31,7 @@ from apo_lightning.cli.words import expanded
 from apo_lightning.collecting.secrets import masked
 from apo_lightning.console import Console, make_safe, print_hanging, show_error
 from apo_lightning.errors import ApoError, ArtifactError
-from apo_lightning.experiment import noise, processes
+from apo_lightning.experiment import membership, noise, processes
 from apo_lightning.files import disk
 from apo_lightning.files.characters import visible
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_safe()
     noise.quiet_notes()
     try:
-        with processes.member() if processes.is_member() else signals.raised():
+        with membership.member() if membership.is_member() else signals.raised():
             return options.call(options) or 0
     except BaseException as error:
         if signum := signals.behind(error):
@@ -80,7 +80,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _stopped(signum: int) -> int:
-    if not processes.is_member():
+    if not membership.is_member():
         with suppress(OSError):  # the terminal may be what is gone
             Console(stderr=True).print("\nstopped. The same command continues where it stopped.", style="yellow")
     return 128 + signum

@@ -13,9 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,11 +21,11 @@ from typing import Any
 
 import psutil
 
-from apo_lightning.errors import ApoError, ConfigError
+from apo_lightning.errors import ConfigError
+from apo_lightning.experiment.membership import LAUNCHER, REPORT
 from apo_lightning.settings import TrainerSettings
 from apo_lightning.signals import STOPS, Stopped
 
-LAUNCHER, REPORT = "APO_LAUNCHER_PID", "APO_REPORT_FD"
 STARTED = ("LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "JSM_NAMESPACE_RANK")
 """Set by torchrun, mpirun and jsrun, and here, in each of several processes."""
 GRACE = 5.0
@@ -35,10 +33,6 @@ GRACE = 5.0
 PERIOD = 0.1
 SUSPENDED = 30.0
 """Seconds for which one process may be suspended (SIGSTOP, a debugger) while another is not, and waits for it."""
-READY = b"\n"
-"""What a process says first."""
-LONGEST = 8_000
-"""Characters of an error's text, and of its traceback: both fit into a pipe, whose writer then need not wait."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +55,6 @@ def wanted(settings: TrainerSettings) -> bool:
     count = settings.devices * settings.num_nodes
     by_slurm = int(os.environ.get("SLURM_NTASKS", 1)) == count
     return count > 1 and not (by_slurm or any(name in os.environ for name in STARTED))
-
-
-def is_member() -> bool:
-    """True in a process that `launch` started: the launcher speaks for it."""
-    return REPORT in os.environ
 
 
 def launch(words: Sequence[str], settings: TrainerSettings) -> Outcome:
@@ -126,34 +115,6 @@ def beside(words: Sequence[str], count: int) -> list[Outcome]:
     if signals:
         raise Stopped(signals[0])
     return outcomes
-
-
-@contextmanager
-def member() -> Iterator[None]:
-    """Around all that a process does. Where `launch` started it, an error is handed to the launcher, which says the
-    first one once, and the process ends when its launcher is gone. Elsewhere nothing is done.
-
-    Raises:
-        SystemExit: in a process of a launcher, instead of any error.
-    """
-    if not is_member():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it starts in the background
-    threading.Thread(target=_follow, args=(int(os.environ[LAUNCHER]),), daemon=True).start()
-    try:  # from READY on the launcher may interrupt anything, the telling of an error too
-        os.write(int(os.environ[REPORT]), READY)
-        try:
-            yield
-        except Exception as error:
-            _report(error)
-            raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _write({"time": time.time(), "signal": signal.SIGINT})  # before it ends, which the others fail of
-        raise SystemExit(128 + signal.SIGINT) from None
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already; an interrupted end prints a traceback
 
 
 class Member:
@@ -301,25 +262,3 @@ def _end(members: Sequence[Member]) -> None:
         with suppress(subprocess.TimeoutExpired):  # a driver may keep a dead process for a while
             each.process.wait(GRACE)
         os.close(each.pipe)
-
-
-def _report(error: Exception) -> None:
-    foreseen = isinstance(error, ApoError)
-    row = {
-        "time": time.time(),
-        "status": 2 if foreseen else 1,
-        "message": (str(error) if foreseen else f"{type(error).__name__}: {error}")[:LONGEST],
-        "trace": "" if foreseen else "".join(traceback.format_exception(error))[-LONGEST:],
-    }
-    _write(row)
-
-
-def _write(row: dict[str, Any]) -> None:
-    os.write(int(os.environ[REPORT]), (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-
-
-def _follow(launcher: int) -> None:
-    """End with the launcher: killed, it can tell nobody."""
-    while os.getppid() == launcher:
-        time.sleep(1)
-    os.killpg(os.getpgid(0), signal.SIGKILL)

@@ -36,7 +36,8 @@ SILENT = (
     *(f"experiment.{name}" for name in (
         "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_labels", "drift_models",
         "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "long_texts",
-        "machine", "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned",
+        "machine", "membership",
+        "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned",
         "rehearsal", "rejecting", "results", "rounds", "run", "run_folder", "run_names", "sample_files", "served",
         "stage_folder", "stage_logger", "steps", "store", "sweeps", "teacher_tokens", "told_labels", "told_texts",
         "tracking", "upkeep", "watching", "weighing", "writing",

@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from apo_lightning import config
-from apo_lightning.experiment import caching, pipeline
+from apo_lightning.experiment import caching, long_texts, pipeline
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.run_folder import RunFolder
 from apo_lightning.experiment.stage_folder import StageFolder
@@ -53,6 +53,7 @@ def keys_of(cfg: ExperimentSettings, manifest: Mapping[str, Any] | None = None) 
     with (
         mock.patch.object(base, "once", lambda folder, name, work: folder),
         mock.patch.object(StageFolder, "done", True),
+        mock.patch.object(long_texts, "tell", lambda own: None),
         mock.patch.object(inventory, "read", lambda folder: dict(manifest or {})),
     ):
         return {name: folder.key for name, folder in pipeline.run(own).done.items()}

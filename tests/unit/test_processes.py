@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import membership, processes
 from apo_lightning.settings import TrainerSettings
 from tests.helpers.hearing import heard
 
@@ -32,7 +32,7 @@ sys.exit(commands.main(["run", "smoke"]))
 MEMBER = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from apo_lightning.experiment import processes
+from apo_lightning.experiment import membership
 from apo_lightning.errors import DataError
 
 rank = int(os.environ["LOCAL_RANK"])
@@ -60,7 +60,7 @@ class Run:
     def __init__(self, folder: Path, work: str, before: str = "") -> None:
         (folder / "launcher.py").write_text(LAUNCHER)
         lines = "".join(f"    {line}\n" for line in work.splitlines())
-        (folder / "member.py").write_text(f"{MEMBER}{lines}\n{before}with processes.member():\n    work()\n")
+        (folder / "member.py").write_text(f"{MEMBER}{lines}\n{before}with membership.member():\n    work()\n")
         self.folder = folder
         self.launcher = subprocess.Popen(
             [sys.executable, folder / "launcher.py", folder / "member.py", folder],
@@ -197,17 +197,17 @@ def test_an_interrupt_is_no_traceback_wherever_it_comes(said: str) -> None:
     reads, writes = os.pipe()
     script = (
         "import os, signal\n"
-        "from apo_lightning.experiment import processes\n"
+        "from apo_lightning.experiment import membership\n"
         "write = os.write\n"
         "def interrupted(pipe, said):\n"
         "    write(pipe, said)\n"
-        f"    if (said == processes.READY) == ({said!r} == 'READY'):\n"
+        f"    if (said == membership.READY) == ({said!r} == 'READY'):\n"
         "        os.kill(os.getpid(), signal.SIGINT)\n"
         "os.write = interrupted\n"
-        "with processes.member():\n"
+        "with membership.member():\n"
         "    raise RuntimeError('connection closed by peer')\n"
     )
-    own = {processes.LAUNCHER: str(os.getpid()), processes.REPORT: str(writes)}
+    own = {membership.LAUNCHER: str(os.getpid()), membership.REPORT: str(writes)}
     found = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | own, pass_fds=(writes,), capture_output=True, text=True
     )
@@ -232,7 +232,7 @@ def test_an_error_that_nobody_foresaw_keeps_its_traceback(tmp_path: Path) -> Non
 def test_a_long_error_arrives(tmp_path: Path) -> None:
     status, said = Run(tmp_path, f"if rank == 1:\n    raise DataError('\u00e9' * 10_000)\n{SLEEP}").end()
     assert status == 2
-    assert said.count("\u00e9") == processes.LONGEST
+    assert said.count("\u00e9") == membership.LONGEST
 
 
 def test_one_that_is_still_starting_ends_without_a_word(tmp_path: Path) -> None:
