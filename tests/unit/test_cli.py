@@ -35,6 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         "experiment.checks": {
             "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
+        "experiment.matched_texts": {"look": lambda arms: []},
         "reports": {"write": lambda folder: seen.append(("report", str(folder))) or folder / "report.html"},
     }
     for name, functions in fakes.items():
@@ -64,9 +65,11 @@ def test_brackets_in_messages_are_not_markup(capsys: pytest.CaptureFixture) -> N
 
 def test_unknown_experiment(capsys: pytest.CaptureFixture) -> None:
     assert main(["run", "smal"]) == 2
+    grouped = [f"qwen2_5_vl_7b/{card}" for card in ("1x12gb", "1x24gb", "1x80gb", "4x24gb", "8x80gb")]
+    grouped += ["qwen2_5_vl_3b/1x12gb", "qwen2_5_vl_3b/1x24gb", "qwen3_vl_8b/1x24gb", "qwen3_vl_8b/1x80gb"]
     assert capsys.readouterr().err == (
         f"error: There is no experiment 'smal' in experiments/ or {SHIPPED}/. Did you mean 'small'? Known: "
-        f"{', '.join(sorted(['small', *(path.stem for path in SHIPPED.glob('*.yaml'))]))}.\n"
+        f"{', '.join(sorted(['small', *grouped, *(path.stem for path in SHIPPED.glob('*.yaml'))]))}.\n"
     )
 
 
