@@ -36,8 +36,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
         },
         "experiment.matched_texts": {"look": lambda arms: []},
-        "reports": {"write": lambda folder: seen.append(("report", str(folder))) or folder / "report.html"},
     }
+    monkeypatch.setattr(
+        "apo_lightning.reports.write", lambda folder: seen.append(("report", str(folder))) or folder / "report.html"
+    )
     for name, functions in fakes.items():
         module = ModuleType(f"apo_lightning.{name}")
         vars(module).update(functions)
@@ -174,7 +176,11 @@ def test_check_of_nothing(capsys: pytest.CaptureFixture) -> None:
 def test_check_of_one_experiment_asks_whether_it_would_run_here(calls: list, capsys: pytest.CaptureFixture) -> None:
     assert main(["check", "small", "only=[base]", "stages.apo.loss.beta=0.5"]) == 0
     assert calls == [("check", ["base"], True)]
-    assert capsys.readouterr().out == "ok     small: 1 arm, would run on this machine\n       not tried: x\n"
+    assert capsys.readouterr().out == (
+        "ok     small: 1 arm, would run on this machine\n"
+        "       No arm that is run has the stage 'apo': stages.apo.loss.beta changes nothing.\n"
+        "       not tried: x\n"
+    )
     assert main(["check", "small", "stages.apo.loss.beta=-1"]) == 2
     assert "must be > 0, got -1.0" in capsys.readouterr().err
     assert main(["check", "beta=1"]) == 2
