@@ -2,7 +2,8 @@
 scored, what loads them, where a fit was cut off and on how many devices it went on.
 
 Every case is one fit, compared with the plain one at every step and in everything that is logged: losses, rewards,
-margins, ranks. The measured differences are below 5e-6 (float32, 20 steps), a difference of order shows from 1e-2 on.
+margins, ranks. In float32 over 20 steps losses differ by less than 1e-5, and rewards, which are differences of sums over
+tokens, by up to 1.5e-5 (measured); a difference of order shows from 1e-2 on.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import pytest
 from tests.helpers import layouts
 from tests.helpers.layouts import Case
 
-CLOSE = 1e-5
-"""Of a value, relative where it is above 1."""
+CLOSE, REWARDS = 1e-5, 5e-5
+"""Of a loss, and of all else that is logged; relative where it is above 1."""
 EIGHT = {"batch_studies": 8}
 ALONE: dict[str, dict[str, Any]] = {
     "eight batches of one": {"plan": {"batch_studies": 1, "accumulate": 8}},
@@ -60,7 +61,8 @@ def assert_same(rows: Sequence[dict], plain: Sequence[dict], how: str) -> None:
     for row, want in zip(rows, plain, strict=True):
         assert row.keys() == want.keys(), f"{how}: step {row['step']} logged other names"
         for name, value in want.items():
-            close = row[name] is None if value is None else row[name] == pytest.approx(value, rel=CLOSE, abs=CLOSE)
+            most = CLOSE if name.endswith("loss") else REWARDS
+            close = row[name] is None if value is None else row[name] == pytest.approx(value, rel=most, abs=most)
             assert close, f"{how}: {name} of step {row['step']} is {row[name]}, and {value} in the plain fit"
 
 
@@ -70,7 +72,7 @@ def assert_moves(rows: Sequence[dict]) -> None:
 
 @pytest.mark.parametrize("stage", ["spd", "apo"])
 def test_one_process(stage: str, tmp_path: Path) -> None:
-    """Two steps of each; 17 studies make passes of two steps of eight, whatever the batches are."""
+    """Three steps of each; 17 studies make passes of two steps of eight, whatever the batches are."""
     base = Case(str(tmp_path / "plain"), stage, plan={"steps": 3}, studies=17)
     plain = layouts.fit(base)
     assert_moves(plain)
