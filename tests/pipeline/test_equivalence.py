@@ -2,8 +2,8 @@
 scored, what loads them, where a fit was cut off and on how many devices it went on.
 
 Every case is one fit, compared with the plain one at every step and in everything that is logged: losses, rewards,
-margins, ranks. In float32 over 20 steps losses differ by less than 1e-5, and rewards, which are differences of sums over
-tokens, by up to 1.5e-5 (measured); a difference of order shows from 1e-2 on.
+margins, ranks. In float32 over 20 steps losses differ by less than 1e-5, and rewards, differences of sums over tokens,
+by up to 1.5e-5 (measured); a difference of order shows from 1e-2 on.
 """
 
 from __future__ import annotations
