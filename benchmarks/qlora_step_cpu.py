@@ -56,7 +56,10 @@ def network(settings: StudentSettings, architecture: Qwen2_5_VLConfig, seed: int
     """A frozen network of random weights, as `models.network.load_network` would have read it for QLoRA."""
     with init_empty_weights(include_buffers=False):
         model = AutoModelForImageTextToText.from_config(
-            architecture, dtype=getattr(torch, settings.dtype), attn_implementation=settings.attention
+            architecture,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation=settings.attention,
+            trust_remote_code=False,
         )
     model = replace_with_bnb_linear(model, list(WHOLE), quantization_config(settings))
     model.is_loaded_in_4bit = True

@@ -51,7 +51,7 @@ def seed(run: int, study: str, sample: int) -> int:
 def stop_tokens(settings: StudentSettings, processor: Any) -> list[int]:
     """Ids that end an answer, as `Student.stop_tokens` has them, without the network."""
     try:
-        own = GenerationConfig.from_pretrained(locate(settings.model))
+        own = GenerationConfig.from_pretrained(locate(settings.model), trust_remote_code=False)
     except OSError:  # the model has no settings of its own beside its configuration
         own = GenerationConfig.from_model_config(load_config(settings.model))
     named = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]

@@ -103,7 +103,7 @@ def answered(chosen: Chosen, model: nn.Module, folder: Path, image: Image.Image)
     Raises:
         ArtifactError: it does not run, or the model would not see the image.
     """
-    model.generation_config = GenerationConfig.from_pretrained(folder)
+    model.generation_config = GenerationConfig.from_pretrained(folder, trust_remote_code=False)
     known = {"model": model, "folder": str(folder), "image": image.convert("RGB")}
     known["question"] = prompts.render(chosen.cfg.prompt, chosen.findings)
     said = io.StringIO()

@@ -94,7 +94,7 @@ def _preload() -> None:
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     for name in (
         "apo_lightning.cli", "apo_lightning.config", "apo_lightning.experiment.run", "apo_lightning.experiment.checks",
-        "apo_lightning.experiment.sweep", "apo_lightning.reports", "apo_lightning.reports.reader_audit",
+        "apo_lightning.experiment.sweeps", "apo_lightning.reports", "apo_lightning.reports.reader_audit",
         "apo_lightning.using", "apo_lightning.using.exporting", "apo_lightning.own_texts", "apo_lightning.starter",
         "apo_lightning.experiment.drift_sources", "apo_lightning.experiment.drift_files", "data_modules.summary",
         "apo_lightning.reports.data_summary", "apo_lightning.collecting.collect", "transformers", "pydicom",
