@@ -196,7 +196,7 @@ def adapters(student: Student) -> dict[str, Tensor]:
 def shape_counts(architecture: Qwen2_5_VLConfig) -> list[tuple[str, nn.Parameter]]:
     """Parameters before any of them lies in 4 bits, where two stand in a byte."""
     with torch.device("meta"):
-        return list(AutoModelForImageTextToText.from_config(architecture).named_parameters())
+        return list(AutoModelForImageTextToText.from_config(architecture, trust_remote_code=False).named_parameters())
 
 
 def main(words: list[str] | None = None) -> None:

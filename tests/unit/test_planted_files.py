@@ -496,15 +496,19 @@ def unsafe(tree: ast.AST) -> list[str]:
     return found
 
 
+OWN_CODE = {"apo_lightning/using/card_use.py": ["exec("]}
+"""Files that run a text of their own: an export tries the constant lines that its card prints."""
+
+
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_reader_is_told_to_run_nothing(path: Path) -> None:
     text = path.read_text("utf-8")
     assert unsafe(ast.parse(text)) == []
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    allowed = ("benchmarks/",)
+    allowed, name = ("benchmarks/",), str(path.relative_to(ROOT))
     found = [m[0] for m in BANNED.finditer(code) if not re.search(rf"\.{re.escape(m[0])}", code)]
     found += UNMEASURED.findall(code)
-    assert not found or str(path.relative_to(ROOT)).startswith(allowed), found
+    assert found == OWN_CODE.get(name, []) or name.startswith(allowed), found
 
 
 def test_the_walk_itself() -> None:
