@@ -3,7 +3,6 @@ that of a sweep that nobody disturbed."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -163,10 +162,14 @@ class TestTurn:
     def test_killed_behind_its_results_it_is_kept_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Between the run and the word to the study nothing is lost: the run is in the store, and told again."""
         ran = []
+
+        def killed(*args: object) -> None:
+            raise KeyboardInterrupt
+
         put_run(monkeypatch, lambda cfg: (ran.append(cfg.name), write_results(cfg)))
         own = self.opened(**GRID)
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(own.study, "tell", lambda *args: os.kill(os.getpid(), signal.SIGINT) or time.sleep(1))
+            patched.setattr(own.study, "tell", killed)
             worker.work(own)
         worker.work(own)
         assert ran == ["small-beta/1", *(f"small-beta/{number}" for number in range(1, 7))]
