@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import traceback
 from multiprocessing import forkserver
 from typing import Any
 
@@ -49,15 +50,23 @@ def lost(error: BaseException, count: int) -> str | None:
         count: as many processes load.
     """
     found = LOST.search(str(error)) if isinstance(error, RuntimeError) else None
-    if found is None:
+    if found is None and not _of_handing_over(error):
         return None
-    how = f"was ended by a signal ({found[2].strip()})" if found[2] else "ended without a word"
+    who = f" (pid {found[1]})" if found else ""
+    how = f"was ended by a signal ({found[2].strip()})" if found and found[2] else "ended without a word"
     return (
-        f"a process that loads images (pid {found[1]}) {how}. A system short of memory, or of room in /dev/shm, "
+        f"a process that loads images{who} {how}. A system short of memory, or of room in /dev/shm, "
         f"does that; its log says so. Lower data.num_workers ({count}) or give it more memory; where an image ends its "
         "reader, data.num_workers=0 shows at which. What was finished is kept, and the same command continues where it "
         "stopped."
     )
+
+
+def _of_handing_over(error: BaseException) -> bool:
+    """Whether a tensor was to be taken from a process that is gone, which is seen before torch looks for it."""
+    if not isinstance(error, ConnectionError | EOFError | FileNotFoundError):
+        return False
+    return any("torch/multiprocessing/" in frame.filename for frame in traceback.extract_tb(error.__traceback__))
 
 
 def loading(count: int) -> dict[str, Any]:
