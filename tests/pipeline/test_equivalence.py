@@ -18,7 +18,7 @@ import pytest
 from tests.helpers import layouts
 from tests.helpers.layouts import Case
 
-CLOSE, REWARDS = 1e-5, 5e-5
+CLOSE, REWARDS = 1e-5, 2e-5
 """Of a loss, and of all else that is logged; relative where it is above 1."""
 EIGHT = {"batch_studies": 8}
 ALONE: dict[str, dict[str, Any]] = {

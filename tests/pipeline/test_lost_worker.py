@@ -36,6 +36,17 @@ def test_other_errors_are_none() -> None:
     assert workers.lost(ValueError("DataLoader worker (pid 7) exited unexpectedly"), 2) is None
 
 
+@pytest.mark.parametrize(("place", "is_lost"), [("torch/multiprocessing/reductions.py", True), ("asking.py", False)])
+def test_a_tensor_that_cannot_be_taken_over(place: str, is_lost: bool) -> None:
+    """What is seen first, where torch has not yet looked for its processes."""
+    lines = compile("raise ConnectionResetError(104, 'Connection reset by peer')", f"/lib/{place}", "exec")
+    with pytest.raises(ConnectionResetError) as caught:
+        exec(lines)
+    sentence = workers.lost(caught.value, 2)
+    assert (sentence is not None) == is_lost
+    assert sentence is None or "a process that loads images ended without a word." in sentence
+
+
 def loaders() -> list[psutil.Process]:
     """Processes that multiprocessing's server has started for this one."""
     own = psutil.Process().children()
