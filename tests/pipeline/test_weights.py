@@ -175,7 +175,7 @@ def test_the_student_reads_what_it_is_shown_instead_of_the_teachers(shown: dict 
         data=SimpleNamespace(studies=lambda split: studies if split == "train" else []),
         heard=heard,
         seed=0,
-        load=lambda made_by: None,
+        writing=lambda made_by: None,
         collator=lambda student, prompt: SimpleNamespace(cut={}, control_texts=lambda examples: {}),
         answers=answers,
         newest=lambda artefact: None,

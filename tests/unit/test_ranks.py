@@ -20,7 +20,7 @@ from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.once import once
 from apo_lightning.experiment.prediction_files import PredictionFiles
 from apo_lightning.experiment.stage_folder import StageFolder
-from apo_lightning.settings import TrainerSettings
+from apo_lightning.settings import StudentSettings, TrainerSettings
 from apo_lightning.stages.generate import Written
 from apo_lightning.types import Answer
 
@@ -72,13 +72,13 @@ def test_answers_are_read_before_the_leader_removes_them(
         if rank == late:
             slow_reader(monkeypatch)
         own = Context.__new__(Context)
-        own.seed, own.cfg = 0, SimpleNamespace(trainer=None)
-        own.data = SimpleNamespace(connect=lambda **_: None)
+        own.seed, own.cfg = 0, SimpleNamespace(trainer=None, student=StudentSettings())
+        own.server, own.data = {}, SimpleNamespace(connect=lambda **_: None)
         texts: dict[str, list[Answer]] = {}
 
         def ask() -> dict[str, Any]:
             asked = [SimpleNamespace(study=SimpleNamespace(id=f"s{i}")) for i in (0, 1)]
-            texts.update(own.answers(None, asked, None, 1, folder.path))
+            texts.update(own.answers(SimpleNamespace(student=None), asked, None, 1, folder.path))
             return {}
 
         once(folder, "evaluate", ask)

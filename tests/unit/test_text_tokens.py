@@ -237,7 +237,7 @@ def test_texts_that_hold_any_are_counted() -> None:
 def test_a_stage_says_and_keeps_how_many_hold_any(monkeypatch: pytest.MonkeyPatch) -> None:
     said, kept = [], {}
     monkeypatch.setattr(once.leader, "say", said.append)
-    folder = SimpleNamespace(why_anew=list, begin=lambda: None, finish=lambda **facts: kept.update(facts))
+    folder = SimpleNamespace(stage="apo", why_anew=list, begin=lambda: None, finish=lambda **facts: kept.update(facts))
     once._make(folder, "apo", lambda: {"cut": {"reports": 3}, "control": {"branches": 1, "reports": 2}})
     counts = "3 cut for student.max_context_tokens, 1 branches with control tokens, 2 reports with control tokens"
     assert f"(texts: {counts})" in said[-1]
