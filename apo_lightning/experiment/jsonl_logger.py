@@ -14,6 +14,8 @@ from apo_lightning.files import jsonlines
 
 log = logging.getLogger(__name__)
 
+FILE = "metrics.jsonl"
+
 
 class JsonlLogger(Logger):
     """Writes ``metrics.jsonl`` in ``folder``: a line for each call of Lightning, so that a step of training and the
@@ -34,7 +36,7 @@ class JsonlLogger(Logger):
 
     def __init__(self, folder: str | Path, rate: Callable[[], float] | None = None, every: int = 1) -> None:
         super().__init__()
-        self.path, self.rate, self.every = Path(folder) / "metrics.jsonl", rate, every
+        self.path, self.rate, self.every = Path(folder) / FILE, rate, every
         self.last: dict[str, Any] = {}
 
     @property

@@ -36,19 +36,19 @@ def _problem(name: str | None, arms: Sequence[str], seeds: Sequence[int], split:
     """What is wrong, with its value; empty where nothing is."""
     first, *rest = name.split("/") if name else ("",)
     if len(arms) > 1 and first not in arms:
-        return f"metric.name must begin with one of the {len(arms)} arms that are run, got {_quoted(name)}"
+        return f"metric.name must begin with one of the {len(arms)} arms that are run, got {quoted(name)}"
     if first not in arms:
         rest = [first, *rest]
     elif rest and (seed := SEED.fullmatch(rest[0])):
         if int(seed[1]) not in seeds:
-            return f"metric.name must name a seed that is run ({_listed(seeds)}), got {_quoted(name)}"
+            return f"metric.name must name a seed that is run ({_listed(seeds)}), got {quoted(name)}"
         return _other_split(name, rest[1:], split)
     return _other_split(name, rest, split) if name else ""
 
 
 def _other_split(name: str, rest: Sequence[str], split: str) -> str:
     if len(rest) == 2 and rest[0] in SPLITS and rest[0] != split:
-        return f"metric.name must be measured on evaluate.split, which is {split}, got {_quoted(name)}"
+        return f"metric.name must be measured on evaluate.split, which is {split}, got {quoted(name)}"
     return ""
 
 
@@ -59,7 +59,8 @@ def _advice(name: str | None, arms: Sequence[str], split: str) -> str:
     return f"Write for instance name: {example}.{one}{known}"
 
 
-def _quoted(name: str | None) -> str:
+def quoted(name: str | None) -> str:
+    """The name of a metric in a message."""
     return "nothing" if name is None else f"'{name}'"
 
 

@@ -21,6 +21,7 @@ import wandb
 
 from apo_lightning import leader
 from apo_lightning.experiment import objective
+from apo_lightning.experiment.jsonl_logger import FILE
 from apo_lightning.experiment.run_names import Who, arm_config, run_config, tags
 from apo_lightning.experiment.stage_files import read_means
 from apo_lightning.experiment.stage_logger import StageLogger
@@ -66,7 +67,7 @@ def _logger_of_trial(folder: Path, prefix: str) -> StageLogger:
 
 def tell_stored(settings: WandbSettings, folder: Path, who: Who, stage: str) -> None:
     """A trial also gets the curves of a stage that was in the store, as far as its ``metrics.jsonl`` tells them."""
-    path = folder / "metrics.jsonl"
+    path = folder / FILE
     if settings.mode == "disabled" or not in_wandb_sweep() or not is_leader() or not path.is_file():
         return
     logger = _logger_of_trial(folder, who.key(stage))

@@ -34,7 +34,7 @@ SILENT = (
     "cli", "config", "console", "errors", "leader", "progress", "project", "registry", "reports", "serving",
     "settings", "signals", "files.disk", "files.locks", "hashing.inventory", "hashing.sources",
     *(f"experiment.{name}" for name in (
-        "cache_keys", "caching", "checks", "context", "costs", "drift_files", "drift_labels", "drift_models",
+        "cache_keys", "caching", "checks", "context", "costs", "curves", "drift_files", "drift_labels", "drift_models",
         "drift_sources", "explain", "failure_files", "faults", "further_sets", "gating", "jsonl_logger", "long_texts",
         "machine", "membership",
         "noise", "objective", "observing", "once", "overall", "pipeline", "pool", "processes", "pruned",

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from apo_lightning.experiment.sweeps import file, proposals
+from apo_lightning.cli.commands import main
+from apo_lightning.experiment.sweeps import file, proposals, run
+from apo_lightning.experiment.sweeps.file import read
 from tests.helpers import offline_wandb
 from tests.pipeline.conftest import ROOT
 
@@ -52,3 +54,25 @@ def test_a_trial_of_wandb_logs_config_curves_and_table(small: Path, tmp_path: Pa
     logged = own.logged()
     assert 0 <= logged["val/accuracy"] <= 1 and "tables/results" in logged
     assert logged["val/accuracy"] == logged["apo_listwise/val/accuracy"]
+
+
+def test_a_trial_that_is_ended_early_leaves_its_stage_to_go_on(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """One that learns nothing is not among the better half after four of its six steps, and no stage is stored cut."""
+    monkeypatch.chdir(ROOT)
+    spec = yaml.safe_load(small.read_text())
+    spec["parameters"] = {"stages.apo.optim.lr": {"values": [1e-2, 1e-12]}}
+    spec["metric"] = {"name": "apo_listwise/seed0/apo/train/loss", "goal": "minimize"}
+    spec["early_terminate"] = {"type": "hyperband", "min_iter": 4, "eta": 2}
+    spec["command"].insert(-1, "wandb.mode=disabled")
+    small.write_text(yaml.safe_dump(spec))
+    frame = run.sweep(small)
+    assert frame["ended"].tolist() == ["", 4] and frame["trained"].tolist()[1] == ""
+    assert frame["value"][0] < frame["value"][1]
+    capfd.readouterr()
+    words = [*read(small).fixed, "stages.apo.optim.lr=1e-12", "name=on"]
+    assert main(["run", str(ROOT / "experiments/smoke.yaml"), *words]) == 0
+    said = capfd.readouterr()
+    assert "continuing from step=" in said.out + said.err
+    assert len((tmp_path / "on/apo_listwise/seed0/apo/metrics.jsonl").read_text().splitlines()) == 6

@@ -90,7 +90,7 @@ class TestGrid:
                 "'methd' is no key of a sweep file (experiments/sweeps/beta.yaml). Did you mean 'method'?",
             ),
             ({"run_cap": 0}, "run_cap must be a number of trials, got 0"),
-            ({"early_terminate": {"type": "hyperband"}}, "early_terminate is not done here (experiments/sweeps/beta"),
+            ({"early_terminate": {"type": "hyperband"}}, "early_terminate must have one of min_iter and max_iter, got"),
             ({"parameters": {}}, "parameters must name at least one parameter, got {}"),
             (
                 {"parameters": {"a.b": {"min": 0, "max": 1}}},

@@ -10,6 +10,7 @@ from apo_lightning.batching import examples
 from apo_lightning.experiment import (
     cache_keys,
     caching,
+    curves,
     explain,
     gating,
     keeping,
@@ -116,6 +117,7 @@ class Fit(Step):
         )
         shown, settings = observing.guarded(own.cfg, own.data) <= set(own.cfg.acknowledge), config.to_dict(own.cfg)
         loggers = tracking.stage_logger(own.cfg.wandb, folder.path, own.who, self.name, settings, shown=shown)
+        loggers = [*loggers, *curves.loggers(own.who, self.name, folder.path)]
         callbacks = observing.build(own.cfg.callbacks, folder, upload=shown)
         told = trainer.fit(stage, own.data, own.cfg.trainer, self.plan, folder.path, callbacks, loggers)
         self._save(student, folder)

@@ -29,7 +29,7 @@ ENOUGH = 4
 def write(record: Record, found: pd.DataFrame) -> list[str]:
     """Draw what there is to draw; returns the names of the files."""
     plan, folder = record.plan, record.folder
-    fine = found[found["error"] == ""]
+    fine = found[(found["error"] == "") & found["accuracy"].notna()]  # neither failed nor ended early
     shares = [name for name in found.columns if name.startswith("share.")]
     keys = [key for key in plan.varied if not (shares and names.WEIGHT.fullmatch(key))] + shares
     if fine.empty or not keys:

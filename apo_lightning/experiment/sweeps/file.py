@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apo_lightning import config
 from apo_lightning.config.layers import label, read_file
 from apo_lightning.errors import ConfigError, did_you_mean
+from apo_lightning.experiment.sweeps.early import Early
+from apo_lightning.experiment.sweeps.early import parse as parse_early
 from apo_lightning.experiment.sweeps.parameters import Parameter, parse
 
 ARGUMENTS = "${args_no_hyphens}"
@@ -37,6 +39,7 @@ class Plan:
         metric: as the file has it, ``{name, goal}`` or None.
         parameters: in the order of the file.
         count: number of trials; None where nothing says how many.
+        early: when trials are ended before their end; None: never.
     """
 
     path: Path
@@ -46,7 +49,8 @@ class Plan:
     method: str
     metric: Mapping[str, Any] | None
     parameters: Mapping[str, Parameter]
-    count: int | None = field(default=None)
+    count: int | None = None
+    early: Early | None = None
 
     @property
     def where(self) -> str:
@@ -83,9 +87,9 @@ def read(path: Path, overrides: Sequence[str] = (), trials: int | None = None) -
         raise ConfigError(f"parameters must name at least one parameter, got {parameters!r} ({where}).")
     found = {str(key): parse(str(key), given, where) for key, given in parameters.items()}
     _require_goal(spec.get("metric"), where)
-    _require_no_early_end(spec, where)
     count = _count(method, found, spec.get("run_cap"), trials, where)
-    return Plan(path, experiment, tuple(fixed), tuple(overrides), method, spec.get("metric"), found, count)
+    early = parse_early(spec.get("early_terminate"), where)
+    return Plan(path, experiment, tuple(fixed), tuple(overrides), method, spec.get("metric"), found, count, early)
 
 
 def read_command(spec: Mapping[str, Any], path: Path) -> tuple[Path, list[str]]:
@@ -121,12 +125,3 @@ def _require_goal(metric: Any, where: str) -> None:
         raise ConfigError(f"metric must be a mapping with name and goal, got {metric!r} ({where}).")
     if metric is not None and metric.get("goal") not in GOALS:
         raise ConfigError(f"metric.goal must be one of {', '.join(GOALS)}, got {metric.get('goal')!r} ({where}).")
-
-
-def _require_no_early_end(spec: Mapping[str, Any], where: str) -> None:
-    if spec.get("early_terminate") is not None:
-        raise ConfigError(
-            f"early_terminate is not done here ({where}): a stage is stored, and shared between trials, only with all "
-            "its steps, and what a trial is compared by is measured of its last student. Leave it out, or use "
-            f"'wandb sweep {where}'."
-        )

@@ -11,7 +11,7 @@ from typing import Any
 from apo_lightning import config
 from apo_lightning.errors import ConfigError, nearest
 from apo_lightning.experiment import objective
-from apo_lightning.experiment.sweeps import proposals
+from apo_lightning.experiment.sweeps import early, proposals
 from apo_lightning.experiment.sweeps.file import BAYES, Plan
 from apo_lightning.hashing.inventory import UNIMPORTANT
 from apo_lightning.reports.columns import KINDS
@@ -95,6 +95,8 @@ def _unclear(plan: Plan, point: Point) -> str:
         objective.require(plan.metric, point.cfg, plan.where)
     except ConfigError as error:
         return str(error)
+    if plan.early and (problem := early.problem(plan.metric, point.cfg, plan.where)):
+        return problem
     name = plan.metric["name"] if plan.metric else ""
     known = {column.metric for kind in KINDS for column in kind.columns}
     last, split = name.rpartition("/")[2], point.cfg.evaluate.split
@@ -119,6 +121,7 @@ def settled(plan: Plan, point: Point) -> dict[str, Any]:
                 "method": plan.method,
                 "metric": dict(plan.metric) if plan.metric else None,
                 "parameters": {key: repr(own) for key, own in plan.parameters.items()},
+                **({"early_terminate": repr(plan.early)} if plan.early else {}),
                 "runs": {"seeds": cfg["seeds"], "arms": list(point.cfg.resolved)},
                 "experiment": without(kept, set(plan.parameters)),
             },

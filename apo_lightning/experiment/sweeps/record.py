@@ -31,7 +31,7 @@ PERIOD = 2.0
 """Seconds between two looks for a trial while others run theirs."""
 PATIENCE = 60
 """Seconds that one process waits for another's write."""
-DONE = (TrialState.COMPLETE, TrialState.FAIL)
+DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 class Record:
@@ -45,7 +45,8 @@ class Record:
     def __init__(self, folder: Path, plan: Plan) -> None:
         self.folder, self.plan = folder, plan
         self.storage = _storage(folder / FILE)
-        self.study = optuna.load_study(study_name=plan.path.stem, storage=self.storage)
+        pruner = plan.early.pruner() if plan.early else None
+        self.study = optuna.load_study(study_name=plan.path.stem, storage=self.storage, pruner=pruner)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -107,6 +108,20 @@ class Record:
     def _begin(self, trial: FrozenTrial) -> None:
         if trial.state == TrialState.WAITING:
             self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+
+    def report(self, trial: FrozenTrial, number: int, value: float) -> bool:
+        """Keep a value of the curve that the sweep optimises; returns whether the trial is to end there.
+
+        Args:
+            number: of the value, from 1.
+        """
+        self.storage.set_trial_intermediate_value(trial._trial_id, number, value)
+        return self.study.pruner.prune(self.study, self.storage.get_trial(trial._trial_id))
+
+    def end(self, trial: FrozenTrial, result: Mapping[str, Any]) -> None:
+        """Keep that a trial was ended early; its value is the last that was reported."""
+        self.storage.set_trial_user_attr(trial._trial_id, RESULT, dict(result))
+        self.study.tell(trial.number, state=TrialState.PRUNED)
 
     def finish(self, trial: FrozenTrial, value: float, result: Mapping[str, Any]) -> None:
         """Keep what a trial came to."""

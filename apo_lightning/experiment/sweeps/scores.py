@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from apo_lightning.errors import ApoError, did_you_mean
+from apo_lightning.experiment.jsonl_logger import FILE
 from apo_lightning.experiment.sweeps.points import Point
 from apo_lightning.files import jsonlines
 from apo_lightning.files.formats import unquoted
@@ -33,8 +35,8 @@ def value(metric: Mapping[str, Any] | None, point: Point) -> float:
     split = point.cfg.evaluate.split
     name = metric["name"] if metric else f"{split}/accuracy"
     logged = _scores(point.folder, split)
-    if name not in logged and (found := _curve(name, point)) is not None:
-        return found
+    if name not in logged and (found := curve(name, point)):
+        return found[-1]
     if name not in logged:
         raise ApoError(f"metric.name names nothing that the trial logs, got '{name}'. {did_you_mean(name, logged)}")
     return logged[name]
@@ -52,15 +54,15 @@ def _scores(folder: Path, split: str) -> dict[str, float]:
     return single | tracking.means(found)
 
 
-def _curve(name: str, point: Point) -> float | None:
-    """The last value of what a stage logs while it trains, ``<arm>/seed<k>/<stage>/<name>``."""
+def curve(name: str, point: Point) -> list[float]:
+    """What a stage has logged while it trained, ``<arm>/seed<k>/<stage>/<name>``; nothing where that names no curve."""
     arm, seed, stage, *rest = [*name.split("/"), "", "", ""]
-    path = point.folder / arm / seed / stage / "metrics.jsonl"
+    path = point.folder / arm / seed / stage / FILE
     if not (arm in point.cfg.resolved and path.is_file()):
-        return None
+        return []
     key = "/".join(word for word in rest if word)
     rows = jsonlines.read_grown(path, keys=("step",)).rows
-    return next((float(row[key]) for row in reversed(rows) if key in row), None)
+    return [math.nan if row[key] is None else float(row[key]) for row in rows if key in row]
 
 
 def _means(folder: Path) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,14 +19,18 @@ from apo_lightning.experiment.sweeps.scores import METRICS
 from apo_lightning.files.atomic import write_text
 from apo_lightning.files.formats import quoted
 
-BEST, FAILED = "best", "failed"
-FIXED = ("trial", "arm", "label", "split", *METRICS, "value", BEST, "trained", "reused", "seconds", "waited", "error")
+BEST, FAILED, ENDED = "best", "failed", "ended"
+FIXED = (
+    *("trial", "arm", "label", "split", *METRICS, "value", BEST, ENDED),
+    *("trained", "reused", "seconds", "waited", "error"),
+)
 
 
 def frame(record: Record) -> pd.DataFrame:
     """One row a trial and arm: ``trial``, parameters, ``share.<teacher>`` where weights are swept, ``arm``, ``label``,
-    ``split``, METRICS, ``value`` of the metric, ``best`` (bool), ``trained``, ``reused``, ``seconds`` of
-    work, ``waited`` for stages of other trials, ``error``."""
+    ``split``, METRICS, ``value`` of the metric, ``best`` (bool), ``ended`` (of a trial that was ended
+    early, how many values of its curve there are), ``trained``, ``reused``, ``seconds`` of work, ``waited`` for stages
+    of other trials, ``error``."""
     rows = [row for trial in record.trials.values() for row in _rows(record.plan, trial)]
     found = pd.DataFrame(rows)
     number = best(record)
@@ -51,10 +55,11 @@ def _rows(plan: Plan, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
             "value": math.nan,
             "seconds": math.nan,
             "waited": math.nan,
+            ENDED: "",
             "error": trial.user_attrs.get(ERROR, "unknown"),
         }
         yield row | nothing | lost
-    if trial.state == TrialState.COMPLETE:
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
         own = trial.user_attrs[RESULT]
         row |= {f"share.{name}": share for name, share in own["shares"].items()}
         told = {
@@ -62,9 +67,8 @@ def _rows(plan: Plan, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
             "reused": ", ".join(own["reused"]),
             **{name: own[name] for name in ("seconds", "waited")},
         }
-        yield from (
-            row | arm | {"split": own["split"], "value": trial.value, "error": ""} | told for arm in own["rows"]
-        )
+        told |= {"split": own["split"], "value": trial.value, ENDED: own.get(ENDED, ""), "error": ""}
+        yield from (row | arm | told for arm in own["rows"] or [nothing])
 
 
 def write(record: Record, found: pd.DataFrame) -> None:
@@ -103,7 +107,8 @@ def table_of(found: pd.DataFrame, plan: Plan) -> Table:
     for name in ("trial", *columns.values(), *arms, *(metric.replace("_", " ") for metric in METRICS), "seconds"):
         table.add_column(escape(name), justify="left" if name in arms else "right")
     for _, row in found.iterrows():
-        values = [FAILED if row["error"] else f"{row[metric]:.3f}" for metric in METRICS]
+        lost = FAILED if row["error"] else (f"{ENDED} at {row[ENDED]}" if row[ENDED] else "")
+        values = [lost or f"{row[metric]:.3f}" for metric in METRICS]
         cells = [_text(name, row[name]) for name in columns]
         seconds = "" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f}"
         number = f"{'* ' if row[BEST] else ''}{row['trial']}"
@@ -120,8 +125,3 @@ def _text(name: str, value: Any) -> str:
 
 def _cell(value: Any) -> Any:
     return value if isinstance(value, int | float | str) else str(value)
-
-
-def columns_of(found: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """Rows that have a value, with these columns and the metrics."""
-    return found.loc[found["error"] == "", [*keys, "arm", "accuracy", "value", BEST]]

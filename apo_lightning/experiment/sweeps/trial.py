@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from apo_lightning import signals
 from apo_lightning.errors import ApoError
 from apo_lightning.experiment import once, processes
-from apo_lightning.experiment.sweeps import names, scores
+from apo_lightning.experiment.sweeps import early, names, scores
 from apo_lightning.experiment.sweeps.captured import captured
 from apo_lightning.experiment.sweeps.file import Plan
 from apo_lightning.experiment.sweeps.points import Point, said
@@ -88,11 +88,19 @@ def summary(parts: Sequence[Part]) -> dict[str, Any]:
     return {"made": made, "reused": reused, "seconds": round(work, 1), "waited": round(waited, 1)}
 
 
-def run(plan: Plan, point: Point, folder: Path) -> tuple[float, dict[str, Any]]:
+Report = Callable[[int, float], bool]
+"""Takes the number of a value of the metric's curve, and the value; tells whether the trial is to end there."""
+
+
+def run(plan: Plan, point: Point, folder: Path, report: Report) -> tuple[float | None, dict[str, Any]]:
     """Run a trial; its output goes to ``trial<k>.log`` in ``folder``.
 
+    Args:
+        report: is asked where the sweep ends trials early.
+
     Returns:
-        the value of the metric, and what the table shows: ``rows`` by arm, ``shares`` of teachers, `summary`.
+        the value of the metric, None where the trial was ended early, and what the table shows: ``rows`` by arm,
+        ``shares`` of teachers, how many values of its curve an ``ended`` one has, `summary`.
 
     Raises:
         Exception: whatever the run raises; the log has its traceback.
@@ -101,14 +109,39 @@ def run(plan: Plan, point: Point, folder: Path) -> tuple[float, dict[str, Any]]:
     with captured(folder / f"trial{point.number}.log", f"trial {point.number}: {said(point.parameters)}"):
         try:
             with journal.kept():
-                _train(plan, point)
+                ended = _watched(plan, point, report)
         except Exception as error:
             if not signals.behind(error):
                 traceback.print_exc()
             raise
-    rows, value = scores.results(point.folder), scores.value(plan.metric, point)
-    shares = names.shares(point.cfg.teachers, list(plan.parameters))
-    return value, {"rows": rows, "shares": shares, "split": point.cfg.evaluate.split, **summary(journal.parts())}
+    told = {"shares": names.shares(point.cfg.teachers, list(plan.parameters)), "split": point.cfg.evaluate.split}
+    told |= summary(journal.parts())
+    if ended:
+        return None, {"rows": [], "ended": ended, **told}
+    return scores.value(plan.metric, point), {"rows": scores.results(point.folder), **told}
+
+
+def _watched(plan: Plan, point: Point, report: Report) -> int:
+    """Train; returns after how many values of its curve the trial was ended, 0 where it came to its end."""
+    if plan.early is None or plan.metric is None:
+        _train(plan, point)
+        return 0
+    heard: dict[int, float] = {}
+
+    def hear(number: int, value: float) -> bool:
+        heard[number] = value
+        return report(number, value)
+
+    name = plan.metric["name"]
+    try:
+        with early.watched(name, hear):
+            _train(plan, point)
+    except early.EndedError as error:
+        print(error)
+        return max(heard)
+    for number, value in early.unreported(scores.curve(name, point), heard).items():
+        report(number, value)  # others are compared with it
+    return 0
 
 
 def _train(plan: Plan, point: Point) -> None:

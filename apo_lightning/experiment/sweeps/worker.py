@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -35,7 +36,7 @@ def _run(record: Record, plan: Plan, taken: FrozenTrial) -> None:
     console.print(f"[bold]{head}[/bold]: {escape(visible(_settings(plan, values)))}", soft_wrap=True)
     try:
         point = points.load(plan, number, values)
-        value, result = trial.run(plan, point, record.folder)
+        value, result = trial.run(plan, point, record.folder, partial(record.report, taken))
     except Exception as error:  # the other trials must go on, whatever it was
         if signals.behind(error):
             raise
@@ -43,6 +44,10 @@ def _run(record: Record, plan: Plan, taken: FrozenTrial) -> None:
         record.fail(taken, f"{type(error).__name__}: {said}")
         text = f"  trial {number} failed: {said} (trial{number}.log)"
         Console(stderr=True).print(text, style="red", markup=False, highlight=False, soft_wrap=True)
+        return
+    if value is None:
+        record.end(taken, result)
+        console.print(f"  trial {number}: ended early, others were better; {told(result)}", soft_wrap=True)
         return
     record.finish(taken, value, result)
     name = plan.metric["name"] if plan.metric else f"{result['split']}/accuracy"
