@@ -71,8 +71,8 @@ def test_a_trial_that_is_ended_early_leaves_its_stage_to_go_on(
     assert frame["ended"].tolist() == ["", 4] and frame["trained"].tolist()[1] == ""
     assert frame["value"][0] < frame["value"][1]
     capfd.readouterr()
-    words = [*read(small).fixed, "stages.apo.optim.lr=1e-12", "name=on"]
+    words = [*read(small).fixed, "stages.apo.optim.lr=1e-12", "name=again"]
     assert main(["run", str(ROOT / "experiments/smoke.yaml"), *words]) == 0
     said = capfd.readouterr()
     assert "continuing from step=" in said.out + said.err
-    assert len((tmp_path / "on/apo_listwise/seed0/apo/metrics.jsonl").read_text().splitlines()) == 6
+    assert len((tmp_path / "again/apo_listwise/seed0/apo/metrics.jsonl").read_text().splitlines()) == 6
