@@ -129,13 +129,15 @@ class Checker:
             return self.read(hint, value, path)
         if below and isinstance(value, Mapping) and (is_dataclass(below) or typing.get_origin(below) is dict):
             return self._entries(below, value, path)
-        if not is_dataclass(hint):
+        if not is_dataclass(hint) and not _is_unquoted(hint, value):
             try:
                 laid = OmegaConf.merge(_schema(hint), {"value": value})
                 return OmegaConf.to_container(laid)["value"]
             except (OmegaConfBaseException, TypeError):  # the second: a mapping where a list belongs
                 pass
         told = _as_section(path, value) or nearest(str(value), _words(hint))
+        if not told and _is_unquoted(hint, value):
+            told = "Unquoted, YAML takes on, yes and 1e3 for something else: write '\"on\"'."
         self.say(path, f"{'.'.join(path)} must be {in_words(hint)}, got {masked(repr(value))}", told)
         raise _Mistyped
 
@@ -227,6 +229,12 @@ def _as_section(path: Path, value: Any) -> str:
     if kind is None or not kind.discriminator or not isinstance(value, str) or value not in kind.registry():
         return ""
     return f"Write {'.'.join(path)}={{{kind.discriminator}: {value}}}."
+
+
+def _is_unquoted(hint: Any, value: Any) -> bool:
+    """Whether a text is meant of which YAML has made something else, so that the words of it are lost."""
+    kinds = typing.get_args(hint) or (hint,)
+    return str in kinds and type(value) in (bool, float) and not {bool, float} & set(kinds)
 
 
 def _section(hint: Any, value: Any) -> Any:

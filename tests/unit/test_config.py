@@ -163,6 +163,10 @@ MISTAKES = {
     "arms.apo.set.teachers.gtp5.weight=1": "arm 'apo': Unknown key 'teachers.gtp5' (command line, arms.apo.set). "
     "Did you mean 'gpt5'? Known: eager, gpt5.",
     "name.first=x": "name must be text, got {'first': 'x'} (command line).",
+    "name=on": "name must be text, got True (command line). Unquoted, YAML takes on, yes and 1e3 for something else: "
+    "write '\"on\"'.",
+    "name=1e3": "name must be text, got 1000.0 (command line). Unquoted, YAML takes on, yes and 1e3 for something "
+    "else: write '\"on\"'.",
     "name=../up": "name must be usable as a folder (letters, digits, '.', '_', '-'), got '../up' (command line).",
     "name=Store": "name must not be 'Store', where all runs keep their stages (command line).",
     "student.model=???": "student.model must be given (command line).",
