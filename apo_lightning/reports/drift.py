@@ -15,7 +15,7 @@ from apo_lightning.files.atomic import removal, write_bytes, write_text
 from apo_lightning.reports import drift_terminal, figures, figures_drift, shown
 from apo_lightning.reports.drift_tables import tables
 from apo_lightning.reports.drift_words import sentences
-from apo_lightning.reports.folder import is_there, read_manifest
+from apo_lightning.reports.folder import as_written, is_there, read_manifest
 from apo_lightning.reports.markdown import drift_parts, md
 from apo_lightning.reports.page import Drift, FigureFile
 
@@ -56,9 +56,12 @@ def read(run_folder: Path) -> Drift | None:
     if not is_there(path, run_folder):
         return None
     record, manifest = load(path), read_manifest(run_folder)
-    if record is not None and shown.withheld(run_folder, manifest).startswith(shown.WITHHELD):
-        record["conflict"]["worst"] = []
-    return section(record) if record is not None else None
+    if record is None:
+        return None
+    with as_written(path, run_folder):
+        if shown.withheld(run_folder, manifest).startswith(shown.WITHHELD):
+            record["conflict"]["worst"] = []
+        return section(record)
 
 
 def load(path: Path) -> dict[str, Any] | None:

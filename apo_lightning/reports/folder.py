@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,23 @@ def read_jsonl(path: Path, run_folder: Path) -> list[dict[str, Any]]:
             f"{path} line {found.damaged[0]} must be a JSON object and cannot be read. {advice(path, run_folder)}"
         )
     return found.rows
+
+
+@contextmanager
+def as_written(path: Path, run_folder: Path) -> Iterator[None]:
+    """Inside, content of another shape than a run writes is a fault of the file. A manifest from elsewhere may vouch
+    for anything, and the readers of a record of many parts are all that says how it looks.
+
+    Raises:
+        ArtifactError: the content was of another shape.
+    """
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ArtifactError(
+            f"{path} does not hold what a run writes there ({what}). {advice(path, run_folder)}"
+        ) from error
 
 
 def _json(path: Path, run_folder: Path) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from apo_lightning.errors import ArtifactError
 from apo_lightning.reports.folder import (
     advice,
+    as_written,
     is_there,
     newest_runs,
     read_json_list,
@@ -73,7 +74,8 @@ def collect(
     entries = {str(_get(item, "study", path, run_folder)): item for item in read_json_list(path, run_folder)}
     answers = _by_arm(run_folder, "evaluate", "predictions.jsonl", labels)
     chosen = _choose(list(entries), answers, count)
-    samples = [_sample(run_folder, study, entries[study]) for study in chosen]
+    with as_written(path, run_folder):
+        samples = [_sample(run_folder, study, entries[study]) for study in chosen]
     _add_texts(run_folder, samples, labels, answers)
     return samples, "" if samples else ABSENT
 
@@ -123,7 +125,10 @@ def _sample(run_folder: Path, study: str, entry: Mapping[str, Any]) -> Sample:
     truth += f" (not labelled: {', '.join(unknown)})" if unknown else ""
     path = image_of(run_folder, entry)
     image = path and f"data:{MIME[path.suffix.lower()]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return Sample(study, truth, findings, entry.get("report"), image, f"samples/{path.name}" if path else None)
+    report = entry.get("report")
+    if not isinstance(report, str | None):
+        raise TypeError(f"report of {study} is no text")
+    return Sample(study, truth, findings, report, image, f"samples/{path.name}" if path else None)
 
 
 def image_of(run_folder: Path, entry: Mapping[str, Any]) -> Path | None:

@@ -217,3 +217,27 @@ def test_tests_agreement_and_warnings_are_held_to_what_the_run_wrote(name: str, 
     assert name in json.loads((run.path / "manifest.json").read_text())["files"]
     flip(run.path / name)
     assert inventory.difference(run.path / name)
+
+
+def samples_with(report: object, folder: Path) -> None:
+    path = folder / "samples/samples.json"
+    write_json(path, [{**json.loads(path.read_text())[0], "report": report}])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (partial(samples_with, ["a list"]), "samples.json"),
+        (lambda f: change(f / "samples/samples.json", '"findings": {', '"findings": 3, "x": {'), "samples.json"),
+        (lambda f: put(f / "drift.json", b'{"version": 1}'), "drift.json"),
+        (lambda f: put(f / "drift.json", b'{"version": 1, "pairs": 3, "teachers": []}'), "drift.json"),
+    ],
+)
+def test_content_of_another_shape_is_a_fault_of_its_file_though_a_manifest_vouches_for_it(
+    tmp_path: Path, spoil: Callable[[Path], None], name: str
+) -> None:
+    folder = fake_run.make(tmp_path, arms=("base", "sft"), seeds=(0,), steps=2)
+    reports.write(folder)
+    spoil(folder)
+    with pytest.raises(ArtifactError, match=rf"{name} does not hold what a run writes there \(.*rm "):
+        reports.write(folder)
