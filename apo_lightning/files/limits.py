@@ -60,6 +60,11 @@ MAX_YAML_NUMBER = 300
 MAX_EXTENDED = 100
 """Files that an experiment extends in all, one that several extend counted for each; the largest has some ten."""
 
+MAX_TOKENIZER_TEXT = 100_000_000
+"""Bytes of a file that lists a vocabulary, in a model folder; Gemma's 262,144 words have 33 MB."""
+MAX_MODEL_TEXT = 32_000_000
+"""Bytes of another text in a model folder: the list of a network's weights by file has up to 9 MB."""
+
 MAX_REPORT = 1_000_000
 """Bytes of a report, as text or XML; the largest known has 9 kB."""
 MAX_MEMBERS = 1_000_000

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from apo_lightning.errors import ArtifactError, first_line
 from apo_lightning.layers import use_lora_linear
+from apo_lightning.models.model_folder import require_bounded
 
 LEARNED, NEWEST = "learned", "newest"
 """Names of what earlier stages have learned, joined, and of what is trained now."""
@@ -48,6 +49,7 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
         ArtifactError: a file is missing or damaged, or it is not a plain LoRA adapter.
     """
     try:
+        require_bounded(folder)
         config = PeftConfig.from_pretrained(str(folder))
         state = load_peft_weights(str(folder), device="cpu")
     except Exception as error:  # peft, safetensors and json each have their own

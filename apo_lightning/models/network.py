@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
@@ -18,9 +15,6 @@ from apo_lightning.layers import use_fused_norms
 from apo_lightning.models.families import WHOLE
 from apo_lightning.models.processor import locate
 from apo_lightning.settings import StudentSettings
-
-UNREADABLE = (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)
-"""What files of weights raise that are damaged, or that would run code."""
 
 
 def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
@@ -55,20 +49,29 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
             trust_remote_code=False,
             **four_bits,
         )
-    except UNREADABLE as error:
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # safetensors, pickles, zip archives and settings have their own
         if saved:
             raise ArtifactError(
                 f"The weights in {saved} cannot be read ({first_line(error)}). "
                 f"Remove {saved.parent.parent} and run again."
             ) from error
         raise ConfigError(
-            f"student.model '{settings.model}' could not be loaded ({first_line(error)}). "
+            f"student.model '{settings.model}' could not be loaded ({_why(error)}). "
             "Give 'nano', a folder with a saved image-text-to-text model, or a hub name that is already downloaded."
         ) from error
     require_whole(found, settings, saved)
     use_fused_norms(model)
     _keep_unpacked(model)
     return model.requires_grad_(False).eval()
+
+
+def _why(error: Exception) -> str:
+    """In one line; of weights in another shape transformers only names a setting of its own."""
+    return (
+        "weights have another shape than config.json says" if "ignore_mismatched" in str(error) else first_line(error)
+    )
 
 
 def _keep_unpacked(model: nn.Module) -> None:

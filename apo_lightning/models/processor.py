@@ -16,12 +16,11 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from apo_lightning.errors import ConfigError, first_line
 from apo_lightning.models.families import Family, family_of
+from apo_lightning.models.model_folder import require_bounded
 from apo_lightning.models.text_tokens import take_out_breaks
 from apo_lightning.scoring.image_records import by_image
 
 NANO = Path(__file__).parents[1] / "assets" / "nano"
-TROUBLE = (ImportError, OSError, ValueError, TypeError, AttributeError, KeyError)
-"""What transformers raises where a folder's files do not make a processor."""
 
 
 def locate(model: str) -> str:
@@ -95,7 +94,7 @@ def load_processor(model: str, min_pixels: int | None = None, max_pixels: int | 
         )
     try:
         processor = still(PROCESSOR_MAPPING[type(config)]).from_pretrained(path, trust_remote_code=False, **limits)
-    except TROUBLE as error:
+    except Exception as error:  # a folder's files raise whatever their content leads to
         raise ConfigError(_unbuilt(model, family, error)) from error
     processor.tokenizer.padding_side = "left"
     if not processor.chat_template:
@@ -112,8 +111,9 @@ def load_config(model: str, *, local_files_only: bool = False) -> Any:
         ConfigError: there is none.
     """
     try:
+        require_bounded(locate(model))
         return AutoConfig.from_pretrained(locate(model), local_files_only=local_files_only, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # as above
         raise ConfigError(
             f"student.model '{model}' is neither 'nano', nor a model folder, nor a downloaded hub name "
             f"({first_line(error)})."

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import GenerationConfig
 
-from apo_lightning.errors import ConfigError
+from apo_lightning.errors import ConfigError, first_line
 from apo_lightning.hashing.contents import digest
 from apo_lightning.models.processor import end_of_turn, load_config, locate
 from apo_lightning.settings import DecodingSettings, StudentSettings
@@ -54,6 +54,10 @@ def stop_tokens(settings: StudentSettings, processor: Any) -> list[int]:
         own = GenerationConfig.from_pretrained(locate(settings.model), trust_remote_code=False)
     except OSError:  # the model has no settings of its own beside its configuration
         own = GenerationConfig.from_model_config(load_config(settings.model))
+    except Exception as error:  # a file raises whatever its content leads to
+        raise ConfigError(
+            f"student.model '{settings.model}' has a generation_config.json that cannot be read ({first_line(error)})."
+        ) from error
     named = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
     ends = {processor.tokenizer.eos_token_id, end_of_turn(processor), *named}
     return sorted(each for each in ends if each is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,41 @@ def _texts() -> dict[str, Case]:
     return found
 
 
-CASES: dict[str, Case] = _yaml() | _texts()
+MODEL: dict[str, tuple[str, Content, str]] = {
+    "a tokenizer with a hole": ("tokenizer.json", sparse(8_000 * MB), "tokenizer.json has 8,000,000,005 bytes"),
+    "settings with a hole": ("config.json", sparse(300 * MB), "config.json has 300,000,005 bytes; at most 32,000,000"),
+    "depth of settings": ("config.json", '{"a":' + "[" * 200_000 + "]" * 200_000 + "}", "recursion depth"),
+    "depth of a tokenizer": ("tokenizer.json", '{"a":' + "[" * 200_000 + "]" * 200_000 + "}", "recursion depth"),
+    "a list of settings": ("config.json", "[]", "is neither 'nano', nor a model folder"),
+    "a template without end": ("chat_template.jinja", "{% for i in range(9999999999) %}x{% endfor %}", "MAX_RANGE"),
+}
+"""Kind to a file of a model folder, what it holds, and what is said of it."""
+NANO = Path(__file__).resolve().parents[2] / "apo_lightning" / "assets" / "nano"
+
+
+def _model(name: str, content: Content) -> Callable[[Path], object]:
+    """The embedded student with one file replaced."""
+
+    def lay(place: Path) -> None:
+        shutil.copytree(NANO, place)
+        (place / name).unlink()
+        if callable(content):
+            content(place / name)
+        else:
+            (place / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return lay
+
+
+def _models() -> dict[str, Case]:
+    words = ["check", str(SMOKE), "student.model=model"]
+    return {
+        f"model folder: {kind}": Case(words, says, {"model": _model(name, content)})
+        for kind, (name, content, says) in MODEL.items()
+    }
+
+
+CASES: dict[str, Case] = _yaml() | _texts() | _models()
 QUICK = (
     "experiment: a function that is called",
     "experiment: a laugh a thousand millions",
@@ -104,4 +139,6 @@ QUICK = (
     "apo.yaml: an integer in base 60",
     "command line: depth",
     "audited texts: keys that stand twice",
+    "model folder: a tokenizer with a hole",
+    "model folder: depth of settings",
 )
