@@ -45,7 +45,9 @@ def plan(options: argparse.Namespace) -> int:
         ConfigError: the experiment is not valid, or nobody knows the card.
     """
     from apo_lightning import config, planning
+    from apo_lightning.experiment import noise
 
+    noise.quiet()
     name = options.card or CARD
     if name not in planning.CARDS:
         raise ConfigError(f"--card '{name}' is not known. {did_you_mean(name, planning.CARDS)}")
@@ -137,7 +139,8 @@ def _verdict(arms: dict[str, ExperimentSettings], rows: list[tuple[str, Plan]], 
         console.print(
             f"{arm}, {stage.name} needs {stage.need.total / 1e9:.1f} GB, more than fits.", markup=False, soft_wrap=True
         )
-    arm = wrong[0][0]
+    named = [arm for arm, _ in wrong if arm in arms] or list(arms)  # all arms are evaluated
+    arm = max(named, key=lambda arm: len(arms[arm].arms[arm].stages))
     found = list(planning.remedies(arms[arm], arm, lengths, card))
     for words, most in found:
         console.print(f"  it would fit with {words} ({most / 1e9:.1f} GB)", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Bytes on each device while a stage trains, by part."""
+"""Bytes on each device while a stage trains or writes, by part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Need:
     Attributes:
         weights: of the network, and of the copy that full fine-tuning compares with.
         trained: float32 masters and gradients of what is trained, AdamW's moments, adapters of earlier stages.
-        activations: of a pass, until its backward is done.
+        activations: of a pass, until its backward is done; of writing, keys and values of what is read and written,
+            and what the pass over the prompts has at a time.
         context: what is there besides.
     """
 
@@ -90,6 +91,28 @@ def needs(
         own += 4.0 * trained
     whole = _gathered(student, unit) if shards > 1 else 0.0
     return Need(weights / shards + whole, own / shards, found.prompt + beside)
+
+
+def writing(student: StudentSettings, rows: int, prompt: int, new: int) -> Need:
+    """What one device holds that writes: the whole network, since answers are written by whole models side by side.
+
+    Args:
+        student: its settings.
+        rows: answers at a time.
+        prompt: tokens of each prompt.
+        new: tokens of each answer.
+
+    Raises:
+        ConfigError: the student's architecture is not known.
+    """
+    config, unit = architecture(student.model).get_text_config(), getattr(torch, student.dtype).itemsize
+    (total, trained), shape = count_on_meta(student), Shape.of(config)
+    full = student.adapter.kind == "full"
+    kept = 2 * shape.layers * shape.kv * unit * rows * (prompt + new)
+    at_a_time = (4 * shape.hidden + (3 if full else 4) * shape.inner) * unit * rows * prompt  # an adapter adds a copy
+    mask = rows * prompt**2
+    weights = float(unit * total) if full else _weights(student, config, total, trained, unit)
+    return Need(weights, 0.0 if full else 4.0 * trained, float(kept + at_a_time + mask))
 
 
 def _gathered(student: StudentSettings, unit: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 from apo_lightning.models.sizes import architecture
 from apo_lightning.planning.cards import EVALUATED_LAYERS, RECOMPUTED, TOKEN_SECONDS, USE, Card
 from apo_lightning.planning.lengths import Lengths
-from apo_lightning.planning.memory import Need, linears, needs
+from apo_lightning.planning.memory import Need, linears, needs, writing
 from apo_lightning.settings import ExperimentSettings, rounds
 
 FILL = 0.94
@@ -23,7 +24,7 @@ class Plan:
 
     Attributes:
         name: of the stage.
-        need: bytes on each device; None where it does not train.
+        need: bytes on each device; None where nothing is computed here.
         mode: in which answers are scored.
         steps: of the optimiser, or batches that are written.
         step: seconds of one.
@@ -111,18 +112,31 @@ def _written(cfg: ExperimentSettings, name: str, lengths: Lengths) -> Plan:
     positive = getattr(own, "positive", {"name": "student"})["name"]
     if name != "evaluate" and not positive.startswith("student"):
         return Plan(name, None, "", 0, 0.0, "the texts are the teachers'")
+    need = _to_write(cfg, name, lengths)
     if None in counts:
-        return Plan(name, None, "", None, step, f"the number of studies in {', '.join(splits)} is not known")
+        return Plan(name, need, "", None, step, f"the number of studies in {', '.join(splits)} is not known")
     share = cfg.trainer.devices * cfg.trainer.num_nodes
     batches = sum(math.ceil(count / own.batch_studies / share) for count in counts)
     times = 1 + own.samples if name == "evaluate" else own.samples
-    return Plan(name, None, "", batches * times, step)
+    return Plan(name, need, "", batches * times, step)
+
+
+def _to_write(cfg: ExperimentSettings, name: str, lengths: Lengths) -> Need | None:
+    """None where a server writes. t+ is written behind the teachers' texts."""
+    if cfg.student.server.url is not None:
+        return None
+    own, prompt = (cfg.evaluate if name == "evaluate" else getattr(cfg.stages, name)), lengths.prompt
+    if name != "evaluate":
+        prompt = min(cfg.student.max_context_tokens, prompt + (lengths.answers - 1) * lengths.answer)
+    return writing(cfg.student, own.batch_studies * max(1, own.samples), prompt, own.max_new_tokens)
 
 
 def remedies(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) -> Iterator[tuple[str, float]]:
-    """Single settings under which every stage would fit, with the most that a device then holds, in bytes."""
+    """Settings under which every stage would fit, one of the student at most and smaller batches where answers are
+    written, with the most that a device then holds, in bytes."""
     own = cfg.student
     changes = {
+        "": own,
         "student.gradient_checkpointing=true": replace(own, gradient_checkpointing=True),
         "student.scorer.mode=branchwise": replace(own, scorer=replace(own.scorer, mode="branchwise")),
         "student.adapter.kind=qlora": replace(own, adapter=replace(own.adapter, kind="qlora")),
@@ -131,8 +145,32 @@ def remedies(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) ->
         ),
     }
     for words, student in changes.items():
-        if student == own:
+        if words and student == own:
             continue
-        other = plan(replace(cfg, student=student), arm, lengths, card)
-        if all(stage.fits(card) for stage in other):
-            yield words, max(stage.need.total for stage in other if stage.need)
+        other, batches = _in_smaller_batches(replace(cfg, student=student), arm, lengths, card)
+        found = plan(other, arm, lengths, card)
+        if (words or batches) and all(stage.fits(card) for stage in found):
+            yield " ".join([*filter(None, [words]), *batches]), max(stage.need.total for stage in found if stage.need)
+
+
+def _in_smaller_batches(
+    cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card
+) -> tuple[ExperimentSettings, list[str]]:
+    """The same with batches of writing halved until they fit, or are of one study; and the settings that say so."""
+    changed = []
+    for name in dict.fromkeys((*(n for n in cfg.arms[arm].stages if rounds.first(n) == "self_distill"), "evaluate")):
+        own = cfg.evaluate if name == "evaluate" else getattr(cfg.stages, name)
+        size = own.batch_studies
+        while size > 1 and not _written(cfg, name, lengths).fits(card):
+            size //= 2
+            less = replace(own, batch_studies=size)
+            cfg = replace(cfg, **({"evaluate": less} if name == "evaluate" else _of_stage(cfg, name, less)))
+        if size < own.batch_studies:
+            changed.append(f"{'' if name == 'evaluate' else 'stages.'}{name}.batch_studies={size}")
+    return cfg, changed
+
+
+def _of_stage(cfg: ExperimentSettings, name: str, own: Any) -> dict[str, Any]:
+    stages = copy.copy(cfg.stages)
+    setattr(stages, name, own)
+    return {"stages": stages}

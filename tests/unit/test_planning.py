@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from apo_lightning import config, planning
 from apo_lightning.cli.commands import main
 from apo_lightning.models.sizes import architecture
 from apo_lightning.planning.cards import USE
-from apo_lightning.planning.memory import CONTEXT, linears, needs
+from apo_lightning.planning.memory import CONTEXT, linears, needs, writing
 from apo_lightning.planning.stages import flops
 from apo_lightning.settings import AdapterSettings, StudentSettings
 
 MODEL = "Qwen/Qwen2.5-VL-7B-Instruct"
+CARD = planning.CARDS["h100"]
 EXPERIMENTS = ROOT / "experiments"
 PROOF = json.loads((ROOT / "docs" / "results" / "gpu_proof" / "gpu_proof.json").read_text())["sections"]
 ROWS = {
@@ -37,6 +39,46 @@ def test_a_pass_takes_what_was_measured(way: str, prompt: int) -> None:
     own = student(gradient_checkpointing=way.endswith("checkpointed"))
     need = needs(own, [prompt], [[300] * 8], mode=mode, rows=int(rows[0]) if rows else 1)
     assert need.activations / 1e9 == pytest.approx(ROWS[way, prompt]["peak_gb"], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("section", "way"),
+    [
+        ("generation", "student.write, with an adapter"),
+        ("generation", "student.write, with an adapter, libraries' layers"),
+        ("compiled_generation", "student.write, with an adapter, compiled"),
+    ],
+)
+def test_writing_takes_what_was_measured(section: str, way: str) -> None:
+    """Within 15 %: the proof writes behind its shorter prompt."""
+    row = next(row for row in PROOF[section]["rows"] if row["way"] == way)
+    need = writing(student(), row["rows"], 450, row["new_tokens"])
+    assert need.activations / 1e9 == pytest.approx(row["peak_gb"], rel=0.15)
+
+
+def test_writing_by_hand() -> None:
+    """Of two answers of 10 tokens behind 100 each: keys and values of 28 layers x 512; in 16 bits four hidden states
+    and four of the MLP's width of each token of a prompt; and who sees whom. Nothing is sharded."""
+    need = writing(student(), 2, 100, 10)
+    assert need.activations == 2 * 28 * 512 * 2 * 220 + (4 * 3584 + 4 * 18944) * 2 * 200 + 2 * 100**2
+    assert need.weights == 2 * 8292166656 and need.trained == 4 * 20185088
+    full = writing(student(adapter=AdapterSettings(kind="full")), 2, 100, 10)
+    assert full.activations == need.activations - 18944 * 2 * 200 and full.trained == 0
+    assert full.weights == 2 * 8292166656
+
+
+def test_whole_models_write_where_training_is_sharded() -> None:
+    cfg = config.load(EXPERIMENTS / "qwen2_5_vl_7b/8x80gb.yaml", ["only=[apo_listwise]"])
+    lengths = planning.Lengths(300, 200, 150, 8, {"train": 80, "val": 8, "test": 8}, "made up")
+    found = {stage.name: stage for stage in planning.plan(cfg.resolved["apo_listwise"], "apo_listwise", lengths, CARD)}
+    assert found["apo"].need.weights < found["evaluate"].need.weights == 2 * 8292166656
+    rows, new = cfg.stages.self_distill.batch_studies, cfg.stages.self_distill.max_new_tokens
+    assert found["self_distill"].need == writing(cfg.student, rows, 300 + 7 * 200, new)
+    small = replace(lengths, answer=20_000)
+    most = planning.plan(cfg.resolved["apo_listwise"], "apo_listwise", small, CARD)
+    assert next(stage.need for stage in most if stage.name == "self_distill") == writing(
+        cfg.student, rows, cfg.student.max_context_tokens, new
+    )
 
 
 def test_states_of_training_are_what_the_trainer_held() -> None:
@@ -107,8 +149,13 @@ def test_what_does_not_fit_is_said_with_what_would(capsys: pytest.CaptureFixture
     assert main([*words, "student.gradient_checkpointing=false"]) == 2
     said = capsys.readouterr().out
     assert "needs" in said and "more than fits" in said
-    assert "it would fit with student.adapter.kind=qlora student.gradient_checkpointing=true" in said
-    assert main([*words, "student.adapter.kind=qlora"]) == 0
+    smaller = ["stages.self_distill.batch_studies=4", "evaluate.batch_studies=8"]
+    own = "it would fit with student.adapter.kind=qlora student.gradient_checkpointing=true"
+    assert f"{own} {' '.join(smaller)} (" in " ".join(said.split())
+    assert main([*words, "student.adapter.kind=qlora"]) == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"it would fit with {' '.join(smaller)} (" in said
+    assert main([*words, "student.adapter.kind=qlora", *smaller]) == 0
     assert "It fits." in capsys.readouterr().out
 
 
