@@ -11,7 +11,7 @@ from fakes import fake_registries, write_experiment
 from optuna.trial import TrialState
 
 from apo_lightning.errors import ApoError, ConfigError
-from apo_lightning.experiment import curves
+from apo_lightning.experiment import curves, trainer  # noqa: F401 the second before its packages are replaced by fakes
 from apo_lightning.experiment.jsonl_logger import JsonlLogger
 from apo_lightning.experiment.run_names import Who
 from apo_lightning.experiment.sweeps import early, file, points, run

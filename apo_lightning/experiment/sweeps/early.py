@@ -11,7 +11,7 @@ from typing import Any
 from optuna.pruners import SuccessiveHalvingPruner
 
 from apo_lightning.errors import ConfigError, StoppedError, did_you_mean
-from apo_lightning.experiment import curves, processes, trainer
+from apo_lightning.experiment import processes
 from apo_lightning.experiment.objective import SEED, quoted
 from apo_lightning.settings import ExperimentSettings, FitSettings
 
@@ -77,6 +77,8 @@ def _whole(spec: Mapping[str, Any], key: str, least: int, where: str, default: i
 
 def problem(metric: Mapping[str, Any] | None, cfg: ExperimentSettings, where: str) -> str:
     """Why the trials of an experiment cannot be ended early by ``metric``; empty where they can."""
+    from apo_lightning.experiment import trainer
+
     name = metric["name"] if metric else ""
     arm, seed, stage, *rest = [*name.split("/"), "", "", ""]
     trained = cfg.arms[arm].stages if arm in cfg.resolved else ()
@@ -106,6 +108,8 @@ def watched(name: str, report: Callable[[int, float], bool]) -> Iterator[None]:
     Raises:
         EndedError: ``report`` says that the trial is to end.
     """
+
+    from apo_lightning.experiment import curves
 
     def hear(key: str, count: int, value: float) -> None:
         if key == name and report(count, value):
