@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from apo_lightning.errors import DataError
+from apo_lightning.experiment.told_texts import tell
 from apo_lightning.own_texts.reading import _cached
 from apo_lightning.teachers.recorded import Recorded
 from apo_lightning.trajectories.importers import import_file
@@ -139,7 +141,11 @@ def _said(settings: dict[str, Any]) -> Any:
     """What a recorded teacher says; a file that changes within a moment would be known by its stamp."""
     _cached.cache_clear()
     asked = [Study(name, name, "train", (), {}) for name in settings["ids"]]
-    return Recorded("gpt5", settings["path"]).signal(asked, [0.0] * len(asked))
+    teacher = Recorded("gpt5", settings["path"])
+    said, own = teacher.signal(asked, [0.0] * len(asked)), teacher.matched(asked)
+    if own.silent or own.strangers or own.again or own.refused:  # a run goes on without these texts, and says so
+        raise DataError(f"{settings['path']}: {'; '.join(tell({'gpt5': teacher}, asked, ('edema',))[0])}")
+    return said
 
 
 def _imported(kind: str, items: list[Any], **options: str) -> Callable[[Path], dict[str, Any]]:
@@ -178,7 +184,7 @@ DOCUMENTS: tuple[Document | Listing, ...] = (
             {
                 "boxes": (*([box] for box in _NO_BOXES), None, {}, "x", [], 3),
                 "syms": (["Efusion"], None, "Effusion", [None], [["Mass"]], {}),
-                "file_name": (None, 3, "", "../a.png", ["a.png"]),
+                "file_name": (None, "", "../a.png", ["a.png"]),
             },
         )
         for part in ("train", "test")
