@@ -115,7 +115,7 @@ gpu-proof: $(STAMP) ## what a step costs at 7B, on one GPU of 80 GB in 8 minutes
 kill-matrix: $(STAMP) ## 40 kills at random moments, in one process and in two, and is all as if nobody had? [SET="--kills 4 --only ddp"]
 	@$(PY) benchmarks/kill_matrix.py $(SET)
 
-nano: $(STAMP) ## train the embedded student again from its recipe
+nano: $(STAMP) ## train the embedded student again from its recipe, into build/nano
 	@$(PY) -m apo_lightning.nano
 
 docs: $(STAMP) ## build the docs site in build/site, without a network; a warning is an error

@@ -1,3 +1,5 @@
+import sys
+
 from apo_lightning.nano.pretrain import main
 
-main()
+sys.exit(main())

@@ -133,3 +133,28 @@ def test_one_call_and_two_that_go_on_give_the_same_bytes(tmp_path: Path, monkeyp
 
 def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize(("seven", "status"), [(0.91, 0), (0.9, 1), (0.89, 1)])
+def test_a_student_made_again_is_held_beside_the_committed_one(
+    seven: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Within .02, and written elsewhere unless somebody says so."""
+    monkeypatch.setattr(pretrain, "skills_of", lambda folder: {"seeing_vs_rule": 0.99, "reconciling_7": 0.92})
+    into = []
+
+    def recipe(out: Path, **how: int) -> list[tuple[int, dict[str, float]]]:
+        into.append(out)
+        return [(0, {"seeing_vs_rule": 0.1, "reconciling_7": 0.1}), (1, {"seeing_vs_rule": 1, "reconciling_7": seven})]
+
+    monkeypatch.setattr(pretrain, "recipe", recipe)
+    assert pretrain.main([]) == status and into == [Path("build/nano")] and NANO not in into
+    said = capsys.readouterr().out
+    assert re.search(rf"reconciling 7 +│ +0\.920 +│ +{seven:.3f}", said)
+    assert ("student.model=build/nano" in said) == (status == 0)
+
+
+def test_skills_are_those_of_the_folder(tmp_path: Path) -> None:
+    found = pretrain.skills_of(tiny.folder(tmp_path / "random"), asked=2)
+    assert set(found) == {"seeing_vs_truth", "seeing_vs_rule", *(f"reconciling_{n}" for n in (1, 3, 7))}
+    assert found["seeing_vs_rule"] < 0.95 < pretrain.skills_of(NANO, asked=2)["seeing_vs_rule"]
