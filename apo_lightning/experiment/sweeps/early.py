@@ -108,7 +108,6 @@ def watched(name: str, report: Callable[[int, float], bool]) -> Iterator[None]:
     Raises:
         EndedError: ``report`` says that the trial is to end.
     """
-
     from apo_lightning.experiment import curves
 
     def hear(key: str, count: int, value: float) -> None:
