@@ -29,6 +29,8 @@ ONCE = {
 }
 """What stands once in a file of answers, of training steps, or in a collector's journal."""
 JOURNAL = "tiny.jsonl"
+ATTEMPTS = re.compile(r"trial\d+\.jsonl")
+"""What each attempt of a trial met and when; the undisturbed one had one."""
 
 
 def differences(calm: Path, torn: Path) -> list[str]:
@@ -59,6 +61,8 @@ def _differs(calm: Path, torn: Path) -> str:
         return "" if torn.stat().st_size else "empty"
     if calm.name == JOURNAL:
         return "" if _journal(calm) == _journal(torn) else "other answers"
+    if ATTEMPTS.fullmatch(calm.name):
+        return "" if _made(calm) == _made(torn) else f"made {_made(torn)}, not {_made(calm)}"
     if calm.name == "adapter_config.json":
         return "" if _sorted(json.loads(calm.read_bytes())) == _sorted(json.loads(torn.read_bytes())) else "differs"
     if calm.suffix == ".sqlite":
@@ -108,6 +112,11 @@ def _journal(path: Path) -> list[tuple[str, str]]:
     """Study and text of each answer: which comes first is the endpoint's matter."""
     rows = map(json.loads, path.read_text().splitlines())
     return sorted((row["study"], row["text"]) for row in rows if row.get("mark") != "broken")
+
+
+def _made(path: Path) -> list[str]:
+    """The stages that a trial made, over all attempts; one that it made twice stands there twice."""
+    return sorted(row["stage"] for row in map(json.loads, path.read_text().splitlines()) if row["made"])
 
 
 def _twice(found: dict[str, Path]) -> Iterator[str]:

@@ -40,7 +40,15 @@ def left(folder: Path) -> Path:
     (folder / "runs/smoke").mkdir()
     (folder / "runs/smoke/results.csv").write_text("arm,accuracy,seconds\nsft,0.5,3.0\n")
     (folder / "runs/smoke/costs.csv").write_text("arm,seconds\nsft,3.0\n")
+    (folder / "runs/smoke/trial1.jsonl").write_text(attempt(1, spd=True, apo=True))
     return folder
+
+
+def attempt(began: int, **made: bool) -> str:
+    """Lines of a trial's journal."""
+    return "".join(
+        json.dumps({"stage": name, "made": own, "at": began, "attempt": began}) + "\n" for name, own in made.items()
+    )
 
 
 def written(name: str, text: str) -> Callable[[Path], object]:
@@ -61,6 +69,10 @@ UNEQUAL: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "word": (written("smoke/results.csv", "arm,accuracy,seconds\ndpo,0.5,3.0\n"), "row 2, arm: 'sft' became 'dpo'"),
     "row": (written("smoke/results.csv", "arm,accuracy,seconds\n"), "1 rows became 0"),
+    "trained twice": (
+        written("smoke/trial1.jsonl", attempt(1, spd=True) + attempt(2, spd=True, apo=True)),
+        "trial1.jsonl: made ['apo', 'spd', 'spd'], not ['apo', 'spd']",
+    ),
     "doubled": (doubled, "3 rows stand there twice, the first ('s0',)"),
     "not its manifest": (doubled, "is damaged: it has"),
 }
@@ -79,6 +91,7 @@ def test_times_may_differ(kill_matrix: ModuleType, tmp_path: Path) -> None:
     calm, torn = left(tmp_path / "calm"), left(tmp_path / "torn")
     written("smoke/results.csv", "arm,accuracy,seconds\nsft,0.5,9.0\n")(torn)
     written("smoke/costs.csv", "arm,seconds\nsft,9.0\n")(torn)
+    written("smoke/trial1.jsonl", attempt(3, spd=True) + attempt(4, spd=False, apo=True))(torn)
     assert kill_matrix.differences(calm, torn) == []
 
 
