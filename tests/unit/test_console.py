@@ -74,7 +74,7 @@ def results(tmp_path: Path) -> None:
 
 def failed_trial(tmp_path: Path) -> None:
     evil = EVIL.replace("\ud83d", "")
-    row = {"trial": 1, "p": evil, "arm": evil, "split": evil, "error": "", "best": True, "seconds": 1.0}
+    row = {"trial": 1, "p": evil, "arm": evil, "split": evil, "error": "", "ended": "", "best": True, "seconds": 1.0}
     frame = pd.DataFrame([row | dict.fromkeys(scores.METRICS, 0.5)])
     varied = {"p": Parameter("p", ("a", "b"), CategoricalDistribution(["a", "b"]))}
     plan = Plan(tmp_path / f"{evil}.yaml", tmp_path, (), (), "grid", None, varied, 1)
