@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from apo_lightning.errors import ApoError
@@ -68,7 +68,9 @@ def _report(error: Exception) -> None:
 
 
 def _write(row: dict[str, Any]) -> None:
-    os.write(int(os.environ[REPORT]), (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    line = (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    with suppress(BrokenPipeError):  # the launcher is gone, and the process ends with what it was about to tell
+        os.write(int(os.environ[REPORT]), line)
 
 
 def _follow(launcher: int) -> None:

@@ -87,6 +87,16 @@ def test_what_is_not_equal_is_named(kill_matrix: ModuleType, tmp_path: Path, cas
     assert any(said in each for each in kill_matrix.differences(calm, torn))
 
 
+def test_who_scored_log_probs_may_differ(kill_matrix: ModuleType, tmp_path: Path) -> None:
+    """An attempt that was killed has them in the store, and no stage that says so."""
+    calm, torn = left(tmp_path / "calm"), left(tmp_path / "torn")
+    written("smoke/sweep.csv", 'trained,reused\n"spd, apo, reference",\n')(calm)
+    written("smoke/sweep.csv", 'trained,reused\n"spd, apo",reference\n')(torn)
+    assert kill_matrix.differences(calm, torn) == []
+    written("smoke/sweep.csv", "trained,reused\nspd,reference\n")(torn)
+    assert kill_matrix.differences(calm, torn) != []
+
+
 def test_times_may_differ(kill_matrix: ModuleType, tmp_path: Path) -> None:
     calm, torn = left(tmp_path / "calm"), left(tmp_path / "torn")
     written("smoke/results.csv", "arm,accuracy,seconds\nsft,0.5,9.0\n")(torn)

@@ -292,3 +292,14 @@ def test_processes_are_started_where_nobody_else_has_or_will(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert processes.wanted(TrainerSettings(**settings)) is wanted
+
+
+def test_a_launcher_that_is_gone_does_not_hide_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process cannot report any more it still ends with."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setenv(membership.REPORT, str(writing))
+    try:
+        membership._report(RuntimeError("connection reset by peer"))
+    finally:
+        os.close(writing)
