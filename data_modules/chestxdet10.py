@@ -74,6 +74,10 @@ class ChestXDet10(FolderDataModule):
         """ChestX-ray14's, in the edition that keeps its names."""
         return "nih" if any(NIH_NAME.fullmatch(Path(study.images[0]).name) for study in self.index) else ""
 
+    def listed_in(self, study: Study) -> str:
+        """Its part's annotation file."""
+        return f", named in {study.id.partition('/')[0]}.json"
+
     def read_index(self) -> list[Study]:
         """Studies in the order of the files, one an image."""
         find(self.folder, [f"{part}.json" for part in PARTS], index=True)  # without either it is not there at all

@@ -151,11 +151,15 @@ class FolderDataModule(CXRDataModule):
             self._say_missing(studies, gone)
         return kept
 
+    def listed_in(self, study: Study) -> str:
+        """Where a study is listed, for messages; empty where a set has one table."""
+        return ""
+
     def _say_missing(self, studies: list[Study], gone: list[str]) -> None:
         total, split = sum(len(study.images) for study in studies), studies[0].split
-        text = (
-            f"{len(gone):,} of {total:,} images of split '{split}' are not there, first {gone[0]}.{self._seen(gone[0])}"
-        )
+        listed = next((self.listed_in(study) for study in studies if gone[0] in study.images), "")
+        text = f"{len(gone):,} of {total:,} images of split '{split}' are not there, first {gone[0]}{listed}."
+        text += self._seen(gone[0])
         if not self.allow_missing:
             raise DataError(f"{text} Complete the images, or set data.allow_missing=true to do without them.")
         self.missing[split] = len(gone)

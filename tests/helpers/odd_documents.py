@@ -184,7 +184,7 @@ DOCUMENTS: tuple[Document | Listing, ...] = (
             {
                 "boxes": (*([box] for box in _NO_BOXES), None, {}, "x", [], 3),
                 "syms": (["Efusion"], None, "Effusion", [None], [["Mass"]], {}),
-                "file_name": (None, "", "../a.png", ["a.png"]),
+                "file_name": (None, 3, "", "../a.png", ["a.png"]),
             },
         )
         for part in ("train", "test")
