@@ -91,7 +91,7 @@ def _cells(calm: Path, torn: Path) -> str:
     largest, words = 0.0, ""
     for number, (a, b) in enumerate(zip(ours, theirs, strict=True), 2):
         for key in a:
-            if _told(key, a[key]) == _told(key, b[key]) or TIMES.search(key):
+            if a[key] == b[key] or TIMES.search(key) or _found_again(key, a[key], b[key]):
                 continue
             try:
                 largest = max(largest, abs(float(a[key]) - float(b[key])))
@@ -100,9 +100,13 @@ def _cells(calm: Path, torn: Path) -> str:
     return words or (f"values differ by up to {largest:.3g}" if largest else "")
 
 
-def _told(key: str, cell: str) -> str:
-    """Log-probs that an attempt scored before it was killed count as found: no stage was there to say who made them."""
-    return ", ".join(name for name in cell.split(", ") if name != "reference") if key in ("trained", "reused") else cell
+def _found_again(key: str, calm: str, torn: str) -> bool:
+    """Log-probs that an attempt scored before it was killed are found by the next one, and no stage was there to say
+    who made them. Scored where the undisturbed trial found them, they are a difference."""
+    ours, theirs = (set(cell.split(", ")) - {""} for cell in (calm, torn))
+    if key == "trained":
+        return ours - theirs == {"reference"} and theirs <= ours
+    return key == "reused" and theirs - ours == {"reference"} and ours <= theirs
 
 
 def _lines(calm: Path, torn: Path) -> str:

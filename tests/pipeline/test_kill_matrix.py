@@ -93,6 +93,7 @@ def test_who_scored_log_probs_may_differ(kill_matrix: ModuleType, tmp_path: Path
     written("smoke/sweep.csv", 'trained,reused\n"spd, apo, reference",\n')(calm)
     written("smoke/sweep.csv", 'trained,reused\n"spd, apo",reference\n')(torn)
     assert kill_matrix.differences(calm, torn) == []
+    assert kill_matrix.differences(torn, calm) != []  # made again
     written("smoke/sweep.csv", "trained,reused\nspd,reference\n")(torn)
     assert kill_matrix.differences(calm, torn) != []
 
