@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
@@ -15,6 +18,9 @@ from apo_lightning.layers import use_fused_norms
 from apo_lightning.models.families import WHOLE
 from apo_lightning.models.processor import locate
 from apo_lightning.settings import StudentSettings
+
+UNREADABLE = (OSError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile)
+"""What files of weights raise that are damaged, or that would run code."""
 
 
 def quantization_config(settings: StudentSettings) -> BitsAndBytesConfig:
@@ -49,9 +55,9 @@ def load_network(settings: StudentSettings, saved: Path | None = None) -> nn.Mod
             trust_remote_code=False,
             **four_bits,
         )
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # safetensors, pickles, zip archives and settings have their own
+    except Exception as error:  # a folder's files raise whatever their content leads to
+        if isinstance(error, torch.OutOfMemoryError) or (saved and not isinstance(error, UNREADABLE)):
+            raise  # nobody is to remove what was trained for want of memory or of a package
         if saved:
             raise ArtifactError(
                 f"The weights in {saved} cannot be read ({first_line(error)}). "

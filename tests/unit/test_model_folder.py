@@ -11,6 +11,7 @@ import pytest
 
 from apo_lightning.errors import ConfigError
 from apo_lightning.files.limits import MAX_MODEL_TEXT, MAX_TOKENIZER_TEXT
+from apo_lightning.models import network
 from apo_lightning.models.model_folder import require_bounded
 from apo_lightning.models.network import load_network
 from apo_lightning.settings import StudentSettings
@@ -70,3 +71,19 @@ def test_weights_that_claim_anything_are_refused(spoil: Callable[[Path], object]
     spoil(folder)
     with pytest.raises(ConfigError, match=rf"could not be loaded \(.*{says}"):
         load_network(StudentSettings(model=str(folder)))
+
+
+def test_a_trained_student_is_not_to_be_removed_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the base model any failure is a sentence; of what was trained only a damaged file is one, with what to do."""
+    folder = tiny.folder(tmp_path / "model")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(network.AutoModelForImageTextToText, "from_pretrained", fail)
+    with pytest.raises(ConfigError, match=r"could not be loaded \(not enough memory"):
+        load_network(StudentSettings(model=str(folder)))
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        load_network(StudentSettings(model=str(folder)), saved=folder)
