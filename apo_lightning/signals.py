@@ -7,6 +7,7 @@ not end at all.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ from types import FrameType
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 5.0
 """Seconds after a signal in which further ones are not heard: the run is ending. Later ones raise, since the first
-may have been lost where Python lets no exception out (in a ``__del__``)."""
+may have been lost where no exception gets out."""
+AGAIN = 0.05
+"""Seconds after which a signal that was lost in a ``__del__`` comes again."""
 _heard: list[float] = []
 
 
@@ -46,10 +49,33 @@ def raised(*, to_the_end: bool = False) -> Iterator[None]:
     for signum in before:
         signal.signal(signum, _stop)
     try:
-        yield
+        with not_lost():
+            yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, signal.SIG_IGN if to_the_end else handler)
+
+
+@contextmanager
+def not_lost() -> Iterator[None]:
+    """Inside, a signal that comes in a ``__del__`` or a callback from C, where Python prints an exception and goes on,
+    is not printed and comes again."""
+    before = sys.unraisablehook
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            return before(lost)
+        _heard.clear()
+        # from another thread, and later: raised at once it would be lost in this hook
+        timer = threading.Timer(AGAIN, signal.raise_signal, (getattr(lost.exc_value, "signum", signal.SIGINT),))
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

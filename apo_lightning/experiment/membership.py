@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from apo_lightning import signals
 from apo_lightning.errors import ApoError
 
 LAUNCHER, REPORT = "APO_LAUNCHER_PID", "APO_REPORT_FD"
@@ -44,7 +45,8 @@ def member() -> Iterator[None]:
     try:  # from READY on the launcher may interrupt anything, the telling of an error too
         os.write(int(os.environ[REPORT]), READY)
         try:
-            yield
+            with signals.not_lost():
+                yield
         except Exception as error:
             _report(error)
             raise SystemExit(1) from None

@@ -125,6 +125,26 @@ def test_a_killed_process_ends_the_others_and_is_named(tmp_path: Path) -> None:
     assert gone(*pids)
 
 
+FINALISER = """
+class Deaf:
+    def __del__(self):
+        ready()
+        time.sleep(10)
+if rank == 0:
+    wait_for('1')
+    os.kill(os.getpid(), signal.SIGKILL)
+Deaf()
+time.sleep(60)
+"""
+
+
+def test_a_process_in_a_finaliser_ends_with_the_others_and_prints_nothing(tmp_path: Path) -> None:
+    """Python lets no exception out of a ``__del__``: it prints it and goes on."""
+    status, said = Run(tmp_path, FINALISER).end()
+    assert status == 1 and "process 1 of 2" in said and "SIGKILL" in said
+    assert "Exception ignored" not in said and "Traceback" not in said
+
+
 FOLLOWS = "    time.sleep(1); raise RuntimeError('connection closed by peer')\n"
 INTERRUPTED = f"""
 if rank == 0:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -92,6 +93,38 @@ def test_a_signal_that_got_lost_can_be_sent_again(monkeypatch: pytest.MonkeyPatc
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class Deaf:
+    """No exception leaves a ``__del__``."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+
+    def __del__(self) -> None:
+        self.work()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_finaliser_ends_the_run_and_is_not_printed(
+    signum: signal.Signals, capsys: pytest.CaptureFixture
+) -> None:
+    deaf = Deaf(lambda: os.kill(os.getpid(), signum))
+    with pytest.raises(signals.Stopped) as caught, signals.raised():
+        del deaf
+        time.sleep(5)
+        raise AssertionError("the signal was lost")
+    assert caught.value.signum == signum
+    assert capsys.readouterr().err == ""
+
+
+def test_another_error_in_a_finaliser_is_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(str(lost.exc_value)))
+    deaf = Deaf(lambda: int("x"))
+    with signals.raised():
+        del deaf
+    assert told == ["invalid literal for int() with base 10: 'x'"]
 
 
 def test_what_is_started_unheard_ignores_ctrl_c() -> None:
