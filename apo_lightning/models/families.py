@@ -1,6 +1,6 @@
 """Students that are known to work, by ``model_type``, and why others do not. Each of the table is tried by
-``tests/unit/test_students.py`` on a tiny model with its own processor; what was never tried is refused, since a scorer
-that does not fit a model gives wrong numbers, not an error."""
+``tests/unit/models/test_students.py`` on a tiny model with its own processor; what was never tried is refused, since a
+scorer that does not fit a model gives wrong numbers, not an error."""
 
 from __future__ import annotations
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/unit")]
+sys.path.insert(0, str(ROOT))
 
-from fakes import fake_registries  # noqa: E402
-
+from tests.helpers.fakes import fake_registries  # noqa: E402
 from tests.helpers.sweep_files import put_run, write_results  # noqa: E402
 
 

@@ -14,7 +14,7 @@ from apo_lightning.settings import ExperimentSettings
 from apo_lightning.teachers.hf import Hf
 from tests.helpers.stage_keys import begin_anew
 from tests.pipeline.conftest import ROOT
-from tests.unit.test_open_teachers import text_model
+from tests.unit.teachers.test_open_teachers import text_model
 
 __all__ = ["text_model"]
 

@@ -110,10 +110,14 @@ def test_a_signal_in_a_finaliser_ends_the_run_and_is_not_printed(
     signum: signal.Signals, capsys: pytest.CaptureFixture
 ) -> None:
     deaf = Deaf(lambda: os.kill(os.getpid(), signum))
-    with pytest.raises(signals.Stopped) as caught, signals.raised():
-        del deaf
-        time.sleep(5)
-        raise AssertionError("the signal was lost")
+    before = signal.signal(signum, signal.SIG_DFL)  # a shell's background ignores Ctrl-C
+    try:
+        with pytest.raises(signals.Stopped) as caught, signals.raised():
+            del deaf
+            time.sleep(5)
+            raise AssertionError("the signal was lost")
+    finally:
+        signal.signal(signum, before)
     assert caught.value.signum == signum
     assert capsys.readouterr().err == ""
 
