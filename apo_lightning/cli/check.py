@@ -46,7 +46,8 @@ def _experiments() -> Path:
 
 
 def check_one(name: str, overrides: Sequence[str]) -> int:
-    """One experiment with its settings, as it would run here.
+    """One experiment with its settings, as it would run here. Status 2 where it is valid and something is missing: the
+    student's weights, the data.
 
     Raises:
         ConfigError: it is not valid, or this machine cannot run it.
@@ -57,8 +58,12 @@ def check_one(name: str, overrides: Sequence[str]) -> int:
     cfg = config.load(config.find(name), overrides)
     from apo_lightning.experiment import checks, matched_texts
 
-    notes = checks.check_arms(cfg.resolved)
-    notes += matched_texts.look(cfg.resolved)
+    missing = [*checks.check_arms(cfg.resolved), *checks.absent_data(cfg.resolved)]
+    if missing:
+        said = f"{_arms(cfg)}, but would not run on this machine as it is"
+        _print_checked(name, said, [*missing, *cfg.unheard], word="valid")
+        return 2
+    notes = matched_texts.look(cfg.resolved)
     _print_checked(name, f"{_arms(cfg)}, would run on this machine", [*cfg.unheard, *notes])
     return 0
 
@@ -102,8 +107,8 @@ def _arms(cfg: ExperimentSettings) -> str:
     return f"{count} arm{'s' if count != 1 else ''}"
 
 
-def _print_checked(what: str | Path, said: str, notes: Sequence[str]) -> None:
-    Console().print(f"ok     {what}: {said}", markup=False, soft_wrap=True)
+def _print_checked(what: str | Path, said: str, notes: Sequence[str], *, word: str = "ok") -> None:
+    Console().print(f"{word:<6} {what}: {said}", markup=False, soft_wrap=True)
     for note in notes:
         Console().print(f"       {note}", style="dim", markup=False, soft_wrap=True)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from apo_lightning.console import Console
 from apo_lightning.errors import ConfigError, did_you_mean
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from apo_lightning.settings import ExperimentSettings
 
 
+CARDS = "h200, h100, a100, a100-40, l40s, a6000, rtx4090, rtx3090, a10, l4, rtx4070"
 CARD = "h100"
 """What is planned for where no card is named."""
+SPLITS = ("train", "val", "test")
 SMALL = "nano"
 """A student that no card is needed for."""
 
@@ -28,18 +30,30 @@ ELSEWHERE = (
 )
 
 
+@dataclass
+class Row:
+    """A stage, the arm that makes it, and how often it is made for one seed."""
+
+    arm: str
+    stage: Plan
+    times: int = 1
+
+
 def add(commands: argparse._SubParsersAction, command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add ``plan`` to the command line."""
     own = command(commands, "plan", plan, "what an experiment would need on a GPU: memory by part, time by stage")
     own.add_argument("experiment", help="a name under experiments/, or a file")
-    own.add_argument("--card", help=f"h200, h100, a100, a100-40, l40s, a6000, rtx4090, l4, rtx4070 (default: {CARD})")
+    own.add_argument("--card", help=f"{CARDS} (default: {CARD})")
     own.add_argument("--prompt", type=int, metavar="TOKENS", help="of a prompt with its image, instead of measuring")
     own.add_argument("--answer", type=int, metavar="TOKENS", help="of an answer, instead of measuring")
+    for split in SPLITS:
+        own.add_argument(f"--{split}", type=int, metavar="STUDIES", help="in that split, where the data is not here")
     own.add_argument("overrides", nargs="*", metavar="key=value")
 
 
 def plan(options: argparse.Namespace) -> int:
-    """``apo plan EXPERIMENT [--card NAME] [--prompt N] [--answer N] [key=value ...]``. Status 2 where it does not fit.
+    """``apo plan EXPERIMENT [--card NAME] [--prompt N] [--answer N] [--train N ...] [key=value ...]``. Status 2 where
+    it does not fit.
 
     Raises:
         ConfigError: the experiment is not valid, or nobody knows the card.
@@ -56,7 +70,7 @@ def plan(options: argparse.Namespace) -> int:
     lengths, reason = _lengths(next(iter(arms.values())), options)
     said = f"prompt {lengths.prompt} tokens, answers {lengths.answer} (mean {lengths.usual:.0f}): {lengths.source}"
     Console().print(f"{said}{reason and f' ({reason})'}", markup=False)
-    rows = list(_rows(arms, lengths, card))
+    rows = _rows(arms, lengths, card)
     if options.card is None and cfg.student.model == SMALL:
         Console().print(ELSEWHERE, markup=False, style="yellow")
     Console().print(_table(rows, f"{options.experiment} on {name}, {card.gb} GB"))
@@ -67,43 +81,49 @@ def _lengths(cfg: ExperimentSettings, options: argparse.Namespace) -> tuple[Leng
     from apo_lightning import planning
 
     lengths, reason = planning.known(cfg)
-    given = {"prompt": options.prompt, "answer": options.answer, "usual": options.answer}
+    given: dict[str, Any] = {"prompt": options.prompt, "answer": options.answer, "usual": options.answer}
+    counts = {split: getattr(options, split) for split in SPLITS}
+    given["studies"] = lengths.studies | {split: count for split, count in counts.items() if count is not None}
     lengths = replace(lengths, **{key: value for key, value in given.items() if value})
     if options.prompt and options.answer:
         return replace(lengths, source="as given"), ""
     return lengths, reason
 
 
-def _rows(arms: dict[str, ExperimentSettings], lengths: Lengths, card: Card) -> Iterator[tuple[str, Plan]]:
-    """Each stage once, under the first arm that has it behind the same stages; every arm's answers take the same."""
+def _rows(arms: dict[str, ExperimentSettings], lengths: Lengths, card: Card) -> list[Row]:
+    """Each stage once, under the first arm that has it behind the same stages and the same teachers; every arm answers
+    by itself, in one row where all take the same."""
     from apo_lightning import planning
 
-    seen = set()
+    found: dict[tuple[str, ...], Row] = {}
     for arm, cfg in arms.items():
-        for place, stage in enumerate(planning.plan(cfg, arm, lengths, card)):
+        before: tuple[str, ...] = (repr(cfg.pool), repr(cfg.student))
+        for stage in planning.plan(cfg, arm, lengths, card):
             own = getattr(cfg.stages, stage.name, None)
-            before = tuple(cfg.arms[arm].stages[:place]) if own else repr(cfg.evaluate)
-            key = (before, stage.name, repr(own), repr(cfg.student))
-            if key not in seen:
-                seen.add(key)
-                yield arm if own else "each", stage
+            before = (*before, stage.name, repr(own))
+            key = before if own else (repr(cfg.evaluate), repr(cfg.student))
+            if key not in found:
+                found[key] = Row(arm if own else "each", stage)
+            elif not own:
+                found[key].times += 1
+    return list(found.values())
 
 
-def _table(rows: list[tuple[str, Plan]], title: str) -> object:
+def _table(rows: list[Row], title: str) -> object:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     table.add_column("stage (arm)", overflow="fold")
     table.add_column("scored", overflow="fold")
-    for head in ("GB: weights + trained + a pass", "GB", "steps", "s each", "time"):
+    for head in ("GB: weights + trained + a pass + rest", "GB", "steps", "s each", "time"):
         table.add_column(head, justify="right")
-    for arm, stage in rows:
-        need = stage.need
-        own = (need.weights, need.trained, need.activations) if need else ()
+    for row in rows:
+        stage, need = row.stage, row.stage.need
+        own = (need.weights, need.trained, need.activations, need.context) if need else ()
         parts = " + ".join(_least(part / 1e9, 1) for part in own)
         whole, steps = f"{need.total / 1e9:.1f}" if need else "", "?" if stage.steps is None else str(stage.steps)
         table.add_row(
-            f"{stage.name} ({arm})", stage.mode, parts, whole, steps, _least(stage.step, 2), _time(stage.seconds)
+            f"{stage.name} ({row.arm})", stage.mode, parts, whole, steps, _least(stage.step, 2), _time(stage.seconds)
         )
     return table
 
@@ -124,20 +144,44 @@ def _least(value: float, digits: int) -> str:
     return f"< {10**-digits:.{digits}f}" if small else f"{value:.{digits}f}"
 
 
-def _verdict(arms: dict[str, ExperimentSettings], rows: list[tuple[str, Plan]], lengths: Lengths, card: Card) -> int:
+def _whole(rows: list[Row]) -> str:
+    """The time of all stages of all arms, one seed.
+
+    >>> from apo_lightning.planning import Plan
+    >>> step = lambda steps: Plan("spd", None, "", steps, 3600.0)
+    >>> _whole([Row("a", step(2)), Row("each", step(1), times=3)])
+    'All of it, one seed, one after another: 5.0 h.'
+    >>> _whole([Row("a", step(2)), Row("each", step(None), times=3)])
+    'All of it, one seed, one after another: 2.0 h, and each (?): give --train, --val and --test.'
+    """
+    known = sum(row.times * row.stage.seconds for row in rows if row.stage.seconds is not None)
+    open_ = dict.fromkeys(row.arm for row in rows if row.stage.seconds is None)
+    beside = f", and {', '.join(open_)} (?): give --train, --val and --test" if open_ else ""
+    return f"All of it, one seed, one after another: {_time(known)}{beside}."
+
+
+def _verdict(arms: dict[str, ExperimentSettings], rows: list[Row], lengths: Lengths, card: Card) -> int:
     from apo_lightning import planning
 
     console = Console()
-    for arm, stage in rows:
-        if stage.why:
-            console.print(f"{stage.name} ({arm}): {stage.why}", style="dim", markup=False)
-    wrong = [(arm, stage) for arm, stage in rows if not stage.fits(card)]
+    for row in rows:
+        if row.stage.why:
+            console.print(f"{row.stage.name} ({row.arm}): {row.stage.why}", style="dim", markup=False)
+    console.print(_whole(rows), markup=False, soft_wrap=True)
+    wrong = [(row.arm, row.stage) for row in rows if not row.stage.fits(card)]
     if not wrong:
-        console.print("It fits. Memory was held against an H100 at 7B (docs/results/gpu_proof); times are rough.")
+        console.print(
+            "It fits. Memory was held against an H100 at 7B (docs/results/gpu_proof); times are rough, and those of "
+            "writing an H100's, since it waits for launches. Main memory and disk are not counted.",
+            soft_wrap=True,
+        )
         return 0
+    most = f"{planning.FILL * card.gb:.1f} of the card's {card.gb:g} may be filled"
     for arm, stage in wrong:
         console.print(
-            f"{arm}, {stage.name} needs {stage.need.total / 1e9:.1f} GB, more than fits.", markup=False, soft_wrap=True
+            f"{arm}, {stage.name} needs {stage.need.total / 1e9:.1f} GB, more than fits ({most}).",
+            markup=False,
+            soft_wrap=True,
         )
     named = [arm for arm, _ in wrong if arm in arms] or list(arms)  # all arms are evaluated
     arm = max(named, key=lambda arm: len(arms[arm].arms[arm].stages))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apo_lightning import config, prompts
 from apo_lightning.config.rules import runs_stage
-from apo_lightning.errors import ApoError, ConfigError
+from apo_lightning.errors import AbsentError, ApoError, ConfigError
 from apo_lightning.experiment import (
     further_sets,
     machine,
@@ -176,6 +176,21 @@ def build_data(cfg: ExperimentSettings, further: Mapping[str, CXRDataModule] | N
     if other is None and not further:
         return source
     return Transfer(source, config.build(DATA, other, "evaluate.data") if other is not None else None, further)
+
+
+def absent_data(arms: Mapping[str, ExperimentSettings]) -> list[str]:
+    """What a run of ``arms`` would say of sets that it learns from and that are not on disk, one sentence each.
+
+    Raises:
+        DataError: a set is there, and cannot be read.
+    """
+    said = dict[str, None]()
+    for own in {digest(own.data): own for own in arms.values()}.values():
+        try:
+            build_data(own).studies("train")
+        except AbsentError as error:
+            said[str(error)] = None
+    return list(said)
 
 
 def checked_data(

@@ -2,6 +2,6 @@
 
 from apo_lightning.planning.cards import CARDS, Card
 from apo_lightning.planning.lengths import Lengths, known
-from apo_lightning.planning.stages import Plan, plan, remedies
+from apo_lightning.planning.stages import FILL, Plan, plan, remedies
 
-__all__ = ["CARDS", "Card", "Lengths", "Plan", "known", "plan", "remedies"]
+__all__ = ["CARDS", "FILL", "Card", "Lengths", "Plan", "known", "plan", "remedies"]

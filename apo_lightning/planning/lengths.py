@@ -42,7 +42,7 @@ def of_limits(cfg: ExperimentSettings, answers: int, studies: dict[str, int] | N
         own.max_branch_tokens,
         answers,
         studies or {},
-        "the limits student.max_prompt_tokens and student.max_branch_tokens",
+        "the limits student.max_prompt_tokens and student.max_branch_tokens, so memory and times are the most",
     )
 
 

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from apo_lightning.losses import LOSSES
+from apo_lightning.losses.base import needs as needed
 from apo_lightning.models.sizes import architecture
 from apo_lightning.planning.cards import EVALUATED_LAYERS, RECOMPUTED, TOKEN_SECONDS, USE, Card
 from apo_lightning.planning.lengths import Lengths
 from apo_lightning.planning.memory import Need, linears, needs, writing
 from apo_lightning.settings import ExperimentSettings, rounds
+from apo_lightning.stages.apo import CHOSEN
 
 FILL = 0.94
 """Part of a card's memory that a plan may fill; the rest goes in pieces between blocks."""
@@ -52,7 +55,7 @@ def plan(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) -> lis
     Raises:
         ConfigError: the student's architecture is not known.
     """
-    stages = cfg.arms[arm].stages
+    stages, lengths = cfg.arms[arm].stages, replace(lengths, answers=min(lengths.answers, 1 + heard(cfg)))
     found = []
     for place, name in enumerate(stages):
         if rounds.first(name) != "self_distill":
@@ -62,10 +65,16 @@ def plan(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) -> lis
     return [*found, _written(cfg, "evaluate", lengths)]
 
 
+def heard(cfg: ExperimentSettings) -> int:
+    """Teachers that an arm hears, at most."""
+    select = cfg.pool.select
+    return len(select) if isinstance(select, list) else 1 if select == "best_on_val" else len(cfg.teachers)
+
+
 def _fit(cfg: ExperimentSettings, name: str, lengths: Lengths, card: Card, *, earlier: bool) -> Plan:
     own, settings = getattr(cfg.stages, name), cfg.student
     prompts = [lengths.prompt] * own.batch_studies
-    answers = [[lengths.answer] * _answers(name, lengths)] * own.batch_studies
+    answers = [[lengths.answer] * _answers(cfg, name, lengths)] * own.batch_studies
     shards = cfg.trainer.devices * cfg.trainer.num_nodes if cfg.trainer.strategy == "fsdp2" else 1
     mode, rows = _mode(cfg, settings.scorer.mode, shards), settings.scorer.rows or 1
     need = needs(settings, prompts, answers, mode=mode, rows=rows, earlier=earlier, shards=shards)
@@ -77,9 +86,12 @@ def _fit(cfg: ExperimentSettings, name: str, lengths: Lengths, card: Card, *, ea
     return Plan(name, need, mode, own.steps, own.accumulate * flops(settings, prompts, usual) / rate)
 
 
-def _answers(name: str, lengths: Lengths) -> int:
-    """SFT learns t+ alone, SPD the teachers' texts, a preference stage both."""
+def _answers(cfg: ExperimentSettings, name: str, lengths: Lengths) -> int:
+    """SFT learns t+ alone, SPD the teachers' texts, a preference stage both, but for a loss that hears t+ alone."""
     first = rounds.first(name)
+    loss = getattr(getattr(cfg.stages, name), "loss", None) or {}
+    if first == "apo" and needed(LOSSES[loss["name"]]) <= CHOSEN:
+        return 1
     return {"sft": 1, "context_distill": 1, "spd": max(1, lengths.answers - 1)}.get(first, lengths.answers)
 
 
@@ -144,13 +156,19 @@ def remedies(cfg: ExperimentSettings, arm: str, lengths: Lengths, card: Card) ->
             own, adapter=replace(own.adapter, kind="qlora"), gradient_checkpointing=True
         ),
     }
+    offered: list[tuple[list[str], float]] = []
     for words, student in changes.items():
         if words and student == own:
             continue
         other, batches = _in_smaller_batches(replace(cfg, student=student), arm, lengths, card)
         found = plan(other, arm, lengths, card)
-        if (words or batches) and all(stage.fits(card) for stage in found):
-            yield " ".join([*filter(None, [words]), *batches]), max(stage.need.total for stage in found if stage.need)
+        if not (words or batches) or not all(stage.fits(card) for stage in found):
+            continue
+        most = max(stage.need.total for stage in found if stage.need)
+        if any(set(less) <= set(batches) and other_most <= most for less, other_most in offered):
+            continue  # a setting that gains nothing over what was offered before it
+        offered.append((batches, most))
+        yield " ".join([*filter(None, [words]), *batches]), most
 
 
 def _in_smaller_batches(

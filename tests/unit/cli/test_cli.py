@@ -33,7 +33,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             "run": lambda cfg: seen.append(("run", cfg.name, cfg.seeds, cfg.resolved["apo"].stages.apo.loss["beta"])),
         },
         "experiment.checks": {
-            "check_arms": lambda arms, here=True: seen.append(("check", list(arms), here)) or ["not tried: x"],
+            "check_arms": lambda arms, here=True: (
+                seen.append(("check", list(arms), here)) or ([] if here else ["not tried: x"])
+            ),
+            "absent_data": lambda arms: [],
         },
         "experiment.matched_texts": {"look": lambda arms: []},
     }
@@ -179,12 +182,22 @@ def test_check_of_one_experiment_asks_whether_it_would_run_here(calls: list, cap
     assert capsys.readouterr().out == (
         "ok     small: 1 arm, would run on this machine\n"
         "       No arm that is run has the stage 'apo': stages.apo.loss.beta changes nothing.\n"
-        "       not tried: x\n"
     )
     assert main(["check", "small", "stages.apo.loss.beta=-1"]) == 2
     assert "must be > 0, got -1.0" in capsys.readouterr().err
     assert main(["check", "beta=1"]) == 2
     assert "key=value belongs to one experiment, got none." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["check_arms", "absent_data"])
+def test_check_says_what_is_missing_here(
+    calls: list, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(f"apo_lightning.experiment.checks.{where}", lambda arms: ["x is not on this disk."])
+    assert main(["check", "small"]) == 2
+    assert capsys.readouterr().out == (
+        "valid  small: 4 arms, but would not run on this machine as it is\n       x is not on this disk.\n"
+    )
 
 
 def test_list_prints_one_line_a_member(capsys: pytest.CaptureFixture) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lightning.pytorch.callbacks as theirs
 import pytest
+import torch
 from lightning.pytorch import Trainer
 
 from apo_lightning import config
@@ -140,3 +141,17 @@ def test_a_list_names_them_in_one_place(capsys: pytest.CaptureFixture[str]) -> N
     commands.main(["list"])
     named = capsys.readouterr().out.split("of Lightning:")[1].split("\n\n")[0]
     assert "EarlyStopping" in named and "ThroughputMonitor" in named
+
+
+@pytest.mark.parametrize(
+    ("here", "same", "other"), [(None, ["auto", "cpu"], ["gpu"]), ("cuda", ["auto", "gpu", "cuda"], ["cpu"])]
+)
+def test_a_stage_does_not_depend_on_how_its_device_was_named(
+    here: str | None, same: list[str], other: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trainer.accelerator=cpu` goes on with what `auto` began on a machine without a GPU."""
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: here is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(here) if here else None)
+    keys = {kind: of_trainer(TrainerSettings(accelerator=kind))["accelerator"] for kind in same + other}
+    assert {keys[kind] for kind in same} == {"auto"}
+    assert {kind: keys[kind] for kind in other} == {kind: kind for kind in other}

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from apo_lightning import config, planning
+from apo_lightning.cli import plan as plan_command
 from apo_lightning.cli.commands import main
 from apo_lightning.models.sizes import architecture
 from apo_lightning.planning.cards import USE
@@ -190,3 +191,58 @@ def test_an_experiment_of_the_small_student_says_whose_times_these_are(capsys: p
     assert "0.00" not in said and "< 0.01" in said and "< 1 min" in said
     assert main([*given, "--card", "l4"]) == 0
     assert "not of this machine" not in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of one line."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+@pytest.mark.usefixtures("wide")
+def test_arms_that_hear_other_teachers_have_their_own_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """paper_7b pre-distils one teacher and all of them; plain fine-tuning on t+ scores no teacher."""
+    words = ["plan", str(EXPERIMENTS / "paper_7b.yaml"), "--card", "h100", "--prompt", "450", "--answer", "150"]
+    assert main([*words, "--train", "4000", "--val", "0", "--test", "320"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.count("│") > 3]
+    seconds = {row[1].strip(): float(row[6]) for row in rows if row[6].strip()}
+    prompt, answer = 450, 150
+    one, seven, eight = (prompt + n * answer for n in (1, 7, 8))
+    assert seconds["spd (spd_mt)"] / seconds["spd (spd_one)"] == pytest.approx(seven / one, rel=0.1)
+    assert seconds["apo (apo_listwise)"] / seconds["apo (sft)"] == pytest.approx(eight / one, rel=0.1)
+
+
+def test_the_whole_is_the_sum_of_all_stages_and_of_every_arms_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two arms answer 320 studies in batches of 16 of 150 tokens, .046 s a token: 2 x 20 x 6.9 s, and one step."""
+    words = ["plan", str(EXPERIMENTS / "paper_7b.yaml"), "--card", "h100", "--prompt", "450", "--answer", "150"]
+    words += ["only=[base, spd_one]", "evaluate.batch_studies=16", "stages.spd.steps=1"]
+    assert main([*words, "--test", "320"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "All of it, one seed, one after another: 5 min." in said
+    assert main(words) == 0
+    assert "and each (?): give --train, --val and --test." in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_gains_nothing_is_not_offered(capsys: pytest.CaptureFixture[str]) -> None:
+    """Answers are branchwise and layers recomputed already; only the batch that is written is too large."""
+    words = ["plan", "qwen2_5_vl_7b/1x24gb", "--card", "rtx4090", "student.adapter.kind=lora"]
+    assert main(words) == 2
+    offered = [line for line in capsys.readouterr().out.splitlines() if "it would fit with" in line]
+    assert len(offered) == 2
+    assert "with stages.self_distill.batch_studies=2 (21.6 GB)" in offered[0]
+    assert "student.adapter.kind=qlora (16.0 GB)" in offered[1]
+    assert main([*words, "stages.self_distill.batch_studies=2"]) == 0  # as the file says
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_parts_of_a_row_are_its_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "qwen2_5_vl_7b/1x24gb", "--card", "rtx4090"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.count("│") > 3]
+    for row in rows:
+        parts = [float(part) for part in row[3].split("+")]
+        assert len(parts) == 4 and sum(parts) == pytest.approx(float(row[4]), abs=0.21)
+
+
+def test_all_cards_are_named_by_help_and_docs() -> None:
+    assert ", ".join(planning.CARDS) == plan_command.CARDS
+    assert plan_command.CARDS in (EXPERIMENTS.parent / "docs" / "scale.md").read_text()
