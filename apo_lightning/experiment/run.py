@@ -116,7 +116,7 @@ def _run_arms(
         for arm, own in cfg.resolved.items()
     }
     overall.RUN.plan([pipeline.plan(begin()) for begin in works.values()])
-    leader.say(f"  {overall.RUN.size()}; the time left is told from the first training on")
+    leader.say(f"  {overall.RUN.size()}; the time left is told once a stage of its kind was made")
     for (arm, seed), begin in works.items():
         made = guard(arm, seed, lambda begin=begin: pipeline.run(begin()))
         arms |= {arm: made} if made is not None else {}

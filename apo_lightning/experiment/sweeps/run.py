@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
+from optuna.trial import TrialState
 
 from apo_lightning.console import Console
 from apo_lightning.errors import ApoError, ConfigError
@@ -49,8 +50,19 @@ def sweep(path: Path, overrides: Sequence[str] = (), trials: int | None = None, 
     folder = folder_of(first.cfg.runs_dir, path)
     with closing(open_record(folder, plan, points.settled(plan, first), workers)) as record:
         record.again()
+        _tell_begun(record, trials)
         _work(record, workers)
         return _conclude(record)
+
+
+def _tell_begun(record: Record, asked: int | None) -> None:
+    """What an earlier command did, and that a grid has no more than it has."""
+    console, whole = Console(), record.plan.count or 0
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    if done := sum(trial.state in ended for trial in record.trials.values()):
+        console.print(f"{done} of {whole} trials are there already, in {record.folder}", markup=False, soft_wrap=True)
+    if record.plan.method == file.GRID and asked and asked > whole:
+        console.print(f"This sweep has {whole} trials; --trials {asked} adds none.", markup=False, soft_wrap=True)
 
 
 def folder_of(runs_dir: str, path: Path) -> Path:

@@ -86,8 +86,10 @@ def write(record: Record, found: pd.DataFrame) -> None:
 
 def _said(plan: Plan, found: pd.DataFrame) -> str:
     row = found[found[BEST]].iloc[0]
+    ties = found.loc[found["value"] == row["value"], "trial"].nunique()
+    alike = f"; {ties} trials have this value, and the first is shown" if ties > 1 else ""
     name = plan.metric["name"] if plan.metric else f"{row['split']}/accuracy"
-    return f"{name} {row['value']:.4g} ({plan.goal})"
+    return f"{name} {row['value']:.4g} ({plan.goal}){alike}"
 
 
 def shown(plan: Plan, found: pd.DataFrame) -> dict[str, str]:

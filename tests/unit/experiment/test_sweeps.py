@@ -256,6 +256,21 @@ class TestSweep:
         with pytest.raises(ConfigError, match="A random search needs a number of trials"):
             run.sweep(path)
 
+    def test_what_is_there_and_what_ties_is_said(self, ran: list, capsys: pytest.CaptureFixture) -> None:
+        """The second parameter changes nothing that is measured: two trials end alike."""
+        two = {"stages.apo.loss.beta": {"values": [0.2]}, "stages.apo.optim.lr": {"values": [1e-4, 1e-3]}}
+        path = sweep_file(parameters=two)
+        run.sweep(path)
+        said = capsys.readouterr().out
+        assert "are there already" not in said
+        assert "test/accuracy 0.2 (maximize); 2 trials have this value, and the first is shown" in said
+        run.sweep(path, trials=9)
+        said = capsys.readouterr().out
+        assert said.startswith("2 of 2 trials are there already, in runs/sweeps/beta\n")
+        assert "This sweep has 2 trials; --trials 9 adds none." in said
+        run.sweep(sweep_file("other"))
+        assert "2 trials have this value" not in capsys.readouterr().out
+
     def test_a_trial_with_several_processes_gets_its_own(self, ran: list, monkeypatch: pytest.MonkeyPatch) -> None:
         """If they took trials, one that failed alone would leave the others waiting."""
         seen = []
