@@ -131,7 +131,8 @@ def page(folder: Path, template: Path = TEMPLATE) -> str:
     rendering = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     tables = Tables(folder)
     asked: dict[str, Any] = {name: getattr(tables, name) for name in dir(tables) if not name.startswith("_")}
-    return rendering.from_string(template.read_text(encoding="utf-8")).render(asked, max=max)
+    asked["again"] = Tables(folder / "second_student")
+    return rendering.from_string(template.read_text(encoding="utf-8")).render(asked)
 
 
 def main() -> None:

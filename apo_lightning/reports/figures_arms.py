@@ -79,7 +79,7 @@ def _difference(axes: Axes, y: float, row: pd.Series, stars: str, *, small: bool
     if not math.isnan(low):
         axes.plot([low, high], [y, y], color=colour, linewidth=1.8, solid_capstyle="butt")
     axes.plot([mean], [y], marker="o", markersize=6, color=colour, markerfacecolor="white" if small else colour)
-    text = f"{mean:+.3f}{stars}{f' ({SMALL})' if small else ''}"
+    text = f"{mean:+z.3f}{stars}{f' ({SMALL})' if small else ''}"
     axes.annotate(text, (mean, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=7.5)
 
 

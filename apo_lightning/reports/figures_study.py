@@ -35,6 +35,6 @@ def heat(differences: pd.DataFrame, title: str) -> Figure:
         for (row, column), value in np.ndenumerate(differences.to_numpy()):
             if not math.isnan(value):
                 colour = "white" if abs(value) > 0.7 * reach else "black"
-                axes.annotate(f"{value:+.3f}", (column, row), ha="center", va="center", color=colour, fontsize=8)
+                axes.annotate(f"{value:+z.3f}", (column, row), ha="center", va="center", color=colour, fontsize=8)
         figure.colorbar(drawn, ax=axes)
     return figure

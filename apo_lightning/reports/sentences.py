@@ -189,5 +189,5 @@ def _difference(found: Results, tests: significance.Comparisons, arm: str, again
 
 def signed(mean: float, low: float, high: float, mark: str = "", *, small: bool = False) -> results.Cell:
     """A difference with its sign, and its interval."""
-    spread = "" if pd.isna(low) else f"[{low:+.3f}, {high:+.3f}]"
-    return results.Cell(f"{mean:+.3f}", spread, mark=mark, small=small)
+    spread = "" if pd.isna(low) else f"[{low:+z.3f}, {high:+z.3f}]"
+    return results.Cell(f"{mean:+z.3f}", spread, mark=mark, small=small)
