@@ -12,6 +12,11 @@ from apo_lightning.reports.drift_verdict import verdict
 LEVEL = 0.05
 NEAR = 0.9
 """Area from which on style is said to be enough."""
+ANOTHER = (
+    "They are those of one small student: a second one of the same recipe gained half as much by SFT on t+ at a lead "
+    "of 21 points, and as much by SFT on the vote."
+)
+"""docs/results/critique, on another student."""
 
 
 def sentences(record: Mapping[str, Any]) -> Iterator[str]:
@@ -67,6 +72,7 @@ def _limits(record: Mapping[str, Any]) -> Iterator[str]:
     said = {"lost": "these made the student worse", "open": "these were not settled", "gained": below}
     told = "; ".join(f"{words}: {', '.join(sides[verdict])}" for verdict, words in said.items() if verdict in sides)
     yield f"{_here(record, by_vote)}, in the study of the critique (docs/results/critique, balanced accuracy) {told}."
+    yield ANOTHER
     if (count := len(record["teachers"])) != TEACHERS:
         yield f"Those limits are of {TEACHERS} simulated teachers; here are {count}."
     if not by_vote:
