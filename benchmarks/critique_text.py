@@ -18,6 +18,8 @@ import jinja2
 import pandas as pd
 from critique_page import BASE, CHOSEN_BY, difference
 
+HOME = ("drifting", "one_wording")
+"""Worlds of the map."""
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
 
 
@@ -53,9 +55,9 @@ class Tables:
 
     def both(self, arm: str, against: str = BASE, word: str = "and", **how: str) -> str:
         """The same in both worlds of the map."""
-        return f" {word} ".join(self.minus(arm, against, world, **how) for world in ("drifting", "one_wording"))
+        return f" {word} ".join(self.minus(arm, against, world, **how) for world in HOME)
 
-    def limit(self, way: str, name: str, digits: int = 0) -> str:
+    def limit(self, way: str, name: str) -> str:
         """Of limits.csv in points (``margin``, ``margin_of_accuracy``), or as it is (``conflict``)."""
         row = self.read("axes", "limits").set_index("way").loc[way]
         value, low, high = (
@@ -64,7 +66,7 @@ class Tables:
         if name == "conflict":
             return f"{value:.2f} [{low:.2f}, {high:.2f}]"
         sign = "+" if name == "margin" else ""
-        return f"{plain(value, digits, sign)} [{plain(low, digits)}, {plain(high, digits)}]"
+        return f"{plain(value, 0, sign)} [{plain(low, 0)}, {plain(high, 0)}]"
 
     def study_of(self, world: str) -> str:
         """The study that measured a world."""
@@ -87,23 +89,23 @@ class Tables:
 
     def tried_as(self, arm: str, number: int) -> str:
         """Validation score of an arm's trial of that number, from 1, in both worlds."""
-        return " and ".join(f"{self.trials(arm, world)[number - 1]:.3f}"[1:] for world in ("drifting", "one_wording"))
+        return " and ".join(f"{self.trials(arm, world)[number - 1]:.3f}"[1:] for world in HOME)
 
     def best(self, arm: str) -> str:
         """Validation score of an arm's best trial, in both worlds."""
-        return " and ".join(f"{max(self.trials(arm, world)):.3f}" for world in ("drifting", "one_wording"))
+        return " and ".join(f"{max(self.trials(arm, world)):.3f}" for world in HOME)
 
     def trials(self, arm: str, world: str = "drifting", study: str = "map") -> list[float]:
         """Validation scores of an arm's trials, in their order."""
         rows = self.read(study, "trials")
         return list(rows[(rows.world == world) & (rows.arm == arm)][CHOSEN_BY])
 
-    def scores(self, arm: str, study: str = "map", worlds: tuple[str, ...] = ("drifting", "one_wording")) -> str:
+    def scores(self, arm: str, study: str = "map", worlds: tuple[str, ...] = HOME) -> str:
         """Cells of every trial of an arm."""
         told = (" ".join(f"{value:.3f}" for value in self.trials(arm, world, study)) for world in worlds)
         return " | ".join(told)
 
-    def tried(self, study: str = "map", worlds: tuple[str, ...] = ("drifting", "one_wording")) -> list[str]:
+    def tried(self, study: str = "map", worlds: tuple[str, ...] = HOME) -> list[str]:
         """Arms with trials, best first (sum over worlds of their best)."""
         rows = self.read(study, "trials")
         rows = rows[rows.world.isin(worlds)].dropna(subset=[CHOSEN_BY])

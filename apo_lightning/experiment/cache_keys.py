@@ -11,7 +11,7 @@ from typing import Any
 
 from apo_lightning import prompts
 from apo_lightning.batching import collate, examples
-from apo_lightning.experiment import caching, context, machine, trainer
+from apo_lightning.experiment import caching, context, trainer
 from apo_lightning.experiment.context import Context
 from apo_lightning.experiment.stage_folder import StageFolder
 from apo_lightning.hashing.contents import digest, file_digest, remembered_digest
@@ -119,11 +119,11 @@ def of_trainer(how: TrainerSettings, *leave_out: str) -> dict[str, Any]:
     Args:
         leave_out: arguments that have no say here.
     """
-    always = ("accelerator", "precision")
-    silent = (*always, *how.spreads, *how.looks, *leave_out)
+    silent = ("accelerator", "precision", *how.spreads, *how.looks, *leave_out)
     given = {key: value for key, value in how.given().items() if key not in silent}
     alone = {name: getattr(TrainerSettings(), name) for name in TrainerSettings.spreads}
-    return {"accelerator": machine.kind(how.accelerator), "precision": how.precision} | given | alone
+    best = trainer.device(how).type == trainer.device(TrainerSettings()).type  # however it was named
+    return {"accelerator": "auto" if best else how.accelerator, "precision": how.precision} | given | alone
 
 
 def seen(own: Context, splits: Sequence[str] | None) -> tuple[dict[str, Any], Collection[CXRDataModule]]:

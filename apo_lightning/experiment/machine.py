@@ -69,13 +69,6 @@ def _unknown(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str
         )
 
 
-def kind(accelerator: str) -> str:
-    """``auto`` where that would take the same here: a stage does not depend on how its device was named."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    best = found.type if found else "cpu"
-    return "auto" if accelerator == best or (accelerator == "gpu" and best != "cpu") else accelerator
-
-
 def _absent(trainer: TrainerSettings, student: StudentSettings) -> Iterator[str]:
     kind = trainer.accelerator
     there = {

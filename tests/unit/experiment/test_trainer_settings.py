@@ -144,7 +144,7 @@ def test_a_list_names_them_in_one_place(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("here", "same", "other"), [(None, ["auto", "cpu"], ["gpu"]), ("cuda", ["auto", "gpu", "cuda"], ["cpu"])]
+    ("here", "same", "other"), [(None, ["auto", "cpu"], []), ("cuda", ["auto", "gpu", "cuda"], ["cpu"])]
 )
 def test_a_stage_does_not_depend_on_how_its_device_was_named(
     here: str | None, same: list[str], other: list[str], monkeypatch: pytest.MonkeyPatch
