@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -18,7 +20,7 @@ from apo_lightning.nano.skills import biased_view, consensus, reconcile
 from apo_lightning.phantom.wording import EXTRAS, REFUSALS
 from apo_lightning.phantom.world import FINDINGS, cases
 from apo_lightning.text.labeler import parse
-from apo_lightning.types import Detail
+from apo_lightning.types import Detail, Example
 from tests.helpers import tiny
 
 LEFT = Detail("left", "mild")
@@ -94,7 +96,7 @@ def test_the_committed_student_sees_a_little_with_the_bias_it_was_taught(skills:
     assert skills["seeing_vs_rule"] > skills["seeing_vs_truth"] + 0.15
 
 
-@pytest.mark.parametrize(("readers", "least"), [(1, 0.97), (3, 0.93), (7, 0.92)])
+@pytest.mark.parametrize(("readers", "least"), [(1, 0.97), (3, 0.93), (7, 0.91)])
 def test_the_committed_student_reconciles_readers_it_never_met(
     skills: dict[str, float], readers: int, least: float
 ) -> None:
@@ -112,6 +114,27 @@ def test_the_committed_student_is_what_the_parts_build() -> None:
         for k, v in AutoModelForImageTextToText.from_pretrained(NANO).state_dict().items()
         if k != "lm_head.weight"
     }
+
+
+LESSONS = "069f917d0f86b87be25dc253c5742c1a5b2b3bc2df03ec6fbc5c382def8e8150"
+"""Of the first lessons of each phase that the committed student had. Where they change, its weights are no longer what
+`make nano` gives: train it again, take what comes out, and measure again what is told of it (`docs/results`); or leave
+the lessons."""
+
+
+def test_the_committed_student_had_the_lessons_of_the_recipe() -> None:
+    """Its vocabulary is theirs, and so are their words."""
+    assert parts.build_tokenizer(pretrain._corpus()).get_vocab() == tiny.processor().tokenizer.get_vocab()
+    pool = [(case, None) for case in cases(pretrain.WORLD_SEED, 50, pretrain.FIRST_PATIENT)]
+    digest = hashlib.sha256(repr(pretrain.PHASES).encode())
+    for number, phase in enumerate(pretrain.PHASES):
+        for pair in itertools.islice(pretrain.Lessons(pool, _texts, _texts, phase, number), 5):
+            digest.update(json.dumps(pair).encode())
+    assert digest.hexdigest() == LESSONS
+
+
+def _texts(items: list[tuple[Example, list[None]]]) -> list[list[str]]:
+    return [[*(branch.text for branch in e.branches), *(told.text for told in e.context)] for e, _ in items]
 
 
 def test_one_call_and_two_that_go_on_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,26 +158,43 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize(("seven", "status"), [(0.91, 0), (0.9, 1), (0.89, 1)])
+@pytest.mark.parametrize(
+    ("seven", "weights", "status", "says"),
+    [
+        (0.92, (NANO / pretrain.WEIGHTS).read_bytes(), 0, "byte for byte"),
+        (0.91, b"others", 0, "Of one kind"),
+        (0.9, b"others", 1, "below"),
+        (0.89, b"others", 1, "below"),
+    ],
+)
 def test_a_student_made_again_is_held_beside_the_committed_one(
-    seven: float, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    seven: float,
+    weights: bytes,
+    status: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    """Within .02, and written elsewhere unless somebody says so."""
+    """Within .02 or the same bytes, and written elsewhere unless somebody says so."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pretrain, "skills_of", lambda folder: {"seeing_vs_rule": 0.99, "reconciling_7": 0.92})
     into = []
 
     def recipe(out: Path, **how: int) -> list[tuple[int, dict[str, float]]]:
         into.append(out)
+        out.mkdir(parents=True)
+        (out / pretrain.WEIGHTS).write_bytes(weights)
         return [(0, {"seeing_vs_rule": 0.1, "reconciling_7": 0.1}), (1, {"seeing_vs_rule": 1, "reconciling_7": seven})]
 
     monkeypatch.setattr(pretrain, "recipe", recipe)
     assert pretrain.main([]) == status and into == [Path("build/nano")] and NANO not in into
     said = capsys.readouterr().out
     assert re.search(rf"reconciling 7 +│ +0\.920 +│ +{seven:.3f}", said)
-    assert ("student.model=build/nano" in said) == (status == 0)
+    assert says in said and ("student.model=build/nano" in said) == (status == 0)
 
 
 def test_skills_are_those_of_the_folder(tmp_path: Path) -> None:
     found = pretrain.skills_of(tiny.folder(tmp_path / "random"), asked=2)
     assert set(found) == {"seeing_vs_truth", "seeing_vs_rule", *(f"reconciling_{n}" for n in (1, 3, 7))}
-    assert found["seeing_vs_rule"] < 0.95 < pretrain.skills_of(NANO, asked=2)["seeing_vs_rule"]
+    assert found["seeing_vs_rule"] < 0.95 < pretrain.skills_of(NANO, asked=20)["seeing_vs_rule"]
