@@ -4,9 +4,8 @@
 
 Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
 two arms in all worlds and sets with their intervals; costs.csv, what each stage took; conflict.csv, what each arm gains
-over the base student beside what its teachers' texts and vote measure. Of critique_axes: limits.csv, from when on each
-way loses (`apo_lightning/drift/limits.py`), from the worlds of all studies. Beside them one figure for each answer
-whose studies are there.
+over the base student beside what its teachers' texts and vote measure. Beside them one figure for each answer whose
+studies are there. `critique_limits.py` goes on from here: from when on each way loses.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from apo_lightning.drift.limits import crossing
 from apo_lightning.reports.figures import STYLE, figure_of, png
 
 METRICS = (
@@ -43,20 +41,6 @@ MEASURED = ("conflict_mean", "divided", "vote_entropy", "vote_expected_accuracy"
 """Of `drift.json`; none needs a label."""
 VOTE, T_PLUS, BASE = "majority_vote", "preferred", "base"
 AXES = "critique_axes"
-WAYS = {
-    "sft": "SFT on t+",
-    "sft_vote": "SFT on the majority vote",
-    "sft_agreement": "SFT on t+ by agreement",
-    "dpo_nll": "DPO + NLL",
-    "listwise_nll": "APO listwise + NLL",
-}
-"""Whose limits are measured."""
-SIZES = ("few_studies", "many_studies")
-"""Worlds that differ in the size of the training set: no part of any limit."""
-TOGETHER = ("shared_errors", "shared_errors_60", "two_camps", "published", "three_teachers")
-"""Worlds whose teachers err together, or are not seven: no part of a limit of conflict."""
-
-
 PLAIN = ("gain_accuracy", "low_accuracy", "high_accuracy")
 COMPARED = (
     ("listwise", "sft"),
@@ -142,27 +126,6 @@ def costs(study: Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).round(1)
 
 
-def limits(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each way the lead of the vote over the base student below which it loses, and the conflict above which it does
-    where seven teachers err independently, in balanced accuracy; and that lead in plain accuracy."""
-    rows = []
-    for arm, way in WAYS.items():
-        row: dict[str, object] = {"way": way}
-        own = table[(table.arm == arm) & ~table.world.isin(SIZES)]
-        apart = own[~own.world.isin(TOGETHER)]
-        lead = own.vote - own.base
-        for name, worlds, x, of in (
-            ("margin", own, lead, ("gain", "low", "high")),
-            ("conflict", apart, apart.conflict_mean, ("gain", "low", "high")),
-            ("margin_of_accuracy", own, lead, PLAIN),
-        ):
-            gain, low, high = (worlds[column] for column in of)
-            found = crossing(x, gain, (high - low) / (2 * 1.96))
-            row |= {f"{name}_{end}": round(getattr(found, end), 4) for end in ("value", "low", "high")}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def forest(rows: Sequence[tuple[str, tuple[float, ...]]], xlabel: str, target: Path) -> None:
     """A dot with its interval for each row, from above; an empty name leaves a gap."""
     with matplotlib.rc_context(STYLE):
@@ -182,35 +145,6 @@ def forest(rows: Sequence[tuple[str, tuple[float, ...]]], xlabel: str, target: P
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_yticks([-place for place, (name, _) in enumerate(rows) if name], [name for name, _ in rows if name])
         axes.set_xlabel(xlabel)
-        target.write_bytes(png(figure))
-
-
-def draw_limits(table: pd.DataFrame, found: pd.DataFrame, target: Path) -> None:
-    """Gains over the base student by the lead of the vote, and by conflict; a line an arm, its crossing on the axis."""
-    with matplotlib.rc_context(STYLE):
-        figure = figure_of(9.0, 4.4)
-        left, right = figure.subplots(1, 2, sharey=True)
-        table = table[~table.world.isin(SIZES)]
-        for colour, (arm, way) in zip(
-            ("#0072B2", "#009E73", "#56B4E9", "#E69F00", "#D55E00"), WAYS.items(), strict=True
-        ):
-            own, limit = table[table.arm == arm], found[found.way == way].iloc[0]
-            apart = own[~own.world.isin(TOGETHER)]
-            for axes, rows, x, name in (
-                (left, own, own.vote - own.base, "margin"),
-                (right, apart, apart.conflict_mean, "conflict"),
-            ):
-                ends = np.array([rows.gain - rows.low, rows.high - rows.gain])
-                shift = 0.002 * (list(WAYS).index(arm) - 2) * (1 if name == "margin" else 0.5)  # side by side
-                axes.errorbar(
-                    x + shift, rows.gain, yerr=ends, fmt="o", capsize=2, color=colour, label=way, markersize=4
-                )
-                axes.plot([limit[f"{name}_low"], limit[f"{name}_high"]], [0, 0], color=colour, linewidth=5, alpha=0.5)
-        for axes, words in ((left, "vote minus base student, accuracy"), (right, "mean conflict, errors independent")):
-            axes.axhline(0, color="black", linewidth=0.8)
-            axes.set_xlabel(words)
-        left.set_ylabel("balanced accuracy over the base student")
-        left.legend(fontsize=7)
         target.write_bytes(png(figure))
 
 
@@ -257,7 +191,7 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", type=Path, help="folders that `apo study` wrote")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    tables, measured = dict[str, pd.DataFrame](), []
+    tables = dict[str, pd.DataFrame]()
     for study in options.studies:
         out = options.out / study.name
         out.mkdir(parents=True, exist_ok=True)
@@ -267,16 +201,10 @@ def main() -> None:
         tables[study.name] = pairs(study)
         tables[study.name].to_csv(out / "pairs.csv", index=False)
         costs(study).to_csv(out / "costs.csv", index=False)
-        measured.append(conflicts(study, tables[study.name]))
-        measured[-1].round(4).to_csv(out / "conflict.csv", index=False)
-        print(f"{out}: {len(tables[study.name])} differences, {measured[-1].world.nunique()} worlds")
+        measured = conflicts(study, tables[study.name])
+        measured.round(4).to_csv(out / "conflict.csv", index=False)
+        print(f"{out}: {len(tables[study.name])} differences, {measured.world.nunique()} worlds")
     figures(tables, {study.name: study for study in options.studies}, options.out)
-    if AXES in tables:
-        worlds = pd.concat(measured, ignore_index=True).drop_duplicates(["world", "arm"])
-        found = limits(worlds)
-        found.to_csv(options.out / AXES / "limits.csv", index=False)
-        draw_limits(worlds, found, options.out / "b_limits.png")
-        print(found.to_string(index=False))
 
 
 if __name__ == "__main__":

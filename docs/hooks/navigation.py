@@ -42,7 +42,8 @@ def nav(root: Path) -> list[dict[str, Any]]:
         "Concepts": _named(docs, CONCEPTS),
         "Reference": [{room: place} for room, place in reference.places().items()],
         "Results": [
-            _results(docs, folder) for folder in sorted((docs / RESULTS).iterdir()) if any(folder.rglob("*.md"))
+            *(str(page.relative_to(docs)) for page in docs.glob(f"{RESULTS}/README.md")),  # of the tab itself
+            *(_results(docs, folder) for folder in sorted((docs / RESULTS).iterdir()) if any(folder.rglob("*.md"))),
         ],
         "Project": [f"project/{name}.md" for name in ("changelog", "contributing", "log")],
     }

@@ -16,7 +16,7 @@ from apo_lightning.metrics.subsets import Bounded
 from apo_lightning.reports.drift_words import _limits
 from tests.helpers import fake_run
 
-MEASURED = Path(__file__).resolve().parents[3] / "docs" / "results" / "critique" / "critique_axes" / "limits.csv"
+MEASURED = Path(__file__).resolve().parents[3] / "docs" / "results" / "critique" / "limits.csv"
 WAY = Limit("way", Bounded(0.10, 0.08, 0.13), Bounded(0.45, 0.43, 0.48))
 
 
@@ -122,7 +122,7 @@ def test_the_student_of_a_run_is_its_arm_that_trains_nothing(tmp_path: Path) -> 
         for row in rows
         if (row["arm"], row["metric"], row["finding"]) == ("base", "accuracy", "mean")
     ]
-    cfg = config.load(MEASURED.parents[4] / "experiments" / "ablation_apo.yaml", ["only=[base,sft]"])
+    cfg = config.load(MEASURED.parents[3] / "experiments" / "ablation_apo.yaml", ["only=[base,sft]"])
     assert len(own) == 2 and drift_sources.untrained(folder, cfg) == pytest.approx(sum(own) / 2)
     assert drift_sources.untrained(tmp_path, cfg) is None  # nothing is answered yet
 
