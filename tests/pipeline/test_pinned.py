@@ -1,6 +1,6 @@
 """What `smoke` and seed 0 of `ablation_apo` reach, and which settings their stages are filed under: to the last digit.
 
-A change that is not meant to change a result must leave both alone. ``pinned.json`` was written by version 0.6.0 on a
+A change that is not meant to change a result must leave both alone. ``pinned.json`` was written by version 0.10.0 on a
 CPU with AVX-512; another instruction set rounds otherwise, and there only the keys are compared.
 """
 
