@@ -77,6 +77,10 @@ class Tables:
         rows = self.read(self.study_of(world), "conflict")
         return f"{rows[rows.world == world][column].iloc[0]:.{digits}f}"
 
+    def lead(self, world: str) -> str:
+        """By how much the vote of a world is more often right than the base student."""
+        return plain(float(self.measured(world, "vote", 9)) - float(self.measured(world, "base", 9)), sign="+")
+
     def there(self, world: str, arm: str, against: str = BASE, **how: str) -> str:
         """One arm minus another in any world."""
         return self.minus(arm, against, world, study=self.study_of(world), **how)

@@ -91,8 +91,11 @@ def _no_preferred(own: Context, studies: Sequence[Study], stage: str) -> str:
     if not writes(cfg):
         return f"{file} has {len(own.preferred)} texts, {len(here)} of them for training studies: {_unpicked(own, cfg)}"
     learned = "Train stages.spd longer" if "spd" in own.stages else "Let it learn from the teachers first (spd)"
-    empty = sum(not own.preferred[study].text.strip() for study in here)
+    empty = [own.preferred[study] for study in here if not own.preferred[study].text.strip()]
+    endless = sum(answer.cut for answer in empty)
+    how = [f"in {len(empty) - endless} the student ended its turn at once"] if endless < len(empty) else []
+    how += [f"{endless} are blanks or special tokens alone, up to the limit"] if endless else []
     return (
-        f"{file} has {len(own.preferred)} preferred texts, {len(here)} of them for training studies, {empty} of those "
-        f"empty: the student ended its turn at once. {learned}, or read what it writes."
+        f"{file} has {len(own.preferred)} preferred texts, {len(here)} of them for training studies, {len(empty)} of "
+        f"those empty: {', '.join(how)}. {learned}, or read what it writes."
     )

@@ -193,7 +193,7 @@ def test_a_stored_stage_says_which_callbacks_did_not_see_it(monkeypatch: pytest.
     assert len(said) == 2
 
 
-def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Context:
+def arm_at_apo(texts: dict[str, str], tmp_path: Path, cut: bool = False) -> Context:
     """An arm that has written these preferred texts and comes to its last stage."""
     cfg = config.resolve_arm(config.load(ROOT / "experiments" / "smoke.yaml"), "apo_listwise")
     own = Context(cfg, "apo_listwise", 3, Phantom(train=4, val=2, test=2), RunFolder(tmp_path / "runs", "x"))
@@ -201,22 +201,27 @@ def arm_at_apo(texts: dict[str, str], tmp_path: Path) -> Context:
     write_jsonl(own.done["collect"].path / "trajectories.jsonl", [])
     write_jsonl(
         own.done["self_distill"].path / "preferred.jsonl",
-        [{"study": k, "text": v, "cut": False} for k, v in texts.items()],
+        [{"study": k, "text": v, "cut": cut} for k, v in texts.items()],
     )
     return own
 
 
-def test_apo_without_a_readable_text_says_what_there_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cut", "how"),
+    [
+        (False, r"2 of those empty: in 2 the student ended its turn at once\. Train"),
+        (True, r"2 of those empty: 2 are blanks or special tokens alone, up to the limit\. Train"),
+    ],
+)
+def test_apo_without_a_readable_text_says_what_there_was(cut: bool, how: str, tmp_path: Path) -> None:
     """Before a student is loaded, and for the one reason or the other."""
     studies = [study.id for study in Phantom(train=4, val=2, test=2).studies("train")]
-    own = arm_at_apo({studies[0]: " ", studies[1]: "", "elsewhere": "Edema."}, tmp_path)
+    own = arm_at_apo({studies[0]: " ", studies[1]: "", "elsewhere": "Edema."}, tmp_path, cut)
     file = own.done["self_distill"].path / "preferred.jsonl"
     said = (
         rf"apo of arm 'apo_listwise', seed 3 has nothing to learn from: no text serves the 4 training studies\. {file} "
     )
-    with pytest.raises(
-        DataError, match=said + "has 3 preferred texts, 2 of them for training studies, 2 of those empty"
-    ):
+    with pytest.raises(DataError, match=said + "has 3 preferred texts, 2 of them for training studies, " + how):
         Fit(own, "apo").run(own.done["collect"])
 
 

@@ -51,8 +51,8 @@ def batches(size: int, count: int = len(TEACHERS)) -> list[BranchBatch]:
     return [tiny.collator()([tiny.item(i, rows()[i]) for i in range(c, min(c + size, count))]) for c in cuts]
 
 
-def moved(module: torch.nn.Module, seed: int = 4) -> torch.nn.Module:
-    """Away from where all rewards are 0; one study of the six prefers its t+."""
+def moved(module: torch.nn.Module, seed: int = 6) -> torch.nn.Module:
+    """Away from where all rewards are 0; t+ is preferred in three studies of the six."""
     draw = torch.Generator().manual_seed(seed)
     for name, parameter in module.named_parameters():
         if "lora_B" in name:
