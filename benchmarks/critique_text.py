@@ -137,7 +137,9 @@ def page(folder: Path, template: Path = TEMPLATE) -> str:
     rendering = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     tables = Tables(folder)
     asked: dict[str, Any] = {name: getattr(tables, name) for name in dir(tables) if not name.startswith("_")}
-    asked["again"] = Tables(folder / "second_student")
+    asked["again"] = again = Tables(folder / "second_student")
+    asked["again_axes"] = list(dict.fromkeys(again.read("axes", "conflict").world))
+    asked["words"] = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "all")
     return rendering.from_string(template.read_text(encoding="utf-8")).render(asked)
 
 

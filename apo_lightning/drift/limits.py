@@ -1,8 +1,8 @@
 """From when on learning from teachers lost to leaving the student alone.
 
-The numbers were measured once, with the embedded student and simulated teachers (docs/results/critique, answer (b),
-says what they rest on; `experiments/study/critique_axes.yaml` measures them again). They warn before anything is
-trained. They are no law: another student, or other teachers, may lose earlier or later.
+The numbers were measured once, with two students of 2 M parameters and simulated teachers (docs/results/critique,
+answer (b), says what they rest on; `experiments/study/critique_axes.yaml` measures them again). They warn before
+anything is trained. They are no law: another student, or other teachers, may lose earlier or later.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LIMITS = (
     Limit("DPO + NLL", Bounded(0.1438, 0.1158, 0.181), Bounded(0.4416, 0.4181, 0.4685)),
     Limit("APO listwise + NLL", Bounded(0.1462, 0.1182, 0.1828), Bounded(0.4411, 0.4186, 0.4699)),
 )
-"""Those of docs/results/critique/critique_axes/limits.csv; a test holds the two against each other."""
+"""Those of docs/results/critique/limits.csv; a test holds the two against each other."""
 TEACHERS = 7
 """Whose conflict ``Limit.conflict`` was measured on."""
 
