@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 
 # Before torch is loaded: its OpenMP threads spin while they wait for each other, and on a crowded machine two spinning
 # threads took six to twelve times as long as two that sleep (LOG.md, benchmarks/threads.py). A user's choice stands.
