@@ -30,7 +30,7 @@ def log_loss(self, *args, **kwargs):
     if os.environ["LOCAL_RANK"] == "1" and len(calls) == 3:
         raise DataError("study s7 is ill")
     return plain(self, *args, **kwargs)
-Stage.log_loss = finish
+Stage.log_loss = log_loss
 sys.exit(commands.main(sys.argv[1:]))
 """
 
