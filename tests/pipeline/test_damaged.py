@@ -4,6 +4,7 @@ it again, and the table is the same, or names the file and the command that remo
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -156,7 +157,8 @@ def run(words: list[str], runs: Path, capsys: pytest.CaptureFixture) -> tuple[in
 
 def removal(said: str, path: Path) -> str:
     """The command that an error offers, which touches the damaged file or what holds it and nothing else."""
-    offered = said[said.index("rm ") :].split(")")[0].split(", or")[0].split(", and")[0].rstrip(".")
+    _, rest = re.split(r"\brm ", said, maxsplit=1)  # a setting may end in these letters
+    offered = "rm " + rest.split(")")[0].split(", or")[0].split(", and")[0].rstrip(".")
     named = Path(shlex.split(offered)[-1])
     assert named == path or named in path.absolute().parents or named in path.resolve().parents, said
     return offered
