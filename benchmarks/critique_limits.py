@@ -3,7 +3,8 @@
     python benchmarks/critique_limits.py docs/results/critique
 
 Reads the conflict.csv that `critique_page.py` wrote, of the first student there and of the second in second_student/.
-Writes limits.csv there, whose numbers are those of `apo_lightning/drift/limits.py`, and b_limits.png.
+Writes limits.csv there, of each student and of both, and b_limits.png. Those of both are in
+`apo_lightning/drift/limits.py`.
 """
 
 from __future__ import annotations
@@ -69,6 +70,22 @@ def limits(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def of_students(folder: Path) -> pd.DataFrame:
+    """Limits of each student alone and of both: the crossing of all points, within the widest ends of the two.
+
+    Points of two students are no independent draws, so their own interval would be too narrow: students share worlds
+    and test set, and there are two.
+    """
+    alone = {student: limits(points(folder, (student,))) for student in STUDENTS}
+    both = limits(points(folder))
+    for name in both.columns[1:]:
+        if not name.endswith("_value"):
+            of = [table[name] for table in alone.values()]
+            both[name] = (np.minimum if name.endswith("_low") else np.maximum).reduce(of)
+    tables = {**alone, "both": both}
+    return pd.concat([table.assign(student=student) for student, table in tables.items()], ignore_index=True)
+
+
 def draw(table: pd.DataFrame, found: pd.DataFrame, target: Path) -> None:
     """Gains over the base student by the lead of the vote, and by conflict: filled points of the first student, hollow
     ones of the second; the crossing of both on the axis."""
@@ -109,11 +126,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     table = points(folder)
-    found = limits(table)
+    found = of_students(folder)
     found.to_csv(folder / "limits.csv", index=False)
-    draw(table, found, folder / "b_limits.png")
-    for students in (("first",), ("second",), tuple(STUDENTS)):
-        print(" and ".join(students), limits(points(folder, students)).to_string(index=False), sep="\n")
+    draw(table, found[found.student == "both"], folder / "b_limits.png")
+    print(found.to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -57,9 +57,9 @@ class Tables:
         """The same in both worlds of the map."""
         return f" {word} ".join(self.minus(arm, against, world, **how) for world in HOME)
 
-    def limit(self, way: str, name: str) -> str:
-        """Of limits.csv, of both students: points (``margin``, ``margin_of_accuracy``), or as it is (``conflict``)."""
-        row = pd.read_csv(self.folder / "limits.csv").set_index("way").loc[way]
+    def limit(self, way: str, name: str, student: str = "both") -> str:
+        """Of limits.csv: points (``margin``, ``margin_of_accuracy``), or as it is (``conflict``)."""
+        row = pd.read_csv(self.folder / "limits.csv").set_index(["student", "way"]).loc[(student, way)]
         value, low, high = (
             row[f"{name}_{end}"] * (1 if name == "conflict" else 100) for end in ("value", "low", "high")
         )
