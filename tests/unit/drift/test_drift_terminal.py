@@ -88,9 +88,9 @@ def plain(vote: float | None, student: float | None, conflict: float = 0.3) -> s
         ),
         (
             0.9,
-            0.85,
+            0.82,
             0.3,
-            "No: their vote is right 5 points more often",
+            "No: their vote is right 8 points more often",
             VOTE,
         ),
         (0.7, 0.9, 0.3, "No: their vote is right 20 points less often", "Nothing that was tried is likely to pay."),

@@ -27,7 +27,7 @@ ROUNDING = {"float32": 1e-4, "bfloat16": 0.05, "float16": 0.005}
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny.folder(tmp_path_factory.mktemp("base")))
+    return str(tiny.folder(tmp_path_factory.mktemp("base"), seed=0))
 
 
 def settings(base: str, dtype: str = "float32", **adapter) -> StudentSettings:
