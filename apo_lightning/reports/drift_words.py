@@ -13,8 +13,8 @@ LEVEL = 0.05
 NEAR = 0.9
 """Area from which on style is said to be enough."""
 ANOTHER = (
-    "They are those of two small students of one recipe, which differ: at a lead of 21 points SFT on t+ gained one "
-    "half as much as the other, and SFT on the vote both alike."
+    "They are those of two small students, which differ: at a lead of 21 points SFT on t+ gained one half as much as "
+    "the other, and SFT on the vote both alike."
 )
 """docs/results/critique, on another student."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import jinja2
+import pandas as pd
 import pytest
 
 from tests.pipeline.conftest import ROOT
@@ -24,6 +25,19 @@ def text(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_every_number_of_the_page_is_in_its_tables(text: ModuleType) -> None:
     assert (PAGE / "README.md").read_text() == text.page(PAGE)
+
+
+def test_limits_are_those_of_the_tables(text: ModuleType) -> None:
+    """Of each student, and of both with the widest ends."""
+    limits = importlib.import_module("critique_limits")
+    written = pd.read_csv(PAGE / "limits.csv")
+    pd.testing.assert_frame_equal(limits.of_students(PAGE), written, atol=2e-4, rtol=0)
+    ends = written.set_index(["student", "way"])
+    for way in limits.WAYS.values():
+        first, second, both = (ends.loc[student, way] for student in ("first", "second", "both"))
+        assert both.margin_low == min(first.margin_low, second.margin_low)
+        assert both.margin_high == max(first.margin_high, second.margin_high)
+        assert first.margin_low < both.margin_value < second.margin_high
 
 
 WAYS = {

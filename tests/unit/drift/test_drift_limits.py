@@ -92,7 +92,7 @@ def test_what_is_said(monkeypatch) -> None:
     assert said(summary, 0.70) == (
         "With a vote that is 5 points more often right than the student before training (on 15 labelled studies), in "
         "the study of the critique (docs/results/critique, balanced accuracy) these made the student worse: way (from "
-        "10 [8, 13]); these paid: another (from -2 [-3, -1]). They are those of two small students of one recipe, "
+        "10 [8, 13]); these paid: another (from -2 [-3, -1]). They are those of two small students, "
         "which differ: at a lead of 21 points SFT on t+ gained one half as much as the other, and SFT on the vote "
         "both alike."
     )

@@ -88,13 +88,13 @@ def test_a_teacher_beside_itself_on_the_study_before() -> None:
 @torch.no_grad()
 def test_a_student_is_the_scorer() -> None:
     """Against the logits of every sequence alone; equal beginnings are equal, whatever comes behind."""
-    student, collate = tiny.student(), tiny.collator()
+    student, collate = tiny.student(seed=4), tiny.collator()
     same = "No edema. "
     texts = {"b": same + "Mild left pneumonia.", "a": same + "Severe right pneumothorax.", "c": ""}
     example, images = tiny.item(0, texts)
     position, sentence = steps.measure(student, [(example, images)], collate, ["a", "b", "c"], steps=2)
     assert (position.by, sentence.by, position.studies) == ("position", "sentence", [example.study.id])
-    assert sentence.curve.pairs[0, 0, 1] == pytest.approx(0, abs=1e-6) and sentence.curve.pairs[1, 0, 1] > 1e-4
+    assert sentence.curve.pairs[0, 0, 1] == pytest.approx(0, abs=1e-6) and sentence.curve.pairs[1, 0, 1] > 1e-3
 
     batch = collate([(example, images)])
     logits = torch.zeros(3, batch.branch_ids.shape[2], len(student.head[0]))
