@@ -4,7 +4,8 @@ import os
 
 __version__ = "0.10.0"
 
-# Before torch is loaded: its OpenMP threads spin while they wait for each other, and on a crowded machine two spinning
-# threads took six to twelve times as long as two that sleep (LOG.md, benchmarks/threads.py). A user's choice stands.
+# Before torch is loaded, whose OpenMP threads wait for each other thousands of times a step. Asleep at once, two were
+# slower than one on a quiet virtual machine; spinning on, as the library has it, they took five times as long as these
+# on a crowded one. So they look 1,000 times, and then sleep (LOG.md, benchmarks/threads.py). A user's choice stands.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}  # the second is libgomp's, and goes first

@@ -24,7 +24,8 @@ from rich.table import Table
 WAYS = {
     "1": {"OMP_NUM_THREADS": "1"},
     "all, spinning (the library's default)": {"KMP_BLOCKTIME": "200"},  # says nothing to libgomp, and keeps ours out
-    "all, passive (ours)": {},
+    "all, asleep": {"OMP_WAIT_POLICY": "passive"},
+    "all, a short look, then asleep (ours)": {},
 }
 OURS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS", "KMP_BLOCKTIME")
 
