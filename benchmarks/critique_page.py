@@ -1,11 +1,12 @@
 """Tables and figures of docs/results/critique from finished studies.
 
-    python benchmarks/critique_page.py runs/study/critique_* --out docs/results/critique
+    python benchmarks/critique_page.py runs/study/critique_* --out new
 
 Of every study: trials.csv, finals.csv, table.md and map.png as `apo study` wrote them; pairs.csv, all differences of
 two arms in all worlds and sets with their intervals; costs.csv, what each stage took; conflict.csv, what each arm gains
 over the base student beside what its teachers' texts and vote measure. Beside them one figure for each answer whose
-studies are there. `critique_limits.py` goes on from here: from when on each way loses.
+studies are there. `critique_limits.py` goes on from here: from when on each way loses. What is committed was made with
+two students, each in its folder (docs/results/critique/README.md says how), so look before it is written over.
 """
 
 from __future__ import annotations
